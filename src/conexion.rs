@@ -1,0 +1,362 @@
+//! La costura: toda palabra del protocolo que entra o sale pasa por una [`Conexion`].
+//!
+//! Envuelve el `conn` de la guía y le da lo que le falta: plazos (ninguna espera es eterna), líneas con tope
+//! (nadie reserva memoria nuestra) y registro (`RUST_LOG=nodo=debug` enseña cada línea y con quién). No sabe qué
+//! significan las palabras, ni toca el disco, ni escribe en pantalla.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::debug;
+use socket2::SockRef;
+
+use crate::config::Limites;
+use crate::fallo::motivo;
+use crate::texto::limpiar;
+
+/// Lo que se lee del socket de una vez mientras se buscan líneas, en bytes. Cabe una línea del tope más su `\n`.
+const LECTURA: usize = 8 * 1024;
+
+/// Por qué no se pudo leer o escribir.
+#[derive(Debug)]
+pub enum FalloRed {
+    /// El otro cerró sin mandar ni un byte de lo que se esperaba (FIN o RST).
+    Cerrada,
+    /// Venció un plazo; dice cuál.
+    Vencio(&'static str),
+    /// Una línea pasó del tope.
+    LineaLarga,
+    /// Una línea que no es texto UTF-8.
+    NoEsTexto,
+    /// Se cortó a la mitad.
+    Cortada,
+    /// Otro error del sistema.
+    Sistema(io::Error),
+}
+
+impl fmt::Display for FalloRed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FalloRed::Cerrada => f.write_str("cerró la conexión sin contestar"),
+            FalloRed::Vencio(que) => write!(f, "se acabó el plazo esperando {que}"),
+            FalloRed::LineaLarga => f.write_str("mandó una línea de más de 4096 bytes"),
+            FalloRed::NoEsTexto => f.write_str("mandó una línea que no es texto UTF-8"),
+            FalloRed::Cortada => f.write_str("se cortó a la mitad"),
+            FalloRed::Sistema(error) => f.write_str(&motivo(error)),
+        }
+    }
+}
+
+/// Un socket con plazos, líneas con tope y registro.
+pub struct Conexion {
+    socket: Arc<TcpStream>,
+    otro: SocketAddr,
+    limites: Limites,
+    /// Lo recibido que aún no se ha consumido es `recibido[consumido..]`.
+    recibido: Vec<u8>,
+    consumido: usize,
+    plazo_puesto: Option<Duration>,
+}
+
+impl Conexion {
+    /// Envuelve una conexión ya aceptada. La entrega `atender_conexiones`, que la guarda para poder cerrarla.
+    pub fn aceptada(socket: &Arc<TcpStream>, otro: SocketAddr, limites: Limites) -> Conexion {
+        Conexion {
+            socket: Arc::clone(socket),
+            otro,
+            limites,
+            recibido: Vec::new(),
+            consumido: 0,
+            plazo_puesto: None,
+        }
+    }
+
+    /// Se conecta a `otro` en menos de `plazo`.
+    ///
+    /// # Errores
+    /// Nadie escucha ahí, no hay camino o se acabó el plazo.
+    pub fn conectar(otro: SocketAddr, plazo: Duration, limites: Limites) -> Result<Conexion, FalloRed> {
+        if plazo.is_zero() {
+            return Err(FalloRed::Vencio("la conexión"));
+        }
+        let socket = TcpStream::connect_timeout(&otro, plazo).map_err(|e| clasificar(e, "la conexión"))?;
+        socket.set_nodelay(true).map_err(FalloRed::Sistema)?;
+        Ok(Conexion::aceptada(&Arc::new(socket), otro, limites))
+    }
+
+    /// Con quién se habla.
+    pub fn otro(&self) -> SocketAddr {
+        self.otro
+    }
+
+    /// Los límites con que se habla.
+    pub fn limites(&self) -> &Limites {
+        &self.limites
+    }
+
+    /// El socket, para quien necesite poder cerrarlo desde otro hilo.
+    pub fn socket(&self) -> &Arc<TcpStream> {
+        &self.socket
+    }
+
+    /// Lo que ya llegó y nadie ha consumido.
+    pub fn pendiente(&self) -> &[u8] {
+        &self.recibido[self.consumido..]
+    }
+
+    /// Da por consumidos `cuantos` bytes de [`Conexion::pendiente`].
+    pub fn consumir(&mut self, cuantos: usize) {
+        self.consumido = (self.consumido + cuantos).min(self.recibido.len());
+    }
+
+    /// Una lectura del socket (un `recv`), que se añade a lo pendiente. Cuántos bytes llegaron; 0 es el fin.
+    ///
+    /// # Errores
+    /// No llegó nada antes de `limite` (se esperaba `que`), o falló el socket.
+    pub fn recibir(&mut self, limite: Instant, que: &'static str) -> Result<usize, FalloRed> {
+        if self.consumido == self.recibido.len() {
+            self.recibido.clear();
+            self.consumido = 0;
+        }
+        self.esperar_lectura(limite, que)?;
+        if self.recibido.capacity() == 0 {
+            // Una conexión ociosa no gasta búfer: se reserva cuando ya hay algo que leer.
+            reintentar(|| self.socket.peek(&mut [0])).map_err(|e| clasificar(e, que))?;
+        }
+        let antes = self.recibido.len();
+        self.recibido.resize(antes + LECTURA, 0);
+        let destino = &mut self.recibido[antes..];
+        let leido = reintentar(|| (&*self.socket).read(destino)).map_err(|e| clasificar(e, que));
+        self.recibido.truncate(antes + *leido.as_ref().unwrap_or(&0));
+        leido
+    }
+
+    /// Pone en el socket el plazo que queda hasta `limite` (si ya es el que tiene, no molesta al sistema).
+    fn esperar_lectura(&mut self, limite: Instant, que: &'static str) -> Result<(), FalloRed> {
+        let falta = limite.saturating_duration_since(Instant::now());
+        if falta.is_zero() {
+            return Err(FalloRed::Vencio(que));
+        }
+        // Redondear a décimas ahorra una llamada al sistema en casi todas las lecturas.
+        let falta = Duration::from_millis((falta.as_millis() as u64).div_ceil(100) * 100);
+        if self.plazo_puesto != Some(falta) {
+            self.socket.set_read_timeout(Some(falta)).map_err(FalloRed::Sistema)?;
+            self.plazo_puesto = Some(falta);
+        }
+        Ok(())
+    }
+
+    /// Lee una línea sin su final (`\n` o `\r\n`), entera antes de `plazo` en total, por mucho que gotee.
+    /// `None` si el otro cerró sin empezarla. El fin de la conexión también acaba una línea.
+    ///
+    /// # Errores
+    /// Pasó del tope, venció el plazo, no es UTF-8 o falló el socket.
+    pub fn leer_linea(&mut self, plazo: Duration, que: &'static str) -> Result<Option<String>, FalloRed> {
+        let limite = Instant::now() + plazo;
+        let mut mirados = 0;
+        let largo = loop {
+            if let Some(donde) = self.pendiente()[mirados..].iter().position(|&b| b == b'\n') {
+                break mirados + donde;
+            }
+            mirados = self.pendiente().len();
+            if mirados >= self.limites.linea {
+                return Err(FalloRed::LineaLarga);
+            }
+            match self.recibir(limite, que) {
+                Ok(0) if mirados == 0 => return Ok(None),
+                Ok(0) => break mirados,
+                Ok(_) => {}
+                // Un RST antes del primer byte es otra manera de cerrar sin contestar.
+                Err(FalloRed::Cortada) if mirados == 0 => return Ok(None),
+                Err(fallo) => return Err(fallo),
+            }
+        };
+        if largo >= self.limites.linea {
+            return Err(FalloRed::LineaLarga);
+        }
+        self.sacar_linea(largo).map(Some)
+    }
+
+    fn sacar_linea(&mut self, largo: usize) -> Result<String, FalloRed> {
+        let linea = &self.pendiente()[..largo];
+        let linea = linea.strip_suffix(b"\r").unwrap_or(linea);
+        let linea = str::from_utf8(linea).map_err(|_| FalloRed::NoEsTexto)?.to_string();
+        self.consumir(largo + 1);
+        debug!("← {} {}", self.otro, limpiar(&linea));
+        Ok(linea)
+    }
+
+    /// Lee en `destino` lo que haya: primero lo pendiente, luego una lectura del socket. 0 es el fin.
+    ///
+    /// # Errores
+    /// Nadie manda nada en lo que dura `plazo`, o falló el socket.
+    pub fn leer_datos(&mut self, destino: &mut [u8], plazo: Duration) -> Result<usize, FalloRed> {
+        let pendiente = self.pendiente();
+        if pendiente.is_empty() {
+            self.esperar_lectura(Instant::now() + plazo, "datos")?;
+            return reintentar(|| (&*self.socket).read(destino)).map_err(|e| clasificar(e, "datos"));
+        }
+        let cuantos = pendiente.len().min(destino.len());
+        destino[..cuantos].copy_from_slice(&pendiente[..cuantos]);
+        self.consumir(cuantos);
+        Ok(cuantos)
+    }
+
+    /// Escribe una línea del protocolo: `linea` y `\n`, en un solo `write`.
+    ///
+    /// # Errores
+    /// El otro cerró o no recibe.
+    pub fn escribir_linea(&mut self, linea: impl fmt::Display) -> Result<(), FalloRed> {
+        self.escribir_texto(&format!("{linea}\n"))
+    }
+
+    /// Escribe `texto` tal cual, sin fin de línea (las palabras de la guía no lo llevan), en un solo `write`.
+    ///
+    /// # Errores
+    /// El otro cerró o no recibe.
+    pub fn escribir_texto(&mut self, texto: &str) -> Result<(), FalloRed> {
+        for linea in texto.lines() {
+            debug!("→ {} {}", self.otro, limpiar(linea));
+        }
+        self.escribir_datos(texto.as_bytes())
+    }
+
+    /// Escribe `datos` enteros. No se registran: sólo las palabras.
+    ///
+    /// # Errores
+    /// El otro cerró, o lleva sin recibir un byte lo que dice [`Limites::escribir`].
+    pub fn escribir_datos(&mut self, datos: &[u8]) -> Result<(), FalloRed> {
+        let mut falta = datos;
+        while !falta.is_empty() {
+            match (&*self.socket).write(falta) {
+                Ok(0) => return Err(FalloRed::Cortada),
+                Ok(escrito) => falta = &falta[escrito..],
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(clasificar(e, "que el otro reciba")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Pone el plazo de escritura. Se llama antes de mandar algo que puede no caber en el búfer del sistema: una
+    /// respuesta corta siempre cabe, y se ahorra la llamada.
+    ///
+    /// # Errores
+    /// Falló el socket.
+    pub fn prepararse_a_enviar(&mut self) -> Result<(), FalloRed> {
+        self.socket.set_write_timeout(Some(self.limites.escribir)).map_err(FalloRed::Sistema)
+    }
+
+    /// Hace que al cerrar el otro reciba un error (RST) y no un final normal: la única manera de decir «esto no
+    /// está completo» a quien no sabe la longitud.
+    pub fn cerrar_con_error(&self) {
+        if let Err(error) = SockRef::from(&*self.socket).set_linger(Some(Duration::ZERO)) {
+            debug!("cerrando con error a {}: {error}", self.otro);
+        }
+    }
+}
+
+fn reintentar<T>(mut leer: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match leer() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            otro => return otro,
+        }
+    }
+}
+
+/// Un plazo vencido es `WouldBlock` en Unix y `TimedOut` en Windows: aquí se unifican.
+fn clasificar(error: io::Error, que: &'static str) -> FalloRed {
+    use io::ErrorKind as Clase;
+    match error.kind() {
+        Clase::WouldBlock | Clase::TimedOut => FalloRed::Vencio(que),
+        Clase::ConnectionReset | Clase::ConnectionAborted | Clase::BrokenPipe => FalloRed::Cortada,
+        _ => FalloRed::Sistema(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Shutdown, TcpListener};
+    use std::thread;
+
+    fn pareja() -> (Conexion, TcpStream) {
+        let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+        let direccion = escucha.local_addr().unwrap();
+        let nuestra = Conexion::conectar(direccion, Duration::from_secs(2), Limites::default()).unwrap();
+        (nuestra, escucha.accept().unwrap().0)
+    }
+
+    const PLAZO: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn lineas_partidas_y_varias_en_un_paquete() {
+        let (mut nuestra, mut suya) = pareja();
+        let escritor = thread::spawn(move || {
+            for letra in "HOLA:1:ñu\r\nLISTAR\nresto".bytes() {
+                suya.write_all(&[letra]).unwrap();
+            }
+        });
+        let mut leer = || nuestra.leer_linea(PLAZO, "una línea").unwrap();
+        assert_eq!(leer().as_deref(), Some("HOLA:1:ñu"));
+        assert_eq!(leer().as_deref(), Some("LISTAR"));
+        assert_eq!(leer().as_deref(), Some("resto"), "el fin también acaba una línea");
+        assert_eq!(leer(), None);
+        escritor.join().unwrap();
+    }
+
+    #[test]
+    fn el_plazo_de_una_linea_es_total_aunque_gotee() {
+        let (mut nuestra, mut suya) = pareja();
+        let goteo = thread::spawn(move || {
+            while suya.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(30));
+            }
+        });
+        let antes = Instant::now();
+        let leida = nuestra.leer_linea(Duration::from_millis(300), "una línea");
+        assert!(matches!(leida, Err(FalloRed::Vencio(_))), "{leida:?}");
+        assert!(antes.elapsed() < Duration::from_secs(2));
+        drop(nuestra);
+        goteo.join().unwrap();
+    }
+
+    #[test]
+    fn una_linea_sin_fin_se_corta_en_el_tope() {
+        let (mut nuestra, mut suya) = pareja();
+        let escritor = thread::spawn(move || drop(suya.write_all(&vec![b'x'; 1 << 20])));
+        assert!(matches!(nuestra.leer_linea(PLAZO, "una línea"), Err(FalloRed::LineaLarga)));
+        assert!(nuestra.recibido.capacity() < 64 * 1024);
+        drop(nuestra);
+        escritor.join().unwrap();
+    }
+
+    #[test]
+    fn cerrar_con_error_no_parece_un_final() {
+        let (nuestra, mut suya) = pareja();
+        nuestra.cerrar_con_error();
+        drop(nuestra);
+        assert!(suya.read(&mut [0; 8]).is_err());
+    }
+
+    #[test]
+    fn los_datos_que_siguen_a_una_linea_no_se_pierden() {
+        let (mut nuestra, mut suya) = pareja();
+        suya.write_all(b"OK:5\nabcde").unwrap();
+        suya.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(nuestra.leer_linea(PLAZO, "una línea").unwrap().as_deref(), Some("OK:5"));
+        let mut datos = Vec::new();
+        let mut trozo = [0; 3];
+        loop {
+            match nuestra.leer_datos(&mut trozo, PLAZO).unwrap() {
+                0 => break,
+                n => datos.extend_from_slice(&trozo[..n]),
+            }
+        }
+        assert_eq!(datos, b"abcde");
+    }
+}

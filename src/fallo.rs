@@ -1,0 +1,133 @@
+//! Los errores de `nodo`: valores con una frase en español que dice qué pasó, a qué archivo o par, y qué hacer.
+//!
+//! La guía atrapa `Exception as e` e imprime lo que diga el sistema, en inglés. Aquí cada capa añade su parte
+//! a la frase y quien decide (el hilo principal) la pinta una vez. Este archivo no pinta nada ni sabe de sockets.
+
+use std::fmt;
+use std::io;
+
+/// Un error que ya está contado en una frase completa, listo para enseñarse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fallo(String);
+
+impl Fallo {
+    /// Un fallo con la frase tal cual.
+    pub fn nuevo(frase: impl Into<String>) -> Fallo {
+        Fallo(frase.into())
+    }
+
+    /// «`que`: motivo», con el motivo del sistema en español (`que` dice qué se intentaba y con quién).
+    pub fn de_sistema(que: impl fmt::Display, error: &io::Error) -> Fallo {
+        Fallo(format!("{que}: {}", motivo(error)))
+    }
+}
+
+impl fmt::Display for Fallo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Fallo {}
+
+/// Cómo acaba el programa (DISENO: 0 bien, 1 no se pudo, 2 mal escrito, 130 interrumpido).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Salida {
+    /// Se hizo lo pedido.
+    Bien,
+    /// No se pudo; el motivo ya se dijo.
+    NoSePudo,
+    /// La orden estaba mal escrita.
+    MalEscrito,
+    /// Ctrl-C o SIGTERM.
+    Interrumpido,
+}
+
+impl Salida {
+    /// El código que recibe quien arrancó el programa.
+    pub fn codigo(self) -> u8 {
+        match self {
+            Salida::Bien => 0,
+            Salida::NoSePudo => 1,
+            Salida::MalEscrito => 2,
+            Salida::Interrumpido => 130,
+        }
+    }
+}
+
+/// ¿Falló porque no quedan descriptores de archivo (del proceso o de la máquina)?
+///
+/// La biblioteca estándar no le da nombre a este caso; los números son los de `EMFILE` y `ENFILE` en Unix
+/// y los de `WSAEMFILE` y `ERROR_TOO_MANY_OPEN_FILES` en Windows.
+pub fn sin_descriptores(error: &io::Error) -> bool {
+    match error.raw_os_error() {
+        Some(codigo) if cfg!(windows) => codigo == 10024 || codigo == 4,
+        Some(codigo) => codigo == 24 || codigo == 23,
+        None => false,
+    }
+}
+
+/// El motivo de un error del sistema, en español.
+pub fn motivo(error: &io::Error) -> String {
+    use io::ErrorKind as Clase;
+    if sin_descriptores(error) {
+        return "no quedan descriptores de archivo (ulimit -n dice cuántos hay)".to_string();
+    }
+    let frase = match error.kind() {
+        Clase::NotFound => "no existe",
+        Clase::PermissionDenied => "no hay permiso",
+        Clase::ConnectionRefused => "conexión rechazada, ahí no escucha nadie",
+        Clase::ConnectionReset | Clase::ConnectionAborted | Clase::BrokenPipe => {
+            "el otro lado cortó la conexión"
+        }
+        Clase::NotConnected => "no hay conexión",
+        Clase::TimedOut | Clase::WouldBlock => "no respondió a tiempo",
+        Clase::UnexpectedEof => "se cortó antes de acabar",
+        Clase::AddrInUse => "ese puerto ya está en uso",
+        Clase::AddrNotAvailable => "esa IP no es de esta máquina",
+        Clase::HostUnreachable | Clase::NetworkUnreachable | Clase::NetworkDown => {
+            "no hay camino hasta esa dirección"
+        }
+        Clase::StorageFull | Clase::QuotaExceeded => "el disco está lleno",
+        Clase::AlreadyExists => "ya existe",
+        Clase::IsADirectory => "es una carpeta",
+        Clase::NotADirectory => "no es una carpeta",
+        Clase::ReadOnlyFilesystem => "el disco es de sólo lectura",
+        Clase::FileTooLarge => "es demasiado grande para este disco",
+        Clase::InvalidFilename => "el disco no admite ese nombre",
+        Clase::InvalidInput => "dato no válido",
+        _ => return motivo_raro(error),
+    };
+    frase.to_string()
+}
+
+fn motivo_raro(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(codigo) => format!("error {codigo} del sistema"),
+        // Los que fabricamos nosotros ya vienen en español.
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn los_motivos_estan_en_espanol() {
+        let rechazada = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(motivo(&rechazada), "conexión rechazada, ahí no escucha nadie");
+        assert_eq!(motivo(&io::Error::other("cosa propia")), "cosa propia");
+        assert_eq!(
+            Fallo::de_sistema("abriendo foto.png", &io::Error::from(io::ErrorKind::NotFound)).to_string(),
+            "abriendo foto.png: no existe"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn quedarse_sin_descriptores_se_reconoce() {
+        assert!(sin_descriptores(&io::Error::from_raw_os_error(24)));
+        assert!(!sin_descriptores(&io::Error::from_raw_os_error(2)));
+    }
+}

@@ -1,0 +1,14 @@
+//! `nodo`: un nodo P2P para compartir archivos en una LAN, escrito para leerse con la guía de laboratorio al lado.
+
+pub mod argumentos;
+pub mod conexion;
+pub mod config;
+pub mod eventos;
+pub mod fallo;
+pub mod hilos;
+pub mod nodo;
+pub mod pantalla;
+pub mod practicas;
+pub mod red;
+pub mod teclado;
+pub mod texto;

@@ -1,0 +1,4 @@
+//! El nodo de la guía, por partes.
+
+pub mod menu;
+pub mod ordenes;

@@ -1,0 +1,131 @@
+//! El único lugar que escribe en pantalla, y sólo lo usa el hilo principal.
+//!
+//! Sustituye a los `print` e `input` de la guía. Todo lo que se pinta pasa por [`limpiar`]: un nombre o un mensaje
+//! ajeno no puede mover el cursor ni fingir un menú, lo escriba quien lo escriba. Los resultados van por stdout y
+//! lo demás por stderr; sin terminal no hay barra ni colores.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::texto::limpiar;
+
+/// La pantalla, con la pregunta que esté a medias y la barra de progreso si la hay.
+#[derive(Default)]
+pub struct Pantalla {
+    pregunta: Option<String>,
+    barra: Option<ProgressBar>,
+    rota: bool,
+}
+
+impl Pantalla {
+    /// Una pantalla sin nada pendiente.
+    pub fn nueva() -> Pantalla {
+        Pantalla::default()
+    }
+
+    /// Una línea por stdout: un resultado.
+    pub fn linea(&mut self, texto: impl AsRef<str>) {
+        self.tanda([texto]);
+    }
+
+    /// Varias líneas por stdout en un solo `write`.
+    pub fn tanda<T: AsRef<str>>(&mut self, lineas: impl IntoIterator<Item = T>) {
+        let mut todo = String::new();
+        for linea in lineas {
+            todo.push_str(&limpiar(linea.as_ref()));
+            todo.push('\n');
+        }
+        self.escribir(&todo);
+    }
+
+    /// Una línea por stderr: un aviso o un error.
+    pub fn aviso(&mut self, texto: impl AsRef<str>) {
+        let linea = limpiar(texto.as_ref());
+        let pintar = || writeln!(io::stderr(), "{linea}");
+        // Sin stderr no queda dónde quejarse.
+        let _ = match &self.barra {
+            Some(barra) => barra.suspend(pintar),
+            None => pintar(),
+        };
+    }
+
+    /// Hace una pregunta y deja el cursor detrás.
+    pub fn preguntar(&mut self, texto: &str) {
+        self.escribir(texto);
+        self.pregunta = Some(texto.to_string());
+    }
+
+    /// Contestaron: la pregunta ya no hay que repetirla.
+    pub fn contestada(&mut self) {
+        self.pregunta = None;
+    }
+
+    /// Algo que llegó mientras alguien leía: se pinta en líneas propias y la pregunta se repite debajo.
+    pub fn interrumpir<T: AsRef<str>>(&mut self, lineas: impl IntoIterator<Item = T>) {
+        let pregunta = self.pregunta.take();
+        if pregunta.is_some() {
+            self.escribir("\n");
+        }
+        self.tanda(lineas);
+        if let Some(pregunta) = pregunta {
+            self.preguntar(&pregunta);
+        }
+    }
+
+    /// ¿Falló stdout? (por ejemplo, quien leía la tubería se fue). Entonces no tiene sentido seguir.
+    pub fn rota(&self) -> bool {
+        self.rota
+    }
+
+    /// Enseña una barra de `total` bytes en stderr, si es una terminal.
+    pub fn poner_barra(&mut self, total: u64) {
+        if !io::stderr().is_terminal() {
+            return;
+        }
+        let estilo = ProgressStyle::with_template(
+            "{bar:28} {bytes} de {total_bytes} · {binary_bytes_per_sec} · faltan {eta} · {msg}",
+        )
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.barra = Some(ProgressBar::new(total).with_style(estilo));
+    }
+
+    /// Pone la barra en `hechos` bytes, con `detalle` al final.
+    pub fn avanzar(&mut self, hechos: u64, total: u64, detalle: String) {
+        if let Some(barra) = &self.barra {
+            barra.set_length(total);
+            barra.set_position(hechos);
+            barra.set_message(limpiar(&detalle));
+        }
+    }
+
+    /// Empieza a medir de nuevo la velocidad (de comprobar a descargar, por ejemplo).
+    pub fn reiniciar_barra(&mut self) {
+        if let Some(barra) = &self.barra {
+            barra.reset_eta();
+        }
+    }
+
+    /// Quita la barra sin dejar rastro.
+    pub fn quitar_barra(&mut self) {
+        if let Some(barra) = self.barra.take() {
+            barra.finish_and_clear();
+        }
+    }
+
+    fn escribir(&mut self, texto: &str) {
+        let pintar = || {
+            let mut salida = io::stdout().lock();
+            salida.write_all(texto.as_bytes()).and_then(|()| salida.flush())
+        };
+        let pintado = match &self.barra {
+            Some(barra) => barra.suspend(pintar),
+            None => pintar(),
+        };
+        self.rota |= pintado.is_err();
+    }
+}
+
+/// Cada cuánto se repinta la barra.
+pub const REPINTAR: Duration = Duration::from_millis(100);

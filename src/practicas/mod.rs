@@ -1,0 +1,6 @@
+//! Los otros sistemas del curso, cada uno sobre el mismo `atender_conexiones` que el nodo.
+
+pub mod backend;
+pub mod balanceador;
+pub mod chat;
+pub mod maestro;

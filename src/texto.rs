@@ -1,0 +1,150 @@
+//! Texto para personas: limpia lo que llega de fuera y escribe tamaños, tiempos y cuentas. Funciones puras.
+//!
+//! La guía imprime lo que llega tal cual; un mensaje con secuencias de escape podría borrar la pantalla de quien
+//! lo recibe o fingir un menú. **Todo texto ajeno** (nombres, mensajes, motivos) pasa por [`limpiar`] antes de
+//! pintarse o registrarse. Este archivo no pinta nada.
+
+use std::time::Duration;
+
+/// Deja de `ajeno` sólo lo que se puede pintar: sin secuencias de escape, sin caracteres de control (los saltos de
+/// línea y tabuladores quedan como espacios), sin los que invierten la dirección de la escritura ni los invisibles.
+pub fn limpiar(ajeno: &str) -> String {
+    let mut limpio = String::with_capacity(ajeno.len());
+    let mut letras = ajeno.chars().peekable();
+    while let Some(letra) = letras.next() {
+        match letra {
+            '\u{1b}' => saltar_escape(&mut letras),
+            '\u{9b}' => saltar_hasta_final_csi(&mut letras),
+            '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => limpio.push(' '),
+            _ if letra.is_control() || cambia_direccion(letra) || invisible(letra) => {}
+            _ => limpio.push(letra),
+        }
+    }
+    limpio
+}
+
+/// ¿Es uno de los caracteres de Unicode que invierten la dirección en que se lee el texto? Con uno de ellos,
+/// «factura[U+202E]gpj.exe» se ve como «facturaexe.jpg».
+pub fn cambia_direccion(letra: char) -> bool {
+    matches!(letra, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+}
+
+fn invisible(letra: char) -> bool {
+    matches!(letra, '\u{200b}' | '\u{2060}' | '\u{feff}')
+}
+
+type Letras<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+/// Tras un ESC: `[` abre una secuencia CSI; `]`, `P`, `X`, `^` y `_`, una cadena que acaba en BEL o `ESC \`;
+/// lo demás dura una letra.
+fn saltar_escape(letras: &mut Letras) {
+    match letras.next() {
+        Some('[') => saltar_hasta_final_csi(letras),
+        Some(']' | 'P' | 'X' | '^' | '_') => saltar_cadena(letras),
+        _ => {}
+    }
+}
+
+fn saltar_hasta_final_csi(letras: &mut Letras) {
+    for letra in letras.by_ref() {
+        if matches!(letra, '\u{40}'..='\u{7e}') || letra == '\n' {
+            return;
+        }
+    }
+}
+
+fn saltar_cadena(letras: &mut Letras) {
+    while let Some(letra) = letras.next() {
+        if letra == '\u{7}' || letra == '\n' {
+            return;
+        }
+        if letra == '\u{1b}' {
+            letras.next_if_eq(&'\\');
+            return;
+        }
+    }
+}
+
+/// Un tamaño en bytes como se lee: «312 bytes», «4,0 MiB».
+pub fn tamano(bytes: u64) -> String {
+    const UNIDADES: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return if bytes == 1 { "1 byte".into() } else { format!("{bytes} bytes") };
+    }
+    let mut cantidad = bytes as f64 / 1024.0;
+    let mut unidad = 0;
+    while cantidad >= 1024.0 && unidad + 1 < UNIDADES.len() {
+        cantidad /= 1024.0;
+        unidad += 1;
+    }
+    format!("{} {}", decimal(cantidad), UNIDADES[unidad])
+}
+
+/// Un número con un decimal y coma, como se escribe en español.
+pub fn decimal(cantidad: f64) -> String {
+    format!("{cantidad:.1}").replace('.', ",")
+}
+
+/// Una duración como se lee: «7 ms», «2,3 s», «4 min 5 s».
+pub fn duracion(tiempo: Duration) -> String {
+    let segundos = tiempo.as_secs_f64();
+    if segundos < 0.1 {
+        format!("{} ms", tiempo.as_millis())
+    } else if segundos < 60.0 {
+        format!("{} s", decimal(segundos))
+    } else {
+        format!("{} min {} s", tiempo.as_secs() / 60, tiempo.as_secs() % 60)
+    }
+}
+
+/// «1 archivo», «3 archivos»: la cuenta con la palabra que le toca.
+pub fn cuenta(cuantos: usize, uno: &str, varios: &str) -> String {
+    format!("{cuantos} {}", if cuantos == 1 { uno } else { varios })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn quita_escapes_controles_e_inversion() {
+        let casos = [
+            ("hola", "hola"),
+            ("\u{1b}[31mrojo\u{1b}[0m", "rojo"),
+            ("\u{1b}]0;título falso\u{7}hola", "hola"),
+            ("\u{1b}]8;;http://x\u{1b}\\enlace", "enlace"),
+            ("\u{9b}2Jborra", "borra"),
+            ("a\u{7}b\u{0}c\u{8}", "abc"),
+            ("uno\ndos\ttres", "uno dos tres"),
+            ("foto\u{202e}gpj.exe", "fotogpj.exe"),
+            ("ñandú 🙂", "ñandú 🙂"),
+            ("\u{1b}", ""),
+            ("\u{1b}[", ""),
+        ];
+        for (ajeno, limpio) in casos {
+            assert_eq!(limpiar(ajeno), limpio, "{ajeno:?}");
+        }
+    }
+
+    #[test]
+    fn tamanos_y_tiempos_se_leen() {
+        assert_eq!(tamano(0), "0 bytes");
+        assert_eq!(tamano(1), "1 byte");
+        assert_eq!(tamano(4 << 20), "4,0 MiB");
+        assert_eq!(tamano(u64::MAX), "16384,0 PiB");
+        assert_eq!(duracion(Duration::from_millis(7)), "7 ms");
+        assert_eq!(duracion(Duration::from_millis(2300)), "2,3 s");
+        assert_eq!(duracion(Duration::from_secs(245)), "4 min 5 s");
+        assert_eq!(cuenta(1, "par", "pares"), "1 par");
+    }
+
+    proptest! {
+        #[test]
+        fn nada_de_control_sobrevive(ajeno in any::<String>()) {
+            let limpio = limpiar(&ajeno);
+            prop_assert!(!limpio.chars().any(|c| c.is_control() || cambia_direccion(c)));
+            prop_assert_eq!(limpiar(&limpio), limpio.clone());
+        }
+    }
+}
