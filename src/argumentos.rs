@@ -207,7 +207,12 @@ pub struct Solicitar {
     #[arg(long, value_name = "N", value_parser = leer_veces, default_value = "1", hide_default_value = true)]
     pub veces: u32,
     /// Lo que se manda
-    #[arg(long, value_name = "TEXTO", default_value = "Hello Load Balancer", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "TEXTO",
+        default_value = "Hello Load Balancer",
+        hide_default_value = true
+    )]
     pub texto: String,
 }
 
@@ -244,8 +249,9 @@ where
     I: IntoIterator<Item = T>,
     T: Into<std::ffi::OsString> + Clone,
 {
-    let leido =
-        comando().try_get_matches_from(palabras).and_then(|mut m| Argumentos::from_arg_matches_mut(&mut m));
+    let leido = comando()
+        .try_get_matches_from(palabras)
+        .and_then(|mut m| Argumentos::from_arg_matches_mut(&mut m));
     leido.map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => SinOrden::Ayuda(error.to_string()),
         _ => SinOrden::MalEscrito(format!("{}\nLa ayuda: nodo --help", que_esta_mal(&error))),
@@ -254,17 +260,37 @@ where
 
 /// Los argumentos con la ayuda en español. clap sólo sabe inglés: se sustituyen sus títulos y sus opciones propias.
 fn comando() -> Command {
-    let version =
-        Arg::new("version").short('V').long("version").action(ArgAction::Version).help("Muestra la versión");
+    let version = Arg::new("version")
+        .short('V')
+        .long("version")
+        .action(ArgAction::Version)
+        .help("Muestra la versión");
     en_espanol(Argumentos::command().arg(version), "nodo")
 }
 
 fn en_espanol(comando: Command, escrito: &str) -> Command {
-    let ayuda = Arg::new("ayuda").short('h').long("help").action(ArgAction::Help).help("Muestra esta ayuda");
-    let posicionales: String = comando.get_positionals().map(|arg| format!(" {arg}")).collect();
-    let orden = if comando.has_subcommands() { " [ORDEN]" } else { "" };
-    let uso = format!("{escrito} [OPCIONES]{orden}{}", posicionales.replace("...", "…"));
-    let ordenes: Vec<String> = comando.get_subcommands().map(|c| c.get_name().to_string()).collect();
+    let ayuda = Arg::new("ayuda")
+        .short('h')
+        .long("help")
+        .action(ArgAction::Help)
+        .help("Muestra esta ayuda");
+    let posicionales: String = comando
+        .get_positionals()
+        .map(|arg| format!(" {arg}"))
+        .collect();
+    let orden = if comando.has_subcommands() {
+        " [ORDEN]"
+    } else {
+        ""
+    };
+    let uso = format!(
+        "{escrito} [OPCIONES]{orden}{}",
+        posicionales.replace("...", "…")
+    );
+    let ordenes: Vec<String> = comando
+        .get_subcommands()
+        .map(|c| c.get_name().to_string())
+        .collect();
     let comando = comando
         .disable_help_flag(true)
         .disable_help_subcommand(true)
@@ -288,10 +314,16 @@ fn que_esta_mal(error: &clap::Error) -> String {
         Some(ContextValue::Strings(varios)) => varios.join(", "),
         _ => String::new(),
     };
-    let (arg, valor) = (dato(ContextKind::InvalidArg), dato(ContextKind::InvalidValue));
+    let (arg, valor) = (
+        dato(ContextKind::InvalidArg),
+        dato(ContextKind::InvalidValue),
+    );
     match error.kind() {
         ErrorKind::UnknownArgument => {
-            format!("no conozco «{arg}»{}", parecido(&dato(ContextKind::SuggestedArg)))
+            format!(
+                "no conozco «{arg}»{}",
+                parecido(&dato(ContextKind::SuggestedArg))
+            )
         }
         ErrorKind::InvalidSubcommand => format!(
             "no conozco la orden «{}»{}",
@@ -301,7 +333,8 @@ fn que_esta_mal(error: &clap::Error) -> String {
         ErrorKind::MissingRequiredArgument => format!("falta {arg}"),
         ErrorKind::InvalidValue if valor.is_empty() => format!("a {arg} le falta el valor"),
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-            let motivo = std::error::Error::source(error).map_or(String::new(), |e| format!(": {e}"));
+            let motivo =
+                std::error::Error::source(error).map_or(String::new(), |e| format!(": {e}"));
             format!("«{valor}» no vale para {arg}{motivo}")
         }
         ErrorKind::ArgumentConflict => match dato(ContextKind::PriorArg) {
@@ -320,7 +353,11 @@ fn que_esta_mal(error: &clap::Error) -> String {
 }
 
 fn parecido(sugerencia: &str) -> String {
-    if sugerencia.is_empty() { String::new() } else { format!(" (¿querías decir {sugerencia}?)") }
+    if sugerencia.is_empty() {
+        String::new()
+    } else {
+        format!(" (¿querías decir {sugerencia}?)")
+    }
 }
 
 #[cfg(test)]
@@ -357,8 +394,15 @@ mod tests {
             "--maestro http://127.0.0.1:9000",
         ];
         for opcion in opciones {
-            for linea in [format!("nodo {opcion} buscar foto"), format!("nodo buscar foto {opcion}")] {
-                let Argumentos { nodo, orden: Some(Orden::Buscar(buscar)) } = leer_linea(&linea) else {
+            for linea in [
+                format!("nodo {opcion} buscar foto"),
+                format!("nodo buscar foto {opcion}"),
+            ] {
+                let Argumentos {
+                    nodo,
+                    orden: Some(Orden::Buscar(buscar)),
+                } = leer_linea(&linea)
+                else {
                     panic!("{linea}");
                 };
                 let juntas = format!("{:?}", nodo.unir(buscar.nodo));
@@ -371,8 +415,19 @@ mod tests {
     #[test]
     fn un_peer_a_cada_lado_son_dos_peers() {
         let linea = "nodo --peer 127.0.0.1:1 buscar x --peer 127.0.0.1:2 --peer 127.0.0.1";
-        let Argumentos { nodo, orden: Some(Orden::Buscar(buscar)) } = leer_linea(linea) else { panic!() };
-        let puertos: Vec<u16> = nodo.unir(buscar.nodo).peers.iter().map(|p| p.port()).collect();
+        let Argumentos {
+            nodo,
+            orden: Some(Orden::Buscar(buscar)),
+        } = leer_linea(linea)
+        else {
+            panic!()
+        };
+        let puertos: Vec<u16> = nodo
+            .unir(buscar.nodo)
+            .peers
+            .iter()
+            .map(|p| p.port())
+            .collect();
         assert_eq!(puertos, [1, 2, 6000]);
     }
 
@@ -382,12 +437,21 @@ mod tests {
             ("nodo --colador", "no conozco «--colador»"),
             ("nodo busca x", "no conozco la orden «busca»"),
             ("nodo buscar", "falta <NOMBRE>"),
-            ("nodo --puerto hola", "«hola» no vale para --puerto <PUERTO>: se esperaba"),
+            (
+                "nodo --puerto hola",
+                "«hola» no vale para --puerto <PUERTO>: se esperaba",
+            ),
             ("nodo --puerto 70000", "no vale para"),
             ("nodo --nodo", "a --nodo <N> le falta el valor"),
             ("nodo --nodo 1 --nodo 2", "está escrito más de una vez"),
-            ("nodo chat --servidor 127.0.0.1:1 --conectar 127.0.0.1:1", "no van juntos"),
-            ("nodo --ip casa", "«casa» no vale para --ip <IP>: se esperaba"),
+            (
+                "nodo chat --servidor 127.0.0.1:1 --conectar 127.0.0.1:1",
+                "no van juntos",
+            ),
+            (
+                "nodo --ip casa",
+                "«casa» no vale para --ip <IP>: se esperaba",
+            ),
         ] {
             let frase = fallo(linea);
             assert!(frase.contains(dice), "{linea}: {frase}");
@@ -396,11 +460,25 @@ mod tests {
 
     #[test]
     fn la_ayuda_no_tiene_ingles() {
-        for linea in ["nodo --help", "nodo descargar -h", "nodo balanceador --help", "nodo huella -h"] {
-            let Err(SinOrden::Ayuda(texto)) = leer(linea.split(' ')) else { panic!("{linea}") };
-            for ingles in
-                ["Usage", "Options", "OPTIONS", "Commands", "COMMAND", "Arguments", "default", "Print"]
-            {
+        for linea in [
+            "nodo --help",
+            "nodo descargar -h",
+            "nodo balanceador --help",
+            "nodo huella -h",
+        ] {
+            let Err(SinOrden::Ayuda(texto)) = leer(linea.split(' ')) else {
+                panic!("{linea}")
+            };
+            for ingles in [
+                "Usage",
+                "Options",
+                "OPTIONS",
+                "Commands",
+                "COMMAND",
+                "Arguments",
+                "default",
+                "Print",
+            ] {
                 assert!(!texto.contains(ingles), "{linea}: {ingles}\n{texto}");
             }
         }

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::nodo::descarga::Descargado;
+
 /// Eventos que caben en la cola antes de empezar a perderse.
 const TOPE_DE_EVENTOS: usize = 1024;
 
@@ -20,12 +22,21 @@ pub enum Evento {
     Conexion(SocketAddr),
     /// Se envió un archivo entero: `[ENVÍO COMPLETO] …`.
     EnvioCompleto(String),
+    /// Se envió una parte de un archivo (lo demás lo piden a otros, o por otra conexión).
+    EnvioParcial {
+        /// De qué archivo.
+        nombre: String,
+        /// Cuántos bytes.
+        bytes: u64,
+        /// A quién.
+        a: SocketAddr,
+    },
     /// Llegó un mensaje de texto.
     Mensaje(Mensaje),
     /// Alguien nos envía un archivo (nombre, desde dónde).
     Recibiendo(String, SocketAddr),
-    /// Terminó de llegar un archivo que nos enviaron: la frase que lo cuenta.
-    Recibido(String),
+    /// Terminó de llegar un archivo que nos enviaron.
+    Recibido(Descargado),
     /// Algo que conviene saber y no es un error de quien está delante.
     Aviso(String),
 }
@@ -51,7 +62,13 @@ impl<E> Avisador<E> {
     /// Una cola de eventos: el extremo que avisa y el que escucha el hilo principal.
     pub fn nuevo() -> (Avisador<E>, Receiver<E>) {
         let (canal, oir) = bounded(TOPE_DE_EVENTOS);
-        (Avisador { canal, perdidos: Arc::default() }, oir)
+        (
+            Avisador {
+                canal,
+                perdidos: Arc::default(),
+            },
+            oir,
+        )
     }
 
     /// Avisa sin esperar. Con la cola llena, el evento sólo se cuenta.
@@ -64,13 +81,20 @@ impl<E> Avisador<E> {
     /// Cuántos eventos se perdieron desde la última vez que se preguntó.
     pub fn perdidos(&self) -> usize {
         // Se pregunta tras cada tanda de eventos: leer primero evita ensuciar la línea de caché sin motivo.
-        if self.perdidos.load(Ordering::Relaxed) == 0 { 0 } else { self.perdidos.swap(0, Ordering::Relaxed) }
+        if self.perdidos.load(Ordering::Relaxed) == 0 {
+            0
+        } else {
+            self.perdidos.swap(0, Ordering::Relaxed)
+        }
     }
 }
 
 impl<E> Clone for Avisador<E> {
     fn clone(&self) -> Self {
-        Avisador { canal: self.canal.clone(), perdidos: Arc::clone(&self.perdidos) }
+        Avisador {
+            canal: self.canal.clone(),
+            perdidos: Arc::clone(&self.perdidos),
+        }
     }
 }
 

@@ -43,7 +43,14 @@ impl<'ambito, 'entorno> Hilos<'ambito, 'entorno> {
         // Sin tope porque no lo necesita: nunca hay en el canal más trabajos que hilos esperándolos.
         let (entregar, recoger) = unbounded();
         let fichas = Arc::new(AtomicUsize::new(0));
-        Hilos { ambito, prefijo, creados: AtomicUsize::new(0), fichas, entregar, recoger }
+        Hilos {
+            ambito,
+            prefijo,
+            creados: AtomicUsize::new(0),
+            fichas,
+            entregar,
+            recoger,
+        }
     }
 
     /// Hace `trabajo` en un hilo que no está haciendo otra cosa. Si el sistema no da más hilos, el trabajo se
@@ -51,7 +58,9 @@ impl<'ambito, 'entorno> Hilos<'ambito, 'entorno> {
     pub fn lanzar(&self, trabajo: impl FnOnce() + Send + 'ambito) -> io::Result<()> {
         let trabajo: Trabajo<'ambito> = Box::new(trabajo);
         if tomar_ficha(&self.fichas) {
-            self.entregar.send(trabajo).expect("este mismo objeto guarda el otro extremo del canal");
+            self.entregar
+                .send(trabajo)
+                .expect("este mismo objeto guarda el otro extremo del canal");
             return Ok(());
         }
         let numero = self.creados.fetch_add(1, Ordering::Relaxed) + 1;
@@ -87,7 +96,9 @@ fn trabajar<'a>(primero: Trabajo<'a>, fichas: &AtomicUsize, recoger: &Receiver<T
 }
 
 fn tomar_ficha(fichas: &AtomicUsize) -> bool {
-    fichas.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
+    fichas
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+        .is_ok()
 }
 
 #[cfg(test)]
@@ -104,7 +115,9 @@ mod tests {
             let hilos = Hilos::nuevos(ambito, "prueba");
             for _ in 0..32 {
                 let esperar = esperar.clone();
-                hilos.lanzar(move || assert!(esperar.recv().is_err())).unwrap();
+                hilos
+                    .lanzar(move || assert!(esperar.recv().is_err()))
+                    .unwrap();
             }
             for n in 0..32 {
                 let hecho = hecho.clone();
@@ -123,7 +136,9 @@ mod tests {
             let hilos = Hilos::nuevos(ambito, "prueba");
             for _ in 0..100 {
                 let hecho = hecho.clone();
-                hilos.lanzar(move || hecho.send(thread::current().id()).unwrap()).unwrap();
+                hilos
+                    .lanzar(move || hecho.send(thread::current().id()).unwrap())
+                    .unwrap();
                 ver.recv().unwrap();
                 // Espera a que el hilo deje su ficha: sin esto, crear otro también sería correcto.
                 while hilos.fichas.load(Ordering::SeqCst) == 0 {

@@ -1,5 +1,7 @@
 //! `nodo`: un nodo P2P para compartir archivos en una LAN, escrito para leerse con la guía de laboratorio al lado.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod argumentos;
 pub mod conexion;
 pub mod config;

@@ -22,7 +22,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use blake3::Hasher;
-use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use blake3::hazmat::{
+    ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
+};
 
 /// Bytes de un bloque: 4 MiB. Bastan pocos para repartir entre varias fuentes, y cada conexión guarda uno en memoria.
 pub const BLOQUE: u64 = 4 * 1024 * 1024;
@@ -51,7 +53,9 @@ impl FromStr for Huella {
     type Err = NoEsHuella;
 
     fn from_str(texto: &str) -> Result<Huella, NoEsHuella> {
-        blake3::Hash::from_hex(texto).map(|h| Huella(*h.as_bytes())).map_err(|_| NoEsHuella)
+        blake3::Hash::from_hex(texto)
+            .map(|h| Huella(*h.as_bytes()))
+            .map_err(|_| NoEsHuella)
     }
 }
 
@@ -62,7 +66,9 @@ pub fn cuantos_bloques(tamano: u64) -> u64 {
 
 /// Bytes del bloque `indice` (desde 0) de un archivo de `tamano` bytes: todos llenos menos, quizá, el último.
 pub fn longitud_de_bloque(tamano: u64, indice: u64) -> u64 {
-    tamano.saturating_sub(indice.saturating_mul(BLOQUE)).min(BLOQUE)
+    tamano
+        .saturating_sub(indice.saturating_mul(BLOQUE))
+        .min(BLOQUE)
 }
 
 /// La cuenta de la huella de un bloque, que se hace según llegan sus bytes.
@@ -79,7 +85,10 @@ impl Cuenta {
         if !es_todo_el_archivo {
             resumen.set_input_offset(indice * BLOQUE);
         }
-        Cuenta { resumen, es_todo_el_archivo }
+        Cuenta {
+            resumen,
+            es_todo_el_archivo,
+        }
     }
 
     /// Añade los `datos` que siguen. Entre todos no pueden pasar de un bloque.
@@ -111,7 +120,9 @@ pub fn juntar(bloques: &[Huella]) -> Option<Huella> {
         [unico] => Some(*unico),
         varios => {
             let (izquierda, derecha) = partir(varios);
-            Some(Huella(*merge_subtrees_root(&izquierda, &derecha, Mode::Hash).as_bytes()))
+            Some(Huella(
+                *merge_subtrees_root(&izquierda, &derecha, Mode::Hash).as_bytes(),
+            ))
         }
     }
 }
@@ -155,8 +166,17 @@ mod tests {
 
     #[test]
     fn los_bloques_juntos_dan_la_huella_de_b3sum() {
-        for tamano in [0, 1, 1024, BLOQUE - 1, BLOQUE, BLOQUE + 1, 2 * BLOQUE, 2 * BLOQUE + 5, 7 * BLOQUE + 3]
-        {
+        for tamano in [
+            0,
+            1,
+            1024,
+            BLOQUE - 1,
+            BLOQUE,
+            BLOQUE + 1,
+            2 * BLOQUE,
+            2 * BLOQUE + 5,
+            7 * BLOQUE + 3,
+        ] {
             let contenido = datos(tamano);
             let bloques: Vec<Huella> = (0..cuantos_bloques(tamano))
                 .map(|i| {
@@ -165,13 +185,18 @@ mod tests {
                     huella_de_bloque(tamano, i, &contenido[desde..hasta])
                 })
                 .collect();
-            assert_eq!(juntar(&bloques).unwrap().to_string(), blake3::hash(&contenido).to_hex().as_str());
+            assert_eq!(
+                juntar(&bloques).unwrap().to_string(),
+                blake3::hash(&contenido).to_hex().as_str()
+            );
         }
     }
 
     #[test]
     fn un_bloque_cambiado_o_movido_no_da_la_huella() {
-        let bloques: Vec<Huella> = (0..3).map(|i| huella_de_bloque(3 * BLOQUE, i, b"abc")).collect();
+        let bloques: Vec<Huella> = (0..3)
+            .map(|i| huella_de_bloque(3 * BLOQUE, i, b"abc"))
+            .collect();
         let buena = juntar(&bloques).unwrap();
         let mut movidos = bloques.clone();
         movidos.swap(0, 1);
@@ -192,8 +217,17 @@ mod tests {
     #[test]
     fn longitudes_en_los_bordes() {
         assert_eq!((cuantos_bloques(0), longitud_de_bloque(0, 0)), (1, 0));
-        assert_eq!((cuantos_bloques(BLOQUE), longitud_de_bloque(BLOQUE, 0)), (1, BLOQUE));
-        assert_eq!((cuantos_bloques(BLOQUE + 1), longitud_de_bloque(BLOQUE + 1, 1)), (2, 1));
+        assert_eq!(
+            (cuantos_bloques(BLOQUE), longitud_de_bloque(BLOQUE, 0)),
+            (1, BLOQUE)
+        );
+        assert_eq!(
+            (
+                cuantos_bloques(BLOQUE + 1),
+                longitud_de_bloque(BLOQUE + 1, 1)
+            ),
+            (2, 1)
+        );
         assert_eq!(longitud_de_bloque(u64::MAX, u64::MAX), 0);
     }
 }

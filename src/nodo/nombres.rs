@@ -20,8 +20,13 @@ pub const TOPE_DE_COMPONENTE: usize = 240;
 pub fn servible(nombre: &str) -> bool {
     nombre.len() <= TOPE_DE_RUTA
         && !nombre.chars().any(|c| c.is_control() || c == '\\')
-        && nombre.split('/').all(|parte| !parte.is_empty() && !parte.starts_with('.'))
-        && (!cfg!(windows) || nombre.split('/').all(|parte| vale_en_windows(parte).is_ok()))
+        && nombre
+            .split('/')
+            .all(|parte| !parte.is_empty() && !parte.starts_with('.'))
+        && (!cfg!(windows)
+            || nombre
+                .split('/')
+                .all(|parte| vale_en_windows(parte).is_ok()))
 }
 
 /// `nombre` en NFC, la forma en que se comparan: «ñ» puede escribirse con una letra o con dos.
@@ -80,10 +85,17 @@ impl NombreRecibible {
         if let Some((donde, cual)) = nombre.chars().enumerate().find(|(_, c)| !letra_valida(*c)) {
             return Err(NombreMalo::Caracter(cual, donde + 1));
         }
-        if !nombre.split('/').all(|parte| !parte.is_empty() && !parte.starts_with('.')) {
+        if !nombre
+            .split('/')
+            .all(|parte| !parte.is_empty() && !parte.starts_with('.'))
+        {
             return Err(NombreMalo::Ruta);
         }
-        if nombre.len() > TOPE_DE_RUTA || nombre.split('/').any(|parte| parte.len() > TOPE_DE_COMPONENTE) {
+        if nombre.len() > TOPE_DE_RUTA
+            || nombre
+                .split('/')
+                .any(|parte| parte.len() > TOPE_DE_COMPONENTE)
+        {
             return Err(NombreMalo::Largo);
         }
         nombre.split('/').try_for_each(vale_en_windows)?;
@@ -122,16 +134,27 @@ fn vale_en_windows(parte: &str) -> Result<(), NombreMalo> {
     if parte.ends_with(['.', ' ']) {
         return Err(NombreMalo::Final(parte.to_string()));
     }
-    let base = parte.split('.').next().unwrap_or(parte).trim_end().to_uppercase();
+    let base = parte
+        .split('.')
+        .next()
+        .unwrap_or(parte)
+        .trim_end()
+        .to_uppercase();
     let con_numero = |prefijo: &str| {
         base.strip_prefix(prefijo).is_some_and(|n| {
-            n.chars().count() == 1 && n.chars().all(|c| c.is_ascii_digit() || matches!(c, '¹' | '²' | '³'))
+            n.chars().count() == 1
+                && n.chars()
+                    .all(|c| c.is_ascii_digit() || matches!(c, '¹' | '²' | '³'))
         })
     };
     let reservado = matches!(&*base, "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
         || con_numero("COM")
         || con_numero("LPT");
-    if reservado { Err(NombreMalo::Reservado(parte.to_string())) } else { Ok(()) }
+    if reservado {
+        Err(NombreMalo::Reservado(parte.to_string()))
+    } else {
+        Ok(())
+    }
 }
 
 /// `foto.png` → `foto (1).png`: el nombre que toma el archivo `n` cuando los anteriores ya están (0 es el suyo).
@@ -197,7 +220,14 @@ mod tests {
 
     #[test]
     fn lo_normal_vale() {
-        for nombre in ["foto.png", "apuntes/tema 1.pdf", "ñandú 🙂", "a.b.c", "%2e%2e", "x (1).txt"] {
+        for nombre in [
+            "foto.png",
+            "apuntes/tema 1.pdf",
+            "ñandú 🙂",
+            "a.b.c",
+            "%2e%2e",
+            "x (1).txt",
+        ] {
             assert!(servible(nombre), "{nombre:?}");
             assert_eq!(NombreRecibible::nuevo(nombre).unwrap().como_texto(), nombre);
         }
@@ -207,12 +237,29 @@ mod tests {
     fn lo_que_windows_no_admite_dice_que_y_donde() {
         let malo = |nombre: &str| NombreRecibible::nuevo(nombre).unwrap_err();
         assert_eq!(malo("acta: final.txt"), NombreMalo::Caracter(':', 5));
-        assert_eq!(malo("foto\u{202e}gpj.exe"), NombreMalo::Caracter('\u{202e}', 5));
-        for reservado in ["NUL", "nul.txt", "con", "a/COM1.log", "lpt¹.x", "aux.tar.gz", "NUL .txt"] {
-            assert!(matches!(malo(reservado), NombreMalo::Reservado(_)), "{reservado}");
+        assert_eq!(
+            malo("foto\u{202e}gpj.exe"),
+            NombreMalo::Caracter('\u{202e}', 5)
+        );
+        for reservado in [
+            "NUL",
+            "nul.txt",
+            "con",
+            "a/COM1.log",
+            "lpt¹.x",
+            "aux.tar.gz",
+            "NUL .txt",
+        ] {
+            assert!(
+                matches!(malo(reservado), NombreMalo::Reservado(_)),
+                "{reservado}"
+            );
         }
         for final_malo in ["x.", "x ", "a./b"] {
-            assert!(matches!(malo(final_malo), NombreMalo::Final(_)), "{final_malo}");
+            assert!(
+                matches!(malo(final_malo), NombreMalo::Final(_)),
+                "{final_malo}"
+            );
         }
         assert_eq!(malo(&"x".repeat(241)), NombreMalo::Largo);
         assert!(NombreRecibible::nuevo(&"x".repeat(240)).is_ok());
@@ -223,7 +270,10 @@ mod tests {
     #[test]
     fn se_comparan_en_nfc() {
         assert_eq!(en_nfc("n\u{303}"), "ñ");
-        assert_eq!(NombreRecibible::nuevo("n\u{303}.txt").unwrap().como_texto(), "ñ.txt");
+        assert_eq!(
+            NombreRecibible::nuevo("n\u{303}.txt").unwrap().como_texto(),
+            "ñ.txt"
+        );
         assert!(es_copia_de("n\u{303} (2).txt", "ñ.txt"));
     }
 

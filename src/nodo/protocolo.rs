@@ -45,7 +45,10 @@ pub enum Primera {
 /// Decide quién habla mirando hasta el primer `:`, espacio o `\n`.
 pub fn quien_habla(bytes: &[u8]) -> Primera {
     let mirados = &bytes[..bytes.len().min(PRIMERA_PALABRA)];
-    match mirados.iter().position(|b| matches!(b, b':' | b' ' | b'\n')) {
+    match mirados
+        .iter()
+        .position(|b| matches!(b, b':' | b' ' | b'\n'))
+    {
         Some(donde) => Primera::Es(match (&mirados[..donde], mirados[donde]) {
             (b"BUSCAR", b':') => Habla::Guia(PalabraGuia::Buscar),
             (b"DESCARGAR", b':') => Habla::Guia(PalabraGuia::Descargar),
@@ -127,7 +130,9 @@ impl Peticion {
     pub fn leer(linea: &str) -> Result<Peticion, NoSeEntiende> {
         let (palabra, resto) = linea.split_once(':').unwrap_or((linea, ""));
         match palabra {
-            "HOLA" => Presentacion::leer(resto).map(Peticion::Hola).ok_or(NoSeEntiende::Forma),
+            "HOLA" => Presentacion::leer(resto)
+                .map(Peticion::Hola)
+                .ok_or(NoSeEntiende::Forma),
             "LISTAR" if resto.is_empty() => Ok(Peticion::Listar),
             "INFO" => Ok(Peticion::Info(resto.to_string())),
             "BLOQUES" => Ok(Peticion::Bloques(resto.to_string())),
@@ -135,7 +140,10 @@ impl Peticion {
             "OFRECER" => Ok(Peticion::Ofrecer(resto.to_string())),
             "MENSAJE" => {
                 let (de, texto) = resto.split_once(':').ok_or(NoSeEntiende::Forma)?;
-                Ok(Peticion::Mensaje { de: de.to_string(), texto: texto.to_string() })
+                Ok(Peticion::Mensaje {
+                    de: de.to_string(),
+                    texto: texto.to_string(),
+                })
             }
             _ => Err(NoSeEntiende::Palabra),
         }
@@ -145,7 +153,11 @@ impl Peticion {
 fn leer_obtener(resto: &str) -> Option<Peticion> {
     let mut partes = resto.splitn(3, ':');
     let (desde, longitud) = (leer_numero(partes.next()?)?, leer_numero(partes.next()?)?);
-    Some(Peticion::Obtener { desde, longitud, nombre: partes.next()?.to_string() })
+    Some(Peticion::Obtener {
+        desde,
+        longitud,
+        nombre: partes.next()?.to_string(),
+    })
 }
 
 /// Un número decimal sin signo ni adornos («+5» no vale), que quepa en 64 bits.
@@ -160,8 +172,10 @@ impl Presentacion {
     fn leer(resto: &str) -> Option<Presentacion> {
         let (puerto, nombre) = resto.split_once(':')?;
         let puerto = u16::try_from(leer_numero(puerto)?).ok()?;
-        crate::config::nombre_de_nodo_valido(nombre)
-            .then(|| Presentacion { puerto, nombre: nombre.to_string() })
+        crate::config::nombre_de_nodo_valido(nombre).then(|| Presentacion {
+            puerto,
+            nombre: nombre.to_string(),
+        })
     }
 }
 
@@ -180,7 +194,11 @@ impl fmt::Display for Peticion {
             Peticion::Listar => f.write_str("LISTAR"),
             Peticion::Info(nombre) => write!(f, "INFO:{nombre}"),
             Peticion::Bloques(nombre) => write!(f, "BLOQUES:{nombre}"),
-            Peticion::Obtener { desde, longitud, nombre } => write!(f, "OBTENER:{desde}:{longitud}:{nombre}"),
+            Peticion::Obtener {
+                desde,
+                longitud,
+                nombre,
+            } => write!(f, "OBTENER:{desde}:{longitud}:{nombre}"),
             Peticion::Ofrecer(nombre) => write!(f, "OFRECER:{nombre}"),
             Peticion::Mensaje { de, texto } => write!(f, "MENSAJE:{de}:{texto}"),
         }
@@ -244,13 +262,20 @@ impl Respuesta {
 impl Info {
     fn leer(resto: &str) -> Option<Info> {
         let (tamano, huella) = resto.split_once(':')?;
-        Some(Info { tamano: leer_numero(tamano)?, huella: leer_huella(huella)? })
+        Some(Info {
+            tamano: leer_numero(tamano)?,
+            huella: leer_huella(huella)?,
+        })
     }
 }
 
 /// Una huella, o `-` si aún no se sabe.
 fn leer_huella(texto: &str) -> Option<Option<Huella>> {
-    if texto == "-" { Some(None) } else { texto.parse().ok().map(Some) }
+    if texto == "-" {
+        Some(None)
+    } else {
+        texto.parse().ok().map(Some)
+    }
 }
 
 struct HuellaOGuion(Option<Huella>);
@@ -269,7 +294,9 @@ impl fmt::Display for Respuesta {
         match self {
             Respuesta::Hola(quien) => quien.fmt(f),
             Respuesta::Lista(n) => write!(f, "LISTA:{n}"),
-            Respuesta::Info(info) => write!(f, "INFO:{}:{}", info.tamano, HuellaOGuion(info.huella)),
+            Respuesta::Info(info) => {
+                write!(f, "INFO:{}:{}", info.tamano, HuellaOGuion(info.huella))
+            }
             Respuesta::Bloques(n) => write!(f, "BLOQUES:{n}"),
             Respuesta::Datos(n) => write!(f, "OK:{n}"),
             Respuesta::NoLoTiene => f.write_str("NOFILE"),
@@ -297,13 +324,23 @@ impl Entrada {
     pub fn leer(linea: &str) -> Option<Entrada> {
         let mut partes = linea.splitn(3, ':');
         let (tamano, huella) = (leer_numero(partes.next()?)?, leer_huella(partes.next()?)?);
-        Some(Entrada { tamano, huella, nombre: partes.next()?.to_string() })
+        Some(Entrada {
+            tamano,
+            huella,
+            nombre: partes.next()?.to_string(),
+        })
     }
 }
 
 impl fmt::Display for Entrada {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.tamano, HuellaOGuion(self.huella), self.nombre)
+        write!(
+            f,
+            "{}:{}:{}",
+            self.tamano,
+            HuellaOGuion(self.huella),
+            self.nombre
+        )
     }
 }
 
@@ -321,8 +358,14 @@ mod tests {
     #[test]
     fn las_primeras_letras_deciden() {
         let casos: [(&[u8], Primera); 12] = [
-            (b"BUSCAR:foto", Primera::Es(Habla::Guia(PalabraGuia::Buscar))),
-            (b"DESCARGAR:", Primera::Es(Habla::Guia(PalabraGuia::Descargar))),
+            (
+                b"BUSCAR:foto",
+                Primera::Es(Habla::Guia(PalabraGuia::Buscar)),
+            ),
+            (
+                b"DESCARGAR:",
+                Primera::Es(Habla::Guia(PalabraGuia::Descargar)),
+            ),
             (b"GET / HTTP/1.1", Primera::Es(Habla::Http)),
             (b"LISTAR\n", Primera::Es(Habla::Ampliada)),
             (b"HOLA:1:x\n", Primera::Es(Habla::Ampliada)),
@@ -335,7 +378,12 @@ mod tests {
             (b"xxxxxxxxxxxxxxxx:", Primera::Basura),
         ];
         for (bytes, quien) in casos {
-            assert_eq!(quien_habla(bytes), quien, "{:?}", String::from_utf8_lossy(bytes));
+            assert_eq!(
+                quien_habla(bytes),
+                quien,
+                "{:?}",
+                String::from_utf8_lossy(bytes)
+            );
         }
     }
 
@@ -371,10 +419,12 @@ mod tests {
             nombre().prop_map(Peticion::Info),
             nombre().prop_map(Peticion::Bloques),
             nombre().prop_map(Peticion::Ofrecer),
-            (any::<u64>(), any::<u64>(), nombre()).prop_map(|(desde, longitud, nombre)| Peticion::Obtener {
-                desde,
-                longitud,
-                nombre
+            (any::<u64>(), any::<u64>(), nombre()).prop_map(|(desde, longitud, nombre)| {
+                Peticion::Obtener {
+                    desde,
+                    longitud,
+                    nombre,
+                }
             }),
             ("[^:\n\r]{0,20}", nombre()).prop_map(|(de, texto)| Peticion::Mensaje { de, texto }),
         ]
@@ -386,7 +436,8 @@ mod tests {
             any::<u64>().prop_map(Respuesta::Lista),
             any::<u64>().prop_map(Respuesta::Bloques),
             any::<u64>().prop_map(Respuesta::Datos),
-            (any::<u64>(), huella).prop_map(|(tamano, huella)| Respuesta::Info(Info { tamano, huella })),
+            (any::<u64>(), huella)
+                .prop_map(|(tamano, huella)| Respuesta::Info(Info { tamano, huella })),
             Just(Respuesta::NoLoTiene),
             Just(Respuesta::Aceptado),
             proptest::option::of(nombre()).prop_map(Respuesta::Recibido),

@@ -9,6 +9,9 @@ pub fn abrir(_opciones: Backend, _pantalla: &mut Pantalla) -> Result<Salida, Fal
 }
 
 /// Pendiente.
-pub fn solicitar(_opciones: crate::argumentos::Solicitar, _pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
+pub fn solicitar(
+    _opciones: crate::argumentos::Solicitar,
+    _pantalla: &mut Pantalla,
+) -> Result<Salida, Fallo> {
     Err(Fallo::nuevo("pendiente"))
 }

@@ -1,0 +1,171 @@
+//! Poner en marcha un nodo y pararlo: el puerto, la carpeta y los hilos, con su dueño.
+//!
+//! Es el `threading.Thread(target=atender_conexiones).start()` de la guía, con lo que hay antes (qué fila de `PEERS`
+//! toca, qué carpeta) y lo que la guía no tiene: cómo se termina. No escribe en pantalla.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam_channel::Receiver;
+
+use crate::config::{Config, Fila, PEERS, carpeta_de_fila, ip_en_la_red};
+use crate::eventos::{Avisador, Evento};
+use crate::fallo::Fallo;
+use crate::nodo::cancelacion::{Cancelador, cancelacion};
+use crate::nodo::carpeta::Carpeta;
+use crate::nodo::servidor::gestionar_peticion;
+use crate::nodo::{Nodo, Vecinos};
+use crate::red::{Parada, Servidor, abrir_puerto, conexiones_posibles, fallo_al_abrir};
+
+/// Un nodo en marcha.
+pub struct EnMarcha {
+    /// Lo que comparten sus hilos.
+    pub nodo: Arc<Nodo>,
+    /// Lo que sus hilos cuentan.
+    pub eventos: Receiver<Evento>,
+    /// La IP con que los demás lo ven, si escucha en todas las redes.
+    pub ip_en_la_red: Option<SocketAddr>,
+    servidor: Servidor,
+    huellas: JoinHandle<()>,
+    cancelador: Cancelador,
+}
+
+impl EnMarcha {
+    /// Abre el puerto y la carpeta y arranca los hilos.
+    ///
+    /// # Errores
+    /// El puerto está en uso, la carpeta no se puede usar…; la frase dice qué hacer.
+    pub fn arrancar(config: &Config) -> Result<EnMarcha, Fallo> {
+        let (escucha, fila) = abrir_el_puerto(config)?;
+        let direccion = escucha
+            .local_addr()
+            .map_err(|e| Fallo::de_sistema("mirando el puerto", &e))?;
+        let ruta = carpeta_elegida(config, fila);
+        let carpetas = (Carpeta::abrir_o_crear(&ruta)?, Carpeta::abrir(&ruta)?);
+        let en_la_red = direccion_en_la_red(direccion, &config.peers);
+        let vecinos = Vecinos::nuevos(
+            config,
+            nombre_elegido(config, fila, direccion, en_la_red),
+            Some(direccion),
+        );
+        let (avisador, eventos) = Avisador::nuevo();
+        let (cancelador, saliendo) = cancelacion();
+        let nodo = Arc::new(Nodo::nuevo(
+            config, vecinos, direccion, carpetas, avisador, saliendo,
+        ));
+        let huellas = calcular_huellas(&nodo)?;
+        let parada = Arc::new(Parada::nueva(conexiones_posibles(config.max_conexiones)));
+        let suyo = Arc::clone(&nodo);
+        let servidor = Servidor::arrancar(escucha, parada, move |conexion, desde| {
+            gestionar_peticion(conexion, desde, &suyo);
+        })?;
+        Ok(EnMarcha {
+            nodo,
+            eventos,
+            ip_en_la_red: en_la_red,
+            servidor,
+            huellas,
+            cancelador,
+        })
+    }
+
+    /// Para y espera a todos los hilos. Si quedan envíos en curso llama a `decir` con cuántos; otro aviso en `ctrl_c`
+    /// los corta ya.
+    pub fn detener(self, ctrl_c: &Receiver<()>, decir: impl FnOnce(usize)) {
+        drop(self.cancelador);
+        self.servidor.detener(ctrl_c, decir);
+        self.nodo.estante.cerrar();
+        if self.huellas.join().is_err() {
+            log::error!("el hilo de las huellas terminó por un error interno");
+        }
+    }
+}
+
+/// El hilo que calcula huellas, empezando por todo lo que ya hay en la carpeta.
+fn calcular_huellas(nodo: &Arc<Nodo>) -> Result<JoinHandle<()>, Fallo> {
+    let nodo = Arc::clone(nodo);
+    let calcular = move || {
+        match nodo.carpeta.listar() {
+            Ok(archivos) => nodo.estante.repasar(&archivos),
+            Err(fallo) => log::warn!("{fallo}"),
+        }
+        nodo.estante.trabajar();
+    };
+    Builder::new()
+        .name("huellas".into())
+        .spawn(calcular)
+        .map_err(|e| Fallo::de_sistema("creando el hilo de las huellas", &e))
+}
+
+/// Abre el puerto que toca. Con `nodo` a secas, el de la primera fila de [`PEERS`] que esté libre: se sabe enlazándolo,
+/// y el socket se queda. Devuelve también la fila (desde 1), si hay.
+fn abrir_el_puerto(config: &Config) -> Result<(TcpListener, Option<usize>), Fallo> {
+    let abrir = |puerto| {
+        abrir_puerto(config.ip, puerto).map_err(|e| {
+            (
+                e.kind(),
+                fallo_al_abrir(SocketAddr::new(config.ip, puerto), &e),
+            )
+        })
+    };
+    match config.fila {
+        Fila::Elegida(n) => abrir(config.puerto)
+            .map(|e| (e, Some(n)))
+            .map_err(|(_, fallo)| fallo),
+        Fila::Ninguna => abrir(config.puerto)
+            .map(|e| (e, None))
+            .map_err(|(_, fallo)| fallo),
+        Fila::PrimeraLibre => {
+            for (lugar, (_, peer)) in PEERS.iter().enumerate() {
+                match abrir(peer.port()) {
+                    Ok(escucha) => return Ok((escucha, Some(lugar + 1))),
+                    Err((ErrorKind::AddrInUse, _)) => {}
+                    Err((_, fallo)) => return Err(fallo),
+                }
+            }
+            let puertos: Vec<String> = PEERS
+                .iter()
+                .map(|(_, peer)| peer.port().to_string())
+                .collect();
+            Err(Fallo::nuevo(format!(
+                "los puertos de PEERS ({}) ya están en uso: cierra un nodo o elige otro puerto con --puerto (0 = el que esté libre)",
+                puertos.join(", ")
+            )))
+        }
+    }
+}
+
+fn carpeta_elegida(config: &Config, fila: Option<usize>) -> PathBuf {
+    match (&config.carpeta, fila) {
+        (Some(carpeta), _) => carpeta.clone(),
+        (None, Some(n)) => carpeta_de_fila(n),
+        (None, None) => config.carpeta_o_la_de_la_guia(),
+    }
+}
+
+/// Si escucha en todas las redes, por dónde lo alcanzan los peers de otras máquinas.
+fn direccion_en_la_red(direccion: SocketAddr, peers: &[SocketAddr]) -> Option<SocketAddr> {
+    if !direccion.ip().is_unspecified() {
+        return None;
+    }
+    let fuera = peers.iter().find(|peer| !peer.ip().is_loopback())?;
+    ip_en_la_red(*fuera).map(|ip| SocketAddr::new(ip, direccion.port()))
+}
+
+/// El nombre que se escribió; si no, el de la fila; si no, uno que distinga a este nodo de los demás.
+fn nombre_elegido(
+    config: &Config,
+    fila: Option<usize>,
+    direccion: SocketAddr,
+    en_la_red: Option<SocketAddr>,
+) -> String {
+    match (&config.nombre, fila, en_la_red) {
+        (Some(nombre), _, _) => nombre.clone(),
+        (None, Some(n), _) => PEERS[n - 1].0.to_string(),
+        (None, None, Some(SocketAddr::V4(red))) => format!("nodo-{}", red.ip()),
+        (None, None, _) => format!("nodo-{}", direccion.port()),
+    }
+}
