@@ -1,0 +1,251 @@
+//! Lo que comparten las pruebas: arrancar nodos de verdad, hablarles y recoger lo que dicen.
+//!
+//! Cada nodo escucha en el puerto 0 y dice cuál le tocó en su primera línea; se lee de ahí. Al soltarlo, se mata.
+
+#![allow(dead_code, reason = "cada archivo de pruebas usa una parte")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "en una prueba, fallar es entrar en pánico"
+)]
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Lo más que se espera por algo que tiene que pasar. Sobra en una máquina libre; en una cargada, no estorba.
+pub const PACIENCIA: Duration = Duration::from_secs(60);
+
+/// El programa, sin la configuración de quien lo prueba.
+pub fn nodo() -> Command {
+    let mut programa = Command::new(env!("CARGO_BIN_EXE_nodo"));
+    programa.env_remove("RUST_LOG");
+    programa
+}
+
+/// Hace una orden suelta y recoge su salida.
+pub fn orden<A: AsRef<OsStr>>(argumentos: impl IntoIterator<Item = A>) -> Output {
+    nodo()
+        .args(argumentos)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// stdout como texto.
+pub fn dicho(salida: &Output) -> String {
+    String::from_utf8(salida.stdout.clone()).unwrap()
+}
+
+/// stderr como texto.
+pub fn quejas(salida: &Output) -> String {
+    String::from_utf8(salida.stderr.clone()).unwrap()
+}
+
+/// El código de salida; una señal no tiene.
+pub fn codigo(salida: &Output) -> Option<i32> {
+    salida.status.code()
+}
+
+/// Un proceso en marcha, con lo que va diciendo.
+pub struct Proceso {
+    pub hijo: Child,
+    pub entrada: Option<ChildStdin>,
+    pub puerto: u16,
+    salida: Arc<Salida>,
+}
+
+#[derive(Default)]
+struct Salida {
+    texto: Mutex<(Vec<u8>, bool)>,
+    cambio: Condvar,
+}
+
+impl Proceso {
+    /// Arranca el programa y espera a que diga en qué puerto escucha (`… puerto N` o `…:N` al final de una línea con
+    /// `[ESCUCHANDO]`).
+    pub fn nuevo(mut programa: Command) -> Proceso {
+        let mut hijo = programa
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let salida = Arc::new(Salida::default());
+        let (entrada, tuberia) = (hijo.stdin.take(), hijo.stdout.take().unwrap());
+        let suya = Arc::clone(&salida);
+        thread::spawn(move || recoger(tuberia, &suya));
+        let mut proceso = Proceso {
+            hijo,
+            entrada,
+            puerto: 0,
+            salida,
+        };
+        proceso.esperar("[ESCUCHANDO]");
+        proceso.esperar("\n");
+        let texto = proceso.texto();
+        let linea = texto.lines().find(|l| l.contains("[ESCUCHANDO]")).unwrap();
+        proceso.puerto = linea.rsplit([' ', ':']).next().unwrap().parse().unwrap();
+        proceso
+    }
+
+    /// Un nodo sin menú, con esa carpeta, en un puerto libre de 127.0.0.1 y sin más peers que los que se digan.
+    pub fn nodo(carpeta: &Path, opciones: &[&str]) -> Proceso {
+        let mut programa = nodo();
+        programa
+            .args(["servir", "--puerto", "0", "--carpeta"])
+            .arg(carpeta)
+            .args(opciones);
+        Proceso::nuevo(programa)
+    }
+
+    /// Un nodo con su menú.
+    pub fn menu(carpeta: &Path, opciones: &[&str]) -> Proceso {
+        let mut programa = nodo();
+        programa
+            .args(["--puerto", "0", "--carpeta"])
+            .arg(carpeta)
+            .args(opciones);
+        Proceso::nuevo(programa)
+    }
+
+    /// Dónde escucha.
+    pub fn direccion(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.puerto))
+    }
+
+    /// Lo dicho hasta ahora por stdout.
+    pub fn texto(&self) -> String {
+        String::from_utf8_lossy(&self.salida.texto.lock().unwrap().0).into_owned()
+    }
+
+    /// Espera a que diga algo.
+    pub fn esperar(&self, trozo: &str) -> String {
+        self.esperar_veces(trozo, 1)
+    }
+
+    /// Espera a que lo haya dicho tantas veces.
+    pub fn esperar_veces(&self, trozo: &str, veces: usize) -> String {
+        let limite = Instant::now() + PACIENCIA;
+        let mut guardado = self.salida.texto.lock().unwrap();
+        loop {
+            let texto = String::from_utf8_lossy(&guardado.0).into_owned();
+            if texto.matches(trozo).count() >= veces {
+                return texto;
+            }
+            let falta = limite.saturating_duration_since(Instant::now());
+            assert!(
+                !falta.is_zero() && !guardado.1,
+                "no dijo {trozo:?} {veces} veces; dijo:\n{texto}"
+            );
+            guardado = self.salida.cambio.wait_timeout(guardado, falta).unwrap().0;
+        }
+    }
+
+    /// Escribe una línea en su entrada.
+    pub fn escribir(&mut self, linea: &str) {
+        let entrada = self.entrada.as_mut().unwrap();
+        writeln!(entrada, "{linea}").unwrap();
+    }
+
+    /// Manda una señal (`INT`, `TERM`, `KILL`).
+    #[cfg(unix)]
+    pub fn senal(&self, cual: &str) {
+        let mandada = Command::new("kill")
+            .arg(format!("-{cual}"))
+            .arg(self.hijo.id().to_string())
+            .status();
+        assert!(mandada.unwrap().success());
+    }
+
+    /// Espera a que termine y da su código.
+    pub fn terminar(&mut self) -> Option<i32> {
+        let limite = Instant::now() + PACIENCIA;
+        loop {
+            if let Some(estado) = self.hijo.try_wait().unwrap() {
+                return estado.code();
+            }
+            assert!(
+                Instant::now() < limite,
+                "no termina; dijo:\n{}",
+                self.texto()
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Proceso {
+    fn drop(&mut self) {
+        let _ = self.hijo.kill();
+        let _ = self.hijo.wait();
+    }
+}
+
+fn recoger(tuberia: impl Read, salida: &Salida) {
+    let mut tuberia = BufReader::new(tuberia);
+    loop {
+        let leido = tuberia.fill_buf().map(<[u8]>::to_vec).unwrap_or_default();
+        tuberia.consume(leido.len());
+        let mut guardado = salida.texto.lock().unwrap();
+        guardado.0.extend_from_slice(&leido);
+        guardado.1 = leido.is_empty();
+        salida.cambio.notify_all();
+        if guardado.1 {
+            return;
+        }
+    }
+}
+
+/// Una conexión con plazos para que ninguna prueba se quede colgada.
+pub fn conectar(a: SocketAddr) -> TcpStream {
+    let conexion = TcpStream::connect_timeout(&a, PACIENCIA).unwrap();
+    conexion.set_read_timeout(Some(PACIENCIA)).unwrap();
+    conexion.set_write_timeout(Some(PACIENCIA)).unwrap();
+    conexion
+}
+
+/// Manda unos bytes de una vez y lee hasta el cierre, como hace un cliente de la guía.
+pub fn preguntar(a: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut conexion = conectar(a);
+    conexion.write_all(bytes).unwrap();
+    leer_todo(&mut conexion)
+}
+
+/// Manda unos bytes, cierra su mitad y lee hasta el cierre.
+pub fn preguntar_y_cerrar(a: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut conexion = conectar(a);
+    conexion.write_all(bytes).unwrap();
+    conexion.shutdown(Shutdown::Write).unwrap();
+    leer_todo(&mut conexion)
+}
+
+/// Lee hasta el cierre; un corte con error también vale, con lo que llegara antes.
+pub fn leer_todo(conexion: &mut TcpStream) -> Vec<u8> {
+    let mut todo = Vec::new();
+    let _ = conexion.read_to_end(&mut todo);
+    todo
+}
+
+/// ¿Contesta el nodo a una búsqueda?
+pub fn responde(a: SocketAddr) -> bool {
+    preguntar(a, b"BUSCAR:no-esta-en-ningun-sitio") == b"NO"
+}
+
+/// `tamano` bytes que no se repiten (y siempre los mismos): cambiar o mover un trozo se nota.
+pub fn datos(tamano: usize) -> Vec<u8> {
+    let mut estado = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut todos = Vec::with_capacity(tamano + 8);
+    while todos.len() < tamano {
+        estado ^= estado << 13;
+        estado ^= estado >> 7;
+        estado ^= estado << 17;
+        todos.extend_from_slice(&estado.to_le_bytes());
+    }
+    todos.truncate(tamano);
+    todos
+}
