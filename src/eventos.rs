@@ -4,16 +4,21 @@
 //! mandan un [`Evento`] por un canal con tope. Si el hilo principal no da abasto, el evento se pierde pero se
 //! cuenta: un servidor no puede quedarse esperando a una pantalla. Este archivo no pinta nada.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, at, bounded, never};
 
 use crate::nodo::descarga::Descargado;
 
 /// Eventos que caben en la cola antes de empezar a perderse.
-const TOPE_DE_EVENTOS: usize = 1024;
+const TOPE_DE_EVENTOS: usize = 4096;
+/// Tras pintar una tanda, cuánto se deja que se junte la siguiente. Despertar al hilo principal por cada conexión
+/// costaría más que atenderla.
+const REPOSO: Duration = Duration::from_millis(50);
 
 /// Algo que pasó en el nodo y que quien está delante debe ver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +41,7 @@ pub enum Evento {
     /// Alguien nos envía un archivo (nombre, desde dónde).
     Recibiendo(String, SocketAddr),
     /// Terminó de llegar un archivo que nos enviaron.
-    Recibido(Descargado),
+    Recibido(Box<Descargado>),
     /// Algo que conviene saber y no es un error de quien está delante.
     Aviso(String),
 }
@@ -89,6 +94,42 @@ impl<E> Avisador<E> {
     }
 }
 
+/// El extremo que escucha el hilo principal: lo primero que pasa se oye al momento; lo que sigue, por tandas.
+pub struct Oyente<E> {
+    canal: Receiver<E>,
+    avisador: Avisador<E>,
+    descansa_hasta: Cell<Option<Instant>>,
+}
+
+impl<E> Oyente<E> {
+    /// El oyente de una cola.
+    pub fn nuevo(avisador: Avisador<E>, canal: Receiver<E>) -> Oyente<E> {
+        Oyente {
+            canal,
+            avisador,
+            descansa_hasta: Cell::new(None),
+        }
+    }
+
+    /// Los dos canales que hay que poner en un `select!`: el de los eventos (mudo mientras se junta una tanda) y el que
+    /// avisa de que ya se puede volver a escuchar.
+    pub fn canales(&self) -> (Receiver<E>, Receiver<Instant>) {
+        match self.descansa_hasta.get() {
+            Some(hasta) if hasta > Instant::now() => (never(), at(hasta)),
+            _ => (self.canal.clone(), never()),
+        }
+    }
+
+    /// Todo lo que haya llegado, empezando por `primero`, y cuántos eventos no cupieron.
+    pub fn tanda(&self, primero: Option<E>) -> (Vec<E>, usize) {
+        self.descansa_hasta.set(Some(Instant::now() + REPOSO));
+        let tanda = primero
+            .into_iter()
+            .chain(self.canal.try_iter().take(TOPE_DE_EVENTOS));
+        (tanda.collect(), self.avisador.perdidos())
+    }
+}
+
 impl<E> Clone for Avisador<E> {
     fn clone(&self) -> Self {
         Avisador {
@@ -111,5 +152,24 @@ mod tests {
         assert_eq!(oir.len(), TOPE_DE_EVENTOS);
         assert_eq!(avisador.perdidos(), 7);
         assert_eq!(avisador.perdidos(), 0);
+    }
+    #[test]
+    fn lo_que_sigue_a_una_tanda_se_junta() {
+        let (avisador, canal) = Avisador::nuevo();
+        let oyente = Oyente::nuevo(avisador.clone(), canal);
+        avisador.avisar(1);
+        assert_eq!(
+            oyente.canales().0.try_recv(),
+            Ok(1),
+            "lo primero se oye al momento"
+        );
+        assert_eq!(oyente.tanda(Some(1)), (vec![1], 0));
+        avisador.avisar(2);
+        avisador.avisar(3);
+        let (mudo, despertar) = oyente.canales();
+        assert!(mudo.try_recv().is_err());
+        despertar.recv().unwrap();
+        let primero = oyente.canales().0.try_recv().ok();
+        assert_eq!(oyente.tanda(primero), (vec![2, 3], 0));
     }
 }

@@ -115,6 +115,8 @@ pub struct Parada {
 struct Dentro {
     permisos: usize,
     siguiente: u64,
+    /// Hilos que esperan un cambio. Avisar cuesta una llamada al sistema aunque no espere nadie.
+    esperando: usize,
     vivas: HashMap<u64, Arc<TcpStream>>,
     puerta: Option<Puerta>,
 }
@@ -233,7 +235,7 @@ impl Parada {
         warn!("accept: {}", crate::fallo::motivo(error));
         let dentro = self.dentro();
         if !self.avisada() {
-            drop(self.cambio.wait_timeout(dentro, PAUSA_SIN_DESCRIPTORES));
+            drop(self.esperar_cambio(dentro, PAUSA_SIN_DESCRIPTORES));
         }
     }
 
@@ -247,14 +249,23 @@ impl Parada {
             if falta.is_zero() {
                 break;
             }
-            dentro = self
-                .cambio
-                .wait_timeout(dentro, falta)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            dentro = self.esperar_cambio(dentro, falta);
         }
         drop(dentro);
         self.cerrar_todas(Shutdown::Both);
+    }
+
+    /// Espera a que entre o salga alguien, o se mande parar, o pase el `plazo`.
+    fn esperar_cambio<'a>(
+        &'a self,
+        mut dentro: MutexGuard<'a, Dentro>,
+        plazo: Duration,
+    ) -> MutexGuard<'a, Dentro> {
+        dentro.esperando += 1;
+        let esperado = self.cambio.wait_timeout(dentro, plazo);
+        let mut dentro = esperado.unwrap_or_else(PoisonError::into_inner).0;
+        dentro.esperando -= 1;
+        dentro
     }
 
     fn cerrar_todas(&self, sentido: Shutdown) {
@@ -291,10 +302,13 @@ impl Drop for Permiso<'_> {
         let mut dentro = self.parada.dentro();
         let conexion = dentro.vivas.remove(&self.numero);
         dentro.permisos -= 1;
+        let hay_quien_espera = dentro.esperando > 0;
         drop(dentro);
         // La última copia del socket: aquí se cierra, fuera del cerrojo y antes de avisar a quien espera sitio.
         drop(conexion);
-        self.parada.cambio.notify_all();
+        if hay_quien_espera {
+            self.parada.cambio.notify_all();
+        }
     }
 }
 

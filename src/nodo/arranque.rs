@@ -12,7 +12,7 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::Receiver;
 
 use crate::config::{Config, Fila, PEERS, carpeta_de_fila, ip_en_la_red};
-use crate::eventos::{Avisador, Evento};
+use crate::eventos::{Avisador, Evento, Oyente};
 use crate::fallo::Fallo;
 use crate::nodo::cancelacion::{Cancelador, cancelacion};
 use crate::nodo::carpeta::Carpeta;
@@ -25,7 +25,7 @@ pub struct EnMarcha {
     /// Lo que comparten sus hilos.
     pub nodo: Arc<Nodo>,
     /// Lo que sus hilos cuentan.
-    pub eventos: Receiver<Evento>,
+    pub oyente: Oyente<Evento>,
     /// La IP con que los demás lo ven, si escucha en todas las redes.
     pub ip_en_la_red: Option<SocketAddr>,
     servidor: Servidor,
@@ -52,6 +52,7 @@ impl EnMarcha {
             Some(direccion),
         );
         let (avisador, eventos) = Avisador::nuevo();
+        let oyente = Oyente::nuevo(avisador.clone(), eventos);
         let (cancelador, saliendo) = cancelacion();
         let nodo = Arc::new(Nodo::nuevo(
             config, vecinos, direccion, carpetas, avisador, saliendo,
@@ -64,7 +65,7 @@ impl EnMarcha {
         })?;
         Ok(EnMarcha {
             nodo,
-            eventos,
+            oyente,
             ip_en_la_red: en_la_red,
             servidor,
             huellas,

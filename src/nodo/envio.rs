@@ -67,7 +67,7 @@ fn contar(
 ) -> (Evento, Respuesta) {
     match descargado {
         Ok(bueno) => (
-            Evento::Recibido(bueno.clone()),
+            Evento::Recibido(Box::new(bueno.clone())),
             Respuesta::Recibido(Some(bueno.nombre.clone())),
         ),
         Err(fallo) => (

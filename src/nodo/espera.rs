@@ -2,9 +2,9 @@
 
 use std::thread;
 
-use crossbeam_channel::{Receiver, bounded, select, tick};
+use crossbeam_channel::{Receiver, bounded, never, select, tick};
 
-use crate::eventos::Evento;
+use crate::eventos::{Evento, Oyente};
 use crate::fallo::Fallo;
 use crate::nodo::cancelacion::{Cancelacion, cancelacion};
 use crate::nodo::progreso::{Fase, Progreso};
@@ -31,7 +31,7 @@ pub struct Encargo<'a> {
 /// El sistema no da más hilos.
 pub fn esperar_trabajo<T: Send>(
     pantalla: &mut Pantalla,
-    eventos: &Receiver<Evento>,
+    oyente: Option<&Oyente<Evento>>,
     ctrl_c: &Receiver<()>,
     trabajo: impl FnOnce(Encargo) -> T + Send,
 ) -> Result<T, Fallo> {
@@ -59,10 +59,12 @@ pub fn esperar_trabajo<T: Send>(
         let repintar = tick(REPINTAR);
         let mut fase = Fase::Preguntando;
         loop {
+            let (eventos, reposo) = oyente.map_or_else(|| (never(), never()), Oyente::canales);
             select! {
                 recv(fin) -> hecho => break hecho.map_err(|_| Fallo::nuevo("el trabajo terminó por un error interno")),
                 recv(avisos) -> aviso => aviso.into_iter().for_each(|frase| pantalla.aviso(frase)),
-                recv(eventos) -> evento => pantalla.tanda(contar_tanda(&evento.into_iter().collect::<Vec<_>>(), 0)),
+                recv(eventos) -> evento => pintar_tanda(pantalla, oyente, evento.ok()),
+                recv(reposo) -> _ => {}
                 recv(ctrl_c) -> _ => drop(cancelador.take()),
                 recv(repintar) -> _ => fase = repintar_barra(pantalla, &progreso, fase),
             }
@@ -71,6 +73,13 @@ pub fn esperar_trabajo<T: Send>(
     pantalla.quitar_barra();
     avisos.try_iter().for_each(|frase| pantalla.aviso(frase));
     hecho
+}
+
+fn pintar_tanda(pantalla: &mut Pantalla, oyente: Option<&Oyente<Evento>>, primero: Option<Evento>) {
+    if let Some(oyente) = oyente {
+        let (tanda, perdidos) = oyente.tanda(primero);
+        pantalla.tanda(contar_tanda(&tanda, perdidos));
+    }
 }
 
 fn repintar_barra(pantalla: &mut Pantalla, progreso: &Progreso, antes: Fase) -> Fase {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, select};
 
 use crate::config::{CONEXIONES_POR_FUENTE, Config, MAX_MENSAJE};
-use crate::eventos::Evento;
+use crate::eventos::{Evento, Oyente};
 use crate::fallo::{Fallo, Salida};
 use crate::nodo::arranque::EnMarcha;
 use crate::nodo::cliente::{
@@ -27,9 +27,6 @@ use crate::pantalla::Pantalla;
 use crate::teclado::{avisos_de_ctrl_c, lineas_del_teclado};
 use crate::texto::{cuenta, tamano};
 
-/// Eventos que se pintan de una vez.
-const TANDA: usize = 1024;
-
 /// Abre el nodo con su menú y no vuelve hasta que se sale.
 ///
 /// # Errores
@@ -39,12 +36,11 @@ pub fn abrir(config: Config, pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
     let marcha = EnMarcha::arrancar(&config)?;
     presentar(&marcha, pantalla);
     let teclado = lineas_del_teclado()?;
-    let eventos = marcha.eventos.clone();
     let mut menu = Menu {
         nodo: &marcha.nodo,
         pantalla,
         teclado: &teclado,
-        eventos: &eventos,
+        oyente: &marcha.oyente,
         ctrl_c: &ctrl_c,
     };
     let fin = menu.recorrer();
@@ -62,8 +58,10 @@ pub fn servir(config: Config, pantalla: &mut Pantalla) -> Result<Salida, Fallo> 
     let marcha = EnMarcha::arrancar(&config)?;
     presentar(&marcha, pantalla);
     loop {
+        let (eventos, reposo) = marcha.oyente.canales();
         select! {
-            recv(marcha.eventos) -> evento => pintar(evento.ok(), &marcha.eventos, &marcha.nodo, pantalla),
+            recv(eventos) -> evento => pintar(evento.ok(), &marcha.oyente, pantalla),
+            recv(reposo) -> _ => {}
             recv(ctrl_c) -> _ => break,
         }
     }
@@ -99,24 +97,16 @@ fn detener(marcha: EnMarcha, ctrl_c: &Receiver<()>, pantalla: &mut Pantalla) {
 }
 
 /// Pinta un evento y los que hayan llegado mientras tanto, en un solo `write`.
-fn pintar(
-    primero: Option<Evento>,
-    eventos: &Receiver<Evento>,
-    nodo: &Nodo,
-    pantalla: &mut Pantalla,
-) {
-    let tanda: Vec<Evento> = primero
-        .into_iter()
-        .chain(eventos.try_iter().take(TANDA))
-        .collect();
-    pantalla.interrumpir(contar_tanda(&tanda, nodo.avisador.perdidos()));
+fn pintar(primero: Option<Evento>, oyente: &Oyente<Evento>, pantalla: &mut Pantalla) {
+    let (tanda, perdidos) = oyente.tanda(primero);
+    pantalla.interrumpir(contar_tanda(&tanda, perdidos));
 }
 
 struct Menu<'a> {
     nodo: &'a Nodo,
     pantalla: &'a mut Pantalla,
     teclado: &'a Receiver<String>,
-    eventos: &'a Receiver<Evento>,
+    oyente: &'a Oyente<Evento>,
     ctrl_c: &'a Receiver<()>,
 }
 
@@ -182,13 +172,15 @@ impl Menu<'_> {
     fn preguntar(&mut self, texto: &str) -> Result<String, Fin> {
         self.pantalla.preguntar(texto);
         loop {
+            let (eventos, reposo) = self.oyente.canales();
             select! {
                 recv(self.teclado) -> linea => {
                     self.pantalla.contestada();
                     // Sin más entrada es como elegir Salir; el cursor se quedó detrás de la pregunta.
                     return linea.map_err(|_| { self.pantalla.linea(""); Fin::Salir });
                 }
-                recv(self.eventos) -> evento => pintar(evento.ok(), self.eventos, self.nodo, self.pantalla),
+                recv(eventos) -> evento => pintar(evento.ok(), self.oyente, self.pantalla),
+                recv(reposo) -> _ => {}
                 recv(self.ctrl_c) -> _ => {
                     self.pantalla.contestada();
                     self.pantalla.linea("");
@@ -283,7 +275,7 @@ impl Menu<'_> {
 
     fn descargar(&mut self, nombre: &str, fuentes: &[SocketAddr]) -> Result<(), Fin> {
         let nodo = self.nodo;
-        let fin = esperar_trabajo(self.pantalla, self.eventos, self.ctrl_c, |encargo| {
+        let fin = esperar_trabajo(self.pantalla, Some(self.oyente), self.ctrl_c, |encargo| {
             let pedido = Pedido {
                 nombre,
                 carpeta: &nodo.carpeta,
@@ -376,7 +368,7 @@ impl Menu<'_> {
 
     fn enviar_a(&mut self, ruta: &Path, peer: SocketAddr) -> Result<(), Fin> {
         let vecinos = &self.nodo.vecinos;
-        let fin = esperar_trabajo(self.pantalla, self.eventos, self.ctrl_c, |encargo| {
+        let fin = esperar_trabajo(self.pantalla, Some(self.oyente), self.ctrl_c, |encargo| {
             enviar_archivo(vecinos, ruta, peer, encargo.cancelacion, encargo.progreso)
         })?;
         match fin {
@@ -465,12 +457,14 @@ impl Menu<'_> {
     ) -> bool {
         preguntar_a_todos(peers, pregunta, |respuestas| {
             loop {
+                let (eventos, reposo) = self.oyente.canales();
                 select! {
                     recv(respuestas) -> respuesta => match respuesta {
                         Ok((lugar, respuesta)) => llega(self.pantalla, lugar, respuesta),
                         Err(_) => return true,
                     },
-                    recv(self.eventos) -> evento => pintar(evento.ok(), self.eventos, self.nodo, self.pantalla),
+                    recv(eventos) -> evento => pintar(evento.ok(), self.oyente, self.pantalla),
+                    recv(reposo) -> _ => {}
                     recv(self.ctrl_c) -> _ => return false,
                 }
             }

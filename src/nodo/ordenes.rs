@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crossbeam_channel::{never, select};
+use crossbeam_channel::select;
 
 use crate::config::{CONEXIONES_POR_FUENTE, Config, Fila, MAX_MENSAJE, PEERS};
 use crate::fallo::{Fallo, Salida, motivo};
@@ -145,7 +145,7 @@ pub fn descargar(
     let vecinos = vecinos_de(config);
     let carpeta = Carpeta::abrir_o_crear(&config.carpeta_o_la_de_la_guia())?;
     let ctrl_c = avisos_de_ctrl_c()?;
-    let fin = esperar_trabajo(pantalla, &never(), &ctrl_c, |encargo| {
+    let fin = esperar_trabajo(pantalla, None, &ctrl_c, |encargo| {
         let fuentes = if de.is_empty() {
             quienes_lo_tienen(&vecinos, nombre)
         } else {
@@ -199,7 +199,7 @@ pub fn enviar(
     let vecinos = vecinos_de(config);
     let ctrl_c = avisos_de_ctrl_c()?;
     let empezo = Instant::now();
-    let (fin, cancelado) = esperar_trabajo(pantalla, &never(), &ctrl_c, |encargo| {
+    let (fin, cancelado) = esperar_trabajo(pantalla, None, &ctrl_c, |encargo| {
         let fin = enviar_archivo(&vecinos, archivo, a, encargo.cancelacion, encargo.progreso);
         (fin, encargo.cancelacion.cancelada())
     })?;
