@@ -214,10 +214,7 @@ impl Parada {
     fn pedir_permiso(&self) -> Option<Permiso<'_>> {
         let mut dentro = self.dentro();
         while dentro.permisos >= self.tope && !self.avisada() {
-            dentro = self
-                .cambio
-                .wait(dentro)
-                .unwrap_or_else(PoisonError::into_inner);
+            dentro = self.esperar_cambio(dentro, Duration::MAX);
         }
         if self.avisada() {
             return None;
