@@ -1,0 +1,324 @@
+#!/usr/bin/env bash
+# Mide nodo al lado de otros programas y escribe proporciones: todo en una misma corrida, por turnos, con medianas.
+#
+#   scripts/comparar.sh                 todo
+#   scripts/comparar.sh transferencias  sólo eso (o: chicos, varias, peticiones, ociosas, buscar)
+#
+# No instala nada: lo que no esté (nginx, curl, python3, el nodo de la guía) se salta y se dice. El nodo de la guía se
+# toma de la variable GUIA (ruta de nodo_p2p.py). RONDAS=5 y MIB=1024 se pueden cambiar. Trabaja en memoria (/dev/shm)
+# si la hay, en una carpeta temporal que borra al salir.
+set -euo pipefail
+export LC_ALL=C
+
+raiz=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+rondas=${RONDAS:-5}
+mib=${MIB:-1024}
+guia=${GUIA:-}
+base=/dev/shm
+[ -w "$base" ] || base=${TMPDIR:-/tmp}
+trabajo=$(mktemp -d "$base/nodo-comparar.XXXXXX")
+# nginx sirve con otro usuario: tiene que poder entrar.
+chmod 755 "$trabajo"
+procesos=()
+
+limpiar() {
+    local p
+    for p in "${procesos[@]}"; do kill "$p" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+    rm -rf "$trabajo"
+}
+trap limpiar EXIT
+trap 'exit 130' INT TERM
+
+decir() { printf '%s\n' "$@"; }
+hay() { command -v "$1" >/dev/null 2>&1; }
+hay_guia() { [ -n "$guia" ] && [ -f "$guia" ] && hay python3; }
+
+# La mediana de los números que llegan por la entrada, uno por línea.
+mediana() { sort -g | awk '{ n[NR] = $1 } END { if (NR) print n[int((NR + 1) / 2)]; else print "nan" }'; }
+entre() { awk -v a="$1" -v b="$2" 'BEGIN { if (b + 0 > 0) printf "%.2f", a / b; else printf "—" }'; }
+
+compilar() {
+    decir "Compilando…"
+    (cd "$raiz" && cargo build --release --quiet && cargo bench --no-run --quiet)
+    nodo=$raiz/target/release/nodo
+    conexiones=$(programa_de_medir conexiones)
+    descarga=$(programa_de_medir descarga)
+}
+
+programa_de_medir() {
+    (cd "$raiz" && cargo bench --no-run --bench "$1" 2>&1) | sed -n 's/.*(\(.*\)).*/\1/p' | sed "s|^target|$raiz/target|" | tail -1
+}
+
+# Arranca un nodo con la carpeta dicha y deja su puerto en $puerto y su proceso en $proceso.
+arrancar_nodo() {
+    local carpeta=$1 salida
+    shift
+    salida=$(mktemp "$trabajo/salida.XXXXXX")
+    "$nodo" servir --puerto 0 --carpeta "$carpeta" --peer 127.0.0.1:9 "$@" >"$salida" 2>/dev/null </dev/null &
+    proceso=$!
+    procesos+=("$proceso")
+    puerto=""
+    for _ in $(seq 100); do
+        puerto=$(sed -n 's/.*Nodo activo en puerto \([0-9]*\).*/\1/p' "$salida")
+        [ -n "$puerto" ] && return
+        read -r -t 0.05 <> <(:) || true
+    done
+    decir "no arrancó un nodo con $carpeta" >&2
+    exit 1
+}
+
+puerto_libre() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+arrancar_guia() {
+    puerto_guia=$(puerto_libre)
+    # Su menú lee la entrada: se le deja una que nunca dice nada.
+    tail -f /dev/null | NODO_IP=127.0.0.1 NODO_PUERTO=$puerto_guia NODO_CARPETA=$trabajo/a python3 "$guia" >/dev/null 2>&1 &
+    procesos+=("$!")
+    read -r -t 1 <> <(:) || true
+    proceso_guia=$(pgrep -n -f "$guia")
+    procesos+=("$proceso_guia")
+}
+
+arrancar_nginx() {
+    puerto_nginx=$(puerto_libre)
+    cat >"$trabajo/nginx.conf" <<FIN
+worker_processes 2;
+daemon off;
+pid $trabajo/nginx.pid;
+error_log $trabajo/nginx.log;
+events { worker_connections 8192; }
+http {
+    access_log off; sendfile on; keepalive_timeout 0; client_body_temp_path $trabajo/ng;
+    server { listen 127.0.0.1:$puerto_nginx backlog=1024; root $trabajo/a; location = /si { return 200 "SI"; } }
+}
+FIN
+    nginx -c "$trabajo/nginx.conf" -e "$trabajo/nginx.log" &
+    procesos+=("$!")
+    read -r -t 1 <> <(:) || true
+}
+
+arrancar_http_server() {
+    puerto_http=$(puerto_libre)
+    python3 -m http.server --bind 127.0.0.1 --directory "$trabajo/a" "$puerto_http" >/dev/null 2>&1 &
+    procesos+=("$!")
+    read -r -t 1 <> <(:) || true
+}
+
+# Segundos de procesador gastados por unos procesos (y sus hijos vivos).
+procesador() {
+    local p total=0
+    for p in "$@"; do
+        [ -r "/proc/$p/stat" ] || continue
+        total=$((total + $(awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$p/stat")))
+    done
+    awk -v t="$total" -v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%.2f", t / hz }'
+}
+
+memoria_maxima() { awk '/VmHWM/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status" 2>/dev/null || echo nan; }
+
+# Hace una orden, comprueba lo bajado y apunta «segundos procesador» en el archivo dicho.
+medir() {
+    local apunte=$1 sirven=$2 antes despues tiempo
+    shift 2
+    rm -rf "$trabajo/destino" && mkdir "$trabajo/destino"
+    # shellcheck disable=SC2086 # son varios números de proceso
+    antes=$(procesador $sirven)
+    TIMEFORMAT='%R %U %S'
+    { time "$@" >/dev/null 2>&1; } 2>"$trabajo/tiempo"
+    # shellcheck disable=SC2086
+    despues=$(procesador $sirven)
+    tiempo=$(cat "$trabajo/tiempo")
+    cmp -s "$trabajo/a/grande" "$trabajo/destino/grande" || { decir "¡$apunte no bajó bien!"; exit 1; }
+    awk -v t="$tiempo" -v a="$antes" -v d="$despues" 'BEGIN { split(t, x); print x[1], x[2] + x[3] + d - a }' >>"$trabajo/$apunte.datos"
+}
+
+cliente_de_la_guia='
+import socket, sys
+c = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+c.send(b"DESCARGAR:grande")
+f = open(sys.argv[2], "wb")
+d = c.recv(1024)
+assert d[:2] == b"OK"
+f.write(d[2:])
+while True:
+    d = c.recv(1024)
+    if not d:
+        break
+    f.write(d)
+'
+
+linea_de_transferencia() {
+    local nombre=$1 apunte=$2 segundos cpu
+    [ -s "$trabajo/$apunte.datos" ] || { printf '  %-34s no está\n' "$nombre"; return; }
+    segundos=$(awk '{ print $1 }' "$trabajo/$apunte.datos" | mediana)
+    cpu=$(awk '{ print $2 }' "$trabajo/$apunte.datos" | mediana)
+    printf '  %-34s %8.3f s   procesador %6.2f s   nodo va a %s veces\n' "$nombre" "$segundos" "$cpu" "$(entre "$segundos" "$de_nodo")"
+}
+
+transferencias() {
+    decir "" "== Un archivo de $mib MiB, con destino en $base, mediana de $rondas =="
+    mkdir -p "$trabajo/a" "$trabajo/b" "$trabajo/c"
+    head -c "$((mib * 1048576))" /dev/urandom >"$trabajo/a/grande"
+    ln "$trabajo/a/grande" "$trabajo/b/grande" && ln "$trabajo/a/grande" "$trabajo/c/grande"
+    arrancar_nodo "$trabajo/a"; local p1=$puerto n1=$proceso
+    arrancar_nodo "$trabajo/b"; local p2=$puerto n2=$proceso
+    arrancar_nodo "$trabajo/c"; local p3=$puerto n3=$proceso
+    if hay nginx && hay curl; then arrancar_nginx; fi
+    if hay python3 && hay curl; then arrancar_http_server; fi
+    if hay_guia; then arrancar_guia; fi
+    # Una vez sin medir: calienta la caché y deja calculadas las huellas.
+    for p in "$p1" "$p2" "$p3"; do
+        "$nodo" descargar grande --carpeta "$trabajo/destino" --de "127.0.0.1:$p" >/dev/null; rm -rf "$trabajo/destino"
+    done
+    for _ in $(seq "$rondas"); do
+        medir una "$n1" "$nodo" descargar grande --carpeta "$trabajo/destino" --de "127.0.0.1:$p1"
+        medir tres "$n1 $n2 $n3" "$nodo" descargar grande --carpeta "$trabajo/destino" --de "127.0.0.1:$p1" --de "127.0.0.1:$p2" --de "127.0.0.1:$p3"
+        if hay nginx && hay curl; then medir nginx "$(pgrep -d' ' -P "$(cat "$trabajo/nginx.pid")")" curl -s -o "$trabajo/destino/grande" "http://127.0.0.1:$puerto_nginx/grande"; fi
+        if hay python3 && hay curl; then medir http "${procesos[-1]}" curl -s -o "$trabajo/destino/grande" "http://127.0.0.1:$puerto_http/grande"; fi
+        if hay_guia; then medir guia "$proceso_guia" python3 -c "$cliente_de_la_guia" "$puerto_guia" "$trabajo/destino/grande"; fi
+        medir cp "" cp "$trabajo/a/grande" "$trabajo/destino/grande"
+    done
+    de_nodo=$(awk '{ print $1 }' "$trabajo/una.datos" | mediana)
+    linea_de_transferencia "nodo, de una fuente (comprobado)" una
+    linea_de_transferencia "nodo, de tres fuentes" tres
+    linea_de_transferencia "nginx (sendfile) + curl" nginx
+    linea_de_transferencia "python3 -m http.server + curl" http
+    linea_de_transferencia "nodo de la guía" guia
+    linea_de_transferencia "cp" cp
+    memoria_de_una_descarga "$p1" "$n1"
+}
+
+memoria_de_una_descarga() {
+    local cliente maxima=0 ahora
+    rm -rf "$trabajo/destino"
+    "$nodo" descargar grande --carpeta "$trabajo/destino" --de "127.0.0.1:$1" >/dev/null 2>&1 &
+    cliente=$!
+    while kill -0 "$cliente" 2>/dev/null; do
+        ahora=$(memoria_maxima "$cliente")
+        [ "$ahora" != nan ] && [ -n "$ahora" ] && maxima=$ahora
+    done
+    decir "  memoria máxima: quien baja $maxima MiB, quien sirve $(memoria_maxima "$2") MiB"
+}
+
+chicos() {
+    decir "" "== 1000 archivos de 4 KiB, mediana de $rondas =="
+    mkdir -p "$trabajo/a" "$trabajo/destino"
+    local n
+    for n in $(seq 0 999); do head -c 4096 /dev/urandom >"$trabajo/a/chico-$n"; done
+    arrancar_nodo "$trabajo/a"; local p=$puerto
+    if hay_guia; then arrancar_guia; fi
+    "$descarga" chicos "127.0.0.1:$p" "$trabajo/destino" 1000 >/dev/null
+    for _ in $(seq "$rondas"); do
+        "$descarga" chicos "127.0.0.1:$p" "$trabajo/destino" 1000 >>"$trabajo/chicos.nodo"
+        if hay_guia; then "$descarga" chicos-guia "127.0.0.1:$puerto_guia" "$trabajo/destino" 1000 >>"$trabajo/chicos.guia"; fi
+    done
+    local nuestro suyo
+    nuestro=$(mediana <"$trabajo/chicos.nodo")
+    decir "  nodo, por una conexión y comprobados: $nuestro s"
+    if hay_guia; then
+        suyo=$(mediana <"$trabajo/chicos.guia")
+        decir "  nodo de la guía: $suyo s; nodo va a $(entre "$suyo" "$nuestro") veces"
+    else
+        decir "  nodo de la guía: no está (GUIA=ruta de nodo_p2p.py)"
+    fi
+}
+
+varias() {
+    decir "" "== Tres fuentes de 20 MB/s cada una frente a una, 256 MiB, mediana de 3 =="
+    mkdir -p "$trabajo/m"
+    head -c 268435456 /dev/urandom >"$trabajo/m/medio"
+    arrancar_nodo "$trabajo/m"; local p=$puerto pasos=() n
+    for n in 1 2 3; do
+        tail -f /dev/null | "$descarga" limitado "127.0.0.1:$p" 20 >"$trabajo/paso-$n" &
+        procesos+=("$!")
+    done
+    read -r -t 1 <> <(:) || true
+    for n in 1 2 3; do pasos+=(--de "127.0.0.1:$(cat "$trabajo/paso-$n")"); done
+    TIMEFORMAT=%R
+    for _ in 1 2 3; do
+        rm -rf "$trabajo/destino"
+        { time "$nodo" descargar medio --carpeta "$trabajo/destino" "${pasos[@]:0:2}" >/dev/null; } 2>>"$trabajo/varias.una"
+        rm -rf "$trabajo/destino"
+        { time "$nodo" descargar medio --carpeta "$trabajo/destino" "${pasos[@]}" >/dev/null; } 2>>"$trabajo/varias.tres"
+    done
+    local una tres
+    una=$(mediana <"$trabajo/varias.una"); tres=$(mediana <"$trabajo/varias.tres")
+    decir "  de una $una s, de tres $tres s: $(entre "$una" "$tres") veces"
+}
+
+peticiones() {
+    decir "" "== BUSCAR por conexiones nuevas: peticiones por segundo, mediana de $rondas de 2 s =="
+    mkdir -p "$trabajo/a"; echo hola >"$trabajo/a/hola.txt"
+    arrancar_nodo "$trabajo/a"; local p=$puerto c
+    if hay nginx; then arrancar_nginx; fi
+    if hay_guia; then arrancar_guia; fi
+    for c in 1 16 64 256; do
+        for _ in $(seq "$rondas"); do
+            "$conexiones" carga "127.0.0.1:$p" BUSCAR:hola.txt SI "$c" 2 >>"$trabajo/peticiones.nodo.$c"
+            if hay nginx; then "$conexiones" carga "127.0.0.1:$puerto_nginx" 'GET /si HTTP/1.0\r\n\r\n' HTTP/1.1 "$c" 2 >>"$trabajo/peticiones.nginx.$c"; fi
+        done
+        # El de la guía tarda mucho en reponerse de cada vez: una basta.
+        if hay_guia; then "$conexiones" carga "127.0.0.1:$puerto_guia" BUSCAR:hola.txt SI "$c" 2 >>"$trabajo/peticiones.guia.$c"; fi
+        linea_de_peticiones "$c"
+    done
+}
+
+linea_de_peticiones() {
+    local c=$1 nuestro errores peor frase
+    nuestro=$(awk '{ print $1 }' "$trabajo/peticiones.nodo.$c" | mediana)
+    errores=$(awk '{ e += $2 } END { print e }' "$trabajo/peticiones.nodo.$c")
+    peor=$(awk '$5 > m { m = $5 } END { print m }' "$trabajo/peticiones.nodo.$c")
+    frase="  $c clientes: nodo $nuestro/s ($errores errores, la peor $peor ms)"
+    if hay nginx; then frase+="; $(entre "$nuestro" "$(awk '{ print $1 }' "$trabajo/peticiones.nginx.$c" | mediana)") de nginx"; fi
+    if hay_guia; then frase+="; $(entre "$nuestro" "$(awk '{ print $1 }' "$trabajo/peticiones.guia.$c" | mediana)") veces el de la guía"; fi
+    decir "$frase"
+}
+
+ociosas() {
+    decir "" "== 5000 conexiones ociosas =="
+    mkdir -p "$trabajo/a"; echo hola >"$trabajo/a/hola.txt"
+    arrancar_nodo "$trabajo/a" --max-conexiones 6000; local p=$puerto n=$proceso antes durante libre ocupado abiertas
+    libre=$("$conexiones" carga "127.0.0.1:$p" BUSCAR:hola.txt SI 16 2 | awk '{ print $1 }')
+    antes=$(awk '/VmRSS/ { print $2 }' "/proc/$n/status")
+    tail -f /dev/null | "$conexiones" ociosas "127.0.0.1:$p" 5000 >"$trabajo/abiertas" &
+    procesos+=("$!")
+    read -r -t 3 <> <(:) || true
+    abiertas=$(cat "$trabajo/abiertas")
+    durante=$(awk '/VmRSS/ { print $2 }' "/proc/$n/status")
+    ocupado=$("$conexiones" carga "127.0.0.1:$p" BUSCAR:hola.txt SI 16 2 | awk '{ print $1 }')
+    decir "  $abiertas abiertas: $(entre "$((durante - antes))" "$abiertas") KiB residentes cada una; nuevas peticiones a $(entre "$ocupado" "$libre") de lo que iban sin ellas"
+}
+
+buscar() {
+    decir "" "== Buscar en 100 peers, 50 de ellos mudos, con 2 s de espera =="
+    hay python3 || { decir "  python3: no está"; return; }
+    mkdir -p "$trabajo/a"; echo hola >"$trabajo/a/hola.txt"
+    arrancar_nodo "$trabajo/a"; local p=$puerto peers=() n
+    python3 -c '
+import socket, sys
+mudos = [socket.create_server(("127.0.0.1", 0)) for _ in range(50)]
+print(*(m.getsockname()[1] for m in mudos), sep=chr(10), flush=True)
+sys.stdin.read()' < <(tail -f /dev/null) >"$trabajo/mudos" &
+    procesos+=("$!")
+    read -r -t 1 <> <(:) || true
+    while read -r n; do peers+=(--peer "127.0.0.1:$n"); done <"$trabajo/mudos"
+    for n in $(seq 2 51); do peers+=(--peer "127.0.0.$n:$p"); done
+    TIMEFORMAT=%R
+    { time "$nodo" buscar hola.txt "${peers[@]}" >/dev/null 2>&1 || true; } 2>"$trabajo/buscar"
+    decir "  $(cat "$trabajo/buscar") s: $(entre "$(cat "$trabajo/buscar")" 2) veces una espera"
+}
+
+compilar
+hay nginx || decir "nginx: no está; se salta"
+hay curl || decir "curl: no está; se salta"
+hay_guia || decir "el nodo de la guía: no está (GUIA=ruta de nodo_p2p.py); se salta"
+if [ $# -eq 0 ]; then set -- transferencias chicos varias peticiones ociosas buscar; fi
+for parte in "$@"; do
+    case $parte in
+        transferencias | chicos | varias | peticiones | ociosas | buscar) "$parte" ;;
+        *) decir "no sé medir «$parte»" >&2; exit 2 ;;
+    esac
+done
