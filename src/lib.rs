@@ -8,6 +8,7 @@ pub mod config;
 pub mod eventos;
 pub mod fallo;
 pub mod hilos;
+pub mod http;
 pub mod nodo;
 pub mod pantalla;
 pub mod practicas;
