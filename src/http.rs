@@ -163,8 +163,7 @@ pub fn responder(conexion: &mut Conexion, sin_cuerpo: bool, respuesta: Respuesta
         }
         Cuerpo::Flujo { enviar, .. } => {
             conexion.prepararse_a_enviar()?;
-            conexion.escribir_datos(&cabeza)?;
-            enviar(conexion).inspect_err(|_| conexion.cerrar_con_error())
+            enviar(conexion, &cabeza).inspect_err(|_| conexion.cerrar_con_error())
         }
     }
 }

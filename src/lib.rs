@@ -15,3 +15,4 @@ pub mod practicas;
 pub mod red;
 pub mod teclado;
 pub mod texto;
+pub mod turnos;

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::conexion::{Conexion, FalloRed};
 
-/// Manda el cuerpo de una respuesta: exactamente los bytes prometidos, o un error.
-pub type Envio = Box<dyn FnOnce(&mut Conexion) -> Result<(), FalloRed>>;
+/// Manda la cabeza que recibe y el cuerpo: exactamente los bytes prometidos, o un error. Así los dos pueden salir en un
+/// solo `write`.
+pub type Envio = Box<dyn FnOnce(&mut Conexion, &[u8]) -> Result<(), FalloRed>>;
 
 /// El cuerpo: ya está entero, o lo mandará alguien.
 pub(super) enum Cuerpo {
@@ -122,6 +123,7 @@ fn frase(codigo: u16) -> &'static str {
         414 => "URI Too Long",
         416 => "Range Not Satisfiable",
         431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         505 => "HTTP Version Not Supported",

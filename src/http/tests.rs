@@ -170,7 +170,8 @@ fn head_no_lleva_cuerpo_pero_dice_cuanto_seria() {
 #[test]
 fn un_envio_que_falla_a_medias_no_parece_entero() {
     let contestar = |_: &mut Conexion, _: &mut Peticion| {
-        let enviar: Envio = Box::new(|conexion| {
+        let enviar: Envio = Box::new(|conexion, cabeza| {
+            conexion.escribir_datos(cabeza)?;
             conexion.escribir_datos(b"mitad")?;
             Err(FalloRed::Cortada)
         });

@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, select};
 use log::debug;
 use serde_json::json;
 
@@ -28,6 +28,7 @@ use crate::pantalla::Pantalla;
 use crate::red::{self, Parada, Servidor};
 use crate::teclado::avisos_de_ctrl_c;
 use crate::texto::cuenta;
+use crate::turnos::{Turno, Turnos};
 
 /// El puerto de los documentos.
 const PUERTO: u16 = 9000;
@@ -127,22 +128,12 @@ fn gestionar_registro(mut conexion: Conexion, maestro: &Maestro) {
 struct Maestro {
     guarda: Arc<Guarda>,
     avisador: Avisador<Suceso>,
-    turnos: (Sender<()>, Receiver<()>),
-}
-
-/// Turno para algo grande; se devuelve al soltarlo.
-struct Turno(Receiver<()>);
-
-impl Drop for Turno {
-    fn drop(&mut self) {
-        // Hay al menos uno: el nuestro.
-        let _ = self.0.try_recv();
-    }
+    turnos: Turnos,
 }
 
 impl Maestro {
     fn nuevo(avisador: Avisador<Suceso>) -> Maestro {
-        Maestro { guarda: Arc::default(), avisador, turnos: bounded(TURNOS) }
+        Maestro { guarda: Arc::default(), avisador, turnos: Turnos::nuevos(TURNOS) }
     }
 
     /// Las seis rutas.
@@ -244,12 +235,10 @@ impl Maestro {
         if !grande {
             return Ok(None);
         }
-        match self.turnos.0.send_timeout((), ESPERA_DE_TURNO) {
-            Ok(()) => Ok(Some(Turno(self.turnos.1.clone()))),
-            Err(_) => {
-                Err(rechazar(503, "ahora mismo hay demasiadas peticiones grandes; prueba dentro de un rato"))
-            }
-        }
+        let turno = self.turnos.pedir(ESPERA_DE_TURNO);
+        turno.map(Some).ok_or_else(|| {
+            rechazar(503, "ahora mismo hay demasiadas peticiones grandes; prueba dentro de un rato")
+        })
     }
 }
 
