@@ -64,7 +64,11 @@ pub fn atender(
     let (respuesta, sin_cuerpo, queda_algo) = match leer_peticion(conexion) {
         Ok(mut peticion) => {
             let respuesta = o_rechazo(contestar(conexion, &mut peticion))?;
-            (respuesta, peticion.metodo == Metodo::Head, peticion.largo() > 0)
+            (
+                respuesta,
+                peticion.metodo == Metodo::Head,
+                peticion.largo() > 0,
+            )
         }
         Err(corte) => (o_rechazo(Err(corte))?, false, true),
     };
@@ -93,7 +97,12 @@ pub fn leer_peticion(conexion: &mut Conexion) -> Result<Peticion, Corte> {
     loop {
         if let Some((peticion, largo)) = interpretar(conexion.pendiente())? {
             conexion.consumir(largo);
-            debug!("← {} HTTP {:?} {}", conexion.otro(), peticion.metodo, peticion.ruta);
+            debug!(
+                "← {} HTTP {:?} {}",
+                conexion.otro(),
+                peticion.metodo,
+                peticion.ruta
+            );
             return Ok(peticion);
         }
         if conexion.recibir(limite, "una petición HTTP")? == 0 {
@@ -107,8 +116,14 @@ pub fn leer_peticion(conexion: &mut Conexion) -> Result<Peticion, Corte> {
 ///
 /// # Errores
 /// No dice cuánto ocupa (411) o es demasiado (413); o la conexión falló.
-pub fn leer_cuerpo(conexion: &mut Conexion, peticion: &mut Peticion, tope: usize) -> Result<Vec<u8>, Corte> {
-    let largo = peticion.falta.ok_or_else(|| rechazar(411, "falta Content-Length"))?;
+pub fn leer_cuerpo(
+    conexion: &mut Conexion,
+    peticion: &mut Peticion,
+    tope: usize,
+) -> Result<Vec<u8>, Corte> {
+    let largo = peticion
+        .falta
+        .ok_or_else(|| rechazar(411, "falta Content-Length"))?;
     let largo = usize::try_from(largo)
         .ok()
         .filter(|&largo| largo <= tope)
@@ -119,7 +134,9 @@ pub fn leer_cuerpo(conexion: &mut Conexion, peticion: &mut Peticion, tope: usize
     let limite = Instant::now() + PLAZO_CUERPO;
     let mut cuerpo = Vec::new();
     while cuerpo.len() < largo {
-        if conexion.pendiente().is_empty() && conexion.recibir(limite, "el cuerpo de la petición")? == 0 {
+        if conexion.pendiente().is_empty()
+            && conexion.recibir(limite, "el cuerpo de la petición")? == 0
+        {
             return Err(Corte::Red(FalloRed::Cortada));
         }
         let pendiente = conexion.pendiente();
@@ -135,7 +152,11 @@ pub fn leer_cuerpo(conexion: &mut Conexion, peticion: &mut Peticion, tope: usize
 ///
 /// # Errores
 /// Los de [`leer_cuerpo`], y 400 si no es JSON.
-pub fn leer_json(conexion: &mut Conexion, peticion: &mut Peticion, tope: usize) -> Result<Value, Corte> {
+pub fn leer_json(
+    conexion: &mut Conexion,
+    peticion: &mut Peticion,
+    tope: usize,
+) -> Result<Value, Corte> {
     let cuerpo = leer_cuerpo(conexion, peticion, tope)?;
     serde_json::from_slice(&cuerpo).map_err(|error| {
         let donde = format!("línea {}, columna {}", error.line(), error.column());
@@ -147,7 +168,11 @@ pub fn leer_json(conexion: &mut Conexion, peticion: &mut Peticion, tope: usize) 
 ///
 /// # Errores
 /// El otro cerró o no recibe.
-pub fn responder(conexion: &mut Conexion, sin_cuerpo: bool, respuesta: Respuesta) -> Result<(), FalloRed> {
+pub fn responder(
+    conexion: &mut Conexion,
+    sin_cuerpo: bool,
+    respuesta: Respuesta,
+) -> Result<(), FalloRed> {
     debug!("→ {} HTTP {}", conexion.otro(), respuesta.codigo);
     let mut cabeza = respuesta.cabeza();
     match respuesta.cuerpo {
@@ -191,7 +216,10 @@ fn despedirse(conexion: &mut Conexion) {
     let limite = Instant::now() + plazo;
     let mut basura = vec![0; 64 * 1024];
     while tope > 0 {
-        match conexion.leer_datos(&mut basura, limite.saturating_duration_since(Instant::now())) {
+        match conexion.leer_datos(
+            &mut basura,
+            limite.saturating_duration_since(Instant::now()),
+        ) {
             Ok(0) | Err(_) => return,
             Ok(leidos) => tope = tope.saturating_sub(leidos),
         }

@@ -28,7 +28,9 @@ impl Turnos {
     /// Espera su turno hasta `espera`. `None` si no llegó.
     pub fn pedir(&self, espera: Duration) -> Option<Turno> {
         self.entrar.send_timeout((), espera).ok()?;
-        Some(Turno { salir: self.salir.clone() })
+        Some(Turno {
+            salir: self.salir.clone(),
+        })
     }
 }
 

@@ -25,10 +25,14 @@ fn localizar(maestro: &Programa, archivo: &str) -> Value {
 fn las_seis_rutas_tienen_la_forma_acordada() {
     let maestro = maestro();
     let a_donde = maestro.direccion();
-    let registro = json!({"peer": "http://127.0.0.1:9001", "files": ["a.txt", "b.txt"], "grpc_port": 9002});
+    let registro =
+        json!({"peer": "http://127.0.0.1:9001", "files": ["a.txt", "b.txt"], "grpc_port": 9002});
     let contestado = enviar(a_donde, "/register", &registro);
     assert_eq!(contestado.codigo, 200);
-    assert_eq!(contestado.cabecera("Content-Type"), Some("application/json; charset=utf-8"));
+    assert_eq!(
+        contestado.cabecera("Content-Type"),
+        Some("application/json; charset=utf-8")
+    );
     assert_eq!(contestado.cabecera("Connection"), Some("close"));
     assert_eq!(
         contestado.json(),
@@ -56,11 +60,17 @@ fn las_seis_rutas_tienen_la_forma_acordada() {
         ]})
     );
     let inicio = pedir(a_donde, "/", "").json();
-    assert_eq!((&inicio["status"], &inicio["peers_registrados"]), (&json!("activo"), &json!(2)));
+    assert_eq!(
+        (&inicio["status"], &inicio["peers_registrados"]),
+        (&json!("activo"), &json!(2))
+    );
     assert!(inicio["message"].is_string());
 
     let contestado = enviar(a_donde, "/leave", &json!({"peer": "http://127.0.0.1:9001"}));
-    assert_eq!(contestado.json(), json!({"status": "left", "peer": "http://127.0.0.1:9001"}));
+    assert_eq!(
+        contestado.json(),
+        json!({"status": "left", "peer": "http://127.0.0.1:9001"})
+    );
     maestro.esperar("[DESPEDIDO] http://127.0.0.1:9001");
     assert_eq!(localizar(&maestro, "a.txt"), json!([]));
     assert_eq!(pedir(a_donde, "/", "").json()["peers_registrados"], 1);
@@ -71,10 +81,16 @@ fn registrarse_de_nuevo_sustituye_la_lista() {
     let maestro = maestro();
     for archivos in [json!(["viejo"]), json!(["nuevo"])] {
         let registro = json!({"peer": "http://localhost:9001/", "files": archivos, "grpc_port": 0});
-        assert_eq!(enviar(maestro.direccion(), "/register", &registro).codigo, 200);
+        assert_eq!(
+            enviar(maestro.direccion(), "/register", &registro).codigo,
+            200
+        );
     }
     assert_eq!(localizar(&maestro, "viejo"), json!([]));
-    assert_eq!(localizar(&maestro, "nuevo"), json!([{"rest": "http://localhost:9001", "grpc_port": 0}]));
+    assert_eq!(
+        localizar(&maestro, "nuevo"),
+        json!([{"rest": "http://localhost:9001", "grpc_port": 0}])
+    );
 }
 
 #[test]
@@ -91,10 +107,21 @@ fn a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta() {
     let maestro = maestro();
     let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = format!("http://{}", escucha.local_addr().unwrap());
-    enviar(maestro.direccion(), "/register", &json!({"peer": peer, "files": ["a"]}));
+    enviar(
+        maestro.direccion(),
+        "/register",
+        &json!({"peer": peer, "files": ["a"]}),
+    );
     let mut visita = escucha.accept().unwrap().0;
-    assert_eq!(visita.read(&mut [0; 8]).unwrap(), 0, "la visita no dice nada y acaba con FIN");
-    assert_eq!(localizar(&maestro, "a"), json!([{"rest": peer, "grpc_port": 0}]));
+    assert_eq!(
+        visita.read(&mut [0; 8]).unwrap(),
+        0,
+        "la visita no dice nada y acaba con FIN"
+    );
+    assert_eq!(
+        localizar(&maestro, "a"),
+        json!([{"rest": peer, "grpc_port": 0}])
+    );
     drop((escucha, visita));
     maestro.esperar(&format!("[CAÍDO] {peer}"));
     assert_eq!(localizar(&maestro, "a"), json!([]));
@@ -108,11 +135,16 @@ fn solo_se_despide_desde_la_ip_que_registro() {
     let desde = |ip: [u8; 4], ruta: &str| {
         use socket2::{Domain, Socket, Type};
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&std::net::SocketAddr::from((ip, 0)).into()).unwrap();
+        socket
+            .bind(&std::net::SocketAddr::from((ip, 0)).into())
+            .unwrap();
         socket.connect(&maestro.direccion().into()).unwrap();
         let mut socket = TcpStream::from(socket);
         let cuerpo = json!({"peer": "http://127.0.0.1:9001", "files": ["a"]}).to_string();
-        let peticion = format!("POST {ruta} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{cuerpo}", cuerpo.len());
+        let peticion = format!(
+            "POST {ruta} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{cuerpo}",
+            cuerpo.len()
+        );
         socket.write_all(peticion.as_bytes()).unwrap();
         let mut texto = String::new();
         socket.read_to_string(&mut texto).unwrap();
@@ -139,14 +171,35 @@ fn lo_que_esta_mal_tiene_su_codigo_y_su_frase() {
         ("GET /locate?file= HTTP/1.1\r\n\r\n", 400),
         ("GET /locate?file=%ff HTTP/1.1\r\n\r\n", 400),
         ("POST /register HTTP/1.1\r\n\r\n", 411),
-        ("POST /register HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
-        ("POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n{]", 400),
-        ("POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 400),
-        ("POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]", 400),
-        ("POST /register HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n{}", 413),
-        ("POST /leave HTTP/1.1\r\nContent-Length: 70000\r\n\r\n{}", 413),
+        (
+            "POST /register HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            411,
+        ),
+        (
+            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n{]",
+            400,
+        ),
+        (
+            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+            400,
+        ),
+        (
+            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]",
+            400,
+        ),
+        (
+            "POST /register HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n{}",
+            413,
+        ),
+        (
+            "POST /leave HTTP/1.1\r\nContent-Length: 70000\r\n\r\n{}",
+            413,
+        ),
         ("GET /peers HTTP/1.1\r\nHost: malo.com\r\n\r\n", 403),
-        ("GET /peers HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://malo.com\r\n\r\n", 403),
+        (
+            "GET /peers HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://malo.com\r\n\r\n",
+            403,
+        ),
         ("basura\r\n\r\n", 400),
     ] {
         assert_eq!(peticion(texto).codigo, codigo, "{texto}");
@@ -154,22 +207,40 @@ fn lo_que_esta_mal_tiene_su_codigo_y_su_frase() {
     for (texto, valen) in [
         ("DELETE /peers HTTP/1.1\r\n\r\n", "GET, HEAD"),
         ("GET /register HTTP/1.1\r\n\r\n", "POST"),
-        ("PUT /leave HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "POST"),
+        (
+            "PUT /leave HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "POST",
+        ),
     ] {
         let contestado = peticion(texto);
-        assert_eq!((contestado.codigo, contestado.cabecera("Allow")), (405, Some(valen)), "{texto}");
+        assert_eq!(
+            (contestado.codigo, contestado.cabecera("Allow")),
+            (405, Some(valen)),
+            "{texto}"
+        );
     }
     let cabeza = mandar(maestro.direccion(), b"HEAD /peers HTTP/1.1\r\n\r\n").unwrap();
-    assert_eq!((cabeza.codigo, cabeza.cuerpo.len(), cabeza.cabecera("Content-Length")), (200, 0, Some("13")));
+    assert_eq!(
+        (
+            cabeza.codigo,
+            cabeza.cuerpo.len(),
+            cabeza.cabecera("Content-Length")
+        ),
+        (200, 0, Some("13"))
+    );
 }
 
 #[test]
 fn nada_de_lo_que_le_manden_lo_tumba() {
     let maestro = maestro();
-    let callados: Vec<TcpStream> =
-        (0..200).map(|_| TcpStream::connect(maestro.direccion()).unwrap()).collect();
+    let callados: Vec<TcpStream> = (0..200)
+        .map(|_| TcpStream::connect(maestro.direccion()).unwrap())
+        .collect();
     let largo = [b"GET /".as_slice(), &[b'a'; 100_000]].concat();
-    let hondo = format!("POST /register HTTP/1.1\r\nContent-Length: 50000\r\n\r\n{}", "[".repeat(50_000));
+    let hondo = format!(
+        "POST /register HTTP/1.1\r\nContent-Length: 50000\r\n\r\n{}",
+        "[".repeat(50_000)
+    );
     for basura in [
         b"\0\xff\n\r\n".as_slice(),
         b"",

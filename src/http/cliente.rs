@@ -44,16 +44,24 @@ pub fn pedir_con(
         .ok_or_else(|| Fallo::nuevo(format!("«{url}» no es una URL como http://127.0.0.1:9000")))?;
     let con_quien = |fallo: FalloRed| Fallo::nuevo(format!("http://{}: {fallo}", partes.sitio()));
     let direccion = resolver(&partes)?;
-    let mut conexion = Conexion::conectar(direccion, limites.conectar, limites).map_err(con_quien)?;
+    let mut conexion =
+        Conexion::conectar(direccion, limites.conectar, limites).map_err(con_quien)?;
     preguntar(&mut conexion, metodo, &partes, cuerpo).map_err(con_quien)?;
     let recibido = recibir_todo(&mut conexion).map_err(con_quien)?;
-    let (codigo, datos) = recibido
-        .ok_or_else(|| Fallo::nuevo(format!("http://{}: contesta algo que no es HTTP", partes.sitio())))?;
+    let (codigo, datos) = recibido.ok_or_else(|| {
+        Fallo::nuevo(format!(
+            "http://{}: contesta algo que no es HTTP",
+            partes.sitio()
+        ))
+    })?;
     debug!("← {direccion} HTTP {codigo}");
     match serde_json::from_slice(&datos) {
         Ok(valor) => Ok((codigo, valor)),
         Err(_) if codigo >= 300 => Ok((codigo, Value::Null)),
-        Err(_) => Err(Fallo::nuevo(format!("http://{}: contesta algo que no es JSON", partes.sitio()))),
+        Err(_) => Err(Fallo::nuevo(format!(
+            "http://{}: contesta algo que no es JSON",
+            partes.sitio()
+        ))),
     }
 }
 
@@ -68,8 +76,15 @@ pub fn resolver(url: &Url) -> Result<SocketAddr, Fallo> {
     let que = || format!("buscando la dirección de {}", url.anfitrion);
     let mut direcciones = (url.anfitrion.as_str(), url.puerto)
         .to_socket_addrs()
-        .map_err(|_| Fallo::nuevo(format!("{}: nadie conoce ese nombre; prueba con la IP", que())))?;
-    direcciones.next().ok_or_else(|| Fallo::nuevo(format!("{}: no tiene ninguna", que())))
+        .map_err(|_| {
+            Fallo::nuevo(format!(
+                "{}: nadie conoce ese nombre; prueba con la IP",
+                que()
+            ))
+        })?;
+    direcciones
+        .next()
+        .ok_or_else(|| Fallo::nuevo(format!("{}: no tiene ninguna", que())))
 }
 
 fn preguntar(
@@ -82,7 +97,10 @@ fn preguntar(
     let cuerpo = cuerpo.map_or(String::new(), Value::to_string);
     let largo = match metodo {
         "GET" | "HEAD" => String::new(),
-        _ => format!("Content-Type: application/json\r\nContent-Length: {}\r\n", cuerpo.len()),
+        _ => format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            cuerpo.len()
+        ),
     };
     let pregunta = format!(
         "{metodo} {} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\nConnection: close\r\n{largo}\r\n{cuerpo}",
@@ -104,7 +122,9 @@ fn recibir_todo(conexion: &mut Conexion) -> Result<Option<(u16, Vec<u8>)>, Fallo
         match respuesta.avanzar(llegados == 0) {
             Avance::Entera(codigo, cuerpo) => return Ok(Some((codigo, cuerpo))),
             Avance::Rota => return Ok(None),
-            Avance::Falta if llegados == 0 && respuesta.bytes.is_empty() => return Err(FalloRed::Cerrada),
+            Avance::Falta if llegados == 0 && respuesta.bytes.is_empty() => {
+                return Err(FalloRed::Cerrada);
+            }
             Avance::Falta if llegados == 0 => return Err(FalloRed::Cortada),
             Avance::Falta => {}
         }
@@ -154,7 +174,9 @@ impl Recibida {
                 Err(()) => return Avance::Rota,
             }
         }
-        let Some(cabeza) = self.cabeza else { return Avance::Falta };
+        let Some(cabeza) = self.cabeza else {
+            return Avance::Falta;
+        };
         let cuerpo = &self.bytes[cabeza.cuerpo..];
         match cabeza.forma {
             _ if cuerpo.len() > TOPE_RECIBIDO => Avance::Rota,
@@ -183,8 +205,15 @@ fn leer_cabeza(bytes: &[u8]) -> Result<Option<Cabeza>, ()> {
     };
     let codigo = leida.code.ok_or(())?;
     let valor = |nombre: &str| {
-        let cabecera = leida.headers.iter().find(|c| c.name.eq_ignore_ascii_case(nombre))?;
-        Some(String::from_utf8_lossy(cabecera.value).trim().to_ascii_lowercase())
+        let cabecera = leida
+            .headers
+            .iter()
+            .find(|c| c.name.eq_ignore_ascii_case(nombre))?;
+        Some(
+            String::from_utf8_lossy(cabecera.value)
+                .trim()
+                .to_ascii_lowercase(),
+        )
     };
     let forma = match (valor("transfer-encoding"), valor("content-length")) {
         _ if matches!(codigo, 204 | 304) => Forma::Largo(0),
@@ -193,7 +222,11 @@ fn leer_cabeza(bytes: &[u8]) -> Result<Option<Cabeza>, ()> {
         (None, Some(largo)) => Forma::Largo(largo.parse().map_err(drop)?),
         (None, None) => Forma::HastaElCierre,
     };
-    Ok(Some(Cabeza { codigo, cuerpo, forma }))
+    Ok(Some(Cabeza {
+        codigo,
+        cuerpo,
+        forma,
+    }))
 }
 
 /// Une los trozos de un cuerpo `chunked`; `None` si aún no llegó el último.
@@ -211,10 +244,14 @@ fn juntar_trozos(mut bytes: &[u8]) -> Result<Option<Vec<u8>>, ()> {
         if largo > TOPE_CUERPO - datos.len() {
             return Err(());
         }
-        let Some(trozo) = bytes.get(cabeza..cabeza + largo) else { return Ok(None) };
+        let Some(trozo) = bytes.get(cabeza..cabeza + largo) else {
+            return Ok(None);
+        };
         datos.extend_from_slice(trozo);
         // Tras los datos va un fin de línea.
-        let Some(resto) = bytes.get(cabeza + largo + 2..) else { return Ok(None) };
+        let Some(resto) = bytes.get(cabeza + largo + 2..) else {
+            return Ok(None);
+        };
         bytes = resto;
     }
 }
@@ -268,17 +305,37 @@ mod tests {
             (b"HTTP/1.", "se cortó a la mitad"),
             (b"OK", "no es HTTP"),
             (b"SSH-2.0-hola\r\n", "no es HTTP"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}", "se cortó a la mitad"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{}", "no es HTTP"),
-            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffff\r\n", "no es HTTP"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhola", "no es JSON"),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}",
+                "se cortó a la mitad",
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{}",
+                "no es HTTP",
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffff\r\n",
+                "no es HTTP",
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhola",
+                "no es JSON",
+            ),
         ] {
             let (url, hilo) = contestando(respuesta);
             let fallo = pedir("GET", &url, None).unwrap_err().to_string();
-            assert!(fallo.contains(dice) && fallo.contains("127.0.0.1"), "{fallo}");
+            assert!(
+                fallo.contains(dice) && fallo.contains("127.0.0.1"),
+                "{fallo}"
+            );
             let _ = hilo.join();
         }
-        assert!(pedir("GET", "ftp://x", None).unwrap_err().to_string().contains("no es una URL"));
+        assert!(
+            pedir("GET", "ftp://x", None)
+                .unwrap_err()
+                .to_string()
+                .contains("no es una URL")
+        );
     }
 
     #[test]
@@ -292,8 +349,13 @@ mod tests {
     fn un_servidor_mudo_tiene_plazo() {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", escucha.local_addr().unwrap());
-        let limites = Limites { respuesta: std::time::Duration::from_millis(200), ..Default::default() };
-        let fallo = pedir_con("GET", &url, None, limites).unwrap_err().to_string();
+        let limites = Limites {
+            respuesta: std::time::Duration::from_millis(200),
+            ..Default::default()
+        };
+        let fallo = pedir_con("GET", &url, None, limites)
+            .unwrap_err()
+            .to_string();
         assert!(fallo.contains("plazo"), "{fallo}");
     }
 

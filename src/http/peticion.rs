@@ -53,7 +53,9 @@ impl Peticion {
     /// El valor de `clave` en la consulta (`?clave=valor`). `None` si no está o está vacío.
     pub fn parametro(&self, clave: &str) -> Option<&str> {
         let encontrado = self.consulta.iter().find(|(c, _)| c == clave);
-        encontrado.map(|(_, valor)| valor.as_str()).filter(|valor| !valor.is_empty())
+        encontrado
+            .map(|(_, valor)| valor.as_str())
+            .filter(|valor| !valor.is_empty())
     }
 
     /// Bytes del cuerpo, según dice.
@@ -86,7 +88,11 @@ impl Peticion {
     /// # Errores
     /// Se pidió con otro método: 405, diciendo cuál vale.
     pub fn exigir_envio(&self) -> Result<(), Corte> {
-        if self.metodo == Metodo::Post { Ok(()) } else { Err(metodo_equivocado("POST")) }
+        if self.metodo == Metodo::Post {
+            Ok(())
+        } else {
+            Err(metodo_equivocado("POST"))
+        }
     }
 }
 
@@ -124,9 +130,14 @@ pub(super) fn interpretar(bytes: &[u8]) -> Result<Option<(Peticion, usize)>, Cor
 
 fn con_ruta(metodo: Metodo, escrita: &str) -> Result<Peticion, Corte> {
     let (ruta, consulta) = escrita.split_once('?').unwrap_or((escrita, ""));
-    let traducidas = descodificar(ruta).filter(|ruta| ruta.starts_with('/')).zip(leer_consulta(consulta));
+    let traducidas = descodificar(ruta)
+        .filter(|ruta| ruta.starts_with('/'))
+        .zip(leer_consulta(consulta));
     let Some((ruta, consulta)) = traducidas else {
-        return Err(rechazar(400, "la dirección está mal escrita: «%» y dos cifras, en UTF-8"));
+        return Err(rechazar(
+            400,
+            "la dirección está mal escrita: «%» y dos cifras, en UTF-8",
+        ));
     };
     Ok(Peticion {
         metodo,
@@ -142,10 +153,15 @@ fn con_ruta(metodo: Metodo, escrita: &str) -> Result<Peticion, Corte> {
     })
 }
 
-fn con_cabeceras(mut peticion: Peticion, cabeceras: &[httparse::Header]) -> Result<Peticion, Corte> {
+fn con_cabeceras(
+    mut peticion: Peticion,
+    cabeceras: &[httparse::Header],
+) -> Result<Peticion, Corte> {
     let mut origen = None;
     for cabecera in cabeceras {
-        let Ok(valor) = str::from_utf8(cabecera.value).map(str::trim) else { continue };
+        let Ok(valor) = str::from_utf8(cabecera.value).map(str::trim) else {
+            continue;
+        };
         let es = |nombre| cabecera.name.eq_ignore_ascii_case(nombre);
         if es("host") {
             if peticion.host.replace(valor.to_string()).is_some() {
@@ -164,7 +180,10 @@ fn con_cabeceras(mut peticion: Peticion, cabeceras: &[httparse::Header]) -> Resu
         } else if es("content-length") {
             peticion.falta = Some(largo_del_cuerpo(valor, peticion.falta)?);
         } else if es("transfer-encoding") {
-            return Err(rechazar(411, "aquí el cuerpo va entero, con su Content-Length"));
+            return Err(rechazar(
+                411,
+                "aquí el cuerpo va entero, con su Content-Length",
+            ));
         } else if es("expect") {
             peticion.espera_permiso = valor.eq_ignore_ascii_case("100-continue");
         }
@@ -188,22 +207,35 @@ fn largo_del_cuerpo(valor: &str, anterior: Option<u64>) -> Result<u64, Corte> {
 /// es de otro sitio) o haciendo que un nombre suyo apunte a 127.0.0.1 (`Host` es ese nombre). Las dos se rechazan.
 fn comprobar_procedencia(host: Option<&str>, origen: Option<&str>) -> Result<(), Corte> {
     if !host.is_none_or(host_de_confianza) {
-        return Err(rechazar(403, "llámame por mi IP o por localhost, no por otro nombre"));
+        return Err(rechazar(
+            403,
+            "llámame por mi IP o por localhost, no por otro nombre",
+        ));
     }
-    let propio = |origen: &str| host.is_some_and(|host| origen.strip_prefix("http://") == Some(host));
+    let propio =
+        |origen: &str| host.is_some_and(|host| origen.strip_prefix("http://") == Some(host));
     if origen.is_none_or(propio) {
         Ok(())
     } else {
-        Err(rechazar(403, "esta petición viene de una página de otro sitio"))
+        Err(rechazar(
+            403,
+            "esta petición viene de una página de otro sitio",
+        ))
     }
 }
 
 fn host_de_confianza(host: &str) -> bool {
-    let (nombre, puerto) = match host.strip_prefix('[').and_then(|resto| resto.split_once(']')) {
+    let (nombre, puerto) = match host
+        .strip_prefix('[')
+        .and_then(|resto| resto.split_once(']'))
+    {
         Some((ip, puerto)) if ip.parse::<Ipv6Addr>().is_ok() => ("localhost", puerto),
         Some(_) => return false,
         None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
-    let puerto = puerto.is_empty() || puerto.strip_prefix(':').is_some_and(|p| p.parse::<u16>().is_ok());
+    let puerto = puerto.is_empty()
+        || puerto
+            .strip_prefix(':')
+            .is_some_and(|p| p.parse::<u16>().is_ok());
     puerto && (nombre.eq_ignore_ascii_case("localhost") || nombre.parse::<IpAddr>().is_ok())
 }

@@ -24,10 +24,16 @@ pub fn leer_rango(cabecera: Option<&str>, total: u64) -> Rango {
     partes(cabecera).map_or(Rango::Entero, |partes| match partes {
         (None, None) => Rango::Entero,
         (None, Some(ultimos)) if ultimos == 0 || total == 0 => Rango::Imposible,
-        (None, Some(ultimos)) => Rango::Parte { desde: total.saturating_sub(ultimos), hasta: total - 1 },
+        (None, Some(ultimos)) => Rango::Parte {
+            desde: total.saturating_sub(ultimos),
+            hasta: total - 1,
+        },
         (Some(desde), Some(hasta)) if hasta < desde => Rango::Entero,
         (Some(desde), _) if desde >= total => Rango::Imposible,
-        (Some(desde), hasta) => Rango::Parte { desde, hasta: hasta.unwrap_or(u64::MAX).min(total - 1) },
+        (Some(desde), hasta) => Rango::Parte {
+            desde,
+            hasta: hasta.unwrap_or(u64::MAX).min(total - 1),
+        },
     })
 }
 

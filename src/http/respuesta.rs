@@ -65,11 +65,23 @@ impl Respuesta {
     /// tomar lo que llegó por una respuesta entera.
     pub fn flujo(codigo: u16, largo: u64, enviar: Envio) -> Respuesta {
         let cuerpo = Cuerpo::Flujo { largo, enviar };
-        Respuesta { codigo, tipo: "application/octet-stream", extra: String::new(), cuerpo, retenido: None }
+        Respuesta {
+            codigo,
+            tipo: "application/octet-stream",
+            extra: String::new(),
+            cuerpo,
+            retenido: None,
+        }
     }
 
     fn de_memoria(codigo: u16, tipo: &'static str, datos: Vec<u8>) -> Respuesta {
-        Respuesta { codigo, tipo, extra: String::new(), cuerpo: Cuerpo::Memoria(datos), retenido: None }
+        Respuesta {
+            codigo,
+            tipo,
+            extra: String::new(),
+            cuerpo: Cuerpo::Memoria(datos),
+            retenido: None,
+        }
     }
 
     /// El código.
@@ -80,7 +92,13 @@ impl Respuesta {
     /// Añade una cabecera. Un valor no puede traer otra dentro: los controles se quitan.
     pub fn con(mut self, nombre: &str, valor: impl AsRef<str>) -> Respuesta {
         let limpio = valor.as_ref().chars().filter(|letra| !letra.is_control());
-        self.extra.extend(nombre.chars().chain(": ".chars()).chain(limpio).chain("\r\n".chars()));
+        self.extra.extend(
+            nombre
+                .chars()
+                .chain(": ".chars())
+                .chain(limpio)
+                .chain("\r\n".chars()),
+        );
         self
     }
 
@@ -96,7 +114,11 @@ impl Respuesta {
             Cuerpo::Flujo { largo, .. } => *largo,
         };
         // Un 304 no tiene cuerpo, y su longitud sería la del archivo: mejor no decirla.
-        let largo = if self.codigo == 304 { String::new() } else { format!("Content-Length: {largo}\r\n") };
+        let largo = if self.codigo == 304 {
+            String::new()
+        } else {
+            format!("Content-Length: {largo}\r\n")
+        };
         let cabeza = format!(
             "HTTP/1.1 {} {}\r\nContent-Type: {}\r\n{largo}Connection: close\r\nX-Content-Type-Options: nosniff\r\n{}\r\n",
             self.codigo,

@@ -33,7 +33,10 @@ fn una_peticion_se_entiende_entera() {
     assert_eq!(peticion.metodo, Metodo::Get);
     assert_eq!(peticion.ruta, "/files/a +b/ñ");
     assert_eq!(peticion.parametro("file"), Some("x y+"));
-    assert_eq!((peticion.parametro("vacio"), peticion.parametro("otro")), (None, None));
+    assert_eq!(
+        (peticion.parametro("vacio"), peticion.parametro("otro")),
+        (None, None)
+    );
     assert_eq!(peticion.acepta.as_deref(), Some("text/html"));
     assert_eq!(peticion.rango.as_deref(), Some("bytes=0-1"));
     assert_eq!(peticion.si_no_coincide.as_deref(), Some("\"a\""));
@@ -48,10 +51,19 @@ fn lo_que_falta_se_espera_y_lo_que_sobra_se_rechaza() {
     }
     let larga = "a".repeat(TOPE_CABEZA);
     assert_eq!(leer(&format!("GET /{larga}")).unwrap_err(), 414);
-    assert_eq!(leer(&format!("GET /{larga} HTTP/1.1\r\n\r\n")).unwrap_err(), 414);
+    assert_eq!(
+        leer(&format!("GET /{larga} HTTP/1.1\r\n\r\n")).unwrap_err(),
+        414
+    );
     assert_eq!(con_cabecera(&format!("A: {larga}")).unwrap_err(), 431);
-    assert_eq!(leer(&format!("GET / HTTP/1.1\r\nA: {larga}")).unwrap_err(), 431);
-    assert_eq!(con_cabecera(&"A: b\r\n".repeat(TOPE_CABECERAS + 1)).unwrap_err(), 431);
+    assert_eq!(
+        leer(&format!("GET / HTTP/1.1\r\nA: {larga}")).unwrap_err(),
+        431
+    );
+    assert_eq!(
+        con_cabecera(&"A: b\r\n".repeat(TOPE_CABECERAS + 1)).unwrap_err(),
+        431
+    );
     for (mala, codigo) in [
         ("GET / HTTP/2.0\r\n\r\n", 505),
         ("GET /%zz HTTP/1.1\r\n\r\n", 400),
@@ -68,18 +80,36 @@ fn lo_que_falta_se_espera_y_lo_que_sobra_se_rechaza() {
 #[test]
 fn la_longitud_del_cuerpo_no_admite_dudas() {
     for mala in ["-1", "+1", "1 2", "0x10", "", "1,1"] {
-        assert_eq!(con_cabecera(&format!("Content-Length: {mala}")).unwrap_err(), 400, "{mala}");
+        assert_eq!(
+            con_cabecera(&format!("Content-Length: {mala}")).unwrap_err(),
+            400,
+            "{mala}"
+        );
     }
-    assert_eq!(con_cabecera("Content-Length: 1\r\nContent-Length: 2").unwrap_err(), 400);
+    assert_eq!(
+        con_cabecera("Content-Length: 1\r\nContent-Length: 2").unwrap_err(),
+        400
+    );
     assert_eq!(con_cabecera("Transfer-Encoding: chunked").unwrap_err(), 411);
-    assert_eq!(con_cabecera("Content-Length: 99999999999999999999").unwrap().falta, Some(u64::MAX));
+    assert_eq!(
+        con_cabecera("Content-Length: 99999999999999999999")
+            .unwrap()
+            .falta,
+        Some(u64::MAX)
+    );
 }
 
 #[test]
 fn solo_se_atiende_a_quien_llama_por_ip_o_por_localhost() {
-    for bueno in
-        ["127.0.0.1", "127.0.0.1:6001", "localhost", "LOCALHOST:80", "[::1]:6001", "[::1]", "10.0.0.7:1"]
-    {
+    for bueno in [
+        "127.0.0.1",
+        "127.0.0.1:6001",
+        "localhost",
+        "LOCALHOST:80",
+        "[::1]:6001",
+        "[::1]",
+        "10.0.0.7:1",
+    ] {
         assert!(con_cabecera(&format!("Host: {bueno}")).is_ok(), "{bueno}");
     }
     for malo in [
@@ -92,11 +122,23 @@ fn solo_se_atiende_a_quien_llama_por_ip_o_por_localhost() {
         "",
         "::1",
     ] {
-        assert_eq!(con_cabecera(&format!("Host: {malo}")).unwrap_err(), 403, "{malo}");
+        assert_eq!(
+            con_cabecera(&format!("Host: {malo}")).unwrap_err(),
+            403,
+            "{malo}"
+        );
     }
-    assert_eq!(con_cabecera("Host: 127.0.0.1\r\nHost: localhost").unwrap_err(), 400);
+    assert_eq!(
+        con_cabecera("Host: 127.0.0.1\r\nHost: localhost").unwrap_err(),
+        400
+    );
     assert!(con_cabecera("Host: 127.0.0.1:6001\r\nOrigin: http://127.0.0.1:6001").is_ok());
-    for ajeno in ["http://malo.com", "null", "http://127.0.0.1:6002", "https://127.0.0.1:6001"] {
+    for ajeno in [
+        "http://malo.com",
+        "null",
+        "http://127.0.0.1:6002",
+        "https://127.0.0.1:6001",
+    ] {
         let cabeceras = format!("Host: 127.0.0.1:6001\r\nOrigin: {ajeno}");
         assert_eq!(con_cabecera(&cabeceras).unwrap_err(), 403, "{ajeno}");
     }
@@ -106,7 +148,10 @@ fn solo_se_atiende_a_quien_llama_por_ip_o_por_localhost() {
 fn una_cabecera_no_puede_traer_otra_dentro() {
     let respuesta = Respuesta::vacia(200).con("X-Nombre", "a\r\nSet-Cookie: b");
     let cabeza = String::from_utf8(respuesta.cabeza()).unwrap();
-    assert!(cabeza.contains("X-Nombre: aSet-Cookie: b\r\n\r\n"), "{cabeza}");
+    assert!(
+        cabeza.contains("X-Nombre: aSet-Cookie: b\r\n\r\n"),
+        "{cabeza}"
+    );
 }
 
 /// Un servidor de un cliente, con `contestar` detrás; devuelve lo que el cliente recibe tras mandar `pregunta`.
@@ -132,10 +177,15 @@ fn conversar(
 fn quien_manda_demasiado_llega_a_ver_el_413() {
     let mut pregunta = b"POST / HTTP/1.1\r\nContent-Length: 20000000\r\n\r\n".to_vec();
     pregunta.resize(20_000_000, b'x');
-    let recibido =
-        conversar(&pregunta, |c, p| leer_cuerpo(c, p, 1024).map(|_| Respuesta::vacia(200))).unwrap();
+    let recibido = conversar(&pregunta, |c, p| {
+        leer_cuerpo(c, p, 1024).map(|_| Respuesta::vacia(200))
+    })
+    .unwrap();
     let texto = String::from_utf8(recibido).unwrap();
-    assert!(texto.starts_with("HTTP/1.1 413 ") && texto.contains("\"error\""), "{texto}");
+    assert!(
+        texto.starts_with("HTTP/1.1 413 ") && texto.contains("\"error\""),
+        "{texto}"
+    );
 }
 
 #[test]
@@ -145,26 +195,41 @@ fn a_quien_pregunta_antes_de_mandar_se_le_dice_que_siga() {
     let servidor = thread::spawn(move || {
         let (socket, desde) = escucha.accept().unwrap();
         let mut conexion = Conexion::aceptada(&Arc::new(socket), desde, Limites::default());
-        let eco = |c: &mut Conexion, p: &mut Peticion| leer_json(c, p, 99).map(|v| Respuesta::json(200, &v));
+        let eco = |c: &mut Conexion, p: &mut Peticion| {
+            leer_json(c, p, 99).map(|v| Respuesta::json(200, &v))
+        };
         atender(&mut conexion, eco).unwrap();
     });
-    cliente.write_all(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n").unwrap();
+    cliente
+        .write_all(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        .unwrap();
     let mut sigue = [0; 25];
     cliente.read_exact(&mut sigue).unwrap();
     assert_eq!(&sigue, b"HTTP/1.1 100 Continue\r\n\r\n");
     cliente.write_all(b"[]").unwrap();
     let mut texto = String::new();
     cliente.read_to_string(&mut texto).unwrap();
-    assert!(texto.starts_with("HTTP/1.1 200 OK\r\n") && texto.ends_with("\r\n\r\n[]\n"), "{texto}");
+    assert!(
+        texto.starts_with("HTTP/1.1 200 OK\r\n") && texto.ends_with("\r\n\r\n[]\n"),
+        "{texto}"
+    );
     servidor.join().unwrap();
 }
 
 #[test]
 fn head_no_lleva_cuerpo_pero_dice_cuanto_seria() {
-    let contestar = |_: &mut Conexion, _: &mut Peticion| Ok(Respuesta::json(200, &serde_json::json!([1])));
-    let texto = String::from_utf8(conversar(b"HEAD / HTTP/1.1\r\n\r\n", contestar).unwrap()).unwrap();
-    assert!(texto.contains("Content-Length: 4\r\n") && texto.ends_with("\r\n\r\n"), "{texto}");
-    assert!(texto.contains("Connection: close\r\n") && texto.contains("X-Content-Type-Options: nosniff\r\n"));
+    let contestar =
+        |_: &mut Conexion, _: &mut Peticion| Ok(Respuesta::json(200, &serde_json::json!([1])));
+    let texto =
+        String::from_utf8(conversar(b"HEAD / HTTP/1.1\r\n\r\n", contestar).unwrap()).unwrap();
+    assert!(
+        texto.contains("Content-Length: 4\r\n") && texto.ends_with("\r\n\r\n"),
+        "{texto}"
+    );
+    assert!(
+        texto.contains("Connection: close\r\n")
+            && texto.contains("X-Content-Type-Options: nosniff\r\n")
+    );
 }
 
 #[test]
@@ -177,7 +242,10 @@ fn un_envio_que_falla_a_medias_no_parece_entero() {
         });
         Ok(Respuesta::flujo(200, 10, enviar))
     };
-    assert!(conversar(b"GET / HTTP/1.1\r\n\r\n", contestar).is_err(), "tenía que llegar un RST");
+    assert!(
+        conversar(b"GET / HTTP/1.1\r\n\r\n", contestar).is_err(),
+        "tenía que llegar un RST"
+    );
 }
 
 proptest! {

@@ -18,7 +18,9 @@ pub fn descodificar(escrito: &str) -> Option<String> {
 }
 
 fn cifra(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|valor| u8::try_from(valor).ok())
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|valor| u8::try_from(valor).ok())
 }
 
 /// Las parejas de una consulta (sin el `?`). Ahí, además, `+` es un espacio. `None` si está mal escrita.
@@ -83,10 +85,22 @@ impl Url {
             }
             None => sitio.split_at(sitio.find(':').unwrap_or(sitio.len())),
         };
-        let puerto = if puerto.is_empty() { 80 } else { puerto.strip_prefix(':')?.parse().ok()? };
-        let ruta = if ruta.starts_with('/') { ruta.to_string() } else { format!("/{ruta}") };
+        let puerto = if puerto.is_empty() {
+            80
+        } else {
+            puerto.strip_prefix(':')?.parse().ok()?
+        };
+        let ruta = if ruta.starts_with('/') {
+            ruta.to_string()
+        } else {
+            format!("/{ruta}")
+        };
         let bueno = !anfitrion.is_empty() && puerto != 0;
-        bueno.then(|| Url { anfitrion: anfitrion.to_string(), puerto, ruta })
+        bueno.then(|| Url {
+            anfitrion: anfitrion.to_string(),
+            puerto,
+            ruta,
+        })
     }
 
     /// La IP, si no hace falta preguntar a nadie: está escrita, o es `localhost`.
@@ -94,12 +108,17 @@ impl Url {
         if self.anfitrion.eq_ignore_ascii_case("localhost") {
             return Some(Ipv4Addr::LOCALHOST.into());
         }
-        self.anfitrion.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+        self.anfitrion
+            .parse::<IpAddr>()
+            .ok()
+            .map(|ip| ip.to_canonical())
     }
 
     /// `IP:PUERTO` como va en la cabecera `Host`.
     pub fn sitio(&self) -> String {
-        let Url { anfitrion, puerto, .. } = self;
+        let Url {
+            anfitrion, puerto, ..
+        } = self;
         if anfitrion.contains(':') {
             format!("[{anfitrion}]:{puerto}")
         } else {
@@ -115,7 +134,10 @@ mod tests {
 
     #[test]
     fn los_porcentajes_son_estrictos() {
-        assert_eq!(descodificar("/files/a%20%C3%B1+b%2Fc").as_deref(), Some("/files/a ñ+b/c"));
+        assert_eq!(
+            descodificar("/files/a%20%C3%B1+b%2Fc").as_deref(),
+            Some("/files/a ñ+b/c")
+        );
         for malo in ["%", "%2", "%zz", "%+1", "%ff", "%c3", "ñ%ff"] {
             assert_eq!(descodificar(malo), None, "{malo}");
         }
@@ -124,8 +146,19 @@ mod tests {
     #[test]
     fn la_consulta_se_parte_antes_de_traducir() {
         let leida = leer_consulta("file=a%26b%3Dc+d&vacio=&suelto&&x=1=2").unwrap();
-        let parejas: Vec<_> = leida.iter().map(|(c, v)| (c.as_str(), v.as_str())).collect();
-        assert_eq!(parejas, [("file", "a&b=c d"), ("vacio", ""), ("suelto", ""), ("x", "1=2")]);
+        let parejas: Vec<_> = leida
+            .iter()
+            .map(|(c, v)| (c.as_str(), v.as_str()))
+            .collect();
+        assert_eq!(
+            parejas,
+            [
+                ("file", "a&b=c d"),
+                ("vacio", ""),
+                ("suelto", ""),
+                ("x", "1=2")
+            ]
+        );
         assert_eq!(leer_consulta("").unwrap(), []);
         assert_eq!(leer_consulta("a=%"), None);
     }
@@ -134,8 +167,14 @@ mod tests {
     fn una_url_se_parte_bien_o_no_se_parte() {
         let partes = |escrita| Url::leer(escrita).map(|u| (u.sitio(), u.ruta));
         let buena = |sitio: &str, ruta: &str| Some((sitio.to_string(), ruta.to_string()));
-        assert_eq!(partes("http://127.0.0.1:9000"), buena("127.0.0.1:9000", "/"));
-        assert_eq!(partes("http://localhost/x?y=/z"), buena("localhost:80", "/x?y=/z"));
+        assert_eq!(
+            partes("http://127.0.0.1:9000"),
+            buena("127.0.0.1:9000", "/")
+        );
+        assert_eq!(
+            partes("http://localhost/x?y=/z"),
+            buena("localhost:80", "/x?y=/z")
+        );
         assert_eq!(partes("http://[::1]:9000/a"), buena("[::1]:9000", "/a"));
         assert_eq!(partes("http://h:1?q"), buena("h:1", "/?q"));
         for mala in [

@@ -26,12 +26,24 @@ pub fn leer_registro(mut cuerpo: Value, desde: IpAddr) -> Result<(Ficha, Option<
         Value::Null => None,
         ttl => {
             let segundos = ttl.as_f64().filter(|s| *s >= 0.0);
-            let segundos = segundos.ok_or_else(|| rechazar(400, "«ttl» es un número de segundos"))?;
+            let segundos =
+                segundos.ok_or_else(|| rechazar(400, "«ttl» es un número de segundos"))?;
             Some(Duration::from_secs_f64(segundos.clamp(TTL.0, TTL.1)))
         }
     };
     let de_aqui = es_de_esta_maquina(desde);
-    Ok((Ficha { rest, direccion, desde, de_aqui, grpc_port, puerto, archivos }, ttl))
+    Ok((
+        Ficha {
+            rest,
+            direccion,
+            desde,
+            de_aqui,
+            grpc_port,
+            puerto,
+            archivos,
+        },
+        ttl,
+    ))
 }
 
 fn leer_archivos(files: Value) -> Result<Vec<Arc<str>>, Corte> {
@@ -39,15 +51,24 @@ fn leer_archivos(files: Value) -> Result<Vec<Arc<str>>, Corte> {
         return Err(rechazar(400, "«files» es una lista de nombres de archivo"));
     };
     if nombres.len() > MAX_ARCHIVOS {
-        return Err(rechazar(413, format!("son demasiados archivos: el tope es {MAX_ARCHIVOS}")));
+        return Err(rechazar(
+            413,
+            format!("son demasiados archivos: el tope es {MAX_ARCHIVOS}"),
+        ));
     }
     let nombres = nombres.into_iter().map(|nombre| match nombre {
-        Value::String(nombre) if nombre.is_empty() => Err(rechazar(400, "hay un nombre de archivo vacío")),
-        Value::String(nombre) if nombre.len() > MAX_NOMBRE_DE_ARCHIVO => {
-            Err(rechazar(400, format!("hay un nombre de archivo de más de {MAX_NOMBRE_DE_ARCHIVO} bytes")))
+        Value::String(nombre) if nombre.is_empty() => {
+            Err(rechazar(400, "hay un nombre de archivo vacío"))
         }
+        Value::String(nombre) if nombre.len() > MAX_NOMBRE_DE_ARCHIVO => Err(rechazar(
+            400,
+            format!("hay un nombre de archivo de más de {MAX_NOMBRE_DE_ARCHIVO} bytes"),
+        )),
         Value::String(nombre) => Ok(Arc::from(nombre)),
-        _ => Err(rechazar(400, "en «files» todos los nombres son texto, entre comillas")),
+        _ => Err(rechazar(
+            400,
+            "en «files» todos los nombres son texto, entre comillas",
+        )),
     });
     nombres.collect::<Result<_, _>>().map(sin_repetidos)
 }
@@ -56,10 +77,13 @@ fn leer_puerto(cuerpo: &Value, campo: &str, minimo: u16) -> Result<Option<u16>, 
     match &cuerpo[campo] {
         Value::Null => Ok(None),
         valor => {
-            let puerto = valor.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|&n| n >= minimo);
-            puerto
-                .map(Some)
-                .ok_or_else(|| rechazar(400, format!("«{campo}» es un puerto: de {minimo} a 65535")))
+            let puerto = valor
+                .as_u64()
+                .and_then(|n| u16::try_from(n).ok())
+                .filter(|&n| n >= minimo);
+            puerto.map(Some).ok_or_else(|| {
+                rechazar(400, format!("«{campo}» es un puerto: de {minimo} a 65535"))
+            })
         }
     }
 }
@@ -97,7 +121,10 @@ pub fn quien_dice_ser(cuerpo: &Value, desde: IpAddr) -> Result<(String, SocketAd
             format!("llamas desde {desde} y dices ser {ip}: cada uno se registra a sí mismo"),
         ));
     }
-    Ok((peer.trim_end_matches('/').to_string(), SocketAddr::new(ip, url.puerto)))
+    Ok((
+        peer.trim_end_matches('/').to_string(),
+        SocketAddr::new(ip, url.puerto),
+    ))
 }
 
 /// ¿Es una IP de esta máquina? Si se puede abrir un puerto en ella, lo es.
@@ -140,7 +167,11 @@ mod tests {
             "http://0.0.0.0:6000",
             "http://[::1]:6000",
         ] {
-            assert_eq!(identidad(local, otra), soy("http://203.0.113.7:6000", "203.0.113.7:6000"), "{local}");
+            assert_eq!(
+                identidad(local, otra),
+                soy("http://203.0.113.7:6000", "203.0.113.7:6000"),
+                "{local}"
+            );
         }
         assert_eq!(identidad("http://203.0.113.8:6000", otra), Err(403));
         assert_eq!(
@@ -179,7 +210,10 @@ mod tests {
     fn un_registro_mal_hecho_es_un_400() {
         let bueno = || json!({"peer": "http://127.0.0.1:1", "files": ["a", "b", "a"]});
         let (ficha, ttl) = registro(bueno()).unwrap();
-        assert_eq!((ficha.archivos.len(), ficha.grpc_port, ficha.puerto, ttl), (2, 0, None, None));
+        assert_eq!(
+            (ficha.archivos.len(), ficha.grpc_port, ficha.puerto, ttl),
+            (2, 0, None, None)
+        );
         for (campo, valor) in [
             ("peer", json!(1)),
             ("files", json!("a")),
@@ -204,6 +238,13 @@ mod tests {
             cuerpo["ttl"] = ttl;
             registro(cuerpo).unwrap().1.unwrap().as_secs_f64()
         };
-        assert_eq!((con_ttl(json!(2.5)), con_ttl(json!(0)), con_ttl(json!(1e300))), (2.5, 1.0, 86_400.0));
+        assert_eq!(
+            (
+                con_ttl(json!(2.5)),
+                con_ttl(json!(0)),
+                con_ttl(json!(1e300))
+            ),
+            (2.5, 1.0, 86_400.0)
+        );
     }
 }

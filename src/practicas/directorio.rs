@@ -133,7 +133,9 @@ impl Directorio {
         ahora: Instant,
     ) -> Result<Registro, NoCabe> {
         let anterior = self.por_direccion.get(&ficha.direccion).copied();
-        let vigente = anterior.and_then(|id| self.peers.get(&id)).filter(|peer| peer.vive(ahora));
+        let vigente = anterior
+            .and_then(|id| self.peers.get(&id))
+            .filter(|peer| peer.vive(ahora));
         let registro = match vigente {
             Some(peer) if *peer.ficha == ficha => Registro::Renovado,
             Some(_) => Registro::Cambiado,
@@ -175,12 +177,22 @@ impl Directorio {
         self.apuntar_gasto(&ficha, |total, suyo| total + suyo, 1);
         self.por_direccion.insert(ficha.direccion, id);
         self.agenda.insert((cuando, id));
-        self.peers.insert(id, Registrado { ficha: Arc::new(ficha), cuando, caduca, fallos: 0 });
+        self.peers.insert(
+            id,
+            Registrado {
+                ficha: Arc::new(ficha),
+                cuando,
+                caduca,
+                fallos: 0,
+            },
+        );
         Ok(())
     }
 
     fn comprobar_que_cabe(&self, anterior: Option<Id>, ficha: &Ficha) -> Result<(), NoCabe> {
-        let antes = anterior.and_then(|id| self.peers.get(&id)).map(|peer| &peer.ficha);
+        let antes = anterior
+            .and_then(|id| self.peers.get(&id))
+            .map(|peer| &peer.ficha);
         let peso = peso(ficha) + self.peso - antes.map_or(0, |antes| peso(antes));
         if antes.is_none() && self.peers.len() >= MAX_PEERS {
             return Err(NoCabe::Peers);
@@ -188,13 +200,21 @@ impl Directorio {
         if peso > MAX_PESO {
             return Err(NoCabe::Memoria);
         }
-        let (mut suyos, mut ocupa) = self.por_maquina.get(&ficha.desde).copied().unwrap_or_default();
+        let (mut suyos, mut ocupa) = self
+            .por_maquina
+            .get(&ficha.desde)
+            .copied()
+            .unwrap_or_default();
         if let Some(antes) = antes.filter(|antes| antes.desde == ficha.desde && !antes.de_aqui) {
             suyos -= 1;
             ocupa -= self::peso(antes);
         }
         let pasa = suyos >= MAX_PEERS_DE_UNA_IP || ocupa + self::peso(ficha) > MAX_PESO_DE_UNA_IP;
-        if pasa && !ficha.de_aqui { Err(NoCabe::DeEsaMaquina) } else { Ok(()) }
+        if pasa && !ficha.de_aqui {
+            Err(NoCabe::DeEsaMaquina)
+        } else {
+            Ok(())
+        }
     }
 
     /// Suma o resta (`cuenta`) lo que gasta una ficha; `uno` es lo que cambia el número de peers.
@@ -233,7 +253,9 @@ impl Directorio {
         self.por_direccion.remove(&ficha.direccion);
         for nombre in &ficha.archivos {
             let clave = clave(nombre);
-            let Some(duenos) = self.por_archivo.get_mut(&*clave) else { continue };
+            let Some(duenos) = self.por_archivo.get_mut(&*clave) else {
+                continue;
+            };
             if let Ok(sitio) = duenos.binary_search(&id) {
                 duenos.remove(sitio);
             }
@@ -247,23 +269,38 @@ impl Directorio {
 
     /// Quita al peer de `direccion`, si quien lo pide (`desde`) es quien lo registró.
     pub fn despedir(&mut self, direccion: SocketAddr, desde: IpAddr) -> Despedida {
-        let Some(&id) = self.por_direccion.get(&direccion) else { return Despedida::NoEstaba };
-        if self.peers.get(&id).is_some_and(|peer| peer.ficha.desde != desde) {
+        let Some(&id) = self.por_direccion.get(&direccion) else {
+            return Despedida::NoEstaba;
+        };
+        if self
+            .peers
+            .get(&id)
+            .is_some_and(|peer| peer.ficha.desde != desde)
+        {
             return Despedida::DeOtro;
         }
-        self.quitar(id).map_or(Despedida::NoEstaba, Despedida::Hecha)
+        self.quitar(id)
+            .map_or(Despedida::NoEstaba, Despedida::Hecha)
     }
 
     /// Quién tiene `archivo`.
     pub fn localizar(&self, archivo: &str, ahora: Instant) -> Vec<Arc<Ficha>> {
-        let duenos = self.por_archivo.get(&*clave(archivo)).map_or(&[][..], Vec::as_slice);
+        let duenos = self
+            .por_archivo
+            .get(&*clave(archivo))
+            .map_or(&[][..], Vec::as_slice);
         let peers = duenos.iter().filter_map(|id| self.peers.get(id));
-        peers.filter(|peer| peer.vive(ahora)).map(|peer| Arc::clone(&peer.ficha)).collect()
+        peers
+            .filter(|peer| peer.vive(ahora))
+            .map(|peer| Arc::clone(&peer.ficha))
+            .collect()
     }
 
     /// Una foto de todos los que están, sin orden.
     pub fn todos(&self, ahora: Instant) -> Vec<Arc<Ficha>> {
-        self.vivos(ahora).map(|peer| Arc::clone(&peer.ficha)).collect()
+        self.vivos(ahora)
+            .map(|peer| Arc::clone(&peer.ficha))
+            .collect()
     }
 
     /// Cuántos hay.
@@ -290,7 +327,10 @@ impl Directorio {
             .take(tope)
             .map(|&(_, id)| id)
             .collect();
-        let Pendientes { mut caducados, mut por_ver } = Pendientes::default();
+        let Pendientes {
+            mut caducados,
+            mut por_ver,
+        } = Pendientes::default();
         for id in tocan {
             match self.peers.get_mut(&id) {
                 Some(peer) if peer.caduca => caducados.extend(self.quitar(id)),
@@ -315,7 +355,11 @@ impl Directorio {
             return None;
         }
         peer.fallos = if sigue { 0 } else { peer.fallos + 1 };
-        if peer.fallos < FALLOS { None } else { self.quitar(id) }
+        if peer.fallos < FALLOS {
+            None
+        } else {
+            self.quitar(id)
+        }
     }
 }
 
@@ -328,18 +372,29 @@ impl Registrado {
 
 /// Cómo se busca un nombre: en NFC, porque la misma «ñ» se puede escribir de dos maneras y macOS usa la otra.
 fn clave(nombre: &str) -> Cow<'_, str> {
-    if is_nfc(nombre) { Cow::Borrowed(nombre) } else { Cow::Owned(nombre.nfc().collect()) }
+    if is_nfc(nombre) {
+        Cow::Borrowed(nombre)
+    } else {
+        Cow::Owned(nombre.nfc().collect())
+    }
 }
 
 fn peso(ficha: &Ficha) -> usize {
-    ficha.archivos.iter().map(|nombre| nombre.len() + PESO_DE_UNA_ENTRADA).sum::<usize>()
+    ficha
+        .archivos
+        .iter()
+        .map(|nombre| nombre.len() + PESO_DE_UNA_ENTRADA)
+        .sum::<usize>()
         + PESO_DE_UNA_ENTRADA
 }
 
 /// Los nombres sin repetir, en el orden en que vinieron.
 pub fn sin_repetidos(nombres: Vec<Arc<str>>) -> Vec<Arc<str>> {
     let mut vistos = HashSet::with_capacity(nombres.len());
-    nombres.into_iter().filter(|nombre| vistos.insert(Arc::clone(nombre))).collect()
+    nombres
+        .into_iter()
+        .filter(|nombre| vistos.insert(Arc::clone(nombre)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -361,7 +416,11 @@ mod tests {
     }
 
     fn puertos(directorio: &Directorio, archivo: &str, ahora: Instant) -> Vec<u16> {
-        directorio.localizar(archivo, ahora).iter().map(|ficha| ficha.direccion.port()).collect()
+        directorio
+            .localizar(archivo, ahora)
+            .iter()
+            .map(|ficha| ficha.direccion.port())
+            .collect()
     }
 
     const S: Duration = Duration::from_secs(1);
@@ -369,13 +428,26 @@ mod tests {
     #[test]
     fn registrarse_de_nuevo_sustituye() {
         let (mut d, t) = (Directorio::default(), Instant::now());
-        assert_eq!(d.registrar(ficha(1, &["a", "b"]), None, t), Ok(Registro::Nuevo));
+        assert_eq!(
+            d.registrar(ficha(1, &["a", "b"]), None, t),
+            Ok(Registro::Nuevo)
+        );
         assert_eq!(d.registrar(ficha(2, &["b"]), None, t), Ok(Registro::Nuevo));
         assert_eq!(puertos(&d, "b", t), [1, 2]);
-        assert_eq!(d.registrar(ficha(1, &["c"]), None, t), Ok(Registro::Cambiado));
-        assert_eq!(d.registrar(ficha(1, &["c"]), None, t), Ok(Registro::Renovado));
         assert_eq!(
-            (puertos(&d, "a", t), puertos(&d, "b", t), puertos(&d, "c", t)),
+            d.registrar(ficha(1, &["c"]), None, t),
+            Ok(Registro::Cambiado)
+        );
+        assert_eq!(
+            d.registrar(ficha(1, &["c"]), None, t),
+            Ok(Registro::Renovado)
+        );
+        assert_eq!(
+            (
+                puertos(&d, "a", t),
+                puertos(&d, "b", t),
+                puertos(&d, "c", t)
+            ),
             (vec![], vec![2], vec![1])
         );
         assert_eq!(d.cuantos(t), 2);
@@ -386,7 +458,8 @@ mod tests {
     fn quien_dio_ttl_y_no_renueva_desaparece_en_el_acto() {
         let (mut d, t) = (Directorio::default(), Instant::now());
         d.registrar(ficha(1, &["a"]), Some(15 * S), t).unwrap();
-        d.registrar(ficha(1, &["a"]), Some(15 * S), t + 10 * S).unwrap();
+        d.registrar(ficha(1, &["a"]), Some(15 * S), t + 10 * S)
+            .unwrap();
         assert_eq!(puertos(&d, "a", t + 24 * S), [1]);
         assert!(puertos(&d, "a", t + 25 * S).is_empty());
         assert_eq!((d.cuantos(t + 25 * S), d.todos(t + 25 * S).len()), (0, 0));
@@ -395,7 +468,10 @@ mod tests {
         assert_eq!((caducados.len(), por_ver.len(), d.proxima()), (1, 0, None));
         // Y quien vuelve tras caducar es nuevo, aunque nadie lo hubiera barrido.
         d.registrar(ficha(1, &["a"]), Some(S), t).unwrap();
-        assert_eq!(d.registrar(ficha(1, &["a"]), Some(S), t + 5 * S), Ok(Registro::Nuevo));
+        assert_eq!(
+            d.registrar(ficha(1, &["a"]), Some(S), t + 5 * S),
+            Ok(Registro::Nuevo)
+        );
     }
 
     #[test]
@@ -406,7 +482,11 @@ mod tests {
         let mut mirar = |d: &mut Directorio, sigue| {
             ahora += REVISION;
             let por_ver = d.pendientes(ahora, 9).por_ver;
-            assert_eq!(d.pendientes(ahora, 9).por_ver.len(), 0, "no se pregunta dos veces a la vez");
+            assert_eq!(
+                d.pendientes(ahora, 9).por_ver.len(),
+                0,
+                "no se pregunta dos veces a la vez"
+            );
             let (id, direccion) = por_ver[0];
             d.revisado(id, direccion, sigue)
         };
@@ -422,28 +502,60 @@ mod tests {
         let (mut d, t) = (Directorio::default(), Instant::now());
         d.registrar(ficha(1, &["a"]), None, t).unwrap();
         let direccion = ficha(1, &[]).direccion;
-        assert_eq!(d.despedir(direccion, [10, 0, 0, 9].into()), Despedida::DeOtro);
-        assert!(matches!(d.despedir(direccion, [127, 0, 0, 1].into()), Despedida::Hecha(_)));
-        assert_eq!(d.despedir(direccion, [127, 0, 0, 1].into()), Despedida::NoEstaba);
-        assert!(d.peers.is_empty() && d.por_archivo.is_empty() && d.agenda.is_empty() && d.peso == 0);
+        assert_eq!(
+            d.despedir(direccion, [10, 0, 0, 9].into()),
+            Despedida::DeOtro
+        );
+        assert!(matches!(
+            d.despedir(direccion, [127, 0, 0, 1].into()),
+            Despedida::Hecha(_)
+        ));
+        assert_eq!(
+            d.despedir(direccion, [127, 0, 0, 1].into()),
+            Despedida::NoEstaba
+        );
+        assert!(
+            d.peers.is_empty() && d.por_archivo.is_empty() && d.agenda.is_empty() && d.peso == 0
+        );
     }
 
     #[test]
     fn otra_maquina_no_puede_llenarlo_y_esta_si_hasta_el_tope() {
         let (mut d, t) = (Directorio::default(), Instant::now());
-        let otra = |n| Ficha { desde: [10, 0, 0, 9].into(), de_aqui: false, ..ficha(n, &["a"]) };
+        let otra = |n| Ficha {
+            desde: [10, 0, 0, 9].into(),
+            de_aqui: false,
+            ..ficha(n, &["a"])
+        };
         for n in 0..MAX_PEERS_DE_UNA_IP as u16 {
             d.registrar(otra(n), None, t).unwrap();
         }
         assert_eq!(d.registrar(otra(999), None, t), Err(NoCabe::DeEsaMaquina));
-        assert_eq!(d.registrar(otra(1), None, t), Ok(Registro::Renovado), "los que ya están siguen pudiendo");
+        assert_eq!(
+            d.registrar(otra(1), None, t),
+            Ok(Registro::Renovado),
+            "los que ya están siguen pudiendo"
+        );
         let largos: Vec<String> = (0..MAX_ARCHIVOS).map(|n| format!("{n:0>1000}")).collect();
         let largos: Vec<&str> = largos.iter().map(String::as_str).collect();
-        let gordo = Ficha { desde: [10, 0, 0, 8].into(), ..otra(0) };
-        let gordo = Ficha { archivos: ficha(0, &largos).archivos, ..gordo };
+        let gordo = Ficha {
+            desde: [10, 0, 0, 8].into(),
+            ..otra(0)
+        };
+        let gordo = Ficha {
+            archivos: ficha(0, &largos).archivos,
+            ..gordo
+        };
         assert_eq!(d.registrar(gordo, None, t), Err(NoCabe::DeEsaMaquina));
         assert_eq!(
-            d.registrar(Ficha { archivos: ficha(0, &largos).archivos, ..ficha(0, &[]) }, None, t),
+            d.registrar(
+                Ficha {
+                    archivos: ficha(0, &largos).archivos,
+                    ..ficha(0, &[])
+                },
+                None,
+                t
+            ),
             Ok(Registro::Cambiado)
         );
         for n in 0..MAX_PEERS as u16 {
@@ -456,8 +568,15 @@ mod tests {
     #[test]
     fn la_misma_letra_escrita_de_dos_maneras_es_el_mismo_archivo() {
         let (mut d, t) = (Directorio::default(), Instant::now());
-        d.registrar(ficha(1, &["nin\u{303}o.txt", "niño.txt"]), None, t).unwrap();
-        assert_eq!((puertos(&d, "niño.txt", t), puertos(&d, "nin\u{303}o.txt", t)), (vec![1], vec![1]));
+        d.registrar(ficha(1, &["nin\u{303}o.txt", "niño.txt"]), None, t)
+            .unwrap();
+        assert_eq!(
+            (
+                puertos(&d, "niño.txt", t),
+                puertos(&d, "nin\u{303}o.txt", t)
+            ),
+            (vec![1], vec![1])
+        );
         d.despedir(ficha(1, &[]).direccion, [127, 0, 0, 1].into());
         assert!(d.por_archivo.is_empty());
     }

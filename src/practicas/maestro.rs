@@ -62,13 +62,19 @@ pub fn abrir(opciones: argumentos::Maestro, pantalla: &mut Pantalla) -> Result<S
     })?;
     let parada = Arc::new(Parada::nueva(red::conexiones_posibles(MAX_CONEXIONES)));
     let servidor = Servidor::arrancar(escucha, parada, move |socket, desde| {
-        gestionar_registro(Conexion::aceptada(socket, desde, Limites::default()), &maestro);
+        gestionar_registro(
+            Conexion::aceptada(socket, desde, Limites::default()),
+            &maestro,
+        );
     })?;
 
     pantalla.linea(format!("[ESCUCHANDO] Maestro activo en puerto {puerto}"));
     pintar_hasta_ctrl_c(&oir, &avisador, &ctrl_c, pantalla);
     servidor.detener(&ctrl_c, |quedan| {
-        pantalla.aviso(format!("Terminando {}…", cuenta(quedan, "petición", "peticiones")));
+        pantalla.aviso(format!(
+            "Terminando {}…",
+            cuenta(quedan, "petición", "peticiones")
+        ));
     });
     vigilante.detener();
     Ok(Salida::Interrumpido)
@@ -106,10 +112,16 @@ impl fmt::Display for Suceso {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Suceso::Llega(quien, n) => {
-                write!(f, "[REGISTRADO] {quien} con {}", cuenta(*n, "archivo", "archivos"))
+                write!(
+                    f,
+                    "[REGISTRADO] {quien} con {}",
+                    cuenta(*n, "archivo", "archivos")
+                )
             }
             Suceso::SeVa(quien) => write!(f, "[DESPEDIDO] {quien}"),
-            Suceso::Falta(quien, Ausencia::Caduco) => write!(f, "[CADUCADO] {quien} dejó de renovar"),
+            Suceso::Falta(quien, Ausencia::Caduco) => {
+                write!(f, "[CADUCADO] {quien} dejó de renovar")
+            }
             Suceso::Falta(quien, Ausencia::NoResponde) => write!(f, "[CAÍDO] {quien} no responde"),
         }
     }
@@ -118,9 +130,9 @@ impl fmt::Display for Suceso {
 /// Una conexión con el maestro: una pregunta y su respuesta.
 fn gestionar_registro(mut conexion: Conexion, maestro: &Maestro) {
     let desde = conexion.otro();
-    if let Err(fallo) =
-        http::atender(&mut conexion, |conexion, peticion| maestro.contestar(conexion, peticion))
-    {
+    if let Err(fallo) = http::atender(&mut conexion, |conexion, peticion| {
+        maestro.contestar(conexion, peticion)
+    }) {
         debug!("{desde}: {fallo}");
     }
 }
@@ -133,18 +145,28 @@ struct Maestro {
 
 impl Maestro {
     fn nuevo(avisador: Avisador<Suceso>) -> Maestro {
-        Maestro { guarda: Arc::default(), avisador, turnos: Turnos::nuevos(TURNOS) }
+        Maestro {
+            guarda: Arc::default(),
+            avisador,
+            turnos: Turnos::nuevos(TURNOS),
+        }
     }
 
     /// Las seis rutas.
-    fn contestar(&self, conexion: &mut Conexion, peticion: &mut Peticion) -> Result<Respuesta, Corte> {
+    fn contestar(
+        &self,
+        conexion: &mut Conexion,
+        peticion: &mut Peticion,
+    ) -> Result<Respuesta, Corte> {
         match peticion.ruta.as_str() {
             "/register" | "/leave" => peticion.exigir_envio()?,
             "/" | "/locate" | "/peers" | "/directory" => peticion.exigir_lectura()?,
             otra => {
                 return Err(rechazar(
                     404,
-                    format!("aquí no hay «{otra}»; hay /register, /leave, /locate, /peers y /directory"),
+                    format!(
+                        "aquí no hay «{otra}»; hay /register, /leave, /locate, /peers y /directory"
+                    ),
                 ));
             }
         }
@@ -159,14 +181,20 @@ impl Maestro {
     }
 
     fn presentarse(&self) -> Respuesta {
-        let peers = self.guarda.con(|directorio| directorio.cuantos(Instant::now()));
+        let peers = self
+            .guarda
+            .con(|directorio| directorio.cuantos(Instant::now()));
         Respuesta::json(
             200,
             &json!({"message": "Maestro: el directorio de la red", "status": "activo", "peers_registrados": peers}),
         )
     }
 
-    fn registrar(&self, conexion: &mut Conexion, peticion: &mut Peticion) -> Result<Respuesta, Corte> {
+    fn registrar(
+        &self,
+        conexion: &mut Conexion,
+        peticion: &mut Peticion,
+    ) -> Result<Respuesta, Corte> {
         let _turno = self.turno_si(peticion.largo() > GRANDE as u64)?;
         let cuerpo = http::leer_json(conexion, peticion, TOPE_REGISTRO)?;
         let desde = conexion.otro().ip().to_canonical();
@@ -176,7 +204,10 @@ impl Maestro {
             "files": ficha.archivos.iter().map(|nombre| &**nombre).collect::<Vec<&str>>(),
         });
         let llega = Suceso::Llega(ficha.rest.clone(), ficha.archivos.len());
-        match self.guarda.con(|directorio| directorio.registrar(ficha, ttl, Instant::now())) {
+        match self
+            .guarda
+            .con(|directorio| directorio.registrar(ficha, ttl, Instant::now()))
+        {
             Ok(Registro::Nuevo) => self.avisador.avisar(llega),
             Ok(Registro::Cambiado | Registro::Renovado) => {}
             Err(no_cabe) => return Err(rechazar(503, no_cabe.to_string())),
@@ -184,11 +215,18 @@ impl Maestro {
         Ok(Respuesta::json(200, &contestado))
     }
 
-    fn despedir(&self, conexion: &mut Conexion, peticion: &mut Peticion) -> Result<Respuesta, Corte> {
+    fn despedir(
+        &self,
+        conexion: &mut Conexion,
+        peticion: &mut Peticion,
+    ) -> Result<Respuesta, Corte> {
         let cuerpo = http::leer_json(conexion, peticion, TOPE_DESPEDIDA)?;
         let desde = conexion.otro().ip().to_canonical();
         let (rest, direccion) = quien_dice_ser(&cuerpo, desde)?;
-        match self.guarda.con(|directorio| directorio.despedir(direccion, desde)) {
+        match self
+            .guarda
+            .con(|directorio| directorio.despedir(direccion, desde))
+        {
             Despedida::Hecha(ficha) => self.avisador.avisar(Suceso::SeVa(ficha.rest.clone())),
             // Quien se despide dos veces, o de un maestro recién reiniciado, ya está fuera: es lo que quería.
             Despedida::NoEstaba => {}
@@ -199,11 +237,16 @@ impl Maestro {
                 ));
             }
         }
-        Ok(Respuesta::json(200, &json!({"status": "left", "peer": rest})))
+        Ok(Respuesta::json(
+            200,
+            &json!({"status": "left", "peer": rest}),
+        ))
     }
 
     fn localizar(&self, archivo: &str) -> Respuesta {
-        let duenos = self.guarda.con(|directorio| directorio.localizar(archivo, Instant::now()));
+        let duenos = self
+            .guarda
+            .con(|directorio| directorio.localizar(archivo, Instant::now()));
         let mut texto = Vec::with_capacity(64 + 80 * duenos.len());
         texto.extend(b"{\"file\":");
         escribir_texto(&mut texto, archivo);
@@ -221,7 +264,9 @@ impl Maestro {
 
     /// Un listado de todo: del directorio se toma una foto, y se escribe ya sin retener a nadie.
     fn listar(&self, escribir: fn(&mut Vec<u8>, &[Arc<Ficha>])) -> Result<Respuesta, Corte> {
-        let mut fichas = self.guarda.con(|directorio| directorio.todos(Instant::now()));
+        let mut fichas = self
+            .guarda
+            .con(|directorio| directorio.todos(Instant::now()));
         let archivos: usize = fichas.iter().map(|ficha| ficha.archivos.len()).sum();
         let turno = self.turno_si(archivos + fichas.len() > GRANDE)?;
         fichas.sort_by_key(|ficha| ficha.direccion);
@@ -237,7 +282,10 @@ impl Maestro {
         }
         let turno = self.turnos.pedir(ESPERA_DE_TURNO);
         turno.map(Some).ok_or_else(|| {
-            rechazar(503, "ahora mismo hay demasiadas peticiones grandes; prueba dentro de un rato")
+            rechazar(
+                503,
+                "ahora mismo hay demasiadas peticiones grandes; prueba dentro de un rato",
+            )
         })
     }
 }
@@ -279,7 +327,9 @@ fn escribir_peers(salida: &mut Vec<u8>, fichas: &[Arc<Ficha>]) {
     separados(salida, fichas, |salida, ficha| {
         escribir_contacto(salida, ficha);
         salida.extend(b",\"files\":[");
-        separados(salida, &ficha.archivos, |salida, nombre| escribir_texto(salida, nombre));
+        separados(salida, &ficha.archivos, |salida, nombre| {
+            escribir_texto(salida, nombre)
+        });
         salida.extend(b"]}");
     });
     salida.extend(b"]}\n");
@@ -293,15 +343,19 @@ fn escribir_directorio(salida: &mut Vec<u8>, fichas: &[Arc<Ficha>]) {
         }
     }
     salida.extend(b"{\"directory\":{");
-    separados(salida, &Vec::from_iter(por_archivo), |salida, (nombre, duenos)| {
-        escribir_texto(salida, nombre);
-        salida.extend(b":[");
-        separados(salida, duenos, |salida, ficha| {
-            escribir_contacto(salida, ficha);
-            salida.push(b'}');
-        });
-        salida.push(b']');
-    });
+    separados(
+        salida,
+        &Vec::from_iter(por_archivo),
+        |salida, (nombre, duenos)| {
+            escribir_texto(salida, nombre);
+            salida.extend(b":[");
+            separados(salida, duenos, |salida, ficha| {
+                escribir_contacto(salida, ficha);
+                salida.push(b'}');
+            });
+            salida.push(b']');
+        },
+    );
     salida.extend(b"}}\n");
 }
 
@@ -314,14 +368,19 @@ mod tests {
     fn los_listados_son_json_aunque_los_nombres_sean_raros() {
         let raro = "a\"b\\c\n\u{1}ñ</script>";
         let cuerpo = json!({"peer": "http://127.0.0.1:1", "files": [raro, "b"], "grpc_port": 9002});
-        let fichas = [Arc::new(leer_registro(cuerpo, Ipv4Addr::LOCALHOST.into()).unwrap().0)];
+        let fichas = [Arc::new(
+            leer_registro(cuerpo, Ipv4Addr::LOCALHOST.into()).unwrap().0,
+        )];
         let escrito = |escribir: fn(&mut Vec<u8>, &[Arc<Ficha>])| {
             let mut texto = Vec::new();
             escribir(&mut texto, &fichas);
             serde_json::from_slice::<Value>(&texto).unwrap()
         };
         let contacto = json!({"rest": "http://127.0.0.1:1", "grpc_port": 9002});
-        assert_eq!(escrito(escribir_directorio), json!({"directory": {raro: [contacto], "b": [contacto]}}));
+        assert_eq!(
+            escrito(escribir_directorio),
+            json!({"directory": {raro: [contacto], "b": [contacto]}})
+        );
         let peer = json!({"rest": "http://127.0.0.1:1", "grpc_port": 9002, "files": [raro, "b"]});
         assert_eq!(escrito(escribir_peers), json!({"peers": [peer]}));
     }

@@ -72,13 +72,24 @@ impl Guarda {
                 return None;
             }
             let ahora = Instant::now();
-            let toca = dentro.directorio.proxima().map(|proxima| proxima.max(desde));
+            let toca = dentro
+                .directorio
+                .proxima()
+                .map(|proxima| proxima.max(desde));
             dentro = match toca {
-                Some(toca) if toca <= ahora => return Some(dentro.directorio.pendientes(ahora, RONDA)),
-                Some(toca) => {
-                    self.cambio.wait_timeout(dentro, toca - ahora).unwrap_or_else(PoisonError::into_inner).0
+                Some(toca) if toca <= ahora => {
+                    return Some(dentro.directorio.pendientes(ahora, RONDA));
                 }
-                None => self.cambio.wait(dentro).unwrap_or_else(PoisonError::into_inner),
+                Some(toca) => {
+                    self.cambio
+                        .wait_timeout(dentro, toca - ahora)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+                None => self
+                    .cambio
+                    .wait(dentro)
+                    .unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
@@ -128,7 +139,9 @@ impl Vigilante {
 fn vigilar(guarda: &Guarda, decir: &(impl Fn(&Ficha, Ausencia) + Sync)) {
     let mut desde = Instant::now();
     while let Some(Pendientes { caducados, por_ver }) = guarda.esperar_pendientes(desde) {
-        caducados.iter().for_each(|ficha| decir(ficha, Ausencia::Caduco));
+        caducados
+            .iter()
+            .for_each(|ficha| decir(ficha, Ausencia::Caduco));
         if !por_ver.is_empty() {
             ver_quien_sigue(guarda, &por_ver, decir);
             desde = Instant::now() + DESCANSO;
@@ -147,8 +160,11 @@ fn ver_quien_sigue(
             if guarda.parando() {
                 return;
             }
-            let Some(sigue) = sigue(direccion) else { continue };
-            if let Some(ficha) = guarda.con(|directorio| directorio.revisado(id, direccion, sigue)) {
+            let Some(sigue) = sigue(direccion) else {
+                continue;
+            };
+            if let Some(ficha) = guarda.con(|directorio| directorio.revisado(id, direccion, sigue))
+            {
                 decir(&ficha, Ausencia::NoResponde);
             }
         }
@@ -157,7 +173,10 @@ fn ver_quien_sigue(
         for n in 1..=HILOS_DE_SALUD.min(por_ver.len()) {
             let hilo = Builder::new().name(format!("salud-{n}")).stack_size(PILA);
             if let Err(error) = hilo.spawn_scoped(ambito, mirar) {
-                warn!("no se pudo crear un hilo para ver quién sigue: {}", motivo(&error));
+                warn!(
+                    "no se pudo crear un hilo para ver quién sigue: {}",
+                    motivo(&error)
+                );
                 break;
             }
         }
@@ -200,11 +219,15 @@ mod tests {
         let (decir, oir) = unbounded();
         let contar = move |f: &Ficha, por| decir.send((f.direccion.port(), por)).unwrap();
         let vigilante = Vigilante::arrancar(Arc::clone(&guarda), contar).unwrap();
-        let registrar = |n, ttl| guarda.con(|d| d.registrar(ficha(n), Some(ttl), Instant::now()).unwrap());
+        let registrar =
+            |n, ttl| guarda.con(|d| d.registrar(ficha(n), Some(ttl), Instant::now()).unwrap());
         registrar(1, Duration::from_secs(3600));
         // Sin el aviso de `con`, seguiría dormido una hora.
         registrar(2, Duration::from_millis(50));
-        assert_eq!(oir.recv_timeout(Duration::from_secs(10)), Ok((2, Ausencia::Caduco)));
+        assert_eq!(
+            oir.recv_timeout(Duration::from_secs(10)),
+            Ok((2, Ausencia::Caduco))
+        );
         vigilante.detener();
         assert_eq!(oir.try_recv().ok(), None);
     }

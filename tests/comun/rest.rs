@@ -23,7 +23,9 @@ pub struct Programa {
 
 impl Programa {
     /// Arranca `nodo` con esos argumentos y espera a que diga en qué puerto escucha.
-    pub fn arrancar<A: AsRef<std::ffi::OsStr>>(argumentos: impl IntoIterator<Item = A>) -> Programa {
+    pub fn arrancar<A: AsRef<std::ffi::OsStr>>(
+        argumentos: impl IntoIterator<Item = A>,
+    ) -> Programa {
         let mut proceso = Command::new(env!("CARGO_BIN_EXE_nodo"))
             .args(argumentos)
             .stdin(Stdio::null())
@@ -37,7 +39,11 @@ impl Programa {
                 let _ = mandar.send(linea);
             }
         });
-        let mut programa = Programa { proceso, lineas, puerto: 0 };
+        let mut programa = Programa {
+            proceso,
+            lineas,
+            puerto: 0,
+        };
         let linea = programa.esperar("[ESCUCHANDO]");
         programa.puerto = linea.rsplit(' ').next().unwrap().parse().unwrap();
         programa
@@ -114,12 +120,23 @@ pub fn mandar(direccion: SocketAddr, peticion: &[u8]) -> std::io::Result<Contest
     socket.write_all(peticion)?;
     let mut todo = Vec::new();
     socket.read_to_end(&mut todo)?;
-    let corte = todo.windows(4).position(|v| v == b"\r\n\r\n").unwrap_or_else(|| {
-        panic!("{:?} contesta {:?}", String::from_utf8_lossy(peticion), String::from_utf8_lossy(&todo))
-    });
+    let corte = todo
+        .windows(4)
+        .position(|v| v == b"\r\n\r\n")
+        .unwrap_or_else(|| {
+            panic!(
+                "{:?} contesta {:?}",
+                String::from_utf8_lossy(peticion),
+                String::from_utf8_lossy(&todo)
+            )
+        });
     let cabeza = String::from_utf8(todo[..corte].to_vec()).unwrap();
     let codigo = cabeza.split(' ').nth(1).unwrap().parse().unwrap();
-    Ok(Contestado { codigo, cabeza, cuerpo: todo[corte + 4..].to_vec() })
+    Ok(Contestado {
+        codigo,
+        cabeza,
+        cuerpo: todo[corte + 4..].to_vec(),
+    })
 }
 
 /// `GET ruta`, con `cabeceras` de más (cada una acabada en `\r\n`).
@@ -153,7 +170,9 @@ pub fn hasta_que<T>(que: &str, mut mirar: impl FnMut() -> Option<T>) -> T {
 
 /// Manda `bytes`, deja de mandar y espera a que el otro cierre, conteste lo que conteste.
 pub fn molestar(direccion: SocketAddr, bytes: &[u8]) {
-    let Ok(mut socket) = TcpStream::connect(direccion) else { return };
+    let Ok(mut socket) = TcpStream::connect(direccion) else {
+        return;
+    };
     let _ = socket.set_read_timeout(Some(PACIENCIA));
     let _ = socket.write_all(bytes);
     let _ = socket.shutdown(Shutdown::Write);
