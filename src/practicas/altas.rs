@@ -1,6 +1,6 @@
 //! La aduana del maestro: qué dice un registro, y si quien llama puede decirlo. Sin sockets ni directorio.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::directorio::{Ficha, MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO, sin_repetidos};
 use crate::http::url::Url;
 use crate::http::{Corte, rechazar};
+use crate::nodo::es_de_esta_maquina;
 
 /// `ttl` que se admite, en segundos; lo que se salga se recorta.
 const TTL: (f64, f64) = (1.0, 86_400.0);
@@ -125,11 +126,6 @@ pub fn quien_dice_ser(cuerpo: &Value, desde: IpAddr) -> Result<(String, SocketAd
         peer.trim_end_matches('/').to_string(),
         SocketAddr::new(ip, url.puerto),
     ))
-}
-
-/// ¿Es una IP de esta máquina? Si se puede abrir un puerto en ella, lo es.
-fn es_de_esta_maquina(ip: IpAddr) -> bool {
-    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }
 
 #[cfg(test)]
