@@ -46,6 +46,8 @@ pub fn pagina(datos: &Datos) -> String {
     let nombre = escapar(datos.nombre);
     let mut html = String::with_capacity(4096 + 200 * datos.archivos.len().min(MAX_FILAS));
     html.push_str("<!DOCTYPE html>\n<html lang=\"es\">\n<head>\n<meta charset=\"utf-8\">\n");
+    // Sin icono que pedir: si no se dice, el navegador busca uno en cada visita.
+    html.push_str("<link rel=\"icon\" href=\"data:,\">\n");
     html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     anadir(
         &mut html,
@@ -169,7 +171,7 @@ table{width:100%;border-collapse:collapse}\
 td{padding:.5rem .4rem;border-top:1px solid #8885;vertical-align:top}\
 td:first-child{padding-left:0}\
 .n{text-align:right;white-space:nowrap}\
-.nota{margin:0;opacity:.7}.si{color:#187a2f}.no{color:#b3261e}\
+.nota{margin:0;opacity:.7}span.nota{white-space:nowrap}.si{color:#187a2f}.no{color:#b3261e}\
 @media(prefers-color-scheme:dark){.si{color:#6fd08c}.no{color:#ff8a80}a{color:#8ab4f8}}";
 
 #[cfg(test)]
