@@ -111,7 +111,7 @@ pub fn leer_peticion(conexion: &mut Conexion) -> Result<Peticion, Corte> {
     }
 }
 
-/// Lee el cuerpo de `peticion`, de `tope` bytes como mucho y en [`PLAZO_CUERPO`] en total. La memoria crece con lo
+/// Lee el cuerpo de `peticion`, de `tope` bytes como mucho y en 30 s en total. La memoria crece con lo
 /// que llega, no con lo que se anuncia.
 ///
 /// # Errores

@@ -19,7 +19,7 @@ use crate::http::cliente::{pedir_con, resolver};
 use crate::http::url::Url;
 use crate::nodo::Nodo;
 use crate::nodo::localizar::motivo;
-use crate::practicas::directorio::{MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
+use crate::practicas::cupo::{MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
 
 /// Cada cuánto se renueva.
 const RENOVAR: Duration = Duration::from_secs(5);

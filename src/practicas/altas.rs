@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::directorio::{Ficha, MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO, sin_repetidos};
+use super::cupo::{MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
+use super::directorio::{Ficha, sin_repetidos};
 use crate::http::url::Url;
 use crate::http::{Corte, rechazar};
 use crate::nodo::es_de_esta_maquina;

@@ -5,7 +5,7 @@
 //! La hora la trae quien llama, y así las pruebas no esperan.
 //!
 //! Con un índice por archivo, localizar no depende de cuántos peers haya, y registrarse cuesta según los archivos
-//! propios. Todo tiene tope: ni un peer ni una máquina pueden llenar la memoria del maestro.
+//! propios. Cuánto cabe lo dice `cupo.rs`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -15,20 +15,8 @@ use std::time::{Duration, Instant};
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-/// Cuántos peers caben.
-pub const MAX_PEERS: usize = 20_000;
-/// Cuántos archivos puede anunciar un peer.
-pub const MAX_ARCHIVOS: usize = 100_000;
-/// Tope de un nombre de archivo, en bytes.
-pub const MAX_NOMBRE_DE_ARCHIVO: usize = 1024;
-/// Tope de lo que ocupan los nombres de todos, en bytes.
-const MAX_PESO: usize = 512 * 1024 * 1024;
-/// Cuántos peers puede registrar otra máquina. (Desde la propia no hay más tope que el de todos.)
-const MAX_PEERS_DE_UNA_IP: usize = 256;
-/// Tope de lo que ocupan los nombres registrados desde otra máquina, en bytes.
-const MAX_PESO_DE_UNA_IP: usize = 64 * 1024 * 1024;
-/// Lo que gasta una entrada del índice además del nombre, en bytes, más o menos.
-const PESO_DE_UNA_ENTRADA: usize = 64;
+use super::cupo::{Cupo, NoCabe};
+
 /// Cada cuánto se pregunta si sigue a quien no dio `ttl`.
 pub const REVISION: Duration = Duration::from_secs(5);
 /// Tras cuántas preguntas seguidas sin respuesta desaparece.
@@ -65,17 +53,6 @@ pub enum Registro {
     Cambiado,
     /// Ya estaba y todo sigue igual.
     Renovado,
-}
-
-/// Por qué no se admite un registro.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoCabe {
-    /// Ya hay [`MAX_PEERS`].
-    Peers,
-    /// Los nombres de todos ocupan demasiado.
-    Memoria,
-    /// Esa máquina ya registró bastante.
-    DeEsaMaquina,
 }
 
 /// Qué pasó con una despedida.
@@ -115,9 +92,7 @@ pub struct Directorio {
     por_archivo: HashMap<Arc<str>, Vec<Id>>,
     /// Qué toca y cuándo; lo primero es lo más próximo.
     agenda: BTreeSet<(Instant, Id)>,
-    /// Cuántos peers, y cuánto ocupan, los registrados desde cada máquina que no es esta.
-    por_maquina: HashMap<IpAddr, (usize, usize)>,
-    peso: usize,
+    cupo: Cupo,
     siguiente: Id,
 }
 
@@ -156,7 +131,10 @@ impl Directorio {
         cuando: Instant,
         caduca: bool,
     ) -> Result<(), NoCabe> {
-        self.comprobar_que_cabe(anterior, &ficha)?;
+        let antes = anterior
+            .and_then(|id| self.peers.get(&id))
+            .map(|peer| &*peer.ficha);
+        self.cupo.comprobar(&ficha, antes)?;
         let id = match anterior {
             Some(id) => {
                 self.quitar(id);
@@ -174,7 +152,7 @@ impl Directorio {
                 duenos.insert(sitio, id);
             }
         }
-        self.apuntar_gasto(&ficha, |total, suyo| total + suyo, 1);
+        self.cupo.sumar(&ficha);
         self.por_direccion.insert(ficha.direccion, id);
         self.agenda.insert((cuando, id));
         self.peers.insert(
@@ -187,46 +165,6 @@ impl Directorio {
             },
         );
         Ok(())
-    }
-
-    fn comprobar_que_cabe(&self, anterior: Option<Id>, ficha: &Ficha) -> Result<(), NoCabe> {
-        let antes = anterior
-            .and_then(|id| self.peers.get(&id))
-            .map(|peer| &peer.ficha);
-        let peso = peso(ficha) + self.peso - antes.map_or(0, |antes| peso(antes));
-        if antes.is_none() && self.peers.len() >= MAX_PEERS {
-            return Err(NoCabe::Peers);
-        }
-        if peso > MAX_PESO {
-            return Err(NoCabe::Memoria);
-        }
-        let (mut suyos, mut ocupa) = self
-            .por_maquina
-            .get(&ficha.desde)
-            .copied()
-            .unwrap_or_default();
-        if let Some(antes) = antes.filter(|antes| antes.desde == ficha.desde && !antes.de_aqui) {
-            suyos -= 1;
-            ocupa -= self::peso(antes);
-        }
-        let pasa = suyos >= MAX_PEERS_DE_UNA_IP || ocupa + self::peso(ficha) > MAX_PESO_DE_UNA_IP;
-        if pasa && !ficha.de_aqui {
-            Err(NoCabe::DeEsaMaquina)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Suma o resta (`cuenta`) lo que gasta una ficha; `uno` es lo que cambia el número de peers.
-    fn apuntar_gasto(&mut self, ficha: &Ficha, cuenta: fn(usize, usize) -> usize, uno: usize) {
-        self.peso = cuenta(self.peso, peso(ficha));
-        if !ficha.de_aqui {
-            let (suyos, ocupa) = self.por_maquina.entry(ficha.desde).or_default();
-            (*suyos, *ocupa) = (cuenta(*suyos, uno), cuenta(*ocupa, peso(ficha)));
-            if *suyos == 0 {
-                self.por_maquina.remove(&ficha.desde);
-            }
-        }
     }
 
     fn numero_libre(&mut self) -> Id {
@@ -263,7 +201,7 @@ impl Directorio {
                 self.por_archivo.remove(&*clave);
             }
         }
-        self.apuntar_gasto(&ficha, |total, suyo| total.saturating_sub(suyo), 1);
+        self.cupo.restar(&ficha);
         Some(ficha)
     }
 
@@ -377,15 +315,6 @@ fn clave(nombre: &str) -> Cow<'_, str> {
     } else {
         Cow::Owned(nombre.nfc().collect())
     }
-}
-
-fn peso(ficha: &Ficha) -> usize {
-    ficha
-        .archivos
-        .iter()
-        .map(|nombre| nombre.len() + PESO_DE_UNA_ENTRADA)
-        .sum::<usize>()
-        + PESO_DE_UNA_ENTRADA
 }
 
 /// Los nombres sin repetir, en el orden en que vinieron.
@@ -515,54 +444,26 @@ mod tests {
             Despedida::NoEstaba
         );
         assert!(
-            d.peers.is_empty() && d.por_archivo.is_empty() && d.agenda.is_empty() && d.peso == 0
+            d.peers.is_empty() && d.por_archivo.is_empty() && d.agenda.is_empty() && d.cupo.vacio()
         );
     }
 
     #[test]
-    fn otra_maquina_no_puede_llenarlo_y_esta_si_hasta_el_tope() {
+    fn lo_que_no_cabe_deja_lo_anterior_como_estaba() {
         let (mut d, t) = (Directorio::default(), Instant::now());
-        let otra = |n| Ficha {
+        let otra = |archivos: &[&str]| Ficha {
             desde: [10, 0, 0, 9].into(),
             de_aqui: false,
-            ..ficha(n, &["a"])
+            ..ficha(1, archivos)
         };
-        for n in 0..MAX_PEERS_DE_UNA_IP as u16 {
-            d.registrar(otra(n), None, t).unwrap();
-        }
-        assert_eq!(d.registrar(otra(999), None, t), Err(NoCabe::DeEsaMaquina));
-        assert_eq!(
-            d.registrar(otra(1), None, t),
-            Ok(Registro::Renovado),
-            "los que ya están siguen pudiendo"
-        );
-        let largos: Vec<String> = (0..MAX_ARCHIVOS).map(|n| format!("{n:0>1000}")).collect();
+        d.registrar(otra(&["a"]), None, t).unwrap();
+        let largos: Vec<String> = (0..70_000).map(|n| format!("{n:0>1000}")).collect();
         let largos: Vec<&str> = largos.iter().map(String::as_str).collect();
-        let gordo = Ficha {
-            desde: [10, 0, 0, 8].into(),
-            ..otra(0)
-        };
-        let gordo = Ficha {
-            archivos: ficha(0, &largos).archivos,
-            ..gordo
-        };
-        assert_eq!(d.registrar(gordo, None, t), Err(NoCabe::DeEsaMaquina));
         assert_eq!(
-            d.registrar(
-                Ficha {
-                    archivos: ficha(0, &largos).archivos,
-                    ..ficha(0, &[])
-                },
-                None,
-                t
-            ),
-            Ok(Registro::Cambiado)
+            d.registrar(otra(&largos), None, t),
+            Err(NoCabe::DeEsaMaquina)
         );
-        for n in 0..MAX_PEERS as u16 {
-            let _ = d.registrar(ficha(n, &[]), None, t);
-        }
-        assert_eq!(d.registrar(ficha(60_000, &[]), None, t), Err(NoCabe::Peers));
-        assert_eq!(d.cuantos(t), MAX_PEERS);
+        assert_eq!(puertos(&d, "a", t), [1]);
     }
 
     #[test]
@@ -611,7 +512,7 @@ mod tests {
                 }
                 prop_assert_eq!(d.cuantos(ahora), modelo.len());
                 prop_assert_eq!(d.agenda.len(), d.peers.len());
-                prop_assert_eq!(d.peso, d.peers.values().map(|p| peso(&p.ficha)).sum::<usize>());
+                prop_assert_eq!(d.cupo.vacio(), d.peers.is_empty());
             }
         }
     }

@@ -5,7 +5,6 @@
 //! sabe está en `directorio.rs`, quien lo mantiene al día en `vigilante.rs`, y a quién se admite en `altas.rs`. No guarda nada en disco: si se reinicia,
 //! los nodos vuelven solos.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,7 +15,8 @@ use log::debug;
 use serde_json::json;
 
 use super::altas::{leer_registro, quien_dice_ser};
-use super::directorio::{Despedida, Ficha, NoCabe, Registro};
+use super::directorio::{Despedida, Ficha, Registro};
+use super::listados::{escribir_directorio, escribir_localizados, escribir_peers};
 use super::vigilante::{Ausencia, Guarda, Vigilante};
 use crate::argumentos;
 use crate::conexion::Conexion;
@@ -247,32 +247,18 @@ impl Maestro {
         let duenos = self
             .guarda
             .con(|directorio| directorio.localizar(archivo, Instant::now()));
-        let mut texto = Vec::with_capacity(64 + 80 * duenos.len());
-        texto.extend(b"{\"file\":");
-        escribir_texto(&mut texto, archivo);
-        texto.extend(b",\"peers\":[");
-        separados(&mut texto, &duenos, |texto, ficha| {
-            escribir_contacto(texto, ficha);
-            if let Some(puerto) = ficha.puerto {
-                texto.extend(format!(",\"puerto\":{puerto}").bytes());
-            }
-            texto.push(b'}');
-        });
-        texto.extend(b"]}\n");
-        Respuesta::json_escrito(200, texto)
+        Respuesta::json_escrito(200, escribir_localizados(archivo, &duenos))
     }
 
     /// Un listado de todo: del directorio se toma una foto, y se escribe ya sin retener a nadie.
-    fn listar(&self, escribir: fn(&mut Vec<u8>, &[Arc<Ficha>])) -> Result<Respuesta, Corte> {
+    fn listar(&self, escribir: fn(&[Arc<Ficha>]) -> Vec<u8>) -> Result<Respuesta, Corte> {
         let mut fichas = self
             .guarda
             .con(|directorio| directorio.todos(Instant::now()));
         let archivos: usize = fichas.iter().map(|ficha| ficha.archivos.len()).sum();
         let turno = self.turno_si(archivos + fichas.len() > GRANDE)?;
         fichas.sort_by_key(|ficha| ficha.direccion);
-        let mut texto = Vec::new();
-        escribir(&mut texto, &fichas);
-        Ok(Respuesta::json_escrito(200, texto).reteniendo(turno))
+        Ok(Respuesta::json_escrito(200, escribir(&fichas)).reteniendo(turno))
     }
 
     /// Las cosas grandes, de pocas en pocas: mil a la vez no cabrían en memoria.
@@ -287,101 +273,5 @@ impl Maestro {
                 "ahora mismo hay demasiadas peticiones grandes; prueba dentro de un rato",
             )
         })
-    }
-}
-
-impl fmt::Display for NoCabe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NoCabe::Peers => "el directorio está lleno: no caben más peers",
-            NoCabe::Memoria => "el directorio está lleno: no caben más archivos",
-            NoCabe::DeEsaMaquina => "desde esa máquina ya se registró demasiado",
-        })
-    }
-}
-
-/// El JSON de los listados se escribe directamente: con un millón de archivos, montarlo antes como `Value` ocuparía
-/// cientos de megas. `serde_json` pone las comillas y los escapes.
-fn escribir_texto(salida: &mut Vec<u8>, texto: &str) {
-    serde_json::to_writer(salida, texto).expect("escribir un texto en memoria no falla");
-}
-
-fn separados<T>(salida: &mut Vec<u8>, cosas: &[T], escribir: impl Fn(&mut Vec<u8>, &T)) {
-    for (n, cosa) in cosas.iter().enumerate() {
-        if n > 0 {
-            salida.push(b',');
-        }
-        escribir(salida, cosa);
-    }
-}
-
-/// `{"rest":…,"grpc_port":…`, sin cerrar.
-fn escribir_contacto(salida: &mut Vec<u8>, ficha: &Ficha) {
-    salida.extend(b"{\"rest\":");
-    escribir_texto(salida, &ficha.rest);
-    salida.extend(format!(",\"grpc_port\":{}", ficha.grpc_port).bytes());
-}
-
-fn escribir_peers(salida: &mut Vec<u8>, fichas: &[Arc<Ficha>]) {
-    salida.extend(b"{\"peers\":[");
-    separados(salida, fichas, |salida, ficha| {
-        escribir_contacto(salida, ficha);
-        salida.extend(b",\"files\":[");
-        separados(salida, &ficha.archivos, |salida, nombre| {
-            escribir_texto(salida, nombre)
-        });
-        salida.extend(b"]}");
-    });
-    salida.extend(b"]}\n");
-}
-
-fn escribir_directorio(salida: &mut Vec<u8>, fichas: &[Arc<Ficha>]) {
-    let mut por_archivo: BTreeMap<&str, Vec<&Ficha>> = BTreeMap::new();
-    for ficha in fichas {
-        for nombre in &ficha.archivos {
-            por_archivo.entry(nombre).or_default().push(ficha);
-        }
-    }
-    salida.extend(b"{\"directory\":{");
-    separados(
-        salida,
-        &Vec::from_iter(por_archivo),
-        |salida, (nombre, duenos)| {
-            escribir_texto(salida, nombre);
-            salida.extend(b":[");
-            separados(salida, duenos, |salida, ficha| {
-                escribir_contacto(salida, ficha);
-                salida.push(b'}');
-            });
-            salida.push(b']');
-        },
-    );
-    salida.extend(b"}}\n");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::Value;
-
-    #[test]
-    fn los_listados_son_json_aunque_los_nombres_sean_raros() {
-        let raro = "a\"b\\c\n\u{1}ñ</script>";
-        let cuerpo = json!({"peer": "http://127.0.0.1:1", "files": [raro, "b"], "grpc_port": 9002});
-        let fichas = [Arc::new(
-            leer_registro(cuerpo, Ipv4Addr::LOCALHOST.into()).unwrap().0,
-        )];
-        let escrito = |escribir: fn(&mut Vec<u8>, &[Arc<Ficha>])| {
-            let mut texto = Vec::new();
-            escribir(&mut texto, &fichas);
-            serde_json::from_slice::<Value>(&texto).unwrap()
-        };
-        let contacto = json!({"rest": "http://127.0.0.1:1", "grpc_port": 9002});
-        assert_eq!(
-            escrito(escribir_directorio),
-            json!({"directory": {raro: [contacto], "b": [contacto]}})
-        );
-        let peer = json!({"rest": "http://127.0.0.1:1", "grpc_port": 9002, "files": [raro, "b"]});
-        assert_eq!(escrito(escribir_peers), json!({"peers": [peer]}));
     }
 }

@@ -4,6 +4,8 @@ pub mod altas;
 pub mod backend;
 pub mod balanceador;
 pub mod chat;
+pub mod cupo;
 pub mod directorio;
+pub mod listados;
 pub mod maestro;
 pub mod vigilante;

@@ -44,39 +44,48 @@ pub fn servir(
     {
         return Ok(con_etag(Respuesta::vacia(304), etag));
     }
-    // `If-Range` con otra versión: lo que tiene no sirve, y se le manda entero.
-    let vigente = peticion
-        .si_rango
-        .as_ref()
-        .is_none_or(|suya| etag.as_ref() == Some(suya));
-    let pedido = peticion.rango.as_deref().filter(|_| vigente);
-    let total = abierto.tamano;
-    let (codigo, tramo) = match leer_rango(pedido, total) {
-        Rango::Entero => (200, 0..total),
+    let (codigo, tramo) = match que_parte(peticion, etag.as_deref(), abierto.tamano) {
+        Rango::Entero => (200, 0..abierto.tamano),
         Rango::Parte { desde, hasta } => (206, desde..hasta + 1),
         Rango::Imposible => {
+            let total = abierto.tamano;
             let fallo = Respuesta::fallo(416, format!("«{nombre}» mide {total} bytes"));
             return Ok(fallo.con("Content-Range", format!("bytes */{total}")));
         }
     };
-    let partes =
-        (codigo == 206).then(|| format!("bytes {}-{}/{total}", tramo.start, tramo.end - 1));
-    let aviso =
-        (peticion.metodo == Metodo::Get).then(|| al_terminar(conexion, nombre, &tramo, total));
-    let avisador = nodo.avisador.clone();
+    let (largo, rango) = (tramo.end - tramo.start, en_cabecera(&tramo, abierto.tamano));
+    let aviso = (peticion.metodo == Metodo::Get)
+        .then(|| al_terminar(conexion, nombre, largo, abierto.tamano));
     let respuesta = Respuesta::flujo(
         codigo,
-        tramo.end - tramo.start,
-        enviar(abierto, tramo, avisador, aviso),
-    );
-    let respuesta = respuesta
-        .con("Accept-Ranges", "bytes")
-        .con("Content-Disposition", como_descarga(nombre))
-        .con("Content-Security-Policy", "sandbox; default-src 'none'");
+        largo,
+        enviar(abierto, tramo, nodo.avisador.clone(), aviso),
+    )
+    .con("Accept-Ranges", "bytes")
+    .con("Content-Disposition", como_descarga(nombre))
+    .con("Content-Security-Policy", "sandbox; default-src 'none'");
     let respuesta = con_etag(respuesta, etag);
-    Ok(partes.into_iter().fold(respuesta, |respuesta, partes| {
-        respuesta.con("Content-Range", partes)
-    }))
+    Ok(if codigo == 206 {
+        respuesta.con("Content-Range", rango)
+    } else {
+        respuesta
+    })
+}
+
+/// Qué parte se pide. `Range` sólo cuenta en un `GET`; y con un `If-Range` de otra versión lo que ya tiene no le sirve,
+/// así que se le manda entero.
+fn que_parte(peticion: &Peticion, etag: Option<&str>, total: u64) -> Rango {
+    let suya = peticion.si_rango.as_deref();
+    let vale = peticion.metodo == Metodo::Get && (suya.is_none() || suya == etag);
+    leer_rango(peticion.rango.as_deref().filter(|_| vale), total)
+}
+
+fn en_cabecera(tramo: &Range<u64>, total: u64) -> String {
+    format!(
+        "bytes {}-{}/{total}",
+        tramo.start,
+        tramo.end.saturating_sub(1)
+    )
 }
 
 fn con_etag(respuesta: Respuesta, etag: Option<String>) -> Respuesta {
@@ -99,15 +108,12 @@ fn ya_lo_tiene(lista: Option<&str>, etag: &str) -> bool {
 }
 
 /// Lo que se contará en pantalla cuando acabe.
-fn al_terminar(conexion: &Conexion, nombre: &str, tramo: &Range<u64>, total: u64) -> Evento {
-    let nombre = nombre.to_string();
-    match tramo.end - tramo.start {
-        bytes if bytes == total => Evento::EnvioCompleto(nombre),
-        bytes => Evento::EnvioParcial {
-            nombre,
-            bytes,
-            a: conexion.otro(),
-        },
+fn al_terminar(conexion: &Conexion, nombre: &str, bytes: u64, total: u64) -> Evento {
+    let (nombre, a) = (nombre.to_string(), conexion.otro());
+    if bytes == total {
+        Evento::EnvioCompleto(nombre)
+    } else {
+        Evento::EnvioParcial { nombre, bytes, a }
     }
 }
 
