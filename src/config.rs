@@ -401,6 +401,21 @@ mod tests {
     }
 
     #[test]
+    fn con_un_maestro_de_otra_maquina_hay_que_escuchar_en_la_red() {
+        let con = |maestro: &str| {
+            let maestro = Some(leer_maestro(maestro).unwrap());
+            config(OpcionesNodo {
+                maestro,
+                ..Default::default()
+            })
+            .ip
+        };
+        assert_eq!(con("http://127.0.0.1:9000"), Ipv4Addr::LOCALHOST);
+        assert_eq!(con("http://localhost:9000"), Ipv4Addr::LOCALHOST);
+        assert_eq!(con("http://192.168.1.10:9000"), Ipv4Addr::UNSPECIFIED);
+    }
+
+    #[test]
     fn a_secas_toma_la_primera_fila_libre() {
         let aqui = config(OpcionesNodo::default());
         assert_eq!(
