@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::fallo::Fallo;
+use crate::http::url::Url;
 
 /// Los nodos de la práctica: nombre y dirección. La fila da el puerto y la carpeta (`compartidos/nodoN`).
 ///
@@ -274,7 +275,9 @@ impl Config {
         }
         Ok(Config {
             fila,
-            ip: opciones.ip.unwrap_or_else(|| ip_para(&peers)),
+            ip: opciones
+                .ip
+                .unwrap_or_else(|| ip_para(&peers, opciones.maestro.as_deref())),
             puerto: opciones.puerto.unwrap_or(puerto_de_la_fila),
             carpeta: opciones.carpeta.or_else(|| carpeta_de(fila)),
             peers,
@@ -320,9 +323,13 @@ pub fn carpeta_de_fila(n: usize) -> PathBuf {
     [CARPETA_ARCHIVOS, PEERS[n - 1].0].iter().collect()
 }
 
-/// Si todos los peers son de esta máquina basta escuchar en ella; si no, hay que escuchar en todas las redes.
-fn ip_para(peers: &[SocketAddr]) -> IpAddr {
-    let todos_de_aqui = peers.iter().all(|peer| peer.ip().is_loopback());
+/// Si todos los peers (y el maestro, que dirá a otros dónde estamos) son de esta máquina basta escuchar en ella; si no,
+/// hay que escuchar en todas las redes.
+fn ip_para(peers: &[SocketAddr], maestro: Option<&str>) -> IpAddr {
+    let maestro = maestro.and_then(Url::leer);
+    let maestro_de_aqui =
+        maestro.is_none_or(|maestro| maestro.ip().is_some_and(|ip| ip.is_loopback()));
+    let todos_de_aqui = maestro_de_aqui && peers.iter().all(|peer| peer.ip().is_loopback());
     IpAddr::V4(if todos_de_aqui {
         Ipv4Addr::LOCALHOST
     } else {
@@ -391,6 +398,21 @@ mod tests {
             (Fila::Ninguna, 6000, Ipv4Addr::UNSPECIFIED.into())
         );
         assert_eq!(lan.carpeta, Some("compartidos".into()));
+    }
+
+    #[test]
+    fn con_un_maestro_de_otra_maquina_hay_que_escuchar_en_la_red() {
+        let con = |maestro: &str| {
+            let maestro = Some(leer_maestro(maestro).unwrap());
+            config(OpcionesNodo {
+                maestro,
+                ..Default::default()
+            })
+            .ip
+        };
+        assert_eq!(con("http://127.0.0.1:9000"), Ipv4Addr::LOCALHOST);
+        assert_eq!(con("http://localhost:9000"), Ipv4Addr::LOCALHOST);
+        assert_eq!(con("http://192.168.1.10:9000"), Ipv4Addr::UNSPECIFIED);
     }
 
     #[test]

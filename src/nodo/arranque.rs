@@ -17,7 +17,7 @@ use crate::fallo::Fallo;
 use crate::nodo::cancelacion::{Cancelador, cancelacion};
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::servidor::gestionar_peticion;
-use crate::nodo::{Nodo, Vecinos};
+use crate::nodo::{Nodo, Vecinos, registro};
 use crate::red::{Parada, Servidor, abrir_puerto, conexiones_posibles, fallo_al_abrir};
 
 /// Un nodo en marcha.
@@ -30,6 +30,7 @@ pub struct EnMarcha {
     pub ip_en_la_red: Option<SocketAddr>,
     servidor: Servidor,
     huellas: JoinHandle<()>,
+    registro: Option<JoinHandle<()>>,
     cancelador: Cancelador,
 }
 
@@ -55,9 +56,10 @@ impl EnMarcha {
         let oyente = Oyente::nuevo(avisador.clone(), eventos);
         let (cancelador, saliendo) = cancelacion();
         let nodo = Arc::new(Nodo::nuevo(
-            config, vecinos, direccion, carpetas, avisador, saliendo,
+            vecinos, direccion, carpetas, avisador, saliendo,
         ));
         let huellas = calcular_huellas(&nodo)?;
+        let registro = registro::mantener(&nodo)?;
         let parada = Arc::new(Parada::nueva(conexiones_posibles(config.max_conexiones)));
         let suyo = Arc::clone(&nodo);
         let servidor = Servidor::arrancar(escucha, parada, move |conexion, desde| {
@@ -69,6 +71,7 @@ impl EnMarcha {
             ip_en_la_red: en_la_red,
             servidor,
             huellas,
+            registro,
             cancelador,
         })
     }
@@ -81,6 +84,12 @@ impl EnMarcha {
         self.nodo.estante.cerrar();
         if self.huellas.join().is_err() {
             log::error!("el hilo de las huellas terminó por un error interno");
+        }
+        if self
+            .registro
+            .is_some_and(|registro| registro.join().is_err())
+        {
+            log::error!("el hilo del registro terminó por un error interno");
         }
     }
 }

@@ -72,9 +72,9 @@ impl fmt::Display for FalloPar {
 /// Hace la misma `pregunta` a todos los `peers` a la vez, cada una en su hilo, y da las respuestas según llegan (con
 /// el lugar del peer en la lista) por el canal que recibe `atender`. No vuelve hasta que acaban todas: `pregunta`
 /// tiene sus propios plazos.
-pub fn preguntar_a_todos<T: Send, R>(
-    peers: &[SocketAddr],
-    pregunta: impl Fn(SocketAddr) -> T + Sync,
+pub fn preguntar_a_todos<P: Copy + Sync + fmt::Display, T: Send, R>(
+    peers: &[P],
+    pregunta: impl Fn(P) -> T + Sync,
     atender: impl FnOnce(&Receiver<(usize, T)>) -> R,
 ) -> R {
     // Con sitio para todas: ningún hilo espera a que alguien lea su respuesta.

@@ -52,6 +52,9 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
     };
     let (descargado, sigue_viva) = recibir(conexion.ceder(), &pedido);
     drop(turno);
+    if descargado.is_ok() {
+        nodo.cambio_la_carpeta();
+    }
     let (evento, respuesta) = contar(nombre, conexion.otro(), &descargado);
     nodo.avisador.avisar(evento);
     match sigue_viva {

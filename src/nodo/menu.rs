@@ -4,6 +4,7 @@
 //! vez: lo que se escribe, lo que cuentan los otros hilos y Ctrl-C. Por eso lo que llega se ve al momento, y la
 //! pregunta se repite debajo.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,12 +15,11 @@ use crate::config::{CONEXIONES_POR_FUENTE, Config, MAX_MENSAJE};
 use crate::eventos::{Evento, Oyente};
 use crate::fallo::{Fallo, Salida};
 use crate::nodo::arranque::EnMarcha;
-use crate::nodo::cliente::{
-    FalloPar, descargar_archivo, listar_de, lo_tiene, preguntar_a_todos, saludar,
-};
+use crate::nodo::cliente::{FalloPar, descargar_archivo, listar_de, preguntar_a_todos, saludar};
 use crate::nodo::descarga::{NoDescargado, Pedido};
 use crate::nodo::envio::enviar_archivo;
 use crate::nodo::espera::esperar_trabajo;
+use crate::nodo::localizar::{a_quien_preguntar, quienes_lo_tienen};
 use crate::nodo::ordenes::{contar_saludo, no_sabe};
 use crate::nodo::relato::{contar_descarga, contar_mensaje, contar_tanda};
 use crate::nodo::{Nodo, cliente};
@@ -251,24 +251,20 @@ impl Menu<'_> {
         }
     }
 
-    /// Pregunta a todos los peers. `None` si Ctrl-C lo dejó.
+    /// Pregunta a todos los peers, y al maestro si lo hay. `None` si Ctrl-C lo dejó.
     fn buscar(&mut self, nombre: &str) -> Option<Vec<SocketAddr>> {
         let vecinos = &self.nodo.vecinos;
-        let mut lugares = Vec::new();
+        let mut por_lugar = Vec::new();
         let acabo = self.consultar(
-            &vecinos.peers,
-            |peer| lo_tiene(vecinos, peer, nombre),
-            |_, lugar, tiene| {
-                if tiene {
-                    lugares.push(lugar);
-                }
-            },
+            &a_quien_preguntar(vecinos),
+            |a_quien| quienes_lo_tienen(vecinos, a_quien, nombre),
+            |_, lugar, duenos: Vec<SocketAddr>| por_lugar.push((lugar, duenos)),
         );
-        lugares.sort_unstable();
+        por_lugar.sort_unstable_by_key(|(lugar, _)| *lugar);
         acabo.then(|| {
-            lugares
+            por_lugar
                 .into_iter()
-                .map(|lugar| vecinos.peers[lugar])
+                .flat_map(|(_, duenos)| duenos)
                 .collect()
         })
     }
@@ -288,7 +284,10 @@ impl Menu<'_> {
             descargar_archivo(fuentes, &pedido)
         })?;
         match fin {
-            Ok(descargado) => self.pantalla.tanda(contar_descarga(nombre, &descargado)),
+            Ok(descargado) => {
+                nodo.cambio_la_carpeta();
+                self.pantalla.tanda(contar_descarga(nombre, &descargado));
+            }
             Err(NoDescargado::NoEncontrado) => {
                 self.pantalla
                     .linea(format!("[NO ENCONTRADO] {}", NoDescargado::NoEncontrado));
@@ -449,10 +448,10 @@ impl Menu<'_> {
     }
 
     /// Pregunta a todos a la vez y da cada respuesta a `llega`, sin dejar de pintar lo que pase. Falso si Ctrl-C lo dejó.
-    fn consultar<T: Send>(
+    fn consultar<P: Copy + Sync + fmt::Display, T: Send>(
         &mut self,
-        peers: &[SocketAddr],
-        pregunta: impl Fn(SocketAddr) -> T + Sync,
+        peers: &[P],
+        pregunta: impl Fn(P) -> T + Sync,
         mut llega: impl FnMut(&mut Pantalla, usize, T),
     ) -> bool {
         preguntar_a_todos(peers, pregunta, |respuestas| {

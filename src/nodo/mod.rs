@@ -3,14 +3,17 @@
 use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::{Config, Limites, MAX_MENSAJES};
 use crate::eventos::{Avisador, Evento, Mensaje};
+use crate::fallo::Fallo;
 use crate::nodo::cancelacion::Cancelacion;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::estante::Estante;
+use crate::nodo::registro::Inscripcion;
+use crate::nodo::rest::Web;
 
 pub mod arranque;
 pub mod cancelacion;
@@ -25,12 +28,15 @@ pub mod fuente;
 pub mod guia;
 pub mod huella;
 pub mod linea;
+pub mod localizar;
 pub mod menu;
 pub mod nombres;
 pub mod ordenes;
+pub mod pagina;
 pub mod progreso;
 pub mod protocolo;
 pub mod recepcion;
+pub mod registro;
 pub mod relato;
 pub mod rest;
 pub mod servidor;
@@ -52,7 +58,9 @@ pub struct Nodo {
     /// Archivos que otros nos están enviando ahora.
     pub recepciones: AtomicUsize,
     /// El maestro en que se registra, si lo hay.
-    pub maestro: Option<String>,
+    pub maestro: Option<Arc<Inscripcion>>,
+    /// Lo que comparten las peticiones REST.
+    pub web: Web,
     mensajes: Mutex<VecDeque<Mensaje>>,
 }
 
@@ -63,8 +71,12 @@ pub struct Vecinos {
     pub nombre: String,
     /// Puerto en que escucha (0 si no escucha).
     pub puerto: u16,
+    /// Dónde escucha, si escucha: así no se toma a sí mismo por otro.
+    pub escucha: Option<SocketAddr>,
     /// Los demás nodos, en el orden de la lista y sin uno mismo.
     pub peers: Vec<SocketAddr>,
+    /// El maestro al que también se pregunta al buscar, si lo hay.
+    pub maestro: Option<String>,
     /// Plazo total de cada peer al buscar.
     pub espera: Duration,
     /// Plazos y topes.
@@ -87,10 +99,17 @@ impl Vecinos {
         Vecinos {
             nombre,
             puerto,
+            escucha: direccion,
             peers,
+            maestro: config.maestro.clone(),
             espera: config.espera,
             limites: config.limites,
         }
+    }
+
+    /// ¿Es `peer` este mismo nodo?
+    pub fn soy_yo(&self, peer: SocketAddr) -> bool {
+        self.escucha.is_some_and(|nuestra| soy_yo(peer, nuestra))
     }
 }
 
@@ -112,7 +131,6 @@ pub fn es_de_esta_maquina(ip: IpAddr) -> bool {
 impl Nodo {
     /// Un nodo que escucha en `direccion` y comparte la carpeta abierta dos veces: una para servir y otra para guardar.
     pub fn nuevo(
-        config: &Config,
         vecinos: Vecinos,
         direccion: SocketAddr,
         carpetas: (Carpeta, Carpeta),
@@ -120,6 +138,7 @@ impl Nodo {
         saliendo: Cancelacion,
     ) -> Nodo {
         let (para_servir, carpeta) = carpetas;
+        let maestro = vecinos.maestro.clone();
         Nodo {
             vecinos,
             direccion,
@@ -128,8 +147,25 @@ impl Nodo {
             avisador,
             saliendo,
             recepciones: AtomicUsize::new(0),
-            maestro: config.maestro.clone(),
+            maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion))),
+            web: Web::default(),
             mensajes: Mutex::default(),
+        }
+    }
+
+    /// Los nombres de lo que comparte.
+    ///
+    /// # Errores
+    /// No se puede leer la carpeta.
+    pub fn nombres(&self) -> Result<Vec<String>, Fallo> {
+        let archivos = self.carpeta.listar()?.into_iter();
+        Ok(archivos.map(|archivo| archivo.nombre).collect())
+    }
+
+    /// La carpeta tiene algo nuevo: si hay maestro, que lo sepa ya.
+    pub fn cambio_la_carpeta(&self) {
+        if let Some(maestro) = &self.maestro {
+            maestro.despertar();
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! No están en la guía. El resultado va por stdout y lo demás por stderr.
 
+use std::fmt;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,11 +15,12 @@ use crate::fallo::{Fallo, Salida, motivo};
 use crate::nodo::Vecinos;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::cliente::{
-    FalloPar, descargar_archivo, enviar_mensaje, listar_de, lo_tiene, preguntar_a_todos, saludar,
+    FalloPar, descargar_archivo, enviar_mensaje, listar_de, preguntar_a_todos, saludar,
 };
 use crate::nodo::descarga::{NoDescargado, Pedido};
 use crate::nodo::envio::enviar_archivo;
 use crate::nodo::espera::esperar_trabajo;
+use crate::nodo::localizar::{self, a_quien_preguntar, buscar_en_la_red, quienes_lo_tienen};
 use crate::nodo::protocolo::{Entrada, Presentacion};
 use crate::nodo::relato::contar_descarga;
 use crate::pantalla::Pantalla;
@@ -42,9 +44,9 @@ fn vecinos_de(config: &Config) -> Vecinos {
 }
 
 /// Pregunta a todos y da cada respuesta a `llega`, hasta que estén todas o llegue un Ctrl-C.
-fn consultar<T: Send>(
-    peers: &[SocketAddr],
-    pregunta: impl Fn(SocketAddr) -> T + Sync,
+fn consultar<P: Copy + Sync + fmt::Display, T: Send>(
+    peers: &[P],
+    pregunta: impl Fn(P) -> T + Sync,
     mut llega: impl FnMut(usize, T),
 ) -> Result<bool, Fallo> {
     let ctrl_c = avisos_de_ctrl_c()?;
@@ -117,13 +119,11 @@ pub fn buscar(config: &Config, nombre: &str, pantalla: &mut Pantalla) -> Result<
     let vecinos = vecinos_de(config);
     let mut alguno = false;
     let acabo = consultar(
-        &vecinos.peers,
-        |peer| lo_tiene(&vecinos, peer, nombre),
-        |lugar, tiene| {
-            if tiene {
-                alguno = true;
-                pantalla.linea(vecinos.peers[lugar].to_string());
-            }
+        &a_quien_preguntar(&vecinos),
+        |a_quien| quienes_lo_tienen(&vecinos, a_quien, nombre),
+        |_, duenos: Vec<SocketAddr>| {
+            alguno |= !duenos.is_empty();
+            pantalla.tanda(duenos.iter().map(SocketAddr::to_string));
         },
     )?;
     if acabo && !alguno {
@@ -147,7 +147,7 @@ pub fn descargar(
     let ctrl_c = avisos_de_ctrl_c()?;
     let fin = esperar_trabajo(pantalla, None, &ctrl_c, |encargo| {
         let fuentes = if de.is_empty() {
-            quienes_lo_tienen(&vecinos, nombre)
+            buscar_en_la_red(&vecinos, nombre)
         } else {
             de
         };
@@ -180,10 +180,6 @@ pub fn descargar(
             }
         }
     })
-}
-
-fn quienes_lo_tienen(vecinos: &Vecinos, nombre: &str) -> Vec<SocketAddr> {
-    crate::nodo::cliente::buscar_en_peers(vecinos, nombre, |_| {})
 }
 
 /// `nodo enviar`: ofrece un archivo a un nodo y espera a que lo tenga.
@@ -329,12 +325,19 @@ fn linea_de_b3sum(huella: &str, ruta: &Path) -> String {
 /// `nodo localizar`: quién tiene un archivo, según el maestro o un peer.
 ///
 /// # Errores
-/// No hay a quién preguntar, o no contesta.
+/// No contesta, o contesta otra cosa.
 pub fn localizar(
-    _config: &Config,
-    _archivo: &str,
-    _por: Option<String>,
-    _pantalla: &mut Pantalla,
+    config: &Config,
+    archivo: &str,
+    por: Option<String>,
+    pantalla: &mut Pantalla,
 ) -> Result<Salida, Fallo> {
-    Err(Fallo::nuevo("pendiente"))
+    let a_quien = por.or_else(|| config.maestro.clone());
+    let url = a_quien.as_deref().unwrap_or(localizar::MAESTRO);
+    let hallados = localizar::localizar(url, archivo, config.limites)?;
+    pantalla.tanda(hallados.iter().map(ToString::to_string));
+    if hallados.is_empty() {
+        pantalla.aviso(format!("Según {url}, nadie tiene «{archivo}»."));
+    }
+    Ok(salida(true, !hallados.is_empty()))
 }

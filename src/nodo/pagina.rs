@@ -1,0 +1,245 @@
+//! La página de un nodo para un navegador: qué comparte, quién más hay y los últimos mensajes. De datos a HTML, pura.
+//!
+//! Un solo documento: ni guiones, ni nada de fuera. Todo lo que no escribimos nosotros (nombres de archivo, de nodo,
+//! mensajes) pasa por [`escapar`]: un archivo llamado `<img src=x onerror=…>` se lee, no se ejecuta.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use crate::eventos::Mensaje;
+use crate::http::url::codificar_ruta;
+use crate::nodo::carpeta::Archivo;
+use crate::texto::{cuenta, limpiar, tamano};
+
+/// Cuántos archivos se enseñan; para ver más está `GET /files`.
+const MAX_FILAS: usize = 1000;
+/// Cuántos mensajes se enseñan.
+const MAX_MENSAJES: usize = 20;
+
+/// Lo que se enseña.
+pub struct Datos<'a> {
+    /// Nombre del nodo.
+    pub nombre: &'a str,
+    /// Dónde se le llama.
+    pub direccion: SocketAddr,
+    /// Lo que comparte.
+    pub archivos: &'a [Archivo],
+    /// Los demás, y qué se sabe de cada uno.
+    pub peers: &'a [(SocketAddr, Estado)],
+    /// Los mensajes recibidos, del más viejo al más nuevo.
+    pub mensajes: &'a [Mensaje],
+}
+
+/// Cómo está un peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Estado {
+    /// Contesta, y dijo cómo se llama.
+    Responde(String),
+    /// Está, pero no conoce las palabras ampliadas: es un nodo como el de la guía.
+    DeLaGuia,
+    /// No contesta.
+    Callado,
+}
+
+/// La página entera.
+pub fn pagina(datos: &Datos) -> String {
+    let nombre = escapar(datos.nombre);
+    let mut html = String::with_capacity(4096 + 200 * datos.archivos.len().min(MAX_FILAS));
+    html.push_str("<!DOCTYPE html>\n<html lang=\"es\">\n<head>\n<meta charset=\"utf-8\">\n");
+    // Sin icono que pedir: si no se dice, el navegador busca uno en cada visita.
+    html.push_str("<link rel=\"icon\" href=\"data:,\">\n");
+    html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+    anadir(
+        &mut html,
+        format_args!("<title>{nombre}</title>\n<style>{ESTILO}</style>\n</head>\n<body>\n"),
+    );
+    anadir(
+        &mut html,
+        format_args!(
+            "<h1>{nombre}</h1>\n<p class=\"nota\">Nodo activo en {}</p>\n",
+            datos.direccion
+        ),
+    );
+    escribir_archivos(&mut html, datos.archivos);
+    escribir_peers(&mut html, datos.peers);
+    escribir_mensajes(&mut html, datos.mensajes);
+    html.push_str("</body>\n</html>\n");
+    html
+}
+
+fn escribir_archivos(html: &mut String, archivos: &[Archivo]) {
+    html.push_str("<h2>Archivos que comparte</h2>\n");
+    if archivos.is_empty() {
+        html.push_str(
+            "<p class=\"nota\">Ninguno todavía: ponlos en su carpeta y recarga la página.</p>\n",
+        );
+        return;
+    }
+    html.push_str("<table>\n");
+    for archivo in archivos.iter().take(MAX_FILAS) {
+        let (enlace, nombre) = (codificar_ruta(&archivo.nombre), escapar(&archivo.nombre));
+        let cuanto = tamano(archivo.tamano);
+        anadir(
+            html,
+            format_args!(
+                "<tr><td><a href=\"/files/{enlace}\">{nombre}</a><td class=\"n\">{cuanto}\n"
+            ),
+        );
+    }
+    html.push_str("</table>\n");
+    if archivos.len() > MAX_FILAS {
+        let mas = cuenta(archivos.len() - MAX_FILAS, "archivo", "archivos");
+        anadir(
+            html,
+            format_args!(
+                "<p class=\"nota\">Y {mas} más: <a href=\"/files\">la lista entera</a>.</p>\n"
+            ),
+        );
+    }
+}
+
+fn escribir_peers(html: &mut String, peers: &[(SocketAddr, Estado)]) {
+    html.push_str("<h2>Otros nodos</h2>\n");
+    if peers.is_empty() {
+        html.push_str("<p class=\"nota\">No conoce a ninguno.</p>\n");
+        return;
+    }
+    html.push_str("<table>\n");
+    for (peer, estado) in peers {
+        let (clase, como) = match estado {
+            Estado::Responde(nombre) => ("si", format!("responde: {}", escapar(nombre))),
+            Estado::DeLaGuia => ("si", "responde (nodo de la guía)".to_string()),
+            Estado::Callado => ("no", "no responde".to_string()),
+        };
+        // A quien no responde no hay página que abrirle, y el nodo de la guía no tiene.
+        let quien = match estado {
+            Estado::Responde(_) => format!("<a href=\"http://{peer}/\">{peer}</a>"),
+            _ => peer.to_string(),
+        };
+        anadir(
+            html,
+            format_args!("<tr><td>{quien}<td class=\"{clase}\">{como}\n"),
+        );
+    }
+    html.push_str("</table>\n");
+}
+
+fn escribir_mensajes(html: &mut String, mensajes: &[Mensaje]) {
+    html.push_str("<h2>Últimos mensajes</h2>\n");
+    if mensajes.is_empty() {
+        html.push_str("<p class=\"nota\">No ha recibido ninguno.</p>\n");
+        return;
+    }
+    html.push_str("<table>\n");
+    for mensaje in mensajes.iter().rev().take(MAX_MENSAJES) {
+        let (de, texto) = (escapar(&mensaje.de), escapar(&mensaje.texto));
+        let ip = mensaje.desde.ip();
+        anadir(
+            html,
+            format_args!("<tr><td>{de}<br><span class=\"nota\">{ip}</span><td>{texto}\n"),
+        );
+    }
+    html.push_str("</table>\n");
+}
+
+fn anadir(html: &mut String, que: std::fmt::Arguments) {
+    html.write_fmt(que).expect("escribir en un String no falla");
+}
+
+/// Texto ajeno que ya no puede ser otra cosa que texto, ni dentro de un elemento ni de un atributo entre comillas.
+pub fn escapar(ajeno: &str) -> String {
+    let mut limpio = String::with_capacity(ajeno.len());
+    for letra in limpiar(ajeno).chars() {
+        match letra {
+            '&' => limpio.push_str("&amp;"),
+            '<' => limpio.push_str("&lt;"),
+            '>' => limpio.push_str("&gt;"),
+            '"' => limpio.push_str("&quot;"),
+            '\'' => limpio.push_str("&#39;"),
+            otra => limpio.push(otra),
+        }
+    }
+    limpio
+}
+
+const ESTILO: &str = "\
+:root{color-scheme:light dark}\
+body{font:1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:0 auto;padding:1rem}\
+h1,td{overflow-wrap:anywhere}\
+h1{margin:0;font-size:1.6rem}h2{margin:1.8rem 0 .4rem;font-size:1.1rem}\
+table{width:100%;border-collapse:collapse}\
+td{padding:.5rem .4rem;border-top:1px solid #8885;vertical-align:top}\
+td:first-child{padding-left:0}\
+.n{text-align:right;white-space:nowrap}\
+.nota{margin:0;opacity:.7}span.nota{white-space:nowrap}.si{color:#187a2f}.no{color:#b3261e}\
+@media(prefers-color-scheme:dark){.si{color:#6fd08c}.no{color:#ff8a80}a{color:#8ab4f8}}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    fn archivo(nombre: &str) -> Archivo {
+        Archivo {
+            nombre: nombre.into(),
+            tamano: 2048,
+            fecha: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    fn con(archivos: &[Archivo], peers: &[(SocketAddr, Estado)], mensajes: &[Mensaje]) -> String {
+        let direccion = SocketAddr::from(([127, 0, 0, 1], 6001));
+        pagina(&Datos {
+            nombre: "nodo1",
+            direccion,
+            archivos,
+            peers,
+            mensajes,
+        })
+    }
+
+    #[test]
+    fn nada_ajeno_se_ejecuta() {
+        let malo = "<img src=x onerror=alert(1)>\"'&.txt";
+        let peer = SocketAddr::from(([127, 0, 0, 1], 6002));
+        let mensaje = Mensaje {
+            de: malo.into(),
+            desde: peer,
+            texto: malo.into(),
+        };
+        let html = con(
+            &[archivo(malo)],
+            &[(peer, Estado::Responde(malo.into()))],
+            &[mensaje],
+        );
+        assert!(
+            !html.contains("<img") && !html.contains("onerror=alert(1)>\""),
+            "{html}"
+        );
+        assert_eq!(
+            html.matches("&lt;img src=x onerror=alert(1)&gt;&quot;&#39;&amp;.txt")
+                .count(),
+            4
+        );
+        assert!(
+            html.contains(
+                "href=\"/files/%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E%22%27%26.txt\""
+            )
+        );
+        assert!(html.contains("2,0 KiB"));
+        for de_fuera in ["<script", "@import", "url(", "src=\""] {
+            assert!(!html.contains(de_fuera), "{de_fuera}");
+        }
+    }
+
+    #[test]
+    fn una_carpeta_enorme_no_hace_una_pagina_enorme() {
+        let muchos: Vec<Archivo> = (0..3000)
+            .map(|n| archivo(&format!("carpeta/{n}.txt")))
+            .collect();
+        let html = con(&muchos, &[], &[]);
+        assert_eq!(html.matches("<a href=\"/files/carpeta/").count(), MAX_FILAS);
+        assert!(html.contains("Y 2000 archivos más"));
+        assert!(html.contains("No conoce a ninguno") && html.contains("No ha recibido ninguno"));
+    }
+}

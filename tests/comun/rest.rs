@@ -1,0 +1,180 @@
+//! Lo que comparten las pruebas de REST: arrancar el programa de verdad y hablarle por HTTP con un socket a secas.
+#![allow(dead_code, reason = "cada archivo de pruebas usa su parte")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
+use serde_json::Value;
+
+/// Lo más que se espera a que pase algo, en una máquina ocupada.
+pub const PACIENCIA: Duration = Duration::from_secs(60);
+
+/// Un `nodo` en marcha. Muere con la prueba.
+pub struct Programa {
+    proceso: Child,
+    lineas: Receiver<String>,
+    /// El puerto de `[ESCUCHANDO] … en puerto N`.
+    pub puerto: u16,
+}
+
+impl Programa {
+    /// Arranca `nodo` con esos argumentos y espera a que diga en qué puerto escucha.
+    pub fn arrancar<A: AsRef<std::ffi::OsStr>>(
+        argumentos: impl IntoIterator<Item = A>,
+    ) -> Programa {
+        let mut proceso = Command::new(env!("CARGO_BIN_EXE_nodo"))
+            .args(argumentos)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let salida = proceso.stdout.take().unwrap();
+        let (mandar, lineas) = unbounded();
+        thread::spawn(move || {
+            for linea in BufReader::new(salida).lines().map_while(Result::ok) {
+                let _ = mandar.send(linea);
+            }
+        });
+        let mut programa = Programa {
+            proceso,
+            lineas,
+            puerto: 0,
+        };
+        let linea = programa.esperar("[ESCUCHANDO]");
+        programa.puerto = linea.rsplit(' ').next().unwrap().parse().unwrap();
+        programa
+    }
+
+    /// Espera una línea que contenga `texto`.
+    pub fn esperar(&self, texto: &str) -> String {
+        let limite = Instant::now() + PACIENCIA;
+        let mut vistas = Vec::new();
+        loop {
+            match self.lineas.recv_deadline(limite) {
+                Ok(linea) if linea.contains(texto) => return linea,
+                Ok(linea) => vistas.push(linea),
+                Err(_) => panic!("no salió «{texto}»; salió {vistas:?}"),
+            }
+        }
+    }
+
+    pub fn direccion(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.puerto))
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.direccion())
+    }
+
+    /// Lo mata sin avisar (`kill -9`).
+    pub fn matar(&mut self) {
+        let _ = self.proceso.kill();
+        let _ = self.proceso.wait();
+    }
+
+    /// Le manda SIGTERM y espera a que acabe.
+    #[cfg(unix)]
+    pub fn terminar(&mut self) -> ExitStatus {
+        use rustix::process::{Pid, Signal, kill_process};
+        kill_process(Pid::from_child(&self.proceso), Signal::TERM).unwrap();
+        self.proceso.wait().unwrap()
+    }
+}
+
+impl Drop for Programa {
+    fn drop(&mut self) {
+        self.matar();
+    }
+}
+
+/// Una respuesta HTTP partida.
+#[derive(Debug)]
+pub struct Contestado {
+    pub codigo: u16,
+    pub cabeza: String,
+    pub cuerpo: Vec<u8>,
+}
+
+impl Contestado {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.cuerpo).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// El valor de una cabecera.
+    pub fn cabecera(&self, nombre: &str) -> Option<&str> {
+        self.cabeza.lines().find_map(|linea| {
+            let (clave, valor) = linea.split_once(": ")?;
+            clave.eq_ignore_ascii_case(nombre).then_some(valor)
+        })
+    }
+}
+
+/// Manda `peticion` tal cual y lee hasta el cierre.
+pub fn mandar(direccion: SocketAddr, peticion: &[u8]) -> std::io::Result<Contestado> {
+    let mut socket = TcpStream::connect(direccion)?;
+    socket.set_read_timeout(Some(PACIENCIA))?;
+    socket.write_all(peticion)?;
+    let mut todo = Vec::new();
+    socket.read_to_end(&mut todo)?;
+    let corte = todo
+        .windows(4)
+        .position(|v| v == b"\r\n\r\n")
+        .unwrap_or_else(|| {
+            panic!(
+                "{:?} contesta {:?}",
+                String::from_utf8_lossy(peticion),
+                String::from_utf8_lossy(&todo)
+            )
+        });
+    let cabeza = String::from_utf8(todo[..corte].to_vec()).unwrap();
+    let codigo = cabeza.split(' ').nth(1).unwrap().parse().unwrap();
+    Ok(Contestado {
+        codigo,
+        cabeza,
+        cuerpo: todo[corte + 4..].to_vec(),
+    })
+}
+
+/// `GET ruta`, con `cabeceras` de más (cada una acabada en `\r\n`).
+pub fn pedir(direccion: SocketAddr, ruta: &str, cabeceras: &str) -> Contestado {
+    let peticion = format!("GET {ruta} HTTP/1.1\r\nHost: {direccion}\r\n{cabeceras}\r\n");
+    mandar(direccion, peticion.as_bytes()).unwrap()
+}
+
+/// `POST ruta` con un cuerpo JSON.
+pub fn enviar(direccion: SocketAddr, ruta: &str, cuerpo: &Value) -> Contestado {
+    let cuerpo = cuerpo.to_string();
+    let peticion = format!(
+        "POST {ruta} HTTP/1.1\r\nHost: {direccion}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{cuerpo}",
+        cuerpo.len()
+    );
+    mandar(direccion, peticion.as_bytes()).unwrap()
+}
+
+/// Repite hasta que `mirar` dé algo, sin agotar la paciencia.
+pub fn hasta_que<T>(que: &str, mut mirar: impl FnMut() -> Option<T>) -> T {
+    let limite = Instant::now() + PACIENCIA;
+    while Instant::now() < limite {
+        if let Some(visto) = mirar() {
+            return visto;
+        }
+        // Lo que se espera ocurre en otro proceso y no avisa a este: sólo queda volver a preguntar.
+        thread::sleep(Duration::from_millis(50));
+    }
+    panic!("no llegó a pasar: {que}");
+}
+
+/// Manda `bytes`, deja de mandar y espera a que el otro cierre, conteste lo que conteste.
+pub fn molestar(direccion: SocketAddr, bytes: &[u8]) {
+    let Ok(mut socket) = TcpStream::connect(direccion) else {
+        return;
+    };
+    let _ = socket.set_read_timeout(Some(PACIENCIA));
+    let _ = socket.write_all(bytes);
+    let _ = socket.shutdown(Shutdown::Write);
+    let _ = socket.read_to_end(&mut Vec::new());
+}

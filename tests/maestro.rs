@@ -1,0 +1,281 @@
+//! El maestro de verdad, por la red: las seis rutas, la caducidad y lo que se rechaza.
+
+#[path = "comun/rest.rs"]
+mod comun;
+
+use comun::{Programa, enviar, mandar, molestar, pedir};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+fn maestro() -> Programa {
+    Programa::arrancar(["maestro", "--puerto", "0"])
+}
+
+fn localizar(maestro: &Programa, archivo: &str) -> Value {
+    let contestado = pedir(maestro.direccion(), &format!("/locate?file={archivo}"), "");
+    assert_eq!(contestado.codigo, 200);
+    let valor = contestado.json();
+    assert_eq!(valor["file"], archivo);
+    valor["peers"].clone()
+}
+
+#[test]
+fn las_seis_rutas_tienen_la_forma_acordada() {
+    let maestro = maestro();
+    let a_donde = maestro.direccion();
+    let registro =
+        json!({"peer": "http://127.0.0.1:9001", "files": ["a.txt", "b.txt"], "grpc_port": 9002});
+    let contestado = enviar(a_donde, "/register", &registro);
+    assert_eq!(contestado.codigo, 200);
+    assert_eq!(
+        contestado.cabecera("Content-Type"),
+        Some("application/json; charset=utf-8")
+    );
+    assert_eq!(contestado.cabecera("Connection"), Some("close"));
+    assert_eq!(
+        contestado.json(),
+        json!({"status": "registered", "peer": "http://127.0.0.1:9001", "files": ["a.txt", "b.txt"], "grpc_port": 9002})
+    );
+    let nuestro = json!({"peer": "http://127.0.0.1:6001", "files": ["b.txt"], "grpc_port": 0, "puerto": 6001, "ttl": 60});
+    assert_eq!(enviar(a_donde, "/register", &nuestro).codigo, 200);
+    maestro.esperar("[REGISTRADO] http://127.0.0.1:9001 con 2 archivos");
+
+    let del_curso = json!({"rest": "http://127.0.0.1:9001", "grpc_port": 9002});
+    let de_los_nuestros = json!({"rest": "http://127.0.0.1:6001", "grpc_port": 0});
+    let con_puerto = json!({"rest": "http://127.0.0.1:6001", "grpc_port": 0, "puerto": 6001});
+    assert_eq!(localizar(&maestro, "a.txt"), json!([del_curso]));
+    assert_eq!(localizar(&maestro, "b.txt"), json!([del_curso, con_puerto]));
+    assert_eq!(localizar(&maestro, "nadie"), json!([]));
+    assert_eq!(
+        pedir(a_donde, "/directory", "").json(),
+        json!({"directory": {"a.txt": [del_curso], "b.txt": [de_los_nuestros, del_curso]}})
+    );
+    assert_eq!(
+        pedir(a_donde, "/peers", "").json(),
+        json!({"peers": [
+            {"rest": "http://127.0.0.1:6001", "grpc_port": 0, "files": ["b.txt"]},
+            {"rest": "http://127.0.0.1:9001", "grpc_port": 9002, "files": ["a.txt", "b.txt"]},
+        ]})
+    );
+    let inicio = pedir(a_donde, "/", "").json();
+    assert_eq!(
+        (&inicio["status"], &inicio["peers_registrados"]),
+        (&json!("activo"), &json!(2))
+    );
+    assert!(inicio["message"].is_string());
+
+    let contestado = enviar(a_donde, "/leave", &json!({"peer": "http://127.0.0.1:9001"}));
+    assert_eq!(
+        contestado.json(),
+        json!({"status": "left", "peer": "http://127.0.0.1:9001"})
+    );
+    maestro.esperar("[DESPEDIDO] http://127.0.0.1:9001");
+    assert_eq!(localizar(&maestro, "a.txt"), json!([]));
+    assert_eq!(pedir(a_donde, "/", "").json()["peers_registrados"], 1);
+}
+
+#[test]
+fn registrarse_de_nuevo_sustituye_la_lista() {
+    let maestro = maestro();
+    for archivos in [json!(["viejo"]), json!(["nuevo"])] {
+        let registro = json!({"peer": "http://localhost:9001/", "files": archivos, "grpc_port": 0});
+        assert_eq!(
+            enviar(maestro.direccion(), "/register", &registro).codigo,
+            200
+        );
+    }
+    assert_eq!(localizar(&maestro, "viejo"), json!([]));
+    assert_eq!(
+        localizar(&maestro, "nuevo"),
+        json!([{"rest": "http://localhost:9001", "grpc_port": 0}])
+    );
+}
+
+#[test]
+fn quien_dio_ttl_y_no_renueva_desaparece() {
+    let maestro = maestro();
+    let registro = json!({"peer": "http://127.0.0.1:9001", "files": ["a"], "ttl": 1});
+    enviar(maestro.direccion(), "/register", &registro);
+    maestro.esperar("[CADUCADO] http://127.0.0.1:9001");
+    assert_eq!(localizar(&maestro, "a"), json!([]));
+}
+
+#[test]
+fn a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta() {
+    let maestro = maestro();
+    let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = format!("http://{}", escucha.local_addr().unwrap());
+    enviar(
+        maestro.direccion(),
+        "/register",
+        &json!({"peer": peer, "files": ["a"]}),
+    );
+    let mut visita = escucha.accept().unwrap().0;
+    assert_eq!(
+        visita.read(&mut [0; 8]).unwrap(),
+        0,
+        "la visita no dice nada y acaba con FIN"
+    );
+    assert_eq!(
+        localizar(&maestro, "a"),
+        json!([{"rest": peer, "grpc_port": 0}])
+    );
+    drop((escucha, visita));
+    maestro.esperar(&format!("[CAÍDO] {peer}"));
+    assert_eq!(localizar(&maestro, "a"), json!([]));
+}
+
+/// Todo 127.0.0.0/8 es de esta máquina, pero son IP distintas: vale para probar quién registró a quién.
+#[cfg(target_os = "linux")]
+#[test]
+fn solo_se_despide_desde_la_ip_que_registro() {
+    let maestro = maestro();
+    let desde = |ip: [u8; 4], ruta: &str| {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket
+            .bind(&std::net::SocketAddr::from((ip, 0)).into())
+            .unwrap();
+        socket.connect(&maestro.direccion().into()).unwrap();
+        let mut socket = TcpStream::from(socket);
+        let cuerpo = json!({"peer": "http://127.0.0.1:9001", "files": ["a"]}).to_string();
+        let peticion = format!(
+            "POST {ruta} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{cuerpo}",
+            cuerpo.len()
+        );
+        socket.write_all(peticion.as_bytes()).unwrap();
+        let mut texto = String::new();
+        socket.read_to_string(&mut texto).unwrap();
+        texto.split(' ').nth(1).unwrap().to_string()
+    };
+    assert_eq!(desde([127, 0, 0, 1], "/register"), "200");
+    assert_eq!(desde([127, 0, 0, 2], "/leave"), "403");
+    assert_eq!(localizar(&maestro, "a").as_array().unwrap().len(), 1);
+    assert_eq!(desde([127, 0, 0, 1], "/leave"), "200");
+    assert_eq!(localizar(&maestro, "a"), json!([]));
+}
+
+#[test]
+fn lo_que_esta_mal_tiene_su_codigo_y_su_frase() {
+    let maestro = maestro();
+    let peticion = |texto: &str| {
+        let contestado = mandar(maestro.direccion(), texto.as_bytes()).unwrap();
+        assert!(contestado.json()["error"].is_string(), "{contestado:?}");
+        contestado
+    };
+    for (texto, codigo) in [
+        ("GET /nada HTTP/1.1\r\n\r\n", 404),
+        ("GET /locate HTTP/1.1\r\n\r\n", 400),
+        ("GET /locate?file= HTTP/1.1\r\n\r\n", 400),
+        ("GET /locate?file=%ff HTTP/1.1\r\n\r\n", 400),
+        ("POST /register HTTP/1.1\r\n\r\n", 411),
+        (
+            "POST /register HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            411,
+        ),
+        (
+            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n{]",
+            400,
+        ),
+        (
+            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+            400,
+        ),
+        (
+            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]",
+            400,
+        ),
+        (
+            "POST /register HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n{}",
+            413,
+        ),
+        (
+            "POST /leave HTTP/1.1\r\nContent-Length: 70000\r\n\r\n{}",
+            413,
+        ),
+        ("GET /peers HTTP/1.1\r\nHost: malo.com\r\n\r\n", 403),
+        (
+            "GET /peers HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://malo.com\r\n\r\n",
+            403,
+        ),
+        ("basura\r\n\r\n", 400),
+    ] {
+        assert_eq!(peticion(texto).codigo, codigo, "{texto}");
+    }
+    for (texto, valen) in [
+        ("DELETE /peers HTTP/1.1\r\n\r\n", "GET, HEAD"),
+        ("GET /register HTTP/1.1\r\n\r\n", "POST"),
+        (
+            "PUT /leave HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "POST",
+        ),
+    ] {
+        let contestado = peticion(texto);
+        assert_eq!(
+            (contestado.codigo, contestado.cabecera("Allow")),
+            (405, Some(valen)),
+            "{texto}"
+        );
+    }
+    let cabeza = mandar(maestro.direccion(), b"HEAD /peers HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(
+        (
+            cabeza.codigo,
+            cabeza.cuerpo.len(),
+            cabeza.cabecera("Content-Length")
+        ),
+        (200, 0, Some("13"))
+    );
+}
+
+#[test]
+fn nada_de_lo_que_le_manden_lo_tumba() {
+    let maestro = maestro();
+    let callados: Vec<TcpStream> = (0..200)
+        .map(|_| TcpStream::connect(maestro.direccion()).unwrap())
+        .collect();
+    let largo = [b"GET /".as_slice(), &[b'a'; 100_000]].concat();
+    let hondo = format!(
+        "POST /register HTTP/1.1\r\nContent-Length: 50000\r\n\r\n{}",
+        "[".repeat(50_000)
+    );
+    for basura in [
+        b"\0\xff\n\r\n".as_slice(),
+        b"",
+        b"BUSCAR:x",
+        &largo,
+        hondo.as_bytes(),
+        b"POST /leave HTTP/1.1\r\nContent-Length: 9\r\n\r\n{",
+    ] {
+        for _ in 0..20 {
+            molestar(maestro.direccion(), basura);
+        }
+    }
+    assert_eq!(localizar(&maestro, "a"), json!([]));
+    drop(callados);
+}
+
+#[cfg(unix)]
+#[test]
+fn sigterm_lo_cierra_con_130_aunque_haya_quien_calle() {
+    let mut maestro = maestro();
+    let _callado = TcpStream::connect(maestro.direccion()).unwrap();
+    assert_eq!(pedir(maestro.direccion(), "/", "").codigo, 200);
+    let antes = std::time::Instant::now();
+    assert_eq!(maestro.terminar().code(), Some(130));
+    assert!(antes.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn un_puerto_ocupado_es_una_frase_y_un_1() {
+    let ocupado = TcpListener::bind("127.0.0.1:0").unwrap();
+    let puerto = ocupado.local_addr().unwrap().port().to_string();
+    let salida = std::process::Command::new(env!("CARGO_BIN_EXE_nodo"))
+        .args(["maestro", "--puerto", &puerto])
+        .output()
+        .unwrap();
+    assert_eq!(salida.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&salida.stderr).contains(&puerto));
+}

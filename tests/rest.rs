@@ -1,0 +1,544 @@
+//! El REST del nodo de verdad: rutas, archivos por HTTP, la página, y su vida en el maestro.
+
+#[path = "comun/rest.rs"]
+mod comun;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use comun::{PACIENCIA, Programa, enviar, hasta_que, mandar, pedir};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const MALO: &str = "<img src=x onerror=alert(1)>.txt";
+/// Nadie escucha en el puerto 1.
+const NADIE: &str = "127.0.0.1:1";
+
+fn carpeta(archivos: &[(&str, &[u8])]) -> TempDir {
+    let carpeta = TempDir::new().unwrap();
+    for (nombre, datos) in archivos {
+        let ruta = carpeta.path().join(nombre);
+        fs::create_dir_all(ruta.parent().unwrap()).unwrap();
+        fs::write(ruta, datos).unwrap();
+    }
+    carpeta
+}
+
+fn nodo(carpeta: &Path, mas: &[&str]) -> Programa {
+    let carpeta = carpeta.to_str().unwrap();
+    let fijos = [
+        "servir",
+        "--puerto",
+        "0",
+        "--carpeta",
+        carpeta,
+        "--nombre",
+        "prueba",
+        "--peer",
+    ];
+    let peer = if mas.contains(&"--peer") {
+        &[][..]
+    } else {
+        &[NADIE]
+    };
+    let fijos = if peer.is_empty() {
+        &fijos[..7]
+    } else {
+        &fijos[..]
+    };
+    Programa::arrancar(fijos.iter().chain(peer).chain(mas))
+}
+
+fn orden(argumentos: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nodo"))
+        .args(argumentos)
+        .output()
+        .unwrap()
+}
+
+fn lineas(salida: &Output) -> Vec<String> {
+    String::from_utf8_lossy(&salida.stdout)
+        .lines()
+        .map(str::to_string)
+        .collect()
+}
+
+fn archivos_en(maestro: &Programa) -> Value {
+    pedir(maestro.direccion(), "/peers", "").json()["peers"].clone()
+}
+
+fn cuantos_en(maestro: &Programa) -> usize {
+    archivos_en(maestro).as_array().unwrap().len()
+}
+
+#[test]
+fn las_rutas_del_nodo_tienen_la_forma_acordada() {
+    let carpeta = carpeta(&[("a.txt", b"hola"), ("sub/ñandú 1.txt", b"x")]);
+    let nodo = nodo(carpeta.path(), &[]);
+    let (a_donde, url) = (nodo.direccion(), nodo.url());
+    let inicio = pedir(a_donde, "/", "Accept: */*\r\n").json();
+    assert_eq!(
+        (&inicio["status"], &inicio["archivos"]),
+        (&json!("activo"), &json!(2))
+    );
+    let files = json!(["a.txt", "sub/ñandú 1.txt"]);
+    assert_eq!(
+        pedir(a_donde, "/files", "").json(),
+        json!({"peer": "prueba", "files": files})
+    );
+    assert_eq!(
+        pedir(a_donde, "/info", "").json(),
+        json!({"id": "prueba", "rest_url": url, "grpc_port": 0, "puerto": nodo.puerto, "files": files})
+    );
+    for (archivo, exists) in [("a.txt", true), ("b.txt", false), ("../a.txt", false)] {
+        assert_eq!(
+            pedir(a_donde, &format!("/search?file={archivo}"), "").json(),
+            json!({"peer": "prueba", "file": archivo, "exists": exists})
+        );
+    }
+    assert_eq!(
+        pedir(a_donde, "/locate?file=sub/%C3%B1and%C3%BA+1.txt", "").json(),
+        json!({"file": "sub/ñandú 1.txt", "peers": [{"rest": url, "grpc_port": 0, "puerto": nodo.puerto}]})
+    );
+    assert_eq!(
+        pedir(a_donde, "/locate?file=b", "").json(),
+        json!({"file": "b", "peers": []})
+    );
+    let refrescado = mandar(a_donde, b"POST /refresh HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(
+        refrescado.json(),
+        json!({"status": "refreshed", "files": files})
+    );
+    for (peticion, codigo) in [
+        ("GET /nada HTTP/1.1\r\n\r\n", 404),
+        ("GET /search HTTP/1.1\r\n\r\n", 400),
+        ("GET /refresh HTTP/1.1\r\n\r\n", 405),
+        (
+            "PUT /files/a.txt HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            405,
+        ),
+        ("DELETE /files/a.txt HTTP/1.1\r\n\r\n", 405),
+        ("GET /files HTTP/1.1\r\nHost: malo.com\r\n\r\n", 403),
+        (
+            "GET /files HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://malo.com\r\n\r\n",
+            403,
+        ),
+    ] {
+        let contestado = mandar(a_donde, peticion.as_bytes()).unwrap();
+        assert_eq!(contestado.codigo, codigo, "{peticion}");
+        assert!(contestado.json()["error"].is_string());
+    }
+    assert_eq!(
+        fs::read(carpeta.path().join("a.txt")).unwrap(),
+        b"hola",
+        "por HTTP no se escribe"
+    );
+}
+
+#[test]
+fn un_archivo_entero_por_partes_y_si_cambio() {
+    let datos: Vec<u8> = (0..600_000u32).map(|n| (n % 251) as u8).collect();
+    let carpeta = carpeta(&[("sub/ñandú 1.bin", &datos), ("vacio", b"")]);
+    let nodo = nodo(carpeta.path(), &[]);
+    let ruta = "/files/sub/%C3%B1and%C3%BA%201.bin";
+    let get = |cabeceras: &str| pedir(nodo.direccion(), ruta, cabeceras);
+
+    let entero = get("");
+    assert_eq!((entero.codigo, &entero.cuerpo), (200, &datos));
+    for (cabecera, valor) in [
+        ("Content-Type", "application/octet-stream"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Accept-Ranges", "bytes"),
+        ("Content-Length", "600000"),
+    ] {
+        assert_eq!(entero.cabecera(cabecera), Some(valor));
+    }
+    assert!(
+        entero
+            .cabecera("Content-Security-Policy")
+            .unwrap()
+            .contains("sandbox")
+    );
+    let descarga = entero.cabecera("Content-Disposition").unwrap();
+    assert!(
+        descarga.starts_with("attachment; ")
+            && descarga.ends_with("filename*=UTF-8''%C3%B1and%C3%BA%201.bin")
+    );
+    nodo.esperar("[ENVÍO COMPLETO] sub/ñandú 1.bin");
+
+    for (rango, parte) in [
+        ("0-9", 0..10),
+        ("599990-", 599_990..600_000),
+        ("-5", 599_995..600_000),
+        ("300000-999999", 300_000..600_000),
+    ] {
+        let contestado = get(&format!("Range: bytes={rango}\r\n"));
+        assert_eq!(
+            (contestado.codigo, &contestado.cuerpo[..]),
+            (206, &datos[parte.clone()]),
+            "{rango}"
+        );
+        let esperado = format!("bytes {}-{}/600000", parte.start, parte.end - 1);
+        assert_eq!(
+            contestado.cabecera("Content-Range"),
+            Some(esperado.as_str())
+        );
+    }
+    assert_eq!(get("Range: bytes=0-1,5-6\r\n").codigo, 200);
+    let fuera = get("Range: bytes=600000-\r\n");
+    assert_eq!(
+        (fuera.codigo, fuera.cabecera("Content-Range")),
+        (416, Some("bytes */600000"))
+    );
+
+    // La huella se calcula aparte: mientras no se sabe, no hay ETag; luego es la del archivo.
+    let etag = hasta_que("se sabe la ETag", || {
+        get("Range: bytes=0-0\r\n")
+            .cabecera("ETag")
+            .map(str::to_string)
+    });
+    assert_eq!(etag, format!("\"{}\"", blake3::hash(&datos)));
+    let igual = get(&format!("If-None-Match: \"otra\", {etag}\r\n"));
+    assert_eq!(
+        (igual.codigo, igual.cuerpo.len(), igual.cabecera("ETag")),
+        (304, 0, Some(etag.as_str()))
+    );
+    assert_eq!(get("If-None-Match: \"otra\"\r\n").codigo, 200);
+    assert_eq!(
+        get(&format!("Range: bytes=0-9\r\nIf-Range: {etag}\r\n")).codigo,
+        206
+    );
+    assert_eq!(
+        get("Range: bytes=0-9\r\nIf-Range: \"otra\"\r\n").codigo,
+        200
+    );
+
+    let cabeza = mandar(
+        nodo.direccion(),
+        format!("HEAD {ruta} HTTP/1.1\r\n\r\n").as_bytes(),
+    )
+    .unwrap();
+    assert_eq!(
+        (
+            cabeza.codigo,
+            cabeza.cuerpo.len(),
+            cabeza.cabecera("Content-Length")
+        ),
+        (200, 0, Some("600000"))
+    );
+    assert_eq!(pedir(nodo.direccion(), "/files/vacio", "").codigo, 200);
+    assert_eq!(
+        pedir(nodo.direccion(), "/files/vacio", "Range: bytes=0-0\r\n").codigo,
+        416
+    );
+}
+
+#[test]
+fn de_la_carpeta_no_se_sale() {
+    let fuera = carpeta(&[
+        ("secreto.txt", b"secreto"),
+        ("dentro/.oculto", b"secreto"),
+        ("dentro/sub/a", b"a"),
+    ]);
+    let nodo = nodo(&fuera.path().join("dentro"), &[]);
+    for ruta in [
+        "/files/../secreto.txt",
+        "/files/%2e%2e/secreto.txt",
+        "/files/sub/../../secreto.txt",
+        "/files/%2fetc/passwd",
+        "/files//etc/passwd",
+        "/files/.oculto",
+        "/files/sub",
+        "/files/sub/",
+        "/files/",
+        "/files/a%00",
+        "/files/sub%5ca",
+        &format!("/files/{}", "x".repeat(300)),
+    ] {
+        let contestado = pedir(nodo.direccion(), ruta, "");
+        assert_eq!(contestado.codigo, 404, "{ruta}");
+        assert!(!String::from_utf8_lossy(&contestado.cuerpo).contains("secreto\n"));
+    }
+    assert_eq!(pedir(nodo.direccion(), "/files/sub/a", "").codigo, 200);
+    assert_eq!(pedir(nodo.direccion(), "/files/sub%2Fa", "").codigo, 200);
+}
+
+#[cfg(unix)]
+#[test]
+fn un_archivo_que_encoge_mientras_se_sirve_no_llega_entero() {
+    let carpeta = carpeta(&[]);
+    let ruta = carpeta.path().join("grande");
+    let archivo = fs::File::create(&ruta).unwrap();
+    let total: u64 = 300 << 20;
+    archivo.set_len(total).unwrap();
+    let nodo = nodo(carpeta.path(), &[]);
+    let mut socket = TcpStream::connect(nodo.direccion()).unwrap();
+    socket.set_read_timeout(Some(PACIENCIA)).unwrap();
+    socket
+        .write_all(b"GET /files/grande HTTP/1.1\r\n\r\n")
+        .unwrap();
+    socket.read_exact(&mut vec![0; 100_000]).unwrap();
+    archivo.set_len(50_000).unwrap();
+    let leido = std::io::copy(&mut socket, &mut std::io::sink());
+    assert!(leido.as_ref().is_err() || leido.unwrap() < total - 100_000);
+    assert_eq!(
+        pedir(nodo.direccion(), "/files/grande", "").cuerpo.len(),
+        50_000
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn un_archivo_sustituido_mientras_se_sirve_no_llega_entero() {
+    let carpeta = carpeta(&[]);
+    let ruta = carpeta.path().join("grande");
+    let archivo = fs::File::create(&ruta).unwrap();
+    let total: u64 = 300 << 20;
+    archivo.set_len(total).unwrap();
+    archivo
+        .set_modified(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap();
+    let nodo = nodo(carpeta.path(), &[]);
+    let mut socket = TcpStream::connect(nodo.direccion()).unwrap();
+    socket.set_read_timeout(Some(PACIENCIA)).unwrap();
+    socket
+        .write_all(b"GET /files/grande HTTP/1.1\r\n\r\n")
+        .unwrap();
+    socket.read_exact(&mut vec![0; 100_000]).unwrap();
+    // Mide lo mismo, pero ya no es el mismo contenido.
+    (&archivo).write_all(b"otro").unwrap();
+    let leido = std::io::copy(&mut socket, &mut std::io::sink());
+    assert!(leido.as_ref().is_err() || leido.unwrap() < total - 100_000);
+}
+
+#[test]
+fn la_pagina_se_lee_y_no_ejecuta_nada_ajeno() {
+    let archivos: &[(&str, &[u8])] = if cfg!(windows) {
+        &[("a&b.txt", b"x")]
+    } else {
+        &[(MALO, b"x"), ("a&b.txt", b"x")]
+    };
+    let carpeta = carpeta(archivos);
+    let otro = nodo(carpeta.path(), &[]);
+    let peer = otro.direccion().to_string();
+    let nodo = nodo(carpeta.path(), &["--peer", &peer, "--peer", NADIE]);
+    let direccion = nodo.direccion().to_string();
+    let mensaje = orden(&[
+        "mensaje",
+        "<script>alert(2)</script>",
+        "--a",
+        &direccion,
+        "--nombre",
+        "<b>yo</b>",
+    ]);
+    assert!(mensaje.status.success());
+
+    let navegador = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
+    let pagina = pedir(nodo.direccion(), "/", navegador);
+    assert_eq!(
+        pagina.cabecera("Content-Type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert!(
+        pagina
+            .cabecera("Content-Security-Policy")
+            .unwrap()
+            .starts_with("default-src 'none';")
+    );
+    let html = String::from_utf8(pagina.cuerpo).unwrap();
+    for hay in [
+        "<html lang=\"es\">",
+        "<meta name=\"viewport\"",
+        "a&amp;b.txt</a>",
+        "href=\"/files/a%26b.txt\"",
+        &format!("{peer}</a>"),
+        "responde: prueba",
+        "no responde",
+        "&lt;script&gt;alert(2)&lt;/script&gt;",
+        "&lt;b&gt;yo&lt;/b&gt;",
+    ] {
+        assert!(html.contains(hay), "falta {hay}:\n{html}");
+    }
+    for no_hay in ["<img", "<script", "<b>yo", "https://"] {
+        assert!(!html.contains(no_hay), "hay {no_hay}:\n{html}");
+    }
+}
+
+#[test]
+fn los_nodos_se_encuentran_solo_por_el_maestro() {
+    let maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
+    let con = ["--maestro", &maestro.url()];
+    let datos: Vec<u8> = (0..100_000u32).map(|n| (n / 7) as u8).collect();
+    let carpetas = [
+        carpeta(&[("foto.png", &datos)]),
+        carpeta(&[("foto.png", &datos)]),
+        carpeta(&[]),
+    ];
+    let nodos = carpetas
+        .each_ref()
+        .map(|carpeta| nodo(carpeta.path(), &con));
+    hasta_que("los tres se registran", || {
+        (cuantos_en(&maestro) == 3).then_some(())
+    });
+    let mut duenos = [
+        nodos[0].direccion().to_string(),
+        nodos[1].direccion().to_string(),
+    ];
+    duenos.sort();
+
+    let mut localizados = lineas(&orden(&["localizar", "foto.png", "--maestro", con[1]]));
+    localizados.sort();
+    assert_eq!(localizados, duenos);
+    let por_un_peer = orden(&["localizar", "foto.png", "--por", &nodos[2].url()]);
+    assert_eq!(por_un_peer.status.code(), Some(0));
+    assert_eq!(
+        lineas(&por_un_peer).len(),
+        2,
+        "el tercero no lo tiene y pregunta al maestro"
+    );
+    assert_eq!(
+        orden(&["localizar", "nadie", "--maestro", con[1]])
+            .status
+            .code(),
+        Some(1)
+    );
+    assert_eq!(
+        orden(&["localizar", "nadie", "--maestro", "http://127.0.0.1:1"])
+            .status
+            .code(),
+        Some(1)
+    );
+
+    let mut buscados = lineas(&orden(&[
+        "buscar",
+        "foto.png",
+        "--peer",
+        NADIE,
+        "--maestro",
+        con[1],
+    ]));
+    buscados.sort();
+    assert_eq!(buscados, duenos);
+    let destino = carpeta(&[]);
+    let ruta = destino.path().to_str().unwrap();
+    let bajado = orden(&[
+        "descargar",
+        "foto.png",
+        "--carpeta",
+        ruta,
+        "--peer",
+        NADIE,
+        "--maestro",
+        con[1],
+    ]);
+    assert_eq!(bajado.status.code(), Some(0), "{bajado:?}");
+    assert_eq!(fs::read(destino.path().join("foto.png")).unwrap(), datos);
+}
+
+#[test]
+fn lo_que_llega_a_la_carpeta_se_registra_en_el_acto() {
+    let maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
+    let carpeta_del_nodo = carpeta(&[]);
+    // Para aceptar un envío hay que conocer a quien envía: basta su IP.
+    let nodo = nodo(carpeta_del_nodo.path(), &["--maestro", &maestro.url()]);
+    nodo.esperar("[MAESTRO] Registrado en");
+    let registrado = Instant::now();
+    let mio = carpeta(&[("regalo.txt", b"para ti")]);
+    let ruta = mio.path().join("regalo.txt");
+    let envio = orden(&[
+        "enviar",
+        ruta.to_str().unwrap(),
+        "--a",
+        &nodo.direccion().to_string(),
+    ]);
+    assert_eq!(envio.status.code(), Some(0), "{envio:?}");
+    let esta = |archivo: &str| {
+        let peers =
+            pedir(maestro.direccion(), &format!("/locate?file={archivo}"), "").json()["peers"]
+                .clone();
+        (!peers.as_array().unwrap().is_empty()).then_some(())
+    };
+    hasta_que("el maestro sabe del regalo", || esta("regalo.txt"));
+    assert!(
+        registrado.elapsed() < Duration::from_secs(4),
+        "esperó a la renovación de los 5 s"
+    );
+
+    fs::write(carpeta_del_nodo.path().join("nuevo.txt"), b"x").unwrap();
+    let refrescado = enviar(nodo.direccion(), "/refresh", &json!({}));
+    assert_eq!(
+        refrescado.json()["files"],
+        json!(["nuevo.txt", "regalo.txt"])
+    );
+    assert!(
+        esta("nuevo.txt").is_some(),
+        "al contestar ya está registrado"
+    );
+    // Y lo que se copia a mano se ve en la siguiente renovación.
+    fs::write(carpeta_del_nodo.path().join("a_mano.txt"), b"x").unwrap();
+    hasta_que("el maestro sabe de lo copiado a mano", || {
+        esta("a_mano.txt")
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn quien_sale_se_despide_y_quien_muere_caduca() {
+    let maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
+    let carpeta = carpeta(&[("a", b"a")]);
+    let con = ["--maestro", &maestro.url()];
+    let (mut educado, mut muerto) = (nodo(carpeta.path(), &con), nodo(carpeta.path(), &con));
+    hasta_que("los dos se registran", || {
+        (cuantos_en(&maestro) == 2).then_some(())
+    });
+    assert_eq!(educado.terminar().code(), Some(130));
+    maestro.esperar(&format!("[DESPEDIDO] {}", educado.url()));
+    assert_eq!(cuantos_en(&maestro), 1);
+    muerto.matar();
+    maestro.esperar(&format!("[CADUCADO] {}", muerto.url()));
+    assert_eq!(cuantos_en(&maestro), 0);
+}
+
+#[test]
+fn un_maestro_que_se_reinicia_vuelve_a_saberlo_todo() {
+    let mut maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
+    let puerto = maestro.puerto.to_string();
+    let carpeta = carpeta(&[("a", b"a")]);
+    let nodo = nodo(carpeta.path(), &["--maestro", &maestro.url()]);
+    nodo.esperar("[MAESTRO] Registrado en");
+    maestro.matar();
+    nodo.esperar("Se sigue sin él y se vuelve a probar");
+    assert_eq!(
+        pedir(nodo.direccion(), "/", "").codigo,
+        200,
+        "el nodo sigue sirviendo"
+    );
+    assert_eq!(enviar(nodo.direccion(), "/refresh", &json!({})).codigo, 502);
+    let maestro = Programa::arrancar(["maestro", "--puerto", &puerto]);
+    nodo.esperar("[MAESTRO] Registrado en");
+    assert_eq!(archivos_en(&maestro)[0]["files"], json!(["a"]));
+}
+
+#[test]
+fn las_palabras_de_la_guia_siguen_en_el_mismo_puerto() {
+    let carpeta = carpeta(&[("a", b"hola")]);
+    let nodo = nodo(carpeta.path(), &[]);
+    let preguntar = |a_donde: SocketAddr, que: &[u8]| {
+        let mut socket = TcpStream::connect(a_donde).unwrap();
+        socket.set_read_timeout(Some(PACIENCIA)).unwrap();
+        socket.write_all(que).unwrap();
+        let mut texto = String::new();
+        socket.read_to_string(&mut texto).unwrap();
+        texto
+    };
+    assert_eq!(preguntar(nodo.direccion(), b"BUSCAR:a"), "SI");
+    assert_eq!(pedir(nodo.direccion(), "/files/a", "").cuerpo, b"hola");
+    assert_eq!(preguntar(nodo.direccion(), b"DESCARGAR:a"), "OKhola");
+    assert!(
+        preguntar(nodo.direccion(), b"GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 OK\r\n")
+    );
+}
