@@ -31,6 +31,7 @@ trap limpiar EXIT
 trap 'exit 130' INT TERM
 
 decir() { printf '%s\n' "$@"; }
+pausa() { read -r -t "$1" <> <(:) || true; }
 hay() { command -v "$1" >/dev/null 2>&1; }
 hay_guia() { [ -n "$guia" ] && [ -f "$guia" ] && hay python3; }
 
@@ -62,7 +63,7 @@ arrancar_nodo() {
     for _ in $(seq 100); do
         puerto=$(sed -n 's/.*Nodo activo en puerto \([0-9]*\).*/\1/p' "$salida")
         [ -n "$puerto" ] && return
-        read -r -t 0.05 <> <(:) || true
+        pausa 0.05
     done
     decir "no arrancó un nodo con $carpeta" >&2
     exit 1
@@ -77,7 +78,7 @@ arrancar_guia() {
     # Su menú lee la entrada: se le deja una que nunca dice nada.
     tail -f /dev/null | NODO_IP=127.0.0.1 NODO_PUERTO=$puerto_guia NODO_CARPETA=$trabajo/a python3 "$guia" >/dev/null 2>&1 &
     procesos+=("$!")
-    read -r -t 1 <> <(:) || true
+    pausa 1
     proceso_guia=$(pgrep -n -f "$guia")
     procesos+=("$proceso_guia")
 }
@@ -97,14 +98,14 @@ http {
 FIN
     nginx -c "$trabajo/nginx.conf" -e "$trabajo/nginx.log" &
     procesos+=("$!")
-    read -r -t 1 <> <(:) || true
+    pausa 1
 }
 
 arrancar_http_server() {
     puerto_http=$(puerto_libre)
     python3 -m http.server --bind 127.0.0.1 --directory "$trabajo/a" "$puerto_http" >/dev/null 2>&1 &
     procesos+=("$!")
-    read -r -t 1 <> <(:) || true
+    pausa 1
 }
 
 # Segundos de procesador gastados por unos procesos (y sus hijos vivos).
@@ -235,7 +236,7 @@ varias() {
         tail -f /dev/null | "$descarga" limitado "127.0.0.1:$p" 20 >"$trabajo/paso-$n" &
         procesos+=("$!")
     done
-    read -r -t 1 <> <(:) || true
+    pausa 1
     for n in 1 2 3; do pasos+=(--de "127.0.0.1:$(cat "$trabajo/paso-$n")"); done
     TIMEFORMAT=%R
     for _ in 1 2 3; do
@@ -285,7 +286,8 @@ ociosas() {
     antes=$(awk '/VmRSS/ { print $2 }' "/proc/$n/status")
     tail -f /dev/null | "$conexiones" ociosas "127.0.0.1:$p" 5000 >"$trabajo/abiertas" &
     procesos+=("$!")
-    read -r -t 3 <> <(:) || true
+    # Dice cuántas abrió cuando están todas.
+    until [ -s "$trabajo/abiertas" ]; do pausa 0.1; done
     abiertas=$(cat "$trabajo/abiertas")
     durante=$(awk '/VmRSS/ { print $2 }' "/proc/$n/status")
     ocupado=$("$conexiones" carga "127.0.0.1:$p" BUSCAR:hola.txt SI 16 2 | awk '{ print $1 }')
@@ -296,14 +298,15 @@ buscar() {
     decir "" "== Buscar en 100 peers, 50 de ellos mudos, con 2 s de espera =="
     hay python3 || { decir "  python3: no está"; return; }
     mkdir -p "$trabajo/a"; echo hola >"$trabajo/a/hola.txt"
-    arrancar_nodo "$trabajo/a"; local p=$puerto peers=() n
+    # Escucha en todas las IP: cada 127.0.0.N es, para quien busca, otro nodo.
+    arrancar_nodo "$trabajo/a" --ip 0.0.0.0; local p=$puerto peers=() n
     python3 -c '
 import socket, sys
 mudos = [socket.create_server(("127.0.0.1", 0)) for _ in range(50)]
 print(*(m.getsockname()[1] for m in mudos), sep=chr(10), flush=True)
 sys.stdin.read()' < <(tail -f /dev/null) >"$trabajo/mudos" &
     procesos+=("$!")
-    read -r -t 1 <> <(:) || true
+    pausa 1
     while read -r n; do peers+=(--peer "127.0.0.1:$n"); done <"$trabajo/mudos"
     for n in $(seq 2 51); do peers+=(--peer "127.0.0.$n:$p"); done
     TIMEFORMAT=%R
