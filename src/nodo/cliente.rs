@@ -20,6 +20,8 @@ use crate::nodo::servidor::CALCULANDO;
 
 /// Entradas que se aceptan en una lista ajena.
 const TOPE_DE_LISTA: u64 = 1_000_000;
+/// Bytes de todos los nombres de una lista ajena: un millón de nombres de 4 KB no cabría en memoria.
+const TOPE_DE_NOMBRES: usize = 64 << 20;
 /// Lo que puede tardar una lista entera.
 const PLAZO_DE_LISTA: Duration = Duration::from_secs(60);
 /// Lo que puede tardar un bloque entero: 4 MiB a 7 KB/s. Quien va más despacio no sirve de fuente.
@@ -336,7 +338,7 @@ pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, Fa
         _ => return Err(no_es_respuesta()),
     };
     let limite = Instant::now() + PLAZO_DE_LISTA;
-    let mut entradas = Vec::new();
+    let (mut entradas, mut bytes) = (Vec::new(), 0);
     for _ in 0..anunciadas {
         let plazo = conexion
             .limites()
@@ -345,8 +347,13 @@ pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, Fa
         let linea = conexion
             .leer_linea(plazo, "la lista")?
             .ok_or(FalloRed::Cortada)?;
-        let entrada = Entrada::leer(&linea);
-        entradas.push(entrada.ok_or_else(|| FalloPar::Miente("su lista no son archivos".into()))?);
+        let entrada = Entrada::leer(&linea)
+            .ok_or_else(|| FalloPar::Miente("su lista no son archivos".into()))?;
+        bytes += entrada.nombre.len();
+        if bytes > TOPE_DE_NOMBRES {
+            return Err(FalloPar::Miente("su lista ocupa demasiado".into()));
+        }
+        entradas.push(entrada);
     }
     Ok(entradas)
 }
