@@ -46,7 +46,7 @@ fn preparar(raiz: &Path) -> Vec<Vec<u8>> {
     )
     .unwrap();
     fs::write(dentro("bueno.txt"), "bueno").unwrap();
-    fs::set_permissions(dentro("sin permiso"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(dentro("sin permiso"), fs::Permissions::from_mode(0o000)).unwrap();
     symlink(raiz.join("fuera/secreto"), dentro("enlace")).unwrap();
     symlink("../fuera/secreto", dentro("enlace relativo")).unwrap();
     symlink(raiz.join("fuera"), dentro("enlace a carpeta")).unwrap();

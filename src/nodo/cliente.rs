@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::conexion::{Conexion, FalloRed};
+use crate::config::Limites;
 use crate::nodo::Vecinos;
 use crate::nodo::descarga::{Descargado, NoDescargado, Pedido};
 use crate::nodo::huella::{Cuenta, Huella, cuantos_bloques, longitud_de_bloque};
@@ -137,13 +138,23 @@ pub fn lo_tiene(vecinos: &Vecinos, peer: SocketAddr, nombre: &str) -> bool {
     }
 }
 
+/// Se conecta a `peer` para preguntarle algo, salvo que ya se haya cortado la tanda.
+fn conectar(vecinos: &Vecinos, peer: SocketAddr, limites: Limites) -> Result<Conexion, FalloRed> {
+    let conexion = Conexion::conectar(peer, vecinos.espera, limites)?;
+    if vecinos.preguntas.apuntar(conexion.socket()) {
+        Ok(conexion)
+    } else {
+        Err(FalloRed::Cerrada)
+    }
+}
+
 fn preguntar_con_la_guia(
     vecinos: &Vecinos,
     peer: SocketAddr,
     nombre: &str,
 ) -> Result<bool, FalloRed> {
     let limite = Instant::now() + vecinos.espera;
-    let mut conexion = Conexion::conectar(peer, vecinos.espera, vecinos.limites)?;
+    let mut conexion = conectar(vecinos, peer, vecinos.limites)?;
     // Un nodo de la guía lee la petición de una vez: un solo `write`, sin fin de línea.
     conexion.escribir_texto(&Peticion::Buscar(nombre.to_string()).to_string())?;
     while conexion.pendiente().len() < 2 {
@@ -303,7 +314,7 @@ pub fn pedir_bloque(
 /// # Errores
 /// Los de [`pedir`].
 pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, FalloPar> {
-    let mut conexion = Conexion::conectar(peer, vecinos.espera, con_espera(vecinos))?;
+    let mut conexion = conectar(vecinos, peer, con_espera(vecinos))?;
     let quien = Presentacion {
         puerto: vecinos.puerto,
         nombre: vecinos.nombre.clone(),
@@ -315,8 +326,8 @@ pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, Fall
 }
 
 /// Los límites de una pregunta corta: se espera lo que diga `--espera`, no más.
-fn con_espera(vecinos: &Vecinos) -> crate::config::Limites {
-    crate::config::Limites {
+fn con_espera(vecinos: &Vecinos) -> Limites {
+    Limites {
         respuesta: vecinos.espera,
         ..vecinos.limites
     }
@@ -327,7 +338,7 @@ fn con_espera(vecinos: &Vecinos) -> crate::config::Limites {
 /// # Errores
 /// Los de [`pedir`], o una lista demasiado larga.
 pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, FalloPar> {
-    let mut conexion = Conexion::conectar(peer, vecinos.espera, vecinos.limites)?;
+    let mut conexion = conectar(vecinos, peer, vecinos.limites)?;
     let anunciadas = match pedir(&mut conexion, &Peticion::Listar)? {
         Respuesta::Lista(n) if n <= TOPE_DE_LISTA => n,
         Respuesta::Lista(n) => {
@@ -363,7 +374,7 @@ pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, Fa
 /// # Errores
 /// Los de [`pedir`].
 pub fn enviar_mensaje(vecinos: &Vecinos, peer: SocketAddr, texto: &str) -> Result<(), FalloPar> {
-    let mut conexion = Conexion::conectar(peer, vecinos.espera, vecinos.limites)?;
+    let mut conexion = conectar(vecinos, peer, vecinos.limites)?;
     let mensaje = Peticion::Mensaje {
         de: vecinos.nombre.clone(),
         texto: en_una_linea(texto),
