@@ -136,10 +136,10 @@ impl Conexion {
     /// # Errores
     /// No llegó nada antes de `limite` (se esperaba `que`), o falló el socket.
     pub fn recibir(&mut self, limite: Instant, que: &'static str) -> Result<usize, FalloRed> {
-        if self.consumido == self.recibido.len() {
-            self.recibido.clear();
-            self.consumido = 0;
-        }
+        // Lo consumido se suelta siempre: quien manda líneas sin parar, y cada lectura le acaba a media línea, no hace
+        // crecer el búfer.
+        self.recibido.drain(..self.consumido);
+        self.consumido = 0;
         self.esperar_lectura(limite, que)?;
         if self.recibido.capacity() == 0 {
             // Una conexión ociosa no gasta búfer: se reserva cuando ya hay algo que leer.
@@ -391,6 +391,23 @@ mod tests {
         ));
         assert!(nuestra.recibido.capacity() < 64 * 1024);
         drop(nuestra);
+        escritor.join().unwrap();
+    }
+
+    #[test]
+    fn muchas_lineas_seguidas_no_hacen_crecer_el_bufer() {
+        let (mut nuestra, mut suya) = pareja();
+        // 4093 bytes por línea: ninguna lectura acaba justo al final de una.
+        let linea = format!("{}\n", "x".repeat(4092));
+        let escritor = thread::spawn(move || {
+            for _ in 0..500 {
+                suya.write_all(linea.as_bytes()).unwrap();
+            }
+        });
+        for _ in 0..500 {
+            assert!(nuestra.leer_linea(PLAZO, "una línea").unwrap().is_some());
+            assert!(nuestra.recibido.capacity() < 64 * 1024);
+        }
         escritor.join().unwrap();
     }
 

@@ -30,7 +30,7 @@ impl fmt::Display for Fallo {
 
 impl std::error::Error for Fallo {}
 
-/// Cómo acaba el programa (DISENO: 0 bien, 1 no se pudo, 2 mal escrito, 130 interrumpido).
+/// Cómo acaba el programa (0 bien, 1 no se pudo, 2 mal escrito, 130 interrumpido).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Salida {
     /// Se hizo lo pedido.

@@ -4,7 +4,7 @@
 //! toca, qué carpeta) y lo que la guía no tiene: cómo se termina. No escribe en pantalla.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -110,42 +110,37 @@ fn calcular_huellas(nodo: &Arc<Nodo>) -> Result<JoinHandle<()>, Fallo> {
         .map_err(|e| Fallo::de_sistema("creando el hilo de las huellas", &e))
 }
 
-/// Abre el puerto que toca. Con `nodo` a secas, el de la primera fila de [`PEERS`] que esté libre: se sabe enlazándolo,
-/// y el socket se queda. Devuelve también la fila (desde 1), si hay.
+/// Abre el puerto que toca. Devuelve también la fila (desde 1), si hay.
 fn abrir_el_puerto(config: &Config) -> Result<(TcpListener, Option<usize>), Fallo> {
-    let abrir = |puerto| {
-        abrir_puerto(config.ip, puerto).map_err(|e| {
-            (
-                e.kind(),
-                fallo_al_abrir(SocketAddr::new(config.ip, puerto), &e),
-            )
-        })
-    };
-    match config.fila {
-        Fila::Elegida(n) => abrir(config.puerto)
-            .map(|e| (e, Some(n)))
-            .map_err(|(_, fallo)| fallo),
-        Fila::Ninguna => abrir(config.puerto)
-            .map(|e| (e, None))
-            .map_err(|(_, fallo)| fallo),
+    let fila = match config.fila {
         Fila::PrimeraLibre => {
-            for (lugar, (_, peer)) in PEERS.iter().enumerate() {
-                match abrir(peer.port()) {
-                    Ok(escucha) => return Ok((escucha, Some(lugar + 1))),
-                    Err((ErrorKind::AddrInUse, _)) => {}
-                    Err((_, fallo)) => return Err(fallo),
-                }
-            }
-            let puertos: Vec<String> = PEERS
-                .iter()
-                .map(|(_, peer)| peer.port().to_string())
-                .collect();
-            Err(Fallo::nuevo(format!(
-                "los puertos de PEERS ({}) ya están en uso: cierra un nodo o elige otro puerto con --puerto (0 = el que esté libre)",
-                puertos.join(", ")
-            )))
+            let puertos = PEERS.map(|(_, peer)| peer.port());
+            return abrir_el_primero_libre(config.ip, &puertos)
+                .map(|(escucha, lugar)| (escucha, Some(lugar + 1)));
+        }
+        Fila::Elegida(n) => Some(n),
+        Fila::Ninguna => None,
+    };
+    let direccion = SocketAddr::new(config.ip, config.puerto);
+    abrir_puerto(config.ip, config.puerto)
+        .map(|escucha| (escucha, fila))
+        .map_err(|e| fallo_al_abrir(direccion, &e))
+}
+
+/// Con `nodo` a secas, el primero de los `puertos` que esté libre, y su lugar: se sabe enlazándolo, y el socket se queda.
+fn abrir_el_primero_libre(ip: IpAddr, puertos: &[u16]) -> Result<(TcpListener, usize), Fallo> {
+    for (lugar, puerto) in puertos.iter().enumerate() {
+        match abrir_puerto(ip, *puerto) {
+            Ok(escucha) => return Ok((escucha, lugar)),
+            Err(e) if e.kind() == ErrorKind::AddrInUse => {}
+            Err(e) => return Err(fallo_al_abrir(SocketAddr::new(ip, *puerto), &e)),
         }
     }
+    let puertos: Vec<String> = puertos.iter().map(u16::to_string).collect();
+    Err(Fallo::nuevo(format!(
+        "los puertos de PEERS ({}) ya están en uso: cierra un nodo o elige otro puerto con --puerto (0 = el que esté libre)",
+        puertos.join(", ")
+    )))
 }
 
 fn carpeta_elegida(config: &Config, fila: Option<usize>) -> PathBuf {
@@ -177,5 +172,32 @@ fn nombre_elegido(
         (None, Some(n), _) => PEERS[n - 1].0.to_string(),
         (None, None, Some(SocketAddr::V4(red))) => format!("nodo-{}", red.ip()),
         (None, None, _) => format!("nodo-{}", direccion.port()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn tres_seguidos_toman_tres_filas_y_el_cuarto_dice_que_hacer() {
+        let ip = Ipv4Addr::LOCALHOST.into();
+        // Tres puertos que nadie tiene: el sistema no los da a otro mientras estén enlazados, y se sueltan de uno en uno.
+        let guardados = [(); 3].map(|()| TcpListener::bind((ip, 0)).unwrap());
+        let puertos = guardados
+            .each_ref()
+            .map(|escucha| escucha.local_addr().unwrap().port());
+        let mut tomados = Vec::new();
+        for (lugar, guardado) in guardados.into_iter().enumerate() {
+            drop(guardado);
+            let (escucha, tomado) = abrir_el_primero_libre(ip, &puertos).unwrap();
+            assert_eq!(tomado, lugar);
+            tomados.push(escucha);
+        }
+        let fallo = abrir_el_primero_libre(ip, &puertos).unwrap_err();
+        let fallo = fallo.to_string();
+        assert!(puertos.iter().all(|p| fallo.contains(&p.to_string())));
+        assert!(fallo.contains("--puerto"), "{fallo}");
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::conexion::{Conexion, FalloRed};
+use crate::config::Limites;
 use crate::nodo::Vecinos;
 use crate::nodo::descarga::{Descargado, NoDescargado, Pedido};
 use crate::nodo::huella::{Cuenta, Huella, cuantos_bloques, longitud_de_bloque};
@@ -20,6 +21,8 @@ use crate::nodo::servidor::CALCULANDO;
 
 /// Entradas que se aceptan en una lista ajena.
 const TOPE_DE_LISTA: u64 = 1_000_000;
+/// Bytes de todos los nombres de una lista ajena: un millón de nombres de 4 KB no cabría en memoria.
+const TOPE_DE_NOMBRES: usize = 64 << 20;
 /// Lo que puede tardar una lista entera.
 const PLAZO_DE_LISTA: Duration = Duration::from_secs(60);
 /// Lo que puede tardar un bloque entero: 4 MiB a 7 KB/s. Quien va más despacio no sirve de fuente.
@@ -135,13 +138,23 @@ pub fn lo_tiene(vecinos: &Vecinos, peer: SocketAddr, nombre: &str) -> bool {
     }
 }
 
+/// Se conecta a `peer` para preguntarle algo, salvo que ya se haya cortado la tanda.
+fn conectar(vecinos: &Vecinos, peer: SocketAddr, limites: Limites) -> Result<Conexion, FalloRed> {
+    let conexion = Conexion::conectar(peer, vecinos.espera, limites)?;
+    if vecinos.preguntas.apuntar(conexion.socket()) {
+        Ok(conexion)
+    } else {
+        Err(FalloRed::Cerrada)
+    }
+}
+
 fn preguntar_con_la_guia(
     vecinos: &Vecinos,
     peer: SocketAddr,
     nombre: &str,
 ) -> Result<bool, FalloRed> {
     let limite = Instant::now() + vecinos.espera;
-    let mut conexion = Conexion::conectar(peer, vecinos.espera, vecinos.limites)?;
+    let mut conexion = conectar(vecinos, peer, vecinos.limites)?;
     // Un nodo de la guía lee la petición de una vez: un solo `write`, sin fin de línea.
     conexion.escribir_texto(&Peticion::Buscar(nombre.to_string()).to_string())?;
     while conexion.pendiente().len() < 2 {
@@ -301,7 +314,7 @@ pub fn pedir_bloque(
 /// # Errores
 /// Los de [`pedir`].
 pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, FalloPar> {
-    let mut conexion = Conexion::conectar(peer, vecinos.espera, con_espera(vecinos))?;
+    let mut conexion = conectar(vecinos, peer, con_espera(vecinos))?;
     let quien = Presentacion {
         puerto: vecinos.puerto,
         nombre: vecinos.nombre.clone(),
@@ -313,8 +326,8 @@ pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, Fall
 }
 
 /// Los límites de una pregunta corta: se espera lo que diga `--espera`, no más.
-fn con_espera(vecinos: &Vecinos) -> crate::config::Limites {
-    crate::config::Limites {
+fn con_espera(vecinos: &Vecinos) -> Limites {
+    Limites {
         respuesta: vecinos.espera,
         ..vecinos.limites
     }
@@ -325,7 +338,7 @@ fn con_espera(vecinos: &Vecinos) -> crate::config::Limites {
 /// # Errores
 /// Los de [`pedir`], o una lista demasiado larga.
 pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, FalloPar> {
-    let mut conexion = Conexion::conectar(peer, vecinos.espera, vecinos.limites)?;
+    let mut conexion = conectar(vecinos, peer, vecinos.limites)?;
     let anunciadas = match pedir(&mut conexion, &Peticion::Listar)? {
         Respuesta::Lista(n) if n <= TOPE_DE_LISTA => n,
         Respuesta::Lista(n) => {
@@ -336,7 +349,7 @@ pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, Fa
         _ => return Err(no_es_respuesta()),
     };
     let limite = Instant::now() + PLAZO_DE_LISTA;
-    let mut entradas = Vec::new();
+    let (mut entradas, mut bytes) = (Vec::new(), 0);
     for _ in 0..anunciadas {
         let plazo = conexion
             .limites()
@@ -345,8 +358,13 @@ pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, Fa
         let linea = conexion
             .leer_linea(plazo, "la lista")?
             .ok_or(FalloRed::Cortada)?;
-        let entrada = Entrada::leer(&linea);
-        entradas.push(entrada.ok_or_else(|| FalloPar::Miente("su lista no son archivos".into()))?);
+        let entrada = Entrada::leer(&linea)
+            .ok_or_else(|| FalloPar::Miente("su lista no son archivos".into()))?;
+        bytes += entrada.nombre.len();
+        if bytes > TOPE_DE_NOMBRES {
+            return Err(FalloPar::Miente("su lista ocupa demasiado".into()));
+        }
+        entradas.push(entrada);
     }
     Ok(entradas)
 }
@@ -356,7 +374,7 @@ pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, Fa
 /// # Errores
 /// Los de [`pedir`].
 pub fn enviar_mensaje(vecinos: &Vecinos, peer: SocketAddr, texto: &str) -> Result<(), FalloPar> {
-    let mut conexion = Conexion::conectar(peer, vecinos.espera, vecinos.limites)?;
+    let mut conexion = conectar(vecinos, peer, vecinos.limites)?;
     let mensaje = Peticion::Mensaje {
         de: vecinos.nombre.clone(),
         texto: en_una_linea(texto),

@@ -129,7 +129,9 @@ pub fn enviar_archivo(
     let fallo = |fallo: FalloPar| Fallo::nuevo(format!("{peer} {}", no_lo_acepta(&fallo)));
     let mut conexion = Conexion::conectar(peer, vecinos.limites.conectar, vecinos.limites)
         .map_err(|f| fallo(f.into()))?;
-    match pedir(&mut conexion, &Peticion::Ofrecer(nombre.clone())).map_err(fallo)? {
+    let socket = Arc::clone(conexion.socket());
+    let ofrecer = || pedir(&mut conexion, &Peticion::Ofrecer(nombre.clone()));
+    match cancelacion.cortando(&socket, ofrecer).map_err(fallo)? {
         Respuesta::Aceptado => {}
         _ => {
             return Err(Fallo::nuevo(format!(
@@ -139,7 +141,6 @@ pub fn enviar_archivo(
     }
     progreso.empezar(Fase::Pasando, tamano, 0);
     let estante = Estante::de_uno(nombre.clone(), ruta.to_path_buf());
-    let socket = Arc::clone(conexion.socket());
     let quedo = thread::scope(|ambito| {
         let calcular = thread::Builder::new()
             .name("huellas".into())

@@ -52,7 +52,13 @@ fn bajar_de_uno(
     let del_par = |fallo: FalloPar| Fallo::nuevo(fallo.to_string());
     let mut conexion = Conexion::conectar(peer, pedido.limites.conectar, pedido.limites)
         .map_err(|f| del_par(f.into()))?;
-    pedir_a_la_guia(&mut conexion, pedido.nombre).map_err(|fallo| match fallo {
+    let socket = Arc::clone(conexion.socket());
+    let pedir = || pedir_a_la_guia(&mut conexion, pedido.nombre);
+    let pedida = pedido.cancelacion.cortando(&socket, pedir);
+    if pedido.cancelacion.cancelada() {
+        return Err(NoDescargado::Cancelado);
+    }
+    pedida.map_err(|fallo| match fallo {
         FalloPar::NoLoTiene => NoDescargado::NoEncontrado,
         otro => del_par(otro).into(),
     })?;
@@ -66,9 +72,12 @@ fn bajar_de_uno(
             NoSeRecibe::YaSeEstaBajando => Fallo::nuevo(format!("{nombre} ya se está bajando")),
             NoSeRecibe::Sistema(fallo) => fallo,
         })?;
-    let socket = Arc::clone(conexion.socket());
     let recibir = || recibir_hasta_el_cierre(&mut conexion, &a_medias, pedido);
-    let tamano = pedido.cancelacion.cortando(&socket, recibir)?;
+    let recibido = pedido.cancelacion.cortando(&socket, recibir);
+    if recibido.is_err() {
+        a_medias.descartar_si_vacio();
+    }
+    let tamano = recibido?;
     if tamano == 0 {
         (pedido.avisar)(format!(
             "{nombre} llegó vacío: puede que lo esté, o que se cortara"

@@ -10,13 +10,13 @@ use crate::conexion::Conexion;
 use crate::config::Limites;
 use crate::nodo::cliente::FalloPar;
 
-/// Los sockets de una descarga, para cortarlos todos al terminar o al cancelar.
-#[derive(Default)]
+/// Los sockets de una descarga o de una tanda de preguntas, para cortarlos todos al terminar o al cancelar.
+#[derive(Debug, Default)]
 pub struct Sockets {
     lista: Mutex<Lista>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Lista {
     abiertos: Vec<Weak<TcpStream>>,
     cortados: bool,

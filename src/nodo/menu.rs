@@ -22,7 +22,7 @@ use crate::nodo::espera::esperar_trabajo;
 use crate::nodo::localizar::{a_quien_preguntar, quienes_lo_tienen};
 use crate::nodo::ordenes::{contar_saludo, no_sabe};
 use crate::nodo::relato::{contar_descarga, contar_mensaje, contar_tanda};
-use crate::nodo::{Nodo, cliente};
+use crate::nodo::{Nodo, Vecinos, cliente};
 use crate::pantalla::Pantalla;
 use crate::teclado::{avisos_de_ctrl_c, lineas_del_teclado};
 use crate::texto::{cuenta, tamano};
@@ -253,9 +253,10 @@ impl Menu<'_> {
 
     /// Pregunta a todos los peers, y al maestro si lo hay. `None` si Ctrl-C lo dejó.
     fn buscar(&mut self, nombre: &str) -> Option<Vec<SocketAddr>> {
-        let vecinos = &self.nodo.vecinos;
+        let vecinos = &self.nodo.vecinos.para_una_tanda();
         let mut por_lugar = Vec::new();
         let acabo = self.consultar(
+            vecinos,
             &a_quien_preguntar(vecinos),
             |a_quien| quienes_lo_tienen(vecinos, a_quien, nombre),
             |_, lugar, duenos: Vec<SocketAddr>| por_lugar.push((lugar, duenos)),
@@ -302,8 +303,9 @@ impl Menu<'_> {
     // ----- 4. Ver archivos de la red -----
 
     fn ver_archivos_de_la_red(&mut self) -> Result<(), Fin> {
-        let vecinos = &self.nodo.vecinos;
+        let vecinos = &self.nodo.vecinos.para_una_tanda();
         self.consultar(
+            vecinos,
             &vecinos.peers,
             |peer| listar_de(vecinos, peer),
             |pantalla, lugar, lista| {
@@ -390,9 +392,10 @@ impl Menu<'_> {
             ));
             return Ok(());
         }
-        let vecinos = &self.nodo.vecinos;
+        let vecinos = &self.nodo.vecinos.para_una_tanda();
         let enviar = |peer| cliente::enviar_mensaje(vecinos, peer, &texto);
         self.consultar(
+            vecinos,
             &vecinos.peers,
             enviar,
             |pantalla, lugar, recibido: Result<(), FalloPar>| {
@@ -418,11 +421,9 @@ impl Menu<'_> {
 
     fn ver_estado(&mut self) -> Result<(), Fin> {
         let Nodo {
-            vecinos,
-            direccion,
-            carpeta,
-            ..
+            direccion, carpeta, ..
         } = self.nodo;
+        let vecinos = &self.nodo.vecinos.para_una_tanda();
         let peers: Vec<String> = vecinos.peers.iter().map(SocketAddr::to_string).collect();
         self.pantalla.tanda([
             format!("Este nodo: {} (se cambia con --nombre)", vecinos.nombre),
@@ -438,6 +439,7 @@ impl Menu<'_> {
             (saludar(vecinos, peer), antes.elapsed())
         };
         self.consultar(
+            vecinos,
             &vecinos.peers,
             pregunta,
             |pantalla, lugar, (saludo, tiempo): (_, Duration)| {
@@ -450,6 +452,7 @@ impl Menu<'_> {
     /// Pregunta a todos a la vez y da cada respuesta a `llega`, sin dejar de pintar lo que pase. Falso si Ctrl-C lo dejó.
     fn consultar<P: Copy + Sync + fmt::Display, T: Send>(
         &mut self,
+        vecinos: &Vecinos,
         peers: &[P],
         pregunta: impl Fn(P) -> T + Sync,
         mut llega: impl FnMut(&mut Pantalla, usize, T),
@@ -464,7 +467,10 @@ impl Menu<'_> {
                     },
                     recv(eventos) -> evento => pintar(evento.ok(), self.oyente, self.pantalla),
                     recv(reposo) -> _ => {}
-                    recv(self.ctrl_c) -> _ => return false,
+                    recv(self.ctrl_c) -> _ => {
+                        vecinos.preguntas.cortar();
+                        return false;
+                    }
                 }
             }
         })

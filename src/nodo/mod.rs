@@ -12,6 +12,7 @@ use crate::fallo::Fallo;
 use crate::nodo::cancelacion::Cancelacion;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::estante::Estante;
+use crate::nodo::linea::Sockets;
 use crate::nodo::registro::Inscripcion;
 use crate::nodo::rest::Web;
 
@@ -81,6 +82,8 @@ pub struct Vecinos {
     pub espera: Duration,
     /// Plazos y topes.
     pub limites: Limites,
+    /// Las conexiones con que se pregunta, para cortarlas si quien espera se cansa.
+    pub preguntas: Arc<Sockets>,
 }
 
 impl Vecinos {
@@ -104,6 +107,15 @@ impl Vecinos {
             maestro: config.maestro.clone(),
             espera: config.espera,
             limites: config.limites,
+            preguntas: Arc::default(),
+        }
+    }
+
+    /// Los mismos, para una tanda de preguntas que se puede cortar sin cortar las demás.
+    pub fn para_una_tanda(&self) -> Vecinos {
+        Vecinos {
+            preguntas: Arc::default(),
+            ..self.clone()
         }
     }
 

@@ -43,8 +43,9 @@ fn vecinos_de(config: &Config) -> Vecinos {
     Vecinos::nuevos(config, nombre, direccion)
 }
 
-/// Pregunta a todos y da cada respuesta a `llega`, hasta que estén todas o llegue un Ctrl-C.
+/// Pregunta a todos y da cada respuesta a `llega`, hasta que estén todas o llegue un Ctrl-C, que corta las preguntas.
 fn consultar<P: Copy + Sync + fmt::Display, T: Send>(
+    vecinos: &Vecinos,
     peers: &[P],
     pregunta: impl Fn(P) -> T + Sync,
     mut llega: impl FnMut(usize, T),
@@ -57,7 +58,10 @@ fn consultar<P: Copy + Sync + fmt::Display, T: Send>(
                     Ok((lugar, respuesta)) => llega(lugar, respuesta),
                     Err(_) => return true,
                 },
-                recv(ctrl_c) -> _ => return false,
+                recv(ctrl_c) -> _ => {
+                    vecinos.preguntas.cortar();
+                    return false;
+                }
             }
         }
     }))
@@ -76,6 +80,7 @@ pub fn listar(config: &Config, red: bool, pantalla: &mut Pantalla) -> Result<Sal
     let vecinos = vecinos_de(config);
     let mut alguno = false;
     let acabo = consultar(
+        &vecinos,
         &vecinos.peers,
         |peer| listar_de(&vecinos, peer),
         |lugar, lista| {
@@ -119,6 +124,7 @@ pub fn buscar(config: &Config, nombre: &str, pantalla: &mut Pantalla) -> Result<
     let vecinos = vecinos_de(config);
     let mut alguno = false;
     let acabo = consultar(
+        &vecinos,
         &a_quien_preguntar(&vecinos),
         |a_quien| quienes_lo_tienen(&vecinos, a_quien, nombre),
         |_, duenos: Vec<SocketAddr>| {
@@ -239,6 +245,7 @@ pub fn mensaje(
     let peers = a.map_or_else(|| vecinos.peers.clone(), |a| vec![a]);
     let mut alguno = false;
     let acabo = consultar(
+        &vecinos,
         &peers,
         |peer| enviar_mensaje(&vecinos, peer, texto),
         |lugar, recibido| {
@@ -267,9 +274,14 @@ pub fn estado(config: &Config, pantalla: &mut Pantalla) -> Result<Salida, Fallo>
         let antes = Instant::now();
         (saludar(&vecinos, peer), antes.elapsed())
     };
-    let acabo = consultar(&vecinos.peers, pregunta, |lugar, (saludo, tiempo)| {
-        pantalla.linea(contar_saludo(vecinos.peers[lugar], &saludo, tiempo));
-    })?;
+    let acabo = consultar(
+        &vecinos,
+        &vecinos.peers,
+        pregunta,
+        |lugar, (saludo, tiempo)| {
+            pantalla.linea(contar_saludo(vecinos.peers[lugar], &saludo, tiempo));
+        },
+    )?;
     Ok(salida(acabo, true))
 }
 

@@ -23,6 +23,7 @@ use crate::nodo::protocolo::{
 };
 use crate::nodo::recepcion::leer_en;
 use crate::nodo::{Nodo, envio, rest};
+use crate::texto::limpiar;
 
 /// Tras `OK`, el cliente de la guía compara su primera lectura con `b"OK"`: si llega pegado a los datos, da el archivo
 /// por no encontrado. Con esta pausa llegan aparte.
@@ -74,17 +75,17 @@ pub fn gestionar_peticion(socket: &Arc<TcpStream>, desde: SocketAddr, nodo: &Nod
 }
 
 fn conversar(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Corte> {
-    match primera_palabra(conexion)? {
+    let limite = Instant::now() + conexion.limites().peticion;
+    match primera_palabra(conexion, limite)? {
         None => Ok(()),
         Some(Habla::Guia(palabra)) => responder_a_la_guia(conexion, palabra, nodo),
-        Some(Habla::Ampliada) => responder_a_los_nuestros(conexion, nodo),
+        Some(Habla::Ampliada) => responder_a_los_nuestros(conexion, limite, nodo),
         Some(Habla::Http) => rest::responder(conexion, nodo),
     }
 }
 
 /// Lee lo justo para saber quién habla, sin gastarlo. `None` si cerró sin decir nada.
-fn primera_palabra(conexion: &mut Conexion) -> Result<Option<Habla>, Corte> {
-    let limite = Instant::now() + conexion.limites().peticion;
+fn primera_palabra(conexion: &mut Conexion, limite: Instant) -> Result<Option<Habla>, Corte> {
     loop {
         match quien_habla(conexion.pendiente()) {
             Primera::Es(habla) => return Ok(Some(habla)),
@@ -106,18 +107,18 @@ fn responder_a_la_guia(
     palabra: PalabraGuia,
     nodo: &Nodo,
 ) -> Result<(), Corte> {
-    let peticion = String::from_utf8_lossy(conexion.pendiente()).into_owned();
+    let peticion = conexion.pendiente().to_vec();
     conexion.consumir(usize::MAX);
-    debug!("← {} {}", conexion.otro(), crate::texto::limpiar(&peticion));
-    let nombre = peticion
+    let escrita = String::from_utf8_lossy(&peticion);
+    debug!("← {} {}", conexion.otro(), limpiar(&escrita));
+    let nombre = escrita
         .split_once(':')
         .map_or("", |(_, nombre)| nombre)
         .trim_end_matches(['\r', '\n']);
-    // Un nombre que no era UTF-8 lleva ahora un `�`: no puede ser el de ningún archivo que se sirva.
-    let abierto = if nombre.contains('\u{fffd}') {
-        Err(NoSeAbre::NoEsta)
-    } else {
-        nodo.estante.abrir(nombre)
+    // Lo que no es UTF-8 no es el nombre de ningún archivo que se sirva, aunque con `�` llegara a parecerlo.
+    let abierto = match str::from_utf8(&peticion) {
+        Ok(_) => nodo.estante.abrir(nombre),
+        Err(_) => Err(NoSeAbre::NoEsta),
     };
     match (palabra, abierto) {
         (_, Err(NoSeAbre::SinDescriptores)) => Err(Corte::SinDescriptores),
@@ -184,12 +185,17 @@ pub fn enviar_tramo(
 
 // ----- Las palabras ampliadas -----
 
-/// Una línea tras otra hasta que el otro cierre, calle o diga algo que no se entiende.
-fn responder_a_los_nuestros(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Corte> {
+/// Una línea tras otra hasta que el otro cierre, calle o diga algo que no se entiende. La primera tiene que estar entera
+/// antes de `primera`: reconocer su palabra ya gastó parte del plazo.
+fn responder_a_los_nuestros(
+    conexion: &mut Conexion,
+    primera: Instant,
+    nodo: &Nodo,
+) -> Result<(), Corte> {
     conexion.prepararse_a_enviar()?;
     let mut enviado = Enviado::default();
+    let mut plazo = primera.saturating_duration_since(Instant::now());
     let fin = loop {
-        let plazo = conexion.limites().peticion;
         let peticion = match conexion.leer_linea(plazo, "la petición") {
             Ok(Some(linea)) => Peticion::leer(&linea),
             Ok(None) => break Ok(()),
@@ -208,6 +214,7 @@ fn responder_a_los_nuestros(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), 
             Err(NoSeEntiende::Palabra) => break despedir(conexion, "palabra desconocida"),
             Err(NoSeEntiende::Forma) => break despedir(conexion, "petición mal escrita"),
         }
+        plazo = conexion.limites().peticion;
     };
     enviado.avisar(conexion.otro(), nodo);
     fin

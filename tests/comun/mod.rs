@@ -57,6 +57,7 @@ pub struct Proceso {
     pub entrada: Option<ChildStdin>,
     pub puerto: u16,
     salida: Arc<Salida>,
+    quejas: Arc<Salida>,
 }
 
 #[derive(Default)]
@@ -72,18 +73,18 @@ impl Proceso {
         let mut hijo = programa
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let salida = Arc::new(Salida::default());
-        let (entrada, tuberia) = (hijo.stdin.take(), hijo.stdout.take().unwrap());
-        let suya = Arc::clone(&salida);
-        thread::spawn(move || recoger(tuberia, &suya));
+        let entrada = hijo.stdin.take();
+        let salida = recoger(hijo.stdout.take().unwrap());
+        let quejas = recoger(hijo.stderr.take().unwrap());
         let mut proceso = Proceso {
             hijo,
             entrada,
             puerto: 0,
             salida,
+            quejas,
         };
         proceso.esperar("[ESCUCHANDO]");
         proceso.esperar("\n");
@@ -120,7 +121,12 @@ impl Proceso {
 
     /// Lo dicho hasta ahora por stdout.
     pub fn texto(&self) -> String {
-        String::from_utf8_lossy(&self.salida.texto.lock().unwrap().0).into_owned()
+        self.salida.hasta_ahora()
+    }
+
+    /// Lo dicho hasta ahora por stderr.
+    pub fn quejas(&self) -> String {
+        self.quejas.hasta_ahora()
     }
 
     /// Espera a que diga algo.
@@ -130,26 +136,30 @@ impl Proceso {
 
     /// Espera a que lo haya dicho tantas veces.
     pub fn esperar_veces(&self, trozo: &str, veces: usize) -> String {
-        let limite = Instant::now() + PACIENCIA;
-        let mut guardado = self.salida.texto.lock().unwrap();
-        loop {
-            let texto = String::from_utf8_lossy(&guardado.0).into_owned();
-            if texto.matches(trozo).count() >= veces {
-                return texto;
-            }
-            let falta = limite.saturating_duration_since(Instant::now());
-            assert!(
-                !falta.is_zero() && !guardado.1,
-                "no dijo {trozo:?} {veces} veces; dijo:\n{texto}"
-            );
-            guardado = self.salida.cambio.wait_timeout(guardado, falta).unwrap().0;
-        }
+        let dicho = self.salida.esperar(trozo, veces);
+        dicho.unwrap_or_else(|dijo| {
+            panic!(
+                "no dijo {trozo:?} {veces} veces; dijo:\n{dijo}\ny por stderr:\n{}",
+                self.quejas()
+            )
+        })
+    }
+
+    /// Espera a que diga algo por stderr.
+    pub fn esperar_queja(&self, trozo: &str) -> String {
+        let dicho = self.quejas.esperar(trozo, 1);
+        dicho.unwrap_or_else(|dijo| panic!("no se quejó de {trozo:?}; por stderr dijo:\n{dijo}"))
     }
 
     /// Escribe una línea en su entrada.
     pub fn escribir(&mut self, linea: &str) {
         let entrada = self.entrada.as_mut().unwrap();
         writeln!(entrada, "{linea}").unwrap();
+    }
+
+    /// Escribe unos bytes en su entrada, tal cual.
+    pub fn teclear(&mut self, bytes: &[u8]) {
+        self.entrada.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
     /// Manda una señal (`INT`, `TERM`, `KILL`).
@@ -186,7 +196,38 @@ impl Drop for Proceso {
     }
 }
 
-fn recoger(tuberia: impl Read, salida: &Salida) {
+impl Salida {
+    fn hasta_ahora(&self) -> String {
+        String::from_utf8_lossy(&self.texto.lock().unwrap().0).into_owned()
+    }
+
+    /// Espera a que un trozo esté tantas veces. Si no llega, da lo que hubiera.
+    fn esperar(&self, trozo: &str, veces: usize) -> Result<String, String> {
+        let limite = Instant::now() + PACIENCIA;
+        let mut guardado = self.texto.lock().unwrap();
+        loop {
+            let texto = String::from_utf8_lossy(&guardado.0).into_owned();
+            if texto.matches(trozo).count() >= veces {
+                return Ok(texto);
+            }
+            let falta = limite.saturating_duration_since(Instant::now());
+            if falta.is_zero() || guardado.1 {
+                return Err(texto);
+            }
+            guardado = self.cambio.wait_timeout(guardado, falta).unwrap().0;
+        }
+    }
+}
+
+/// Recoge en otro hilo lo que salga de una tubería.
+fn recoger(tuberia: impl Read + Send + 'static) -> Arc<Salida> {
+    let salida = Arc::new(Salida::default());
+    let suya = Arc::clone(&salida);
+    thread::spawn(move || recoger_en(tuberia, &suya));
+    salida
+}
+
+fn recoger_en(tuberia: impl Read, salida: &Salida) {
     let mut tuberia = BufReader::new(tuberia);
     loop {
         let leido = tuberia.fill_buf().map(<[u8]>::to_vec).unwrap_or_default();

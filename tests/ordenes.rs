@@ -1,0 +1,449 @@
+//! Las órdenes sueltas: qué sale por stdout y qué por stderr, con qué código, y las opciones a los dos lados.
+
+mod comun;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use comun::{Proceso, codigo, dicho, nodo, orden, quejas};
+use socket2::{Domain, Socket, Type};
+
+/// Nadie escucha en el puerto 1.
+const NADIE: &str = "127.0.0.1:1";
+
+fn nodo_con(archivos: &[(&str, &str)], opciones: &[&str]) -> (tempfile::TempDir, Proceso, String) {
+    let carpeta = tempfile::tempdir().unwrap();
+    for (nombre, contenido) in archivos {
+        std::fs::write(carpeta.path().join(nombre), contenido).unwrap();
+    }
+    let nodo = Proceso::nodo(carpeta.path(), opciones);
+    let direccion = nodo.direccion().to_string();
+    (carpeta, nodo, direccion)
+}
+
+/// Hace una orden desde una carpeta vacía, para ver qué deja en ella.
+fn orden_en(donde: &Path, argumentos: &[&str]) -> Output {
+    let mut programa = nodo();
+    programa.args(argumentos).current_dir(donde);
+    programa
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn esta_vacia(carpeta: &Path) -> bool {
+    std::fs::read_dir(carpeta).unwrap().next().is_none()
+}
+
+/// Código, stdout y si dijo algo por stderr.
+fn comprobar(salida: &Output, esperado: i32, por_stdout: &str, por_stderr: &[&str]) {
+    let (dijo, se_quejo) = (dicho(salida), quejas(salida));
+    assert_eq!(codigo(salida), Some(esperado), "{dijo}{se_quejo}");
+    assert_eq!(dijo, por_stdout, "{se_quejo}");
+    for trozo in por_stderr {
+        assert!(se_quejo.contains(trozo), "falta {trozo:?} en {se_quejo:?}");
+    }
+    assert_eq!(se_quejo.is_empty(), por_stderr.is_empty(), "{se_quejo}");
+}
+
+// ----- Una por una -----
+
+#[test]
+fn buscar_da_uno_por_linea_y_1_si_no_hay_ninguno() {
+    let (_carpeta, _nodo, peer) = nodo_con(&[("a.txt", "a")], &[]);
+    let hay = orden(["buscar", "a.txt", "--peer", &peer]);
+    comprobar(&hay, 0, &format!("{peer}\n"), &[]);
+    let no_hay = orden(["buscar", "b.txt", "--peer", &peer]);
+    comprobar(&no_hay, 1, "", &["No se encontró ese archivo en la red."]);
+    let nadie = orden(["buscar", "a.txt", "--peer", NADIE]);
+    comprobar(&nadie, 1, "", &["No se encontró ese archivo en la red."]);
+}
+
+#[test]
+fn listar_lo_mio_y_lo_de_todos() {
+    let (carpeta, _nodo, peer) = nodo_con(&[("a.txt", "a"), ("ñu.txt", "b")], &[]);
+    let mia = carpeta.path().to_str().unwrap();
+    comprobar(
+        &orden(["listar", "--carpeta", mia]),
+        0,
+        "a.txt\nñu.txt\n",
+        &[],
+    );
+    let red = orden(["listar", "--red", "--peer", &peer, "--peer", NADIE]);
+    comprobar(&red, 0, &format!("{peer} a.txt\n{peer} ñu.txt\n"), &[NADIE]);
+    comprobar(
+        &orden(["listar", "--red", "--peer", NADIE]),
+        1,
+        "",
+        &[NADIE],
+    );
+}
+
+#[test]
+fn ninguna_crea_la_carpeta_salvo_para_recibir() {
+    let (_carpeta, _nodo, peer) = nodo_con(&[("a.txt", "hola")], &[]);
+    let donde = tempfile::tempdir().unwrap();
+    let listar = orden_en(donde.path(), &["listar"]);
+    comprobar(&listar, 1, "", &["compartidos", "no existe", "--carpeta"]);
+    for argumentos in [
+        &["buscar", "a.txt", "--peer", &peer][..],
+        &["estado", "--peer", &peer],
+        &["mensaje", "hola", "--peer", &peer],
+        &["listar", "--red", "--peer", &peer],
+    ] {
+        assert_eq!(codigo(&orden_en(donde.path(), argumentos)), Some(0));
+        assert!(esta_vacia(donde.path()), "{argumentos:?}");
+    }
+    let descargar = orden_en(donde.path(), &["descargar", "a.txt", "--peer", &peer]);
+    assert_eq!(codigo(&descargar), Some(0), "{}", quejas(&descargar));
+    let guardado = donde.path().join("compartidos").join("a.txt");
+    assert_eq!(std::fs::read(guardado).unwrap(), b"hola");
+}
+
+#[test]
+fn descargar_dice_el_resultado_por_stdout_y_los_fallos_por_stderr() {
+    let (_carpeta, _nodo, peer) = nodo_con(&[("a.txt", "hola")], &[]);
+    let destino = tempfile::tempdir().unwrap();
+    let donde = destino.path().to_str().unwrap();
+    let bien = orden(["descargar", "a.txt", "--peer", &peer, "--carpeta", donde]);
+    assert_eq!(codigo(&bien), Some(0));
+    assert!(dicho(&bien).starts_with("[DESCARGADO EN COMPARTIDOS] a.txt\n"));
+    let ya = orden(["descargar", "a.txt", "--de", &peer, "--carpeta", donde]);
+    assert_eq!(codigo(&ya), Some(0), "lo que ya se tenía está bien");
+    assert!(dicho(&ya).contains("[YA LO TIENES]"));
+    for argumentos in [["--peer", &peer], ["--de", &peer]] {
+        let [como, quien] = argumentos;
+        let no = orden(["descargar", "no.txt", como, quien, "--carpeta", donde]);
+        comprobar(&no, 1, "", &["[NO ENCONTRADO]"]);
+    }
+    let caido = orden(["descargar", "a.txt", "--de", NADIE, "--carpeta", donde]);
+    comprobar(&caido, 1, "", &[NADIE]);
+    assert_eq!(std::fs::read_dir(destino.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn mensaje_va_bien_si_lo_recibio_alguno() {
+    let (_carpeta, nodo, peer) = nodo_con(&[], &[]);
+    let uno = orden([
+        "mensaje",
+        "línea uno\nlínea dos",
+        "--peer",
+        &peer,
+        "--peer",
+        NADIE,
+    ]);
+    comprobar(&uno, 0, &format!("{peer} lo recibió\n"), &[NADIE]);
+    nodo.esperar("línea uno línea dos\n");
+    let a_uno = orden(["mensaje", "sólo a ti", "--a", &peer, "--nombre", "ana"]);
+    comprobar(&a_uno, 0, &format!("{peer} lo recibió\n"), &[]);
+    nodo.esperar("[MENSAJE] ana (127.0.0.1): sólo a ti\n");
+    comprobar(&orden(["mensaje", "hola", "--a", NADIE]), 1, "", &[NADIE]);
+    let largo = "x".repeat(2001);
+    comprobar(
+        &orden(["mensaje", &largo, "--a", &peer]),
+        1,
+        "",
+        &["2001", "2000"],
+    );
+}
+
+#[test]
+fn estado_dice_quien_responde_y_quien_no() {
+    let (_carpeta, _nodo, peer) = nodo_con(&[], &["--nombre", "beatriz"]);
+    let salida = orden(["estado", "--peer", &peer, "--peer", NADIE]);
+    assert_eq!(codigo(&salida), Some(0));
+    let dijo = dicho(&salida);
+    assert!(
+        dijo.contains(&format!("{peer} responde: beatriz (")),
+        "{dijo}"
+    );
+    assert!(dijo.contains(&format!("{NADIE} no responde: ")), "{dijo}");
+}
+
+#[test]
+fn enviar_desde_cualquier_sitio_y_con_su_motivo_si_no_se_puede() {
+    let (carpeta, _nodo, peer) = nodo_con(&[], &["--peer", NADIE]);
+    let aparte = tempfile::tempdir().unwrap();
+    let archivo = aparte.path().join("foto.png");
+    std::fs::write(&archivo, "foto").unwrap();
+    let archivo = archivo.to_str().unwrap();
+    let bien = orden(["enviar", archivo, "--a", &peer]);
+    assert_eq!(codigo(&bien), Some(0), "{}", quejas(&bien));
+    assert!(dicho(&bien).starts_with("[ENVÍO COMPLETO]"));
+    assert_eq!(
+        std::fs::read(carpeta.path().join("foto.png")).unwrap(),
+        b"foto"
+    );
+    let no_esta = orden(["enviar", "no-esta.png", "--a", &peer]);
+    comprobar(
+        &no_esta,
+        1,
+        "",
+        &["[ERROR AL ENVIAR]", "no-esta.png", "no existe"],
+    );
+    comprobar(
+        &orden(["enviar", archivo, "--a", NADIE]),
+        1,
+        "",
+        &["[ERROR AL ENVIAR]", NADIE],
+    );
+}
+
+#[test]
+fn huella_escribe_lo_que_b3sum() {
+    let carpeta = tempfile::tempdir().unwrap();
+    std::fs::write(carpeta.path().join("a.txt"), "hola").unwrap();
+    let salida = orden_en(carpeta.path(), &["huella", "a.txt", "no-esta"]);
+    let esperado = format!("{}  a.txt\n", blake3::hash(b"hola").to_hex());
+    comprobar(&salida, 1, &esperado, &["no-esta", "no existe"]);
+}
+
+// ----- Las opciones -----
+
+#[test]
+fn las_opciones_valen_a_los_dos_lados_y_los_peers_se_suman() {
+    let (_c1, _n1, uno) = nodo_con(&[("a.txt", "a")], &[]);
+    let (_c2, _n2, dos) = nodo_con(&[("a.txt", "a")], &[]);
+    for argumentos in [
+        ["--peer", &uno, "--peer", &dos, "buscar", "a.txt"],
+        ["--peer", &uno, "buscar", "a.txt", "--peer", &dos],
+        ["--peer", &uno, "buscar", "--peer", &dos, "a.txt"],
+        ["buscar", "a.txt", "--peer", &uno, "--peer", &dos],
+    ] {
+        let salida = orden(argumentos);
+        let dijo = dicho(&salida);
+        let mut lineas: Vec<&str> = dijo.lines().collect();
+        let mut esperadas = [uno.as_str(), dos.as_str()];
+        lineas.sort_unstable();
+        esperadas.sort_unstable();
+        assert_eq!(lineas, esperadas, "{argumentos:?}");
+    }
+    let (carpeta, _nodo, peer) = nodo_con(&[("ana.txt", "a")], &[]);
+    let mia = carpeta.path().to_str().unwrap();
+    comprobar(&orden(["--carpeta", mia, "listar"]), 0, "ana.txt\n", &[]);
+    for argumentos in [
+        ["--nombre", "ana", "mensaje", "hola", "--a", &peer],
+        ["mensaje", "hola", "--a", &peer, "--nombre", "ana"],
+    ] {
+        assert_eq!(codigo(&orden(argumentos)), Some(0), "{argumentos:?}");
+    }
+}
+
+#[test]
+fn lo_mal_escrito_es_un_2_y_dice_que_y_como_pedir_ayuda() {
+    for argumentos in [
+        &["buscar"][..],
+        &["busca", "x"],
+        &["--colador"],
+        &["--puerto", "70000"],
+        &["--puerto", "hola", "servir"],
+        &["--peer", "casa"],
+        &["--peer", "127.0.0.1:0"],
+        &["--peer", "0.0.0.0"],
+        &["--espera", "0"],
+        &["--espera", "-1"],
+        &["--espera", "NaN"],
+        &["--max-conexiones", "0"],
+        &["--nombre", "a:b"],
+        &["--nombre", ""],
+        &["--maestro", "ftp://x"],
+        &["enviar", "a.txt"],
+        &["huella"],
+        &["listar", "sobra"],
+    ] {
+        let salida = orden(argumentos);
+        assert_eq!(
+            codigo(&salida),
+            Some(2),
+            "{argumentos:?}: {}",
+            quejas(&salida)
+        );
+        assert_eq!(dicho(&salida), "", "{argumentos:?}");
+        assert!(
+            quejas(&salida).contains("nodo --help"),
+            "{}",
+            quejas(&salida)
+        );
+    }
+}
+
+#[test]
+fn la_ayuda_y_la_version_salen_por_stdout_con_un_0() {
+    for argumentos in [
+        &["--help"][..],
+        &["-h"],
+        &["buscar", "--help"],
+        &["--version"],
+    ] {
+        let salida = orden(argumentos);
+        assert_eq!(codigo(&salida), Some(0), "{argumentos:?}");
+        assert!(!dicho(&salida).is_empty() && quejas(&salida).is_empty());
+    }
+}
+
+// ----- Arrancar -----
+
+#[test]
+fn un_puerto_en_uso_se_dice_cual_y_que_hacer() {
+    let (carpeta, nodo, _) = nodo_con(&[], &[]);
+    let puerto = nodo.puerto.to_string();
+    for como in [&["servir"][..], &[]] {
+        let mut argumentos = como.to_vec();
+        argumentos.extend(["--puerto", &puerto, "--carpeta"]);
+        argumentos.push(carpeta.path().to_str().unwrap());
+        let esperado = format!("el puerto {puerto} ya está en uso");
+        comprobar(&orden(argumentos), 1, "", &[&esperado, "--puerto"]);
+    }
+}
+
+#[test]
+fn una_ip_que_no_es_de_aqui_se_dice() {
+    let carpeta = tempfile::tempdir().unwrap();
+    let donde = carpeta.path().to_str().unwrap();
+    // Reservada para documentación: no es de nadie.
+    let salida = orden([
+        "servir",
+        "--ip",
+        "192.0.2.1",
+        "--puerto",
+        "0",
+        "--carpeta",
+        donde,
+    ]);
+    comprobar(
+        &salida,
+        1,
+        "",
+        &["192.0.2.1", "no es de esta máquina", "--ip"],
+    );
+}
+
+#[test]
+fn una_carpeta_que_no_se_puede_crear_se_dice() {
+    let aparte = tempfile::tempdir().unwrap();
+    let archivo = aparte.path().join("archivo");
+    std::fs::write(&archivo, "x").unwrap();
+    for mala in [archivo.join("dentro"), archivo] {
+        let mala = mala.to_str().unwrap();
+        for como in [&["servir"][..], &[]] {
+            let mut argumentos = como.to_vec();
+            argumentos.extend(["--puerto", "0", "--carpeta", mala]);
+            comprobar(&orden(argumentos), 1, "", &[mala, "--carpeta"]);
+        }
+        let descargar = ["descargar", "a", "--peer", NADIE, "--carpeta", mala];
+        comprobar(&orden(descargar), 1, "", &[mala, "--carpeta"]);
+    }
+}
+
+#[test]
+fn una_fila_que_no_existe_se_dice() {
+    for fila in ["0", "4", "99"] {
+        let salida = orden(["servir", "--nodo", fila]);
+        assert_ne!(codigo(&salida), Some(0));
+        assert!(quejas(&salida).contains("de 1 a 3"), "{}", quejas(&salida));
+    }
+}
+
+// ----- A quién se pregunta -----
+
+#[test]
+fn quien_dice_quien_es_no_se_pregunta_a_si_mismo() {
+    let (_carpeta, nodo, peer) = nodo_con(&[("a.txt", "a")], &[]);
+    let puerto = nodo.puerto.to_string();
+    // Con ese puerto, ese peer es uno mismo: escuchando en esa IP o en todas.
+    for ip in ["127.0.0.1", "0.0.0.0"] {
+        let salida = orden([
+            "buscar", "a.txt", "--peer", &peer, "--puerto", &puerto, "--ip", ip,
+        ]);
+        assert_eq!(codigo(&salida), Some(1), "{ip}: {}", dicho(&salida));
+    }
+    // En otra IP de la máquina el mismo puerto es de otro, y sin puerto no se es nadie.
+    let otra_ip = [
+        "buscar",
+        "a.txt",
+        "--peer",
+        &peer,
+        "--puerto",
+        &puerto,
+        "--ip",
+        "127.0.0.2",
+    ];
+    comprobar(&orden(otra_ip), 0, &format!("{peer}\n"), &[]);
+    // Repetido, se le pregunta una vez.
+    let repetido = orden(["buscar", "a.txt", "--peer", &peer, "--peer", &peer]);
+    comprobar(&repetido, 0, &format!("{peer}\n"), &[]);
+}
+
+/// Un puerto enlazado en el que nadie escucha: conectarse se rechaza, y nadie más lo puede tomar.
+fn puerto_muerto() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let cualquiera = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    socket.bind(&cualquiera.into()).unwrap();
+    let direccion = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, direccion)
+}
+
+#[test]
+fn diez_mudos_y_diez_muertos_cuestan_una_espera() {
+    let (_carpeta, _nodo, vivo) = nodo_con(&[("a.txt", "a")], &[]);
+    // Quien escucha y no acepta deja conectar, y calla.
+    let mudos = [(); 10].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    let muertos = [(); 10].map(|()| puerto_muerto());
+    let espera = Duration::from_secs(2);
+    let mut argumentos = vec![
+        "buscar".to_string(),
+        "a.txt".into(),
+        "--espera".into(),
+        "2".into(),
+    ];
+    let todos = mudos.iter().map(|mudo| mudo.local_addr().unwrap());
+    let todos = todos.chain(muertos.iter().map(|(_, direccion)| *direccion));
+    for peer in todos.map(|peer| peer.to_string()).chain([vivo.clone()]) {
+        argumentos.extend(["--peer".into(), peer]);
+    }
+    let antes = Instant::now();
+    comprobar(&orden(argumentos), 0, &format!("{vivo}\n"), &[]);
+    let tiempo = antes.elapsed();
+    assert!(tiempo < espera * 2, "{tiempo:?}: de uno en uno serían 20 s");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_deja_una_orden_a_medias_con_130() {
+    let mudo = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let peer = mudo.local_addr().unwrap().to_string();
+    let carpeta = tempfile::tempdir().unwrap();
+    let donde = carpeta.path().to_str().unwrap();
+    for argumentos in [
+        &["buscar", "a"][..],
+        &["listar", "--red"],
+        &["mensaje", "hola"],
+        &["estado"],
+        &["descargar", "a", "--de", &peer],
+        &["enviar", "/etc/hosts", "--a", &peer],
+    ] {
+        let mut programa = nodo();
+        programa
+            .args(argumentos)
+            .args(["--peer", &peer, "--carpeta", donde, "--espera", "60"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        let mut hijo = programa.spawn().unwrap();
+        // En cuanto se conecta ya atiende las señales.
+        let (_conexion, _) = mudo.accept().unwrap();
+        let antes = Instant::now();
+        let pid = hijo.id().to_string();
+        let kill = std::process::Command::new("kill")
+            .args(["-INT", &pid])
+            .status();
+        assert!(kill.unwrap().success());
+        assert_eq!(hijo.wait().unwrap().code(), Some(130), "{argumentos:?}");
+        assert!(
+            antes.elapsed() < Duration::from_secs(5),
+            "{argumentos:?}: {:?}",
+            antes.elapsed()
+        );
+    }
+}
