@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -109,7 +109,7 @@ impl Conexion {
 
     /// Da por consumidos `cuantos` bytes de [`Conexion::pendiente`].
     pub fn consumir(&mut self, cuantos: usize) {
-        self.consumido = (self.consumido + cuantos).min(self.recibido.len());
+        self.consumido = self.consumido.saturating_add(cuantos).min(self.recibido.len());
     }
 
     /// Una lectura del socket (un `recv`), que se añade a lo pendiente. Cuántos bytes llegaron; 0 es el fin.
@@ -257,6 +257,18 @@ impl Conexion {
             debug!("cerrando con error a {}: {error}", self.otro);
         }
     }
+
+    /// Cierra sin RST: manda el FIN y, antes de soltar el socket, lee y tira lo que el otro siga mandando, hasta su
+    /// fin o hasta `plazo`. Cerrar con datos sin leer manda un RST, y el otro puede perder lo que aún no leyó.
+    pub fn cerrar_con_calma(mut self, plazo: Duration) {
+        let limite = Instant::now() + plazo;
+        if self.socket.shutdown(Shutdown::Write).is_err() {
+            return; // Ya no hay conexión que cerrar.
+        }
+        while let Ok(1..) = self.recibir(limite, "que el otro cierre") {
+            self.consumir(usize::MAX);
+        }
+    }
 }
 
 fn reintentar<T>(mut leer: impl FnMut() -> io::Result<T>) -> io::Result<T> {
@@ -281,7 +293,7 @@ fn clasificar(error: io::Error, que: &'static str) -> FalloRed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Shutdown, TcpListener};
+    use std::net::TcpListener;
     use std::thread;
 
     fn pareja() -> (Conexion, TcpStream) {
@@ -341,6 +353,20 @@ mod tests {
         nuestra.cerrar_con_error();
         drop(nuestra);
         assert!(suya.read(&mut [0; 8]).is_err());
+    }
+
+    #[test]
+    fn cerrar_con_calma_no_le_quita_la_respuesta_a_quien_sigue_mandando() {
+        let (mut nuestra, mut suya) = pareja();
+        suya.write_all(&vec![b'x'; 100_000]).unwrap();
+        nuestra.escribir_texto("respuesta").unwrap();
+        let cierre = thread::spawn(move || nuestra.cerrar_con_calma(PLAZO));
+        let _ = suya.write_all(&vec![b'x'; 100_000]);
+        suya.shutdown(Shutdown::Write).unwrap();
+        let mut respuesta = String::new();
+        suya.read_to_string(&mut respuesta).unwrap();
+        assert_eq!(respuesta, "respuesta");
+        cierre.join().unwrap();
     }
 
     #[test]
