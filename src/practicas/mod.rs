@@ -2,5 +2,7 @@
 
 pub mod backend;
 pub mod balanceador;
+pub mod canal;
 pub mod chat;
 pub mod maestro;
+pub mod vivos;
