@@ -16,7 +16,7 @@ use log::debug;
 /// Cuánto puede estar callado un canal entero, en los dos sentidos a la vez, antes de cerrarlo.
 pub const SILENCIO: Duration = Duration::from_secs(60);
 /// Búfer con que empieza cada sentido, en bytes: a casi todas las peticiones les sobra.
-pub const BUFER: usize = 16 * 1024;
+pub const BUFER: usize = 8 * 1024;
 /// Búfer de un sentido que ya llenó el primero, en bytes (con 8 KiB, el de `io::copy`, se va a menos de la mitad).
 const BUFER_GRANDE: usize = 256 * 1024;
 /// Cuánto se sigue leyendo, para tirarlo, a un cliente que manda a un backend que ya no lee.
