@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod balanceador;
 pub mod canal;
+pub mod charla;
 pub mod chat;
 pub mod maestro;
 pub mod vivos;
