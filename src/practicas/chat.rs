@@ -170,10 +170,17 @@ fn leer_papel(escrito: &str) -> Result<bool, String> {
     }
 }
 
+/// Un par conectado.
+struct Par {
+    buzon: Buzon,
+    /// Tiene el buzón lleno: no lee. Ya se esperó por él y se dijo; hasta que lea, no se le vuelve a esperar.
+    sordo: bool,
+}
+
 /// Todos los que están conectados ahora, vistos desde el hilo principal.
 struct Sala {
     sucesos: Receiver<Suceso>,
-    pares: BTreeMap<SocketAddr, Buzon>,
+    pares: BTreeMap<SocketAddr, Par>,
     /// ¿Se rompió ya alguna conexión?
     rota: bool,
 }
@@ -212,7 +219,7 @@ impl Sala {
         match suceso {
             Suceso::Llega(otro, buzon) => {
                 pantalla.linea(format!("[CONEXIÓN] Con {otro}"));
-                self.pares.insert(otro, buzon);
+                self.pares.insert(otro, Par { buzon, sordo: false });
             }
             Suceso::Dice(otro, lineas) => {
                 pantalla.tanda(lineas.iter().map(|linea| format!("[{otro}] {linea}")));
@@ -234,14 +241,17 @@ impl Sala {
             return;
         }
         let carta: Arc<str> = format!("{linea}\n").into();
-        for (otro, buzon) in &self.pares {
-            match buzon.send_timeout(Arc::clone(&carta), ESPERA_AL_QUE_NO_LEE) {
-                Err(SendTimeoutError::Timeout(_)) => {
-                    pantalla.linea(format!("[{otro}] no lee lo que se le manda: esta línea no le llegó"));
-                }
+        for (otro, par) in &mut self.pares {
+            let espera = if par.sordo { Duration::ZERO } else { ESPERA_AL_QUE_NO_LEE };
+            let lleno = match par.buzon.send_timeout(Arc::clone(&carta), espera) {
+                Err(SendTimeoutError::Timeout(_)) => true,
                 // Si ya no hay quien escriba, su «conexión rota» viene de camino.
-                Ok(()) | Err(SendTimeoutError::Disconnected(_)) => {}
+                Ok(()) | Err(SendTimeoutError::Disconnected(_)) => false,
+            };
+            if lleno && !par.sordo {
+                pantalla.linea(format!("[{otro}] no lee: hasta que lo haga, lo que escribas no le llega"));
             }
+            par.sordo = lleno;
         }
     }
 }
@@ -249,6 +259,7 @@ impl Sala {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
     fn el_papel_se_lee_como_se_escribe() {
@@ -276,9 +287,17 @@ mod tests {
         let (_contar, mut sala) = Sala::nueva();
         let (lleno, _cartas) = bounded(0);
         let (otro, cartas) = bounded(1);
-        sala.pares.insert(SocketAddr::new(HOST, 1), lleno);
-        sala.pares.insert(SocketAddr::new(HOST, 2), otro);
-        sala.decir_a_todos("hola", &mut Pantalla::nueva());
-        assert_eq!(&*cartas.recv().unwrap(), "hola\n");
+        for (puerto, buzon) in [(1, lleno), (2, otro)] {
+            sala.pares.insert(SocketAddr::new(HOST, puerto), Par { buzon, sordo: false });
+        }
+        let antes = Instant::now();
+        for linea in ["uno", "dos", "tres"] {
+            sala.decir_a_todos(linea, &mut Pantalla::nueva());
+            assert_eq!(*cartas.recv().unwrap(), format!("{linea}\n"));
+        }
+        assert!(
+            antes.elapsed() < ESPERA_AL_QUE_NO_LEE * 2,
+            "por un sordo se espera una vez, no en cada línea"
+        );
     }
 }

@@ -51,8 +51,9 @@ struct Backend {
 }
 
 struct Turnos {
-    /// Índices de los vivos, en el orden en que se escribieron.
+    /// Números de los vivos, en el orden en que se escribieron.
     vivos: Vec<usize>,
+    /// A qué posición de `vivos` le toca.
     siguiente: usize,
 }
 
@@ -67,9 +68,8 @@ impl Vivos {
     /// A quién le toca, en turno rotatorio entre los vivos. `None` si no queda ninguno.
     pub fn siguiente(&self) -> Option<usize> {
         let mut turnos = self.turnos();
-        let cuantos = turnos.vivos.len();
-        let elegido = *turnos.vivos.get(turnos.siguiente.checked_rem(cuantos)?)?;
-        turnos.siguiente = turnos.siguiente.wrapping_add(1);
+        let elegido = *turnos.vivos.get(turnos.siguiente)?;
+        turnos.siguiente = (turnos.siguiente + 1) % turnos.vivos.len();
         Some(elegido)
     }
 
@@ -96,17 +96,25 @@ impl Vivos {
     /// Deja de darle conexiones. Si varios clientes descubren a la vez la misma caída, se cuenta una.
     pub fn retirar(&self, cual: usize, motivo: String) {
         let mut turnos = self.turnos();
-        let antes = turnos.vivos.len();
-        turnos.vivos.retain(|&vivo| vivo != cual);
-        if turnos.vivos.len() < antes {
-            self.avisador.avisar(Cambio::Cae(self.direccion(cual), motivo));
+        let Some(donde) = turnos.vivos.iter().position(|&vivo| vivo == cual) else { return };
+        turnos.vivos.remove(donde);
+        // El turno sigue siendo de quien era: si no, alguno se lo saltaría.
+        if donde < turnos.siguiente {
+            turnos.siguiente -= 1;
         }
+        if turnos.siguiente == turnos.vivos.len() {
+            turnos.siguiente = 0;
+        }
+        self.avisador.avisar(Cambio::Cae(self.direccion(cual), motivo));
     }
 
     fn devolver(&self, cual: usize) {
         let mut turnos = self.turnos();
-        turnos.vivos.push(cual);
-        turnos.vivos.sort_unstable();
+        let Err(donde) = turnos.vivos.binary_search(&cual) else { return };
+        turnos.vivos.insert(donde, cual);
+        if donde < turnos.siguiente {
+            turnos.siguiente += 1;
+        }
         self.avisador.avisar(Cambio::Vuelve(self.direccion(cual)));
     }
 
@@ -224,12 +232,19 @@ mod tests {
     fn reparte_por_turno_y_por_igual_entre_los_vivos() {
         let (vivos, oir) = vivos(4);
         assert_eq!([(); 5].map(|()| vivos.siguiente().unwrap()), [0, 1, 2, 3, 0]);
+        // Le tocaba al 1: caído él, le toca al siguiente, y nadie pierde su turno.
         vivos.retirar(1, "caído".into());
+        assert_eq!([(); 4].map(|()| vivos.siguiente().unwrap()), [2, 3, 0, 2]);
+        vivos.retirar(2, "caído".into());
+        assert_eq!(vivos.siguiente(), Some(3));
+        vivos.devolver(2);
+        assert_eq!([(); 3].map(|()| vivos.siguiente().unwrap()), [0, 2, 3]);
         assert_eq!(repartir(&vivos, 300), HashMap::from([(0, 100), (2, 100), (3, 100)]));
         vivos.devolver(1);
         assert_eq!(repartir(&vivos, 400).values().max(), Some(&100));
-        assert!(matches!(oir.recv().unwrap(), Cambio::Cae(direccion, _) if direccion.port() == 2));
-        assert!(matches!(oir.recv().unwrap(), Cambio::Vuelve(direccion) if direccion.port() == 2));
+        let cambios: Vec<Cambio> = oir.try_iter().collect();
+        assert!(matches!(&cambios[0], Cambio::Cae(direccion, _) if direccion.port() == 2));
+        assert!(matches!(cambios[3], Cambio::Vuelve(direccion) if direccion.port() == 2));
     }
 
     #[test]
