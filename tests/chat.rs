@@ -45,9 +45,12 @@ fn lo_que_llega_se_ensena_al_llegar_y_por_el_cable_va_solo_lo_escrito() {
     par.write_all(b"hola sin fin de linea").unwrap();
     assert_eq!(programa.esperar("hola"), format!("{quien} hola sin fin de linea"));
     par.write_all(b"ma\xc3").unwrap();
-    programa.esperar("ma");
     par.write_all(b"\xb1ana").unwrap();
-    assert_eq!(programa.esperar("ana"), format!("{quien} ñana"));
+    assert_eq!(programa.esperar("ana"), format!("{quien} mañana"));
+    par.write_all(b"se\xc3").unwrap();
+    assert_eq!(programa.esperar("se"), format!("{quien} se"), "por media letra no se espera siempre");
+    par.write_all(b"\xb1as").unwrap();
+    assert_eq!(programa.esperar("as"), format!("{quien} ñas"));
     programa.escribir("¿qué tal?");
     programa.escribir("exit");
     assert_eq!(todo(&par), "¿qué tal?\n".as_bytes());

@@ -30,6 +30,9 @@ const SIGUES_AHI: Duration = Duration::from_secs(60);
 /// Cada cuánto deja de esperar una lectura para volver a empezar: en una charla, callar no es un fallo.
 const RATO: Duration = Duration::from_secs(3600);
 
+/// Cuánto espera una línea a que llegue el resto de una letra partida entre dos paquetes.
+const ESPERA_DE_MEDIA_LETRA: Duration = Duration::from_secs(1);
+
 /// Por donde se deja a un par lo que se le quiere decir. Al soltarlo, el par recibe el fin.
 pub type Buzon = Sender<Arc<str>>;
 
@@ -77,10 +80,11 @@ fn leer(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Suceso>) -> S
     let mut oido = Oido::default();
     let mut trozo = vec![0; TROZO];
     loop {
-        let (lineas, fin) = match conexion.leer_datos(&mut trozo, RATO) {
+        let plazo = if oido.espera() { ESPERA_DE_MEDIA_LETRA } else { RATO };
+        let (lineas, fin) = match conexion.leer_datos(&mut trozo, plazo) {
             Ok(0) => (oido.despedida(), Some("la cerró el otro lado".to_string())),
             Ok(leido) => (oido.lineas(&trozo[..leido]), None),
-            Err(FalloRed::Vencio(_)) => continue,
+            Err(FalloRed::Vencio(_)) => (oido.dejar_de_esperar(), None),
             Err(fallo) => (oido.despedida(), Some(fallo.to_string())),
         };
         if !lineas.is_empty() && contar.send(Suceso::Dice(otro, lineas)).is_err() {
@@ -122,26 +126,43 @@ fn escribir(
 /// De los bytes que llegan a las líneas que se enseñan.
 #[derive(Default)]
 struct Oido {
-    /// El principio de una letra cuyo final no ha llegado: 3 bytes como mucho.
-    a_medias: Vec<u8>,
+    /// Lo que aún no se ha enseñado: nada, o una línea que acaba a mitad de una letra (dos trozos como mucho).
+    pendiente: Vec<u8>,
     /// Lo último que se enseñó no acababa en fin de línea.
     abierta: bool,
 }
 
 impl Oido {
-    /// Lo que se puede enseñar ya, por líneas. Un trozo sin fin de línea se enseña igual: puede que nunca llegue.
+    /// Lo que se puede enseñar ya, por líneas. Un trozo sin fin de línea se enseña igual: puede que nunca llegue. Pero si
+    /// acaba a mitad de una letra lo que falta viene de camino, y se le espera con su línea para no partirla.
     fn lineas(&mut self, bytes: &[u8]) -> Vec<String> {
-        self.a_medias.extend_from_slice(bytes);
-        let enteros = self.a_medias.len() - letra_a_medias(&self.a_medias);
-        let texto = String::from_utf8_lossy(&self.a_medias[..enteros]).into_owned();
-        self.a_medias.drain(..enteros);
-        self.en_lineas(&texto)
+        self.pendiente.extend_from_slice(bytes);
+        let entero = self.pendiente.len() - letra_a_medias(&self.pendiente);
+        let espera = entero < self.pendiente.len() && self.pendiente.len() <= TROZO;
+        let ultima_linea = || self.pendiente.iter().rposition(|&b| b == b'\n').map_or(0, |fin| fin + 1);
+        let hasta = if espera { ultima_linea() } else { entero };
+        self.mostrar(hasta)
+    }
+
+    /// ¿Hay algo legible esperando al resto de una letra?
+    fn espera(&self) -> bool {
+        self.pendiente.len() > letra_a_medias(&self.pendiente)
+    }
+
+    /// La letra no acaba de llegar: lo que va delante no espera más.
+    fn dejar_de_esperar(&mut self) -> Vec<String> {
+        self.mostrar(self.pendiente.len() - letra_a_medias(&self.pendiente))
     }
 
     /// Lo que quedara a medias cuando ya no va a llegar más.
     fn despedida(&mut self) -> Vec<String> {
-        let resto = String::from_utf8_lossy(&std::mem::take(&mut self.a_medias)).into_owned();
-        self.en_lineas(&resto)
+        self.mostrar(self.pendiente.len())
+    }
+
+    fn mostrar(&mut self, hasta: usize) -> Vec<String> {
+        let texto = String::from_utf8_lossy(&self.pendiente[..hasta]).into_owned();
+        self.pendiente.drain(..hasta);
+        self.en_lineas(&texto)
     }
 
     fn en_lineas(&mut self, texto: &str) -> Vec<String> {
@@ -182,11 +203,21 @@ mod tests {
 
     #[test]
     fn una_letra_partida_entre_dos_paquetes_se_recompone() {
-        assert_eq!(oir(&[b"ma\xc3", b"\xb1ana"]), ["ma", "ñana"]);
+        assert_eq!(oir(&[b"ma\xc3", b"\xb1ana"]), ["mañana"]);
+        assert_eq!(oir(&[b"una\ndos\xc3", b"\xb1", b"tres"]), ["una", "dosñ", "tres"]);
         assert_eq!(oir(&[b"\xf0", b"\x9f", b"\x99", b"\x82"]), ["🙂"]);
         assert_eq!(oir(&[b"a\xff\xfeb"]), ["a\u{fffd}\u{fffd}b"]);
-        assert_eq!(oir(&[b"a\xc3", b"b"]), ["a", "\u{fffd}b"]);
-        assert_eq!(oir(&[b"fin\xf0\x9f"]), ["fin", "\u{fffd}"]);
+        assert_eq!(oir(&[b"a\xc3", b"b"]), ["a\u{fffd}b"]);
+        assert_eq!(oir(&[b"fin\xf0\x9f"]), ["fin\u{fffd}"]);
+    }
+
+    #[test]
+    fn por_media_letra_no_se_espera_siempre() {
+        let mut oido = Oido::default();
+        assert!(oido.lineas(b"ma\xc3").is_empty() && oido.espera());
+        assert_eq!(oido.dejar_de_esperar(), ["ma"]);
+        assert!(!oido.espera());
+        assert_eq!(oido.lineas(b"\xb1ana"), ["ñana"]);
     }
 
     #[test]
@@ -208,10 +239,14 @@ mod tests {
         }
 
         #[test]
-        fn nunca_se_guarda_mas_que_una_letra(bytes in any::<Vec<u8>>()) {
+        fn lo_que_se_guarda_tiene_tope(trozos in prop::collection::vec(any::<u8>(), 0..6)) {
             let mut oido = Oido::default();
-            oido.lineas(&bytes);
-            prop_assert!(oido.a_medias.len() < 4);
+            for ultimo in trozos {
+                let mut trozo = vec![b'x'; TROZO];
+                trozo[TROZO - 1] = ultimo;
+                oido.lineas(&trozo);
+                prop_assert!(oido.pendiente.len() <= TROZO);
+            }
         }
     }
 
