@@ -47,7 +47,9 @@ impl Argumentos {
             _ => return Ok(self),
         };
         match alguna_escrita(antes) {
-            Some(opcion) => Err(format!("{opcion} es una opción del nodo y no vale para «{orden}»")),
+            Some(opcion) => Err(format!(
+                "{opcion} es una opción del nodo y no vale para «{orden}»"
+            )),
             None => Ok(self),
         }
     }
@@ -55,7 +57,17 @@ impl Argumentos {
 
 /// La primera opción del nodo que esté escrita. Sin `..`: una opción nueva no compila hasta que se ponga aquí.
 fn alguna_escrita(opciones: &OpcionesNodo) -> Option<&'static str> {
-    let OpcionesNodo { nodo, ip, puerto, carpeta, peers, nombre, espera, max_conexiones, maestro } = opciones;
+    let OpcionesNodo {
+        nodo,
+        ip,
+        puerto,
+        carpeta,
+        peers,
+        nombre,
+        espera,
+        max_conexiones,
+        maestro,
+    } = opciones;
     let escritas = [
         ("--nodo", nodo.is_some()),
         ("--ip", ip.is_some()),
@@ -67,7 +79,9 @@ fn alguna_escrita(opciones: &OpcionesNodo) -> Option<&'static str> {
         ("--max-conexiones", max_conexiones.is_some()),
         ("--maestro", maestro.is_some()),
     ];
-    escritas.into_iter().find_map(|(opcion, escrita)| escrita.then_some(opcion))
+    escritas
+        .into_iter()
+        .find_map(|(opcion, escrita)| escrita.then_some(opcion))
 }
 
 /// Lo que se puede pedir.
@@ -269,7 +283,12 @@ pub struct Solicitar {
     #[arg(long, value_name = "N", value_parser = leer_veces, default_value = "1", hide_default_value = true)]
     pub veces: u32,
     /// Lo que se manda
-    #[arg(long, value_name = "TEXTO", default_value = "Hello Load Balancer", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "TEXTO",
+        default_value = "Hello Load Balancer",
+        hide_default_value = true
+    )]
     pub texto: String,
 }
 
@@ -306,8 +325,9 @@ where
     I: IntoIterator<Item = T>,
     T: Into<std::ffi::OsString> + Clone,
 {
-    let leido =
-        comando().try_get_matches_from(palabras).and_then(|mut m| Argumentos::from_arg_matches_mut(&mut m));
+    let leido = comando()
+        .try_get_matches_from(palabras)
+        .and_then(|mut m| Argumentos::from_arg_matches_mut(&mut m));
     let mal_escrito = |frase| SinOrden::MalEscrito(format!("{frase}\nLa ayuda: nodo --help"));
     let leido = leido.map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => SinOrden::Ayuda(error.to_string()),
@@ -318,17 +338,37 @@ where
 
 /// Los argumentos con la ayuda en español. clap sólo sabe inglés: se sustituyen sus títulos y sus opciones propias.
 fn comando() -> Command {
-    let version =
-        Arg::new("version").short('V').long("version").action(ArgAction::Version).help("Muestra la versión");
+    let version = Arg::new("version")
+        .short('V')
+        .long("version")
+        .action(ArgAction::Version)
+        .help("Muestra la versión");
     en_espanol(Argumentos::command().arg(version), "nodo")
 }
 
 fn en_espanol(comando: Command, escrito: &str) -> Command {
-    let ayuda = Arg::new("ayuda").short('h').long("help").action(ArgAction::Help).help("Muestra esta ayuda");
-    let posicionales: String = comando.get_positionals().map(|arg| format!(" {arg}")).collect();
-    let orden = if comando.has_subcommands() { " [ORDEN]" } else { "" };
-    let uso = format!("{escrito} [OPCIONES]{orden}{}", posicionales.replace("...", "…"));
-    let ordenes: Vec<String> = comando.get_subcommands().map(|c| c.get_name().to_string()).collect();
+    let ayuda = Arg::new("ayuda")
+        .short('h')
+        .long("help")
+        .action(ArgAction::Help)
+        .help("Muestra esta ayuda");
+    let posicionales: String = comando
+        .get_positionals()
+        .map(|arg| format!(" {arg}"))
+        .collect();
+    let orden = if comando.has_subcommands() {
+        " [ORDEN]"
+    } else {
+        ""
+    };
+    let uso = format!(
+        "{escrito} [OPCIONES]{orden}{}",
+        posicionales.replace("...", "…")
+    );
+    let ordenes: Vec<String> = comando
+        .get_subcommands()
+        .map(|c| c.get_name().to_string())
+        .collect();
     let comando = comando
         .disable_help_flag(true)
         .disable_help_subcommand(true)
@@ -352,10 +392,16 @@ fn que_esta_mal(error: &clap::Error) -> String {
         Some(ContextValue::Strings(varios)) => varios.join(", "),
         _ => String::new(),
     };
-    let (arg, valor) = (dato(ContextKind::InvalidArg), dato(ContextKind::InvalidValue));
+    let (arg, valor) = (
+        dato(ContextKind::InvalidArg),
+        dato(ContextKind::InvalidValue),
+    );
     match error.kind() {
         ErrorKind::UnknownArgument => {
-            format!("no conozco «{arg}»{}", parecido(&dato(ContextKind::SuggestedArg)))
+            format!(
+                "no conozco «{arg}»{}",
+                parecido(&dato(ContextKind::SuggestedArg))
+            )
         }
         ErrorKind::InvalidSubcommand => format!(
             "no conozco la orden «{}»{}",
@@ -365,7 +411,8 @@ fn que_esta_mal(error: &clap::Error) -> String {
         ErrorKind::MissingRequiredArgument => format!("falta {arg}"),
         ErrorKind::InvalidValue if valor.is_empty() => format!("a {arg} le falta el valor"),
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-            let motivo = std::error::Error::source(error).map_or(String::new(), |e| format!(": {e}"));
+            let motivo =
+                std::error::Error::source(error).map_or(String::new(), |e| format!(": {e}"));
             format!("«{valor}» no vale para {arg}{motivo}")
         }
         ErrorKind::ArgumentConflict => match dato(ContextKind::PriorArg) {
@@ -384,7 +431,11 @@ fn que_esta_mal(error: &clap::Error) -> String {
 }
 
 fn parecido(sugerencia: &str) -> String {
-    if sugerencia.is_empty() { String::new() } else { format!(" (¿querías decir {sugerencia}?)") }
+    if sugerencia.is_empty() {
+        String::new()
+    } else {
+        format!(" (¿querías decir {sugerencia}?)")
+    }
 }
 
 #[cfg(test)]
@@ -421,8 +472,15 @@ mod tests {
             "--maestro http://127.0.0.1:9000",
         ];
         for opcion in opciones {
-            for linea in [format!("nodo {opcion} buscar foto"), format!("nodo buscar foto {opcion}")] {
-                let Argumentos { nodo, orden: Some(Orden::Buscar(buscar)) } = leer_linea(&linea) else {
+            for linea in [
+                format!("nodo {opcion} buscar foto"),
+                format!("nodo buscar foto {opcion}"),
+            ] {
+                let Argumentos {
+                    nodo,
+                    orden: Some(Orden::Buscar(buscar)),
+                } = leer_linea(&linea)
+                else {
                     panic!("{linea}");
                 };
                 let juntas = format!("{:?}", nodo.unir(buscar.nodo));
@@ -435,21 +493,35 @@ mod tests {
     #[test]
     fn un_peer_a_cada_lado_son_dos_peers() {
         let linea = "nodo --peer 127.0.0.1:1 buscar x --peer 127.0.0.1:2 --peer 127.0.0.1";
-        let Argumentos { nodo, orden: Some(Orden::Buscar(buscar)) } = leer_linea(linea) else { panic!() };
-        let puertos: Vec<u16> = nodo.unir(buscar.nodo).peers.iter().map(|p| p.port()).collect();
+        let Argumentos {
+            nodo,
+            orden: Some(Orden::Buscar(buscar)),
+        } = leer_linea(linea)
+        else {
+            panic!()
+        };
+        let puertos: Vec<u16> = nodo
+            .unir(buscar.nodo)
+            .peers
+            .iter()
+            .map(|p| p.port())
+            .collect();
         assert_eq!(puertos, [1, 2, 6000]);
     }
 
     #[test]
     fn una_practica_toma_lo_suyo_de_los_dos_lados() {
         let linea = "nodo --puerto 9001 --nombre uno --ip 127.0.0.2 backend --nombre dos";
-        let Some(Orden::Backend(backend)) = leer_linea(linea).orden else { panic!("{linea}") };
+        let Some(Orden::Backend(backend)) = leer_linea(linea).orden else {
+            panic!("{linea}")
+        };
         assert_eq!(backend.donde.o_en(8001), "127.0.0.2:9001".parse().unwrap());
         assert_eq!(backend.nombre.as_deref(), Some("dos"));
         for orden in ["balanceador", "maestro"] {
             let linea = format!("nodo --puerto 1 --ip 127.0.0.3 {orden} --puerto 2");
-            let Some(Orden::Balanceador(Balanceador { donde, .. }) | Orden::Maestro(Maestro { donde })) =
-                leer_linea(&linea).orden
+            let Some(
+                Orden::Balanceador(Balanceador { donde, .. }) | Orden::Maestro(Maestro { donde }),
+            ) = leer_linea(&linea).orden
             else {
                 panic!("{linea}")
             };
@@ -480,12 +552,21 @@ mod tests {
             ("nodo --colador", "no conozco «--colador»"),
             ("nodo busca x", "no conozco la orden «busca»"),
             ("nodo buscar", "falta <NOMBRE>"),
-            ("nodo --puerto hola", "«hola» no vale para --puerto <PUERTO>: se esperaba"),
+            (
+                "nodo --puerto hola",
+                "«hola» no vale para --puerto <PUERTO>: se esperaba",
+            ),
             ("nodo --puerto 70000", "no vale para"),
             ("nodo --nodo", "a --nodo <N> le falta el valor"),
             ("nodo --nodo 1 --nodo 2", "está escrito más de una vez"),
-            ("nodo chat --servidor 127.0.0.1:1 --conectar 127.0.0.1:1", "no van juntos"),
-            ("nodo --ip casa", "«casa» no vale para --ip <IP>: se esperaba"),
+            (
+                "nodo chat --servidor 127.0.0.1:1 --conectar 127.0.0.1:1",
+                "no van juntos",
+            ),
+            (
+                "nodo --ip casa",
+                "«casa» no vale para --ip <IP>: se esperaba",
+            ),
         ] {
             let frase = fallo(linea);
             assert!(frase.contains(dice), "{linea}: {frase}");
@@ -494,11 +575,25 @@ mod tests {
 
     #[test]
     fn la_ayuda_no_tiene_ingles() {
-        for linea in ["nodo --help", "nodo descargar -h", "nodo balanceador --help", "nodo huella -h"] {
-            let Err(SinOrden::Ayuda(texto)) = leer(linea.split(' ')) else { panic!("{linea}") };
-            for ingles in
-                ["Usage", "Options", "OPTIONS", "Commands", "COMMAND", "Arguments", "default", "Print"]
-            {
+        for linea in [
+            "nodo --help",
+            "nodo descargar -h",
+            "nodo balanceador --help",
+            "nodo huella -h",
+        ] {
+            let Err(SinOrden::Ayuda(texto)) = leer(linea.split(' ')) else {
+                panic!("{linea}")
+            };
+            for ingles in [
+                "Usage",
+                "Options",
+                "OPTIONS",
+                "Commands",
+                "COMMAND",
+                "Arguments",
+                "default",
+                "Print",
+            ] {
                 assert!(!texto.contains(ingles), "{linea}: {ingles}\n{texto}");
             }
         }

@@ -78,11 +78,16 @@ impl Conexion {
     ///
     /// # Errores
     /// Nadie escucha ahí, no hay camino o se acabó el plazo.
-    pub fn conectar(otro: SocketAddr, plazo: Duration, limites: Limites) -> Result<Conexion, FalloRed> {
+    pub fn conectar(
+        otro: SocketAddr,
+        plazo: Duration,
+        limites: Limites,
+    ) -> Result<Conexion, FalloRed> {
         if plazo.is_zero() {
             return Err(FalloRed::Vencio("la conexión"));
         }
-        let socket = TcpStream::connect_timeout(&otro, plazo).map_err(|e| clasificar(e, "la conexión"))?;
+        let socket =
+            TcpStream::connect_timeout(&otro, plazo).map_err(|e| clasificar(e, "la conexión"))?;
         socket.set_nodelay(true).map_err(FalloRed::Sistema)?;
         Ok(Conexion::aceptada(&Arc::new(socket), otro, limites))
     }
@@ -109,7 +114,10 @@ impl Conexion {
 
     /// Da por consumidos `cuantos` bytes de [`Conexion::pendiente`].
     pub fn consumir(&mut self, cuantos: usize) {
-        self.consumido = self.consumido.saturating_add(cuantos).min(self.recibido.len());
+        self.consumido = self
+            .consumido
+            .saturating_add(cuantos)
+            .min(self.recibido.len());
     }
 
     /// Una lectura del socket (un `recv`), que se añade a lo pendiente. Cuántos bytes llegaron; 0 es el fin.
@@ -130,7 +138,8 @@ impl Conexion {
         self.recibido.resize(antes + LECTURA, 0);
         let destino = &mut self.recibido[antes..];
         let leido = reintentar(|| (&*self.socket).read(destino)).map_err(|e| clasificar(e, que));
-        self.recibido.truncate(antes + *leido.as_ref().unwrap_or(&0));
+        self.recibido
+            .truncate(antes + *leido.as_ref().unwrap_or(&0));
         leido
     }
 
@@ -143,7 +152,9 @@ impl Conexion {
         // Redondear a décimas ahorra una llamada al sistema en casi todas las lecturas.
         let falta = Duration::from_millis((falta.as_millis() as u64).div_ceil(100) * 100);
         if self.plazo_puesto != Some(falta) {
-            self.socket.set_read_timeout(Some(falta)).map_err(FalloRed::Sistema)?;
+            self.socket
+                .set_read_timeout(Some(falta))
+                .map_err(FalloRed::Sistema)?;
             self.plazo_puesto = Some(falta);
         }
         Ok(())
@@ -154,7 +165,11 @@ impl Conexion {
     ///
     /// # Errores
     /// Pasó del tope, venció el plazo, no es UTF-8 o falló el socket.
-    pub fn leer_linea(&mut self, plazo: Duration, que: &'static str) -> Result<Option<String>, FalloRed> {
+    pub fn leer_linea(
+        &mut self,
+        plazo: Duration,
+        que: &'static str,
+    ) -> Result<Option<String>, FalloRed> {
         let limite = Instant::now() + plazo;
         let mut mirados = 0;
         let largo = loop {
@@ -183,7 +198,9 @@ impl Conexion {
     fn sacar_linea(&mut self, largo: usize) -> Result<String, FalloRed> {
         let linea = &self.pendiente()[..largo];
         let linea = linea.strip_suffix(b"\r").unwrap_or(linea);
-        let linea = str::from_utf8(linea).map_err(|_| FalloRed::NoEsTexto)?.to_string();
+        let linea = str::from_utf8(linea)
+            .map_err(|_| FalloRed::NoEsTexto)?
+            .to_string();
         self.consumir(largo + 1);
         debug!("← {} {}", self.otro, limpiar(&linea));
         Ok(linea)
@@ -197,7 +214,8 @@ impl Conexion {
         let pendiente = self.pendiente();
         if pendiente.is_empty() {
             self.esperar_lectura(Instant::now() + plazo, "datos")?;
-            return reintentar(|| (&*self.socket).read(destino)).map_err(|e| clasificar(e, "datos"));
+            return reintentar(|| (&*self.socket).read(destino))
+                .map_err(|e| clasificar(e, "datos"));
         }
         let cuantos = pendiente.len().min(destino.len());
         destino[..cuantos].copy_from_slice(&pendiente[..cuantos]);
@@ -247,7 +265,9 @@ impl Conexion {
     /// # Errores
     /// Falló el socket.
     pub fn prepararse_a_enviar(&mut self) -> Result<(), FalloRed> {
-        self.socket.set_write_timeout(Some(self.limites.escribir)).map_err(FalloRed::Sistema)
+        self.socket
+            .set_write_timeout(Some(self.limites.escribir))
+            .map_err(FalloRed::Sistema)
     }
 
     /// Hace que al cerrar el otro reciba un error (RST) y no un final normal: la única manera de decir «esto no
@@ -299,7 +319,8 @@ mod tests {
     fn pareja() -> (Conexion, TcpStream) {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
         let direccion = escucha.local_addr().unwrap();
-        let nuestra = Conexion::conectar(direccion, Duration::from_secs(2), Limites::default()).unwrap();
+        let nuestra =
+            Conexion::conectar(direccion, Duration::from_secs(2), Limites::default()).unwrap();
         (nuestra, escucha.accept().unwrap().0)
     }
 
@@ -316,7 +337,11 @@ mod tests {
         let mut leer = || nuestra.leer_linea(PLAZO, "una línea").unwrap();
         assert_eq!(leer().as_deref(), Some("HOLA:1:ñu"));
         assert_eq!(leer().as_deref(), Some("LISTAR"));
-        assert_eq!(leer().as_deref(), Some("resto"), "el fin también acaba una línea");
+        assert_eq!(
+            leer().as_deref(),
+            Some("resto"),
+            "el fin también acaba una línea"
+        );
         assert_eq!(leer(), None);
         escritor.join().unwrap();
     }
@@ -341,7 +366,10 @@ mod tests {
     fn una_linea_sin_fin_se_corta_en_el_tope() {
         let (mut nuestra, mut suya) = pareja();
         let escritor = thread::spawn(move || drop(suya.write_all(&vec![b'x'; 1 << 20])));
-        assert!(matches!(nuestra.leer_linea(PLAZO, "una línea"), Err(FalloRed::LineaLarga)));
+        assert!(matches!(
+            nuestra.leer_linea(PLAZO, "una línea"),
+            Err(FalloRed::LineaLarga)
+        ));
         assert!(nuestra.recibido.capacity() < 64 * 1024);
         drop(nuestra);
         escritor.join().unwrap();
@@ -374,7 +402,10 @@ mod tests {
         let (mut nuestra, mut suya) = pareja();
         suya.write_all(b"OK:5\nabcde").unwrap();
         suya.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(nuestra.leer_linea(PLAZO, "una línea").unwrap().as_deref(), Some("OK:5"));
+        assert_eq!(
+            nuestra.leer_linea(PLAZO, "una línea").unwrap().as_deref(),
+            Some("OK:5")
+        );
         let mut datos = Vec::new();
         let mut trozo = [0; 3];
         loop {

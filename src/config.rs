@@ -16,9 +16,18 @@ use crate::fallo::Fallo;
 /// Es el vector `peers` de la guía. Los puertos empiezan en 6001 porque los navegadores se niegan a abrir el 6000.
 /// Para cambiarlos sin recompilar: `--peer IP:PUERTO`, una vez por cada nodo.
 pub const PEERS: [(&str, SocketAddr); 3] = [
-    ("nodo1", SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6001)),
-    ("nodo2", SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6002)),
-    ("nodo3", SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6003)),
+    (
+        "nodo1",
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6001),
+    ),
+    (
+        "nodo2",
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6002),
+    ),
+    (
+        "nodo3",
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6003),
+    ),
 ];
 
 /// El `PUERTO` de la guía: el de un nodo que no está en [`PEERS`] y el de un peer escrito sin puerto.
@@ -122,30 +131,42 @@ fn leer_numero(escrito: &str) -> Result<usize, String> {
 
 /// Lee una IP.
 pub fn leer_ip(escrito: &str) -> Result<IpAddr, String> {
-    escrito.parse().map_err(|_| "se esperaba una IP, por ejemplo 192.168.1.10".into())
+    escrito
+        .parse()
+        .map_err(|_| "se esperaba una IP, por ejemplo 192.168.1.10".into())
 }
 
 /// Lee un puerto, de 0 a 65535.
 pub fn leer_puerto(escrito: &str) -> Result<u16, String> {
-    escrito.parse().map_err(|_| "se esperaba un puerto, de 0 a 65535".into())
+    escrito
+        .parse()
+        .map_err(|_| "se esperaba un puerto, de 0 a 65535".into())
 }
 
 /// Lee `IP:PUERTO`.
 pub fn leer_direccion(escrito: &str) -> Result<SocketAddr, String> {
-    escrito.parse().map_err(|_| "se esperaba IP:PUERTO, por ejemplo 127.0.0.1:8001".into())
+    escrito
+        .parse()
+        .map_err(|_| "se esperaba IP:PUERTO, por ejemplo 127.0.0.1:8001".into())
 }
 
 /// Lee `IP` o `IP:PUERTO` (sin puerto, 6000).
 pub fn leer_peer(escrito: &str) -> Result<SocketAddr, String> {
     let con_puerto = escrito.parse::<SocketAddr>();
-    let sin_puerto = || escrito.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PUERTO));
+    let sin_puerto = || {
+        escrito
+            .parse::<IpAddr>()
+            .map(|ip| SocketAddr::new(ip, PUERTO))
+    };
     match con_puerto.or_else(|_| sin_puerto()) {
         Ok(peer) if peer.port() == 0 => Err("el puerto de un peer no puede ser 0".into()),
         Ok(peer) if peer.ip().is_unspecified() => {
             Err("0.0.0.0 no es la dirección de nadie: escribe la IP de ese nodo".into())
         }
         Ok(peer) => Ok(peer),
-        Err(_) => Err("se esperaba una IP o IP:PUERTO, por ejemplo 192.168.1.11 o 127.0.0.1:6002".into()),
+        Err(_) => {
+            Err("se esperaba una IP o IP:PUERTO, por ejemplo 192.168.1.11 o 127.0.0.1:6002".into())
+        }
     }
 }
 
@@ -154,18 +175,25 @@ fn leer_nombre(escrito: &str) -> Result<String, String> {
     if nombre_de_nodo_valido(escrito) {
         Ok(escrito.to_string())
     } else {
-        Err("el nombre de un nodo no lleva «:» ni caracteres de control, y tiene de 1 a 64 bytes".into())
+        Err(
+            "el nombre de un nodo no lleva «:» ni caracteres de control, y tiene de 1 a 64 bytes"
+                .into(),
+        )
     }
 }
 
 /// ¿Puede llamarse así un nodo?
 pub fn nombre_de_nodo_valido(nombre: &str) -> bool {
-    !nombre.is_empty() && nombre.len() <= MAX_NOMBRE && !nombre.chars().any(|c| c == ':' || c.is_control())
+    !nombre.is_empty()
+        && nombre.len() <= MAX_NOMBRE
+        && !nombre.chars().any(|c| c == ':' || c.is_control())
 }
 
 fn leer_segundos(escrito: &str) -> Result<Duration, String> {
     match escrito.replace(',', ".").parse::<f64>() {
-        Ok(segundos) if segundos > 0.0 && segundos <= 3600.0 => Ok(Duration::from_secs_f64(segundos)),
+        Ok(segundos) if segundos > 0.0 && segundos <= 3600.0 => {
+            Ok(Duration::from_secs_f64(segundos))
+        }
         _ => Err("se esperaban segundos, más de 0 y hasta 3600; por ejemplo 2 o 0.5".into()),
     }
 }
@@ -231,7 +259,9 @@ impl Config {
     /// `--nodo` fuera de la lista, o demasiados peers.
     pub fn desde(opciones: OpcionesNodo) -> Result<Config, Fallo> {
         if opciones.peers.len() > MAX_PEERS {
-            return Err(Fallo::nuevo(format!("son demasiados peers: el tope es {MAX_PEERS}")));
+            return Err(Fallo::nuevo(format!(
+                "son demasiados peers: el tope es {MAX_PEERS}"
+            )));
         }
         let fila = elegir_fila(&opciones)?;
         let puerto_de_la_fila = match fila {
@@ -259,7 +289,9 @@ impl Config {
 
     /// La carpeta, o `compartidos` si nadie la dijo (las órdenes sueltas).
     pub fn carpeta_o_la_de_la_guia(&self) -> PathBuf {
-        self.carpeta.clone().unwrap_or_else(|| PathBuf::from(CARPETA_ARCHIVOS))
+        self.carpeta
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(CARPETA_ARCHIVOS))
     }
 }
 
@@ -291,13 +323,23 @@ pub fn carpeta_de_fila(n: usize) -> PathBuf {
 /// Si todos los peers son de esta máquina basta escuchar en ella; si no, hay que escuchar en todas las redes.
 fn ip_para(peers: &[SocketAddr]) -> IpAddr {
     let todos_de_aqui = peers.iter().all(|peer| peer.ip().is_loopback());
-    IpAddr::V4(if todos_de_aqui { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED })
+    IpAddr::V4(if todos_de_aqui {
+        Ipv4Addr::LOCALHOST
+    } else {
+        Ipv4Addr::UNSPECIFIED
+    })
 }
 
 /// La IP con que los demás ven a esta máquina al hablar con `peer`. No manda ningún paquete: conectar un socket
 /// UDP sólo pregunta al sistema por dónde saldría.
 pub fn ip_en_la_red(peer: SocketAddr) -> Option<IpAddr> {
-    let cualquiera: SocketAddr = if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().ok()?;
+    let cualquiera: SocketAddr = if peer.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    }
+    .parse()
+    .ok()?;
     let socket = UdpSocket::bind(cualquiera).ok()?;
     socket.connect(peer).ok()?;
     Some(socket.local_addr().ok()?.ip())
@@ -313,38 +355,73 @@ mod tests {
 
     #[test]
     fn la_fila_da_puerto_y_carpeta() {
-        let segundo = config(OpcionesNodo { nodo: Some(2), ..Default::default() });
+        let segundo = config(OpcionesNodo {
+            nodo: Some(2),
+            ..Default::default()
+        });
         assert_eq!((segundo.fila, segundo.puerto), (Fila::Elegida(2), 6002));
         assert_eq!(segundo.carpeta, Some(carpeta_de_fila(2)));
         assert_eq!(segundo.ip, IpAddr::V4(Ipv4Addr::LOCALHOST));
-        assert!(Config::desde(OpcionesNodo { nodo: Some(4), ..Default::default() }).is_err());
-        assert!(Config::desde(OpcionesNodo { nodo: Some(0), ..Default::default() }).is_err());
+        assert!(
+            Config::desde(OpcionesNodo {
+                nodo: Some(4),
+                ..Default::default()
+            })
+            .is_err()
+        );
+        assert!(
+            Config::desde(OpcionesNodo {
+                nodo: Some(0),
+                ..Default::default()
+            })
+            .is_err()
+        );
     }
 
     #[test]
     fn con_peers_de_otra_maquina_es_la_guia_en_la_lan() {
         let peers = vec![leer_peer("192.168.1.11").unwrap()];
         assert_eq!(peers[0].port(), PUERTO);
-        let lan = config(OpcionesNodo { peers, ..Default::default() });
-        assert_eq!((lan.fila, lan.puerto, lan.ip), (Fila::Ninguna, 6000, Ipv4Addr::UNSPECIFIED.into()));
+        let lan = config(OpcionesNodo {
+            peers,
+            ..Default::default()
+        });
+        assert_eq!(
+            (lan.fila, lan.puerto, lan.ip),
+            (Fila::Ninguna, 6000, Ipv4Addr::UNSPECIFIED.into())
+        );
         assert_eq!(lan.carpeta, Some("compartidos".into()));
     }
 
     #[test]
     fn a_secas_toma_la_primera_fila_libre() {
         let aqui = config(OpcionesNodo::default());
-        assert_eq!((aqui.fila, aqui.carpeta, aqui.peers.len()), (Fila::PrimeraLibre, None, 3));
+        assert_eq!(
+            (aqui.fila, aqui.carpeta, aqui.peers.len()),
+            (Fila::PrimeraLibre, None, 3)
+        );
     }
 
     #[test]
     fn los_peers_de_los_dos_lados_se_suman() {
-        let peer = |texto| OpcionesNodo { peers: vec![leer_peer(texto).unwrap()], ..Default::default() };
+        let peer = |texto| OpcionesNodo {
+            peers: vec![leer_peer(texto).unwrap()],
+            ..Default::default()
+        };
         assert_eq!(peer("127.0.0.1:1").unir(peer("127.0.0.1:2")).peers.len(), 2);
     }
 
     #[test]
     fn lo_mal_escrito_se_rechaza() {
-        for malo in ["", "hola", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:70000", "0.0.0.0:6000", "a:1"] {
+        for malo in [
+            "",
+            "hola",
+            "127.0.0.1:",
+            "127.0.0.1:0",
+            "127.0.0.1:70000",
+            "0.0.0.0:6000",
+            "a:1",
+        ] {
             assert!(leer_peer(malo).is_err(), "{malo}");
         }
         for malo in ["", "a:b", "a\nb", &"x".repeat(65)] {

@@ -51,7 +51,13 @@ impl<E> Avisador<E> {
     /// Una cola de eventos: el extremo que avisa y el que escucha el hilo principal.
     pub fn nuevo() -> (Avisador<E>, Receiver<E>) {
         let (canal, oir) = bounded(TOPE_DE_EVENTOS);
-        (Avisador { canal, perdidos: Arc::default() }, oir)
+        (
+            Avisador {
+                canal,
+                perdidos: Arc::default(),
+            },
+            oir,
+        )
     }
 
     /// Avisa sin esperar. Con la cola llena, el evento sólo se cuenta.
@@ -64,13 +70,20 @@ impl<E> Avisador<E> {
     /// Cuántos eventos se perdieron desde la última vez que se preguntó.
     pub fn perdidos(&self) -> usize {
         // Se pregunta tras cada tanda de eventos: leer primero evita ensuciar la línea de caché sin motivo.
-        if self.perdidos.load(Ordering::Relaxed) == 0 { 0 } else { self.perdidos.swap(0, Ordering::Relaxed) }
+        if self.perdidos.load(Ordering::Relaxed) == 0 {
+            0
+        } else {
+            self.perdidos.swap(0, Ordering::Relaxed)
+        }
     }
 }
 
 impl<E> Clone for Avisador<E> {
     fn clone(&self) -> Self {
-        Avisador { canal: self.canal.clone(), perdidos: Arc::clone(&self.perdidos) }
+        Avisador {
+            canal: self.canal.clone(),
+            perdidos: Arc::clone(&self.perdidos),
+        }
     }
 }
 

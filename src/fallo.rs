@@ -116,10 +116,17 @@ mod tests {
     #[test]
     fn los_motivos_estan_en_espanol() {
         let rechazada = io::Error::from(io::ErrorKind::ConnectionRefused);
-        assert_eq!(motivo(&rechazada), "conexión rechazada, ahí no escucha nadie");
+        assert_eq!(
+            motivo(&rechazada),
+            "conexión rechazada, ahí no escucha nadie"
+        );
         assert_eq!(motivo(&io::Error::other("cosa propia")), "cosa propia");
         assert_eq!(
-            Fallo::de_sistema("abriendo foto.png", &io::Error::from(io::ErrorKind::NotFound)).to_string(),
+            Fallo::de_sistema(
+                "abriendo foto.png",
+                &io::Error::from(io::ErrorKind::NotFound)
+            )
+            .to_string(),
             "abriendo foto.png: no existe"
         );
     }

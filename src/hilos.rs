@@ -41,7 +41,12 @@ pub struct Hilos<'ambito, 'entorno> {
 impl<'ambito, 'entorno> Hilos<'ambito, 'entorno> {
     /// Hilos que se llamarán `prefijo-1`, `prefijo-2`… y terminarán antes que `ambito`.
     pub fn nuevos(ambito: &'ambito Scope<'ambito, 'entorno>, prefijo: &'static str) -> Self {
-        Hilos { ambito, prefijo, creados: AtomicUsize::new(0), ociosos: Arc::default() }
+        Hilos {
+            ambito,
+            prefijo,
+            creados: AtomicUsize::new(0),
+            ociosos: Arc::default(),
+        }
     }
 
     /// Hace `trabajo` en un hilo que no está haciendo otra cosa. Si el sistema no da más hilos, el trabajo se
@@ -70,7 +75,10 @@ impl Drop for Hilos<'_, '_> {
 
 /// La vida de un hilo: un trabajo, y los que lleguen mientras espera.
 fn trabajar<'a>(primero: Trabajo<'a>, ociosos: &Ociosos<'a>) {
-    let asiento = Arc::new(Asiento { hilo: thread::current(), trabajo: Mutex::new(None) });
+    let asiento = Arc::new(Asiento {
+        hilo: thread::current(),
+        trabajo: Mutex::new(None),
+    });
     let mut trabajo = Some(primero);
     while let Some(este) = trabajo {
         // Un fallo de programación en una conexión no debe llevarse por delante a las demás.
@@ -140,7 +148,10 @@ impl<'a> Ociosos<'a> {
     fn cerrar(&self) {
         let mut lista = abrir(&self.0);
         lista.cerrada = true;
-        lista.asientos.iter().for_each(|asiento| asiento.hilo.unpark());
+        lista
+            .asientos
+            .iter()
+            .for_each(|asiento| asiento.hilo.unpark());
     }
 }
 
@@ -163,7 +174,9 @@ mod tests {
             let hilos = Hilos::nuevos(ambito, "prueba");
             for _ in 0..32 {
                 let esperar = esperar.clone();
-                hilos.lanzar(move || assert!(esperar.recv().is_err())).unwrap();
+                hilos
+                    .lanzar(move || assert!(esperar.recv().is_err()))
+                    .unwrap();
             }
             for n in 0..32 {
                 let hecho = hecho.clone();
@@ -182,7 +195,9 @@ mod tests {
             let hilos = Hilos::nuevos(ambito, "prueba");
             for _ in 0..100 {
                 let hecho = hecho.clone();
-                hilos.lanzar(move || hecho.send(thread::current().id()).unwrap()).unwrap();
+                hilos
+                    .lanzar(move || hecho.send(thread::current().id()).unwrap())
+                    .unwrap();
                 ver.recv().unwrap();
                 // Espera a que el hilo se siente: sin esto, crear otro también sería correcto.
                 while abrir(&hilos.ociosos.0).asientos.is_empty() {

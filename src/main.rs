@@ -39,12 +39,16 @@ fn cumplir(argumentos: Argumentos, pantalla: &mut Pantalla) -> Result<Salida, Fa
         Some(Orden::Servir(o)) => menu::servir(config(o.nodo)?, pantalla),
         Some(Orden::Listar(o)) => ordenes::listar(&config(o.nodo)?, o.red, pantalla),
         Some(Orden::Buscar(o)) => ordenes::buscar(&config(o.nodo)?, &o.archivo, pantalla),
-        Some(Orden::Descargar(o)) => ordenes::descargar(&config(o.nodo)?, &o.archivo, o.de, pantalla),
+        Some(Orden::Descargar(o)) => {
+            ordenes::descargar(&config(o.nodo)?, &o.archivo, o.de, pantalla)
+        }
         Some(Orden::Enviar(o)) => ordenes::enviar(&config(o.nodo)?, &o.archivo, o.a, pantalla),
         Some(Orden::Mensaje(o)) => ordenes::mensaje(&config(o.nodo)?, &o.texto, o.a, pantalla),
         Some(Orden::Estado(o)) => ordenes::estado(&config(o.nodo)?, pantalla),
         Some(Orden::Huella(o)) => ordenes::huella(&o.archivos, pantalla),
-        Some(Orden::Localizar(o)) => ordenes::localizar(&config(o.nodo)?, &o.archivo, o.por, pantalla),
+        Some(Orden::Localizar(o)) => {
+            ordenes::localizar(&config(o.nodo)?, &o.archivo, o.por, pantalla)
+        }
         Some(Orden::Chat(o)) => chat::abrir(o, pantalla),
         Some(Orden::Balanceador(o)) => balanceador::abrir(o, pantalla),
         Some(Orden::Backend(o)) => backend::abrir(o, pantalla),
@@ -60,7 +64,12 @@ fn encender_registro() {
         .format(|salida, apunte| {
             let hilo = std::thread::current();
             let texto = limpiar(&apunte.args().to_string());
-            writeln!(salida, "[{} {}] {texto}", apunte.level(), hilo.name().unwrap_or("-"))
+            writeln!(
+                salida,
+                "[{} {}] {texto}",
+                apunte.level(),
+                hilo.name().unwrap_or("-")
+            )
         })
         .init();
 }

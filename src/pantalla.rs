@@ -117,7 +117,9 @@ impl Pantalla {
     fn escribir(&mut self, texto: &str) {
         let pintar = || {
             let mut salida = io::stdout().lock();
-            salida.write_all(texto.as_bytes()).and_then(|()| salida.flush())
+            salida
+                .write_all(texto.as_bytes())
+                .and_then(|()| salida.flush())
         };
         let pintado = match &self.barra {
             Some(barra) => barra.suspend(pintar),

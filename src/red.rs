@@ -56,7 +56,10 @@ pub fn fallo_al_abrir(direccion: SocketAddr, error: &io::Error) -> Fallo {
             "no hay permiso para abrir el puerto {puerto}: elige con --puerto uno de 1024 en adelante"
         ),
         io::ErrorKind::AddrNotAvailable => {
-            format!("la IP {} no es de esta máquina: revisa --ip", direccion.ip())
+            format!(
+                "la IP {} no es de esta máquina: revisa --ip",
+                direccion.ip()
+            )
         }
         _ => return Fallo::de_sistema(format!("abriendo el puerto {puerto}"), error),
     })
@@ -85,7 +88,9 @@ where
                             drop(conexion);
                             drop(permiso);
                         });
-                        lanzado.unwrap_or_else(|e| warn!("no se pudo crear un hilo para {desde}: {e}"));
+                        lanzado.unwrap_or_else(|e| {
+                            warn!("no se pudo crear un hilo para {desde}: {e}")
+                        });
                     }
                     Err(error) => parada.descansar(&error),
                 }
@@ -152,11 +157,22 @@ impl Parada {
         let puerta = dentro.puerta.take();
         drop(dentro);
         self.cambio.notify_all();
-        if let Some(Puerta { direccion, _reserva }) = puerta {
+        if let Some(Puerta {
+            direccion,
+            _reserva,
+        }) = puerta
+        {
             drop(_reserva);
             // Si no se puede conectar es que hay otras conexiones en la cola, y una de ellas lo despertará.
             let timbre = TcpStream::connect_timeout(&direccion, Duration::from_secs(1));
-            debug!("parada: timbre en {direccion} {}", if timbre.is_ok() { "oído" } else { "no hizo falta" });
+            debug!(
+                "parada: timbre en {direccion} {}",
+                if timbre.is_ok() {
+                    "oído"
+                } else {
+                    "no hizo falta"
+                }
+            );
         }
     }
 
@@ -175,7 +191,10 @@ impl Parada {
             cerrar(socket, Shutdown::Both);
         }
         dentro.acompanantes.insert(numero, Arc::clone(socket));
-        Acompanante { parada: self, numero }
+        Acompanante {
+            parada: self,
+            numero,
+        }
     }
 
     fn dentro(&self) -> MutexGuard<'_, Dentro> {
@@ -191,11 +210,18 @@ impl Parada {
         }
         match (escucha.local_addr(), escucha.try_clone()) {
             (Ok(direccion), Ok(_reserva)) => {
-                dentro.puerta = Some(Puerta { direccion: alcanzable(direccion), _reserva });
+                dentro.puerta = Some(Puerta {
+                    direccion: alcanzable(direccion),
+                    _reserva,
+                });
                 true
             }
             (direccion, reserva) => {
-                warn!("no se puede escuchar: {:?} {:?}", direccion.err(), reserva.err());
+                warn!(
+                    "no se puede escuchar: {:?} {:?}",
+                    direccion.err(),
+                    reserva.err()
+                );
                 false
             }
         }
@@ -205,14 +231,20 @@ impl Parada {
     fn pedir_permiso(&self) -> Option<Permiso<'_>> {
         let mut dentro = self.dentro();
         while dentro.permisos >= self.tope && !self.avisada() {
-            dentro = self.cambio.wait(dentro).unwrap_or_else(PoisonError::into_inner);
+            dentro = self
+                .cambio
+                .wait(dentro)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         if self.avisada() {
             return None;
         }
         dentro.permisos += 1;
         dentro.siguiente += 1;
-        Some(Permiso { parada: self, numero: dentro.siguiente })
+        Some(Permiso {
+            parada: self,
+            numero: dentro.siguiente,
+        })
     }
 
     /// `accept` falló: espera a que termine alguna conexión (devolverá un descriptor) o una pausa corta.
@@ -234,7 +266,11 @@ impl Parada {
             if falta.is_zero() {
                 break;
             }
-            dentro = self.cambio.wait_timeout(dentro, falta).unwrap_or_else(PoisonError::into_inner).0;
+            dentro = self
+                .cambio
+                .wait_timeout(dentro, falta)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         drop(dentro);
         self.cerrar_todas(Shutdown::Both);
@@ -242,10 +278,16 @@ impl Parada {
 
     fn cerrar_todas(&self, sentido: Shutdown) {
         let mut dentro = self.dentro();
-        dentro.vivas.values().for_each(|conexion| cerrar(conexion, sentido));
+        dentro
+            .vivas
+            .values()
+            .for_each(|conexion| cerrar(conexion, sentido));
         if sentido == Shutdown::Both {
             dentro.cortadas = true;
-            dentro.acompanantes.values().for_each(|socket| cerrar(socket, sentido));
+            dentro
+                .acompanantes
+                .values()
+                .for_each(|socket| cerrar(socket, sentido));
         }
     }
 }
@@ -282,7 +324,10 @@ impl Permiso<'_> {
             debug!("TCP_NODELAY: {error}");
         }
         let conexion = Arc::new(conexion);
-        self.parada.dentro().vivas.insert(self.numero, Arc::clone(&conexion));
+        self.parada
+            .dentro()
+            .vivas
+            .insert(self.numero, Arc::clone(&conexion));
         conexion
     }
 }
@@ -313,7 +358,9 @@ pub fn alcanzable(direccion: SocketAddr) -> SocketAddr {
 /// necesitar dos: su socket y el archivo que sirve). Antes se sube el límite blando hasta el duro.
 pub fn conexiones_posibles(pedidas: usize) -> usize {
     let descriptores = descriptores_del_proceso();
-    pedidas.min(descriptores.saturating_sub(DESCRIPTORES_PROPIOS) / 2).max(1)
+    pedidas
+        .min(descriptores.saturating_sub(DESCRIPTORES_PROPIOS) / 2)
+        .max(1)
 }
 
 #[cfg(unix)]
@@ -325,7 +372,9 @@ fn descriptores_del_proceso() -> usize {
     if setrlimit(Resource::Nofile, limite).is_err() {
         limite.current = blando;
     }
-    limite.current.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))
+    limite
+        .current
+        .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 /// En Windows los sockets no gastan descriptores de un cupo por proceso.
@@ -346,11 +395,17 @@ impl Servidor {
     ///
     /// # Errores
     /// El sistema no da más hilos.
-    pub fn arrancar<G>(escucha: TcpListener, parada: Arc<Parada>, gestionar: G) -> Result<Servidor, Fallo>
+    pub fn arrancar<G>(
+        escucha: TcpListener,
+        parada: Arc<Parada>,
+        gestionar: G,
+    ) -> Result<Servidor, Fallo>
     where
         G: Fn(&Arc<TcpStream>, SocketAddr) + Send + Sync + 'static,
     {
-        Servidor::con_bucle(parada, move |parada| atender_conexiones(escucha, parada, gestionar))
+        Servidor::con_bucle(parada, move |parada| {
+            atender_conexiones(escucha, parada, gestionar)
+        })
     }
 
     /// Como [`Servidor::arrancar`], para quien rodea [`atender_conexiones`] de algo más (hilos propios). El `bucle`
@@ -383,7 +438,11 @@ impl Servidor {
     /// aviso en `ctrl_c` mientras tanto las corta ya.
     pub fn detener(self, ctrl_c: &Receiver<()>, decir: impl FnOnce(usize)) {
         self.parada.avisar();
-        if self.fin.recv_timeout(DESPEDIDA_CALLADA).is_err_and(|e| e.is_timeout()) {
+        if self
+            .fin
+            .recv_timeout(DESPEDIDA_CALLADA)
+            .is_err_and(|e| e.is_timeout())
+        {
             decir(self.parada.conexiones());
             select! {
                 recv(self.fin) -> _ => {}
@@ -410,7 +469,10 @@ mod tests {
                 let _ = (&**conexion).write_all(&letra);
             }
         };
-        (Servidor::arrancar(escucha, Arc::new(Parada::nueva(tope)), eco).unwrap(), direccion)
+        (
+            Servidor::arrancar(escucha, Arc::new(Parada::nueva(tope)), eco).unwrap(),
+            direccion,
+        )
     }
 
     fn nunca() -> Receiver<()> {
@@ -418,7 +480,9 @@ mod tests {
     }
 
     fn contesta(mut cliente: &TcpStream) -> bool {
-        cliente.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        cliente
+            .set_read_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
         cliente.write_all(b"x").unwrap();
         cliente.read_exact(&mut [0]).is_ok()
     }
@@ -448,9 +512,14 @@ mod tests {
         let primera = TcpStream::connect(direccion).unwrap();
         assert!(contesta(&primera));
         let segunda = TcpStream::connect(direccion).unwrap();
-        assert!(!contesta(&segunda), "con un solo permiso, la segunda no puede estar dentro");
+        assert!(
+            !contesta(&segunda),
+            "con un solo permiso, la segunda no puede estar dentro"
+        );
         drop(primera);
-        segunda.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        segunda
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
         assert!((&segunda).read_exact(&mut [0]).is_ok());
         servidor.detener(&nunca(), |_| {});
     }
@@ -468,8 +537,12 @@ mod tests {
         let escucha = abrir_puerto(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
         let conectar = || Arc::new(TcpStream::connect(escucha.local_addr().unwrap()).unwrap());
         let vivo = |socket: &TcpStream| {
-            socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-            { socket }.read(&mut [0]).is_err_and(|e| e.kind() != io::ErrorKind::NotConnected)
+            socket
+                .set_read_timeout(Some(Duration::from_millis(50)))
+                .unwrap();
+            { socket }
+                .read(&mut [0])
+                .is_err_and(|e| e.kind() != io::ErrorKind::NotConnected)
         };
         let parada = Parada::nueva(1);
         let (antes, olvidado, tarde) = (conectar(), conectar(), conectar());

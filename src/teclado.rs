@@ -39,7 +39,12 @@ pub fn lineas_del_teclado() -> Result<Receiver<String>, Fallo> {
 
 fn leer_linea(entrada: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut linea = Vec::new();
-    if entrada.by_ref().take(TOPE_DE_LINEA).read_until(b'\n', &mut linea)? == 0 {
+    if entrada
+        .by_ref()
+        .take(TOPE_DE_LINEA)
+        .read_until(b'\n', &mut linea)?
+        == 0
+    {
         return Ok(None);
     }
     if linea.last() != Some(&b'\n') && linea.len() as u64 == TOPE_DE_LINEA {
@@ -61,7 +66,8 @@ pub fn avisos_de_ctrl_c() -> Result<Receiver<()>, Fallo> {
         // Si hay ocho sin atender, uno más no cambia nada.
         let _ = avisar.try_send(());
     };
-    ctrlc::set_handler(apuntar).map_err(|e| Fallo::nuevo(format!("no se puede atender Ctrl-C: {e}")))?;
+    ctrlc::set_handler(apuntar)
+        .map_err(|e| Fallo::nuevo(format!("no se puede atender Ctrl-C: {e}")))?;
     Ok(oir)
 }
 

@@ -69,7 +69,11 @@ fn saltar_cadena(letras: &mut Letras) {
 pub fn tamano(bytes: u64) -> String {
     const UNIDADES: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
-        return if bytes == 1 { "1 byte".into() } else { format!("{bytes} bytes") };
+        return if bytes == 1 {
+            "1 byte".into()
+        } else {
+            format!("{bytes} bytes")
+        };
     }
     let mut cantidad = bytes as f64 / 1024.0;
     let mut unidad = 0;

@@ -1,5 +1,8 @@
 //! El balanceador, el backend y el cliente de verdad, con los programas del documento a los dos lados.
-#![allow(clippy::unwrap_used, reason = "en una prueba, un unwrap roto es un fallo")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "en una prueba, un unwrap roto es un fallo"
+)]
 
 #[path = "comun/practicas.rs"]
 mod comun;
@@ -28,14 +31,17 @@ fn repartir(a: SocketAddr, veces: usize) -> HashMap<String, usize> {
 /// Un puerto en que no escucha nadie, y que nadie más tomará: sigue enlazado, pero sin `listen`.
 fn muerto() -> (socket2::Socket, SocketAddr) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket
+        .bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
+        .unwrap();
     let direccion = socket.local_addr().unwrap().as_socket().unwrap();
     (socket, direccion)
 }
 
 #[test]
 fn con_los_programas_del_documento_reparte_por_turno() {
-    let backends = ["Server 1", "Server 2", "Server 3"].map(|nombre| backend_del_curso(libre(), nombre));
+    let backends =
+        ["Server 1", "Server 2", "Server 3"].map(|nombre| backend_del_curso(libre(), nombre));
     let (_programa, a) = balanceador(&backends);
     let respuestas: Vec<String> = (0..6).map(|_| cliente_del_curso(a)).collect();
     let esperadas = ["1", "2", "3", "1", "2", "3"].map(|n| format!("Response from Server {n}\n"));
@@ -64,7 +70,13 @@ fn el_caido_vuelve_sin_que_la_pregunta_de_salud_lo_mate() {
     backend_del_curso(TcpListener::from(reservado), "nuevo");
     programa.esperar("[VUELVE]");
     let reparto = repartir(a, 10);
-    assert_eq!((reparto["Response from vivo\n"], reparto["Response from nuevo\n"]), (5, 5));
+    assert_eq!(
+        (
+            reparto["Response from vivo\n"],
+            reparto["Response from nuevo\n"]
+        ),
+        (5, 5)
+    );
 }
 
 #[test]
@@ -98,7 +110,9 @@ fn el_fin_de_un_cliente_que_no_dijo_nada_tambien_llega() {
 fn quien_acaba_de_preguntar_puede_seguir_oyendo() {
     let contar = backend(|conexion| {
         let cuantos = todo(&conexion).len();
-        (&conexion).write_all(format!("{cuantos} bytes").as_bytes()).unwrap();
+        (&conexion)
+            .write_all(format!("{cuantos} bytes").as_bytes())
+            .unwrap();
     });
     let (_programa, a) = balanceador(&[contar]);
     let mut cliente = conectar(a);
@@ -110,7 +124,9 @@ fn quien_acaba_de_preguntar_puede_seguir_oyendo() {
 #[test]
 fn mucho_en_cada_sentido_a_la_vez_pasa_intacto() {
     fn datos(semilla: u32) -> Vec<u8> {
-        (0..48u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 13 ^ semilla) as u8).collect()
+        (0..48u32 << 20)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 13 ^ semilla) as u8)
+            .collect()
     }
     let conversar = |conexion: TcpStream, semilla: u32, suya: u32| {
         thread::scope(|ambito| {
@@ -134,7 +150,9 @@ fn quinientos_a_la_vez() {
     let (programa, a) = balanceador(&[respondon]);
     // Primero se conectan todos y luego hablan todos.
     let mut clientes: Vec<TcpStream> = (0..500).map(|_| conectar(a)).collect();
-    clientes.iter_mut().for_each(|cliente| cliente.write_all(b"hola").unwrap());
+    clientes
+        .iter_mut()
+        .for_each(|cliente| cliente.write_all(b"hola").unwrap());
     assert!(clientes.iter().all(|cliente| todo(cliente) == b"si"));
     drop(clientes);
     #[cfg(unix)]
@@ -142,7 +160,11 @@ fn quinientos_a_la_vez() {
         programa.ctrl_c();
         let (codigo, pantalla) = programa.terminar();
         assert_eq!(codigo, 130);
-        assert!(pantalla.contains(&"[REPARTO] 500 conexiones".to_string()), "{:?}", pantalla.last());
+        assert!(
+            pantalla.contains(&"[REPARTO] 500 conexiones".to_string()),
+            "{:?}",
+            pantalla.last()
+        );
     }
     #[cfg(not(unix))]
     drop(programa);
@@ -156,14 +178,20 @@ fn clientes_y_backends_que_se_cortan_no_tumban_nada() {
     });
     let corta = backend(|conexion| {
         let _ = (&conexion).read(&mut [0; 1]);
-        socket2::SockRef::from(&conexion).set_linger(Some(Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&conexion)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
     });
     let (_programa, a) = balanceador(&[traga, corta]);
     for _ in 0..10 {
         let mut cliente = conectar(a);
-        cliente.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+        cliente
+            .set_write_timeout(Some(Duration::from_secs(2)))
+            .unwrap();
         let _ = cliente.write_all(&vec![0; 1 << 20]);
-        socket2::SockRef::from(&cliente).set_linger(Some(Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&cliente)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
     }
     // Siguen contestando los dos, por turno: uno con su fin, el otro cortando.
     for _ in 0..2 {
@@ -187,8 +215,14 @@ fn al_salir_ensena_la_tabla_y_otro_ctrl_c_corta_a_un_backend_callado() {
     programa.sigterm();
     let (codigo, pantalla) = programa.terminar();
     assert_eq!(codigo, 130);
-    assert!(antes.elapsed() < Duration::from_secs(4), "el backend recibió el fin del cliente y cerró");
-    assert!(pantalla.contains(&"[REPARTO] 1 conexión".to_string()), "{pantalla:?}");
+    assert!(
+        antes.elapsed() < Duration::from_secs(4),
+        "el backend recibió el fin del cliente y cerró"
+    );
+    assert!(
+        pantalla.contains(&"[REPARTO] 1 conexión".to_string()),
+        "{pantalla:?}"
+    );
 
     let (dejar, esperar) = std::sync::mpsc::channel::<()>();
     let esperar = std::sync::Arc::new(std::sync::Mutex::new(esperar));
@@ -204,15 +238,23 @@ fn al_salir_ensena_la_tabla_y_otro_ctrl_c_corta_a_un_backend_callado() {
     let antes = Instant::now();
     programa.ctrl_c();
     assert_eq!(programa.terminar().0, 130);
-    assert!(antes.elapsed() < Duration::from_secs(3), "el segundo Ctrl-C corta ya");
+    assert!(
+        antes.elapsed() < Duration::from_secs(3),
+        "el segundo Ctrl-C corta ya"
+    );
     drop(dejar);
 }
 
 #[test]
 fn el_backend_contesta_como_el_del_documento_y_no_pierde_la_respuesta() {
-    let (mut programa, a) = Programa::servidor(&["--puerto", "0", "backend", "--nombre", "Server 7"]);
+    let (mut programa, a) =
+        Programa::servidor(&["--puerto", "0", "backend", "--nombre", "Server 7"]);
     assert_eq!(cliente_del_curso(a), "Response from Server 7\n");
-    assert!(programa.esperar("Conexión desde").starts_with("[Server 7] "));
+    assert!(
+        programa
+            .esperar("Conexión desde")
+            .starts_with("[Server 7] ")
+    );
     let mut cliente = conectar(a);
     cliente.write_all(&vec![b'x'; 500_000]).unwrap();
     assert_eq!(todo(&cliente), b"Response from Server 7\n");
@@ -225,12 +267,16 @@ fn solicitar_ensena_las_respuestas_y_el_reparto() {
     let (codigo, pantalla) =
         Programa::arrancar(&["solicitar", "--a", &a.to_string(), "--veces", "4"]).terminar();
     assert_eq!(codigo, 0);
-    assert_eq!(pantalla[..2], ["Response from Server 1", "Response from Server 2"]);
+    assert_eq!(
+        pantalla[..2],
+        ["Response from Server 1", "Response from Server 2"]
+    );
     assert_eq!(pantalla[4], "[REPARTO] 4 solicitudes");
     assert!(pantalla[5].contains("Response from Server 1") && pantalla[5].ends_with("2   50,0 %"));
 
     let (_muerto, caido) = muerto();
-    let (codigo, pantalla) = Programa::arrancar(&["solicitar", "--a", &caido.to_string()]).terminar();
+    let (codigo, pantalla) =
+        Programa::arrancar(&["solicitar", "--a", &caido.to_string()]).terminar();
     assert_eq!(codigo, 1);
     assert!(pantalla[0].contains("rechazada"), "{pantalla:?}");
 }
@@ -259,5 +305,8 @@ fn lo_mal_escrito_y_lo_imposible_se_dicen() {
     let puerto = ocupado.local_addr().unwrap().port().to_string();
     let (codigo, pantalla) = salida(&["balanceador", "--puerto", &puerto]);
     assert_eq!(codigo, 1);
-    assert!(pantalla[0].contains(&puerto) && pantalla[0].contains("en uso"), "{pantalla:?}");
+    assert!(
+        pantalla[0].contains(&puerto) && pantalla[0].contains("en uso"),
+        "{pantalla:?}"
+    );
 }

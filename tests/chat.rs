@@ -1,5 +1,8 @@
 //! El chat de verdad, con pares que mandan y reciben bytes a secas, como los del documento.
-#![allow(clippy::unwrap_used, reason = "en una prueba, un unwrap roto es un fallo")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "en una prueba, un unwrap roto es un fallo"
+)]
 
 #[path = "comun/practicas.rs"]
 mod comun;
@@ -43,12 +46,19 @@ fn lo_que_llega_se_ensena_al_llegar_y_por_el_cable_va_solo_lo_escrito() {
     let mut par = entrar(&mut programa, a);
     let quien = format!("[{}]", par.local_addr().unwrap());
     par.write_all(b"hola sin fin de linea").unwrap();
-    assert_eq!(programa.esperar("hola"), format!("{quien} hola sin fin de linea"));
+    assert_eq!(
+        programa.esperar("hola"),
+        format!("{quien} hola sin fin de linea")
+    );
     par.write_all(b"ma\xc3").unwrap();
     par.write_all(b"\xb1ana").unwrap();
     assert_eq!(programa.esperar("ana"), format!("{quien} mañana"));
     par.write_all(b"se\xc3").unwrap();
-    assert_eq!(programa.esperar("se"), format!("{quien} se"), "por media letra no se espera siempre");
+    assert_eq!(
+        programa.esperar("se"),
+        format!("{quien} se"),
+        "por media letra no se espera siempre"
+    );
     par.write_all(b"\xb1as").unwrap();
     assert_eq!(programa.esperar("as"), format!("{quien} ñas"));
     programa.escribir("¿qué tal?");
@@ -94,7 +104,9 @@ fn el_servidor_sigue_con_los_demas_cuando_uno_se_corta() {
     programa.esperar("todavía no hay nadie");
     let cortado = entrar(&mut programa, a);
     let par = entrar(&mut programa, a);
-    socket2::SockRef::from(&cortado).set_linger(Some(Duration::ZERO)).unwrap();
+    socket2::SockRef::from(&cortado)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
     drop(cortado);
     programa.esperar("conexión rota");
     programa.escribir("sigo");
@@ -120,7 +132,10 @@ fn un_par_que_no_lee_no_para_a_los_demas_ni_la_salida() {
     programa.escribir("exit");
     let antes = Instant::now();
     assert_eq!(programa.terminar().0, 0);
-    assert!(antes.elapsed() < Duration::from_secs(12), "al sordo se le corta al salir");
+    assert!(
+        antes.elapsed() < Duration::from_secs(12),
+        "al sordo se le corta al salir"
+    );
     assert!(lector.join().unwrap() > 60_000);
 }
 
@@ -139,7 +154,11 @@ fn pregunta_como_el_documento_y_lo_que_no_vale_lo_vuelve_a_preguntar() {
     let (codigo, pantalla) = programa.terminar();
     assert_eq!(codigo, 0);
     let todo = pantalla.join("\n");
-    assert_eq!(todo.matches("¿Servidor (s) o cliente (c)? ").count(), 2, "{todo}");
+    assert_eq!(
+        todo.matches("¿Servidor (s) o cliente (c)? ").count(),
+        2,
+        "{todo}"
+    );
     assert_eq!(todo.matches(" no vale: ").count(), 4, "{todo}");
 }
 
@@ -180,7 +199,8 @@ fn lo_escrito_justo_antes_de_salir_llega() {
 #[test]
 fn el_texto_ajeno_no_toca_la_terminal() {
     let (mut programa, mut par) = cliente();
-    par.write_all("\x1b[2J\x1b]0;falso\x07rojo\u{202e}revés\x08\n".as_bytes()).unwrap();
+    par.write_all("\x1b[2J\x1b]0;falso\x07rojo\u{202e}revés\x08\n".as_bytes())
+        .unwrap();
     par.write_all(&vec![0xff; 100_000]).unwrap();
     par.write_all(b"\nya").unwrap();
     assert!(programa.esperar("rojo").ends_with("] rojorevés"));
@@ -195,5 +215,8 @@ fn sin_nadie_al_otro_lado_se_dice_y_da_1() {
     let direccion = libre().local_addr().unwrap().to_string();
     let (codigo, pantalla) = Programa::arrancar(&["chat", "--conectar", &direccion]).terminar();
     assert_eq!(codigo, 1);
-    assert!(pantalla[0].contains(&direccion) && pantalla[0].contains("rechazada"), "{pantalla:?}");
+    assert!(
+        pantalla[0].contains(&direccion) && pantalla[0].contains("rechazada"),
+        "{pantalla:?}"
+    );
 }

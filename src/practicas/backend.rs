@@ -44,8 +44,11 @@ pub fn abrir(opciones: argumentos::Backend, pantalla: &mut Pantalla) -> Result<S
     let ctrl_c = avisos_de_ctrl_c()?;
     let nombre = opciones.nombre.unwrap_or_else(|| NOMBRE.into());
     let pedida = opciones.donde.o_en(PUERTO);
-    let escucha = abrir_puerto(pedida.ip(), pedida.port()).map_err(|e| fallo_al_abrir(pedida, &e))?;
-    let direccion = escucha.local_addr().map_err(|e| fallo_al_abrir(pedida, &e))?;
+    let escucha =
+        abrir_puerto(pedida.ip(), pedida.port()).map_err(|e| fallo_al_abrir(pedida, &e))?;
+    let direccion = escucha
+        .local_addr()
+        .map_err(|e| fallo_al_abrir(pedida, &e))?;
     let (avisador, lineas) = Avisador::nuevo();
     let (suyo, respuesta) = (avisador.clone(), format!("Response from {nombre}\n"));
     let parada = Arc::new(Parada::nueva(conexiones_posibles(MAX_CONEXIONES)));
@@ -65,7 +68,9 @@ pub fn abrir(opciones: argumentos::Backend, pantalla: &mut Pantalla) -> Result<S
         pantalla.tanda(tanda.map(|linea| format!("[{nombre}] {linea}")));
         let perdidas = avisador.perdidos();
         if perdidas > 0 {
-            pantalla.linea(format!("[{nombre}] … y {perdidas} más que no cupieron en pantalla"));
+            pantalla.linea(format!(
+                "[{nombre}] … y {perdidas} más que no cupieron en pantalla"
+            ));
         }
     }
     servidor.detener(&ctrl_c, |_| {});
@@ -85,14 +90,20 @@ fn gestionar_solicitud(mut conexion: Conexion, respuesta: &str) -> String {
         return format!("Conexión desde {desde}: {fallo}");
     }
     conexion.cerrar_con_calma(PLAZO_DE_CIERRE);
-    format!("Conexión desde {desde}{}", if leido == 0 { " (sin solicitud)" } else { "" })
+    format!(
+        "Conexión desde {desde}{}",
+        if leido == 0 { " (sin solicitud)" } else { "" }
+    )
 }
 
 /// `nodo solicitar`: manda `--veces` solicitudes, una detrás de otra, y enseña cada respuesta y el reparto.
 ///
 /// # Errores
 /// El sistema no da más hilos.
-pub fn solicitar(opciones: argumentos::Solicitar, pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
+pub fn solicitar(
+    opciones: argumentos::Solicitar,
+    pantalla: &mut Pantalla,
+) -> Result<Salida, Fallo> {
     let ctrl_c = avisos_de_ctrl_c()?;
     let cliente = Cliente {
         a: opciones.a.unwrap_or(BALANCEADOR),
@@ -142,7 +153,11 @@ impl Cliente {
     fn una(&self) -> Result<String, FalloRed> {
         let mut conexion = Conexion::conectar(self.a, self.limites.conectar, self.limites)?;
         let sigue = self.apuntar(Some(Arc::clone(conexion.socket())));
-        let respuesta = if sigue { self.preguntar(&mut conexion) } else { Err(FalloRed::Cortada) };
+        let respuesta = if sigue {
+            self.preguntar(&mut conexion)
+        } else {
+            Err(FalloRed::Cortada)
+        };
         self.apuntar(None);
         respuesta
     }
@@ -227,7 +242,14 @@ struct Reparto {
 impl Reparto {
     fn apuntar(&mut self, respuesta: String) {
         let cabe = self.veces.len() < TOPE_DE_TABLA || self.veces.contains_key(&respuesta);
-        *self.veces.entry(if cabe { respuesta } else { "(otras respuestas)".into() }).or_default() += 1;
+        *self
+            .veces
+            .entry(if cabe {
+                respuesta
+            } else {
+                "(otras respuestas)".into()
+            })
+            .or_default() += 1;
     }
 
     fn tabla(&self) -> Vec<String> {
@@ -236,8 +258,15 @@ impl Reparto {
             let parte = f64::from(veces) * 100.0 / f64::from(total.max(1));
             format!("  {que:<24} {veces:>8} {:>6} %", decimal(parte))
         };
-        let mut lineas = vec![format!("[REPARTO] {}", cuenta(total as usize, "solicitud", "solicitudes"))];
-        lineas.extend(self.veces.iter().map(|(respuesta, &veces)| fila(respuesta, veces)));
+        let mut lineas = vec![format!(
+            "[REPARTO] {}",
+            cuenta(total as usize, "solicitud", "solicitudes")
+        )];
+        lineas.extend(
+            self.veces
+                .iter()
+                .map(|(respuesta, &veces)| fila(respuesta, veces)),
+        );
         if self.fallidas > 0 {
             lineas.push(fila("(sin respuesta)", self.fallidas));
         }
@@ -255,24 +284,41 @@ mod tests {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
         let cliente = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
         let (socket, desde) = escucha.accept().unwrap();
-        (Conexion::aceptada(&Arc::new(socket), desde, Limites::default()), cliente)
+        (
+            Conexion::aceptada(&Arc::new(socket), desde, Limites::default()),
+            cliente,
+        )
     }
 
     fn cliente_de(a: SocketAddr) -> Cliente {
-        let limites = Limites { respuesta: Duration::from_millis(300), ..Default::default() };
-        Cliente { a, texto: "Hello".into(), limites, en_curso: Mutex::default() }
+        let limites = Limites {
+            respuesta: Duration::from_millis(300),
+            ..Default::default()
+        };
+        Cliente {
+            a,
+            texto: "Hello".into(),
+            limites,
+            en_curso: Mutex::default(),
+        }
     }
 
     #[test]
     fn la_respuesta_llega_aunque_la_solicitud_sea_mas_larga_que_una_lectura() {
         let (conexion, mut cliente) = pareja();
-        let backend = thread::spawn(move || gestionar_solicitud(conexion, "Response from Server 1\n"));
+        let backend =
+            thread::spawn(move || gestionar_solicitud(conexion, "Response from Server 1\n"));
         cliente.write_all(&vec![b'x'; 300_000]).unwrap();
         cliente.shutdown(Shutdown::Write).unwrap();
         let mut respuesta = String::new();
         cliente.read_to_string(&mut respuesta).unwrap();
         assert_eq!(respuesta, "Response from Server 1\n");
-        assert!(backend.join().unwrap().starts_with("Conexión desde 127.0.0.1:"));
+        assert!(
+            backend
+                .join()
+                .unwrap()
+                .starts_with("Conexión desde 127.0.0.1:")
+        );
     }
 
     #[test]
@@ -311,7 +357,10 @@ mod tests {
         assert_eq!(sin_fin.unwrap().len(), TOPE_DE_RESPUESTA);
         let callado = contra(|mut s| drop(s.read_to_end(&mut Vec::new())));
         assert!(matches!(callado, Err(FalloRed::Vencio(_))));
-        assert!(matches!(contra(drop), Err(FalloRed::Cerrada | FalloRed::Cortada)));
+        assert!(matches!(
+            contra(drop),
+            Err(FalloRed::Cerrada | FalloRed::Cortada)
+        ));
     }
 
     #[test]

@@ -27,7 +27,8 @@ use crate::pantalla::Pantalla;
 use crate::practicas::canal::{BUFER, Canal, SILENCIO};
 use crate::practicas::vivos::{Cambio, Vigilante, Vivos, conectar};
 use crate::red::{
-    Parada, Servidor, abrir_puerto, alcanzable, atender_conexiones, conexiones_posibles, fallo_al_abrir,
+    Parada, Servidor, abrir_puerto, alcanzable, atender_conexiones, conexiones_posibles,
+    fallo_al_abrir,
 };
 use crate::teclado::avisos_de_ctrl_c;
 use crate::texto::{cuenta, decimal};
@@ -64,41 +65,68 @@ struct Balanceador {
 pub fn abrir(opciones: argumentos::Balanceador, pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
     let ctrl_c = avisos_de_ctrl_c()?;
     let pedida = opciones.donde.o_en(PUERTO);
-    let escucha = abrir_puerto(pedida.ip(), pedida.port()).map_err(|e| fallo_al_abrir(pedida, &e))?;
-    let direccion = escucha.local_addr().map_err(|e| fallo_al_abrir(pedida, &e))?;
+    let escucha =
+        abrir_puerto(pedida.ip(), pedida.port()).map_err(|e| fallo_al_abrir(pedida, &e))?;
+    let direccion = escucha
+        .local_addr()
+        .map_err(|e| fallo_al_abrir(pedida, &e))?;
     let backends = elegir_backends(opciones.backends, direccion)?;
 
     let (avisador_de_cambios, cambios) = Avisador::nuevo();
     let (avisador, eventos) = Avisador::nuevo();
     let vivos = Arc::new(Vivos::nuevos(&backends, avisador_de_cambios));
-    let balanceador =
-        Arc::new(Balanceador { vivos: Arc::clone(&vivos), sin_atender: AtomicU64::new(0), avisador });
+    let balanceador = Arc::new(Balanceador {
+        vivos: Arc::clone(&vivos),
+        sin_atender: AtomicU64::new(0),
+        avisador,
+    });
     let vigilante = Vigilante::arrancar(Arc::clone(&vivos))?;
     let parada = Arc::new(Parada::nueva(conexiones_posibles(MAX_CONEXIONES)));
     let suyo = Arc::clone(&balanceador);
     let servidor = Servidor::con_bucle(parada, move |parada| suyo.servir(escucha, parada))?;
 
     pantalla.linea(format!("[ESCUCHANDO] Balanceador en {direccion}"));
-    pantalla.tanda(backends.iter().map(|backend| format!("[BACKEND] {backend}")));
-    let mut tablero = Tablero { eventos, cambios, lineas: Vec::new() };
+    pantalla.tanda(
+        backends
+            .iter()
+            .map(|backend| format!("[BACKEND] {backend}")),
+    );
+    let mut tablero = Tablero {
+        eventos,
+        cambios,
+        lineas: Vec::new(),
+    };
     tablero.pintar_hasta(&ctrl_c, &balanceador.avisador, pantalla);
     servidor.detener(&ctrl_c, |cuantas| {
         let quedan = cuenta(cuantas, "conexión en curso", "conexiones en curso");
-        pantalla.aviso(format!("Esperando a {quedan} (Ctrl-C otra vez para cortar ya)…"));
+        pantalla.aviso(format!(
+            "Esperando a {quedan} (Ctrl-C otra vez para cortar ya)…"
+        ));
     });
     vigilante.detener();
     tablero.pintar(&balanceador.avisador, pantalla);
-    pantalla.tanda(tabla(&vivos.reparto(), balanceador.sin_atender.load(Ordering::Relaxed)));
+    pantalla.tanda(tabla(
+        &vivos.reparto(),
+        balanceador.sin_atender.load(Ordering::Relaxed),
+    ));
     Ok(Salida::Interrumpido)
 }
 
 /// Los escritos con `--backend`, o los del documento. Ninguno puede ser el propio balanceador: cada conexión abriría
 /// otra consigo mismo hasta agotarlas.
-fn elegir_backends(escritos: Vec<SocketAddr>, direccion: SocketAddr) -> Result<Vec<SocketAddr>, Fallo> {
+fn elegir_backends(
+    escritos: Vec<SocketAddr>,
+    direccion: SocketAddr,
+) -> Result<Vec<SocketAddr>, Fallo> {
     if escritos.is_empty() {
-        return Ok(PUERTOS_DE_BACKENDS.map(|puerto| (Ipv4Addr::LOCALHOST, puerto).into()).to_vec());
+        return Ok(PUERTOS_DE_BACKENDS
+            .map(|puerto| (Ipv4Addr::LOCALHOST, puerto).into())
+            .to_vec());
     }
-    match escritos.iter().find(|&&backend| alcanzable(backend) == alcanzable(direccion)) {
+    match escritos
+        .iter()
+        .find(|&&backend| alcanzable(backend) == alcanzable(direccion))
+    {
         Some(backend) => Err(Fallo::nuevo(format!(
             "el backend {backend} es el propio balanceador: elige otro puerto con --puerto o con --backend"
         ))),
@@ -126,7 +154,9 @@ impl Balanceador {
     ) {
         let mut bufer = vec![0; BUFER];
         // El backend del curso atiende de uno en uno: un cliente que se conecta y calla no debe ocuparlo.
-        let Some(leido) = primeros_bytes(cliente, &mut bufer) else { return };
+        let Some(leido) = primeros_bytes(cliente, &mut bufer) else {
+            return;
+        };
         if leido == 0 && parada.avisada() {
             return; // No es el fin del cliente: es que estamos saliendo.
         }
@@ -147,7 +177,11 @@ impl Balanceador {
             drop(acabar);
         });
         if let Err(error) = lanzado {
-            return self.despachar(cliente, desde, format!("no se pudo crear un hilo: {}", motivo(&error)));
+            return self.despachar(
+                cliente,
+                desde,
+                format!("no se pudo crear un hilo: {}", motivo(&error)),
+            );
         }
         canal.ida(bufer, leido);
         // Nadie manda nada por este canal: se cierra cuando acaba la vuelta, termine como termine.
@@ -158,7 +192,9 @@ impl Balanceador {
     fn conectar_con_un_vivo(&self, desde: SocketAddr) -> Result<TcpStream, String> {
         let mut por_que = "no queda ningún backend vivo".to_string();
         for _ in 0..self.vivos.cuantos() {
-            let Some(cual) = self.vivos.siguiente() else { break };
+            let Some(cual) = self.vivos.siguiente() else {
+                break;
+            };
             let direccion = self.vivos.direccion(cual);
             match conectar(direccion, Limites::default().conectar) {
                 Ok(backend) => {
@@ -205,7 +241,12 @@ struct Tablero {
 }
 
 impl Tablero {
-    fn pintar_hasta(&mut self, ctrl_c: &Receiver<()>, avisador: &Avisador<Evento>, pantalla: &mut Pantalla) {
+    fn pintar_hasta(
+        &mut self,
+        ctrl_c: &Receiver<()>,
+        avisador: &Avisador<Evento>,
+        pantalla: &mut Pantalla,
+    ) {
         loop {
             select! {
                 recv(ctrl_c) -> _ => return,
@@ -228,14 +269,25 @@ impl Tablero {
 
     /// Pasa a líneas lo que haya llegado. Las caídas tienen su propia cola: una avalancha de clientes no las tapa.
     fn reunir(&mut self, avisador: &Avisador<Evento>) {
-        self.lineas.extend(self.cambios.try_iter().map(|cambio| linea_de_cambio(&cambio)));
+        self.lineas.extend(
+            self.cambios
+                .try_iter()
+                .map(|cambio| linea_de_cambio(&cambio)),
+        );
         // Ni uno más de los que hay ahora: si siguen llegando, esto no acabaría.
         let cuantos = self.eventos.len();
-        self.lineas.extend(self.eventos.try_iter().take(cuantos).map(|evento| linea_de_evento(&evento)));
+        self.lineas.extend(
+            self.eventos
+                .try_iter()
+                .take(cuantos)
+                .map(|evento| linea_de_evento(&evento)),
+        );
         let perdidas = avisador.perdidos();
         if perdidas > 0 {
             let perdidas = cuenta(perdidas, "línea que no cupo", "líneas que no cupieron");
-            self.lineas.push(format!("… y {perdidas} en pantalla (la tabla del final las cuenta todas)"));
+            self.lineas.push(format!(
+                "… y {perdidas} en pantalla (la tabla del final las cuenta todas)"
+            ));
         }
     }
 }
@@ -257,10 +309,17 @@ fn linea_de_cambio(cambio: &Cambio) -> String {
 /// La tabla del reparto: conexiones de cada backend y qué parte del total son.
 fn tabla(reparto: &[(SocketAddr, u64)], sin_atender: u64) -> Vec<String> {
     let total: u64 = reparto.iter().map(|(_, suyas)| suyas).sum();
-    let mut lineas = vec![format!("[REPARTO] {}", cuenta(total as usize, "conexión", "conexiones"))];
+    let mut lineas = vec![format!(
+        "[REPARTO] {}",
+        cuenta(total as usize, "conexión", "conexiones")
+    )];
     lineas.extend(reparto.iter().map(|(backend, suyas)| {
         let parte = *suyas as f64 * 100.0 / total.max(1) as f64;
-        format!("  {:<21} {suyas:>8} {:>6} %", backend.to_string(), decimal(parte))
+        format!(
+            "  {:<21} {suyas:>8} {:>6} %",
+            backend.to_string(),
+            decimal(parte)
+        )
     }));
     if sin_atender > 0 {
         lineas.push(format!("  {:<21} {sin_atender:>8}", "sin backend"));
@@ -286,7 +345,14 @@ mod tests {
 
     #[test]
     fn la_tabla_suma_cien() {
-        let lineas = tabla(&[(direccion(8001), 2), (direccion(8002), 1), (direccion(8003), 0)], 4);
+        let lineas = tabla(
+            &[
+                (direccion(8001), 2),
+                (direccion(8002), 1),
+                (direccion(8003), 0),
+            ],
+            4,
+        );
         assert_eq!(lineas[0], "[REPARTO] 3 conexiones");
         assert!(lineas[1].starts_with("  127.0.0.1:8001") && lineas[1].ends_with("2   66,7 %"));
         assert!(lineas[3].ends_with("0    0,0 %"));
@@ -302,7 +368,11 @@ mod tests {
             avisador.avisar(Evento::Asignado(direccion(puerto), direccion(8001)));
         }
         cae.avisar(Cambio::Cae(direccion(8001), "se fue".into()));
-        let mut tablero = Tablero { eventos, cambios, lineas: Vec::new() };
+        let mut tablero = Tablero {
+            eventos,
+            cambios,
+            lineas: Vec::new(),
+        };
         tablero.reunir(&avisador);
         assert_eq!(tablero.lineas[0], "[CAÍDO] 127.0.0.1:8001: se fue");
         let dichas = tablero.lineas.len() - 2;

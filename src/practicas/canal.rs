@@ -108,13 +108,25 @@ impl Canal {
     }
 
     fn leer(&self, de: &TcpStream, bufer: &mut [u8]) -> Result<usize, Fin> {
-        let leido = self.con_paciencia(|| { de }.read(bufer), |falta| de.set_read_timeout(Some(falta)));
-        leido.map_err(|error| if vencio(&error) { Fin::Silencio } else { Fin::SeCorto })
+        let leido = self.con_paciencia(
+            || { de }.read(bufer),
+            |falta| de.set_read_timeout(Some(falta)),
+        );
+        leido.map_err(|error| {
+            if vencio(&error) {
+                Fin::Silencio
+            } else {
+                Fin::SeCorto
+            }
+        })
     }
 
     fn escribir(&self, a: &TcpStream, mut datos: &[u8]) -> Result<(), Fin> {
         while !datos.is_empty() {
-            let escrito = self.con_paciencia(|| { a }.write(datos), |falta| a.set_write_timeout(Some(falta)));
+            let escrito = self.con_paciencia(
+                || { a }.write(datos),
+                |falta| a.set_write_timeout(Some(falta)),
+            );
             match escrito {
                 Ok(0) => return Err(Fin::NoRecibe),
                 Ok(escrito) => datos = &datos[escrito..],
@@ -135,7 +147,8 @@ impl Canal {
         loop {
             match operacion() {
                 Ok(cuantos) => {
-                    self.ultimo.store(self.inicio.elapsed().as_millis() as u64, Ordering::Relaxed);
+                    self.ultimo
+                        .store(self.inicio.elapsed().as_millis() as u64, Ordering::Relaxed);
                     return Ok(cuantos);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -194,7 +207,9 @@ mod tests {
         let pareja = || {
             let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
             let fuera = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
-            fuera.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            fuera
+                .set_read_timeout(Some(Duration::from_secs(10)))
+                .unwrap();
             (fuera, Arc::new(escucha.accept().unwrap().0))
         };
         let ((cliente, nuestro), (backend, suyo)) = (pareja(), pareja());
@@ -301,7 +316,9 @@ mod tests {
     fn un_cliente_que_se_corta_suelta_al_backend() {
         let (mut cliente, backend, canal) = unidos(SILENCIO);
         cliente.write_all(b"x").unwrap();
-        socket2::SockRef::from(&cliente).set_linger(Some(Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&cliente)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
         drop(cliente);
         // Un final normal, no un RST: el backend del curso no atrapa errores.
         assert_eq!(todo(&backend), b"x");

@@ -63,7 +63,9 @@ pub fn gestionar_charla(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Send
         let escritor = Builder::new()
             .name(format!("escribe-{otro}"))
             .stack_size(PILA)
-            .spawn_scoped(ambito, move || escribir(socket, otro, &cartas, &fin, contar));
+            .spawn_scoped(ambito, move || {
+                escribir(socket, otro, &cartas, &fin, contar)
+            });
         let final_de_la_charla = match escritor {
             Ok(_) => leer(socket, otro, contar),
             Err(error) => format!("no se pudo crear un hilo: {}", motivo(&error)),
@@ -80,7 +82,11 @@ fn leer(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Suceso>) -> S
     let mut oido = Oido::default();
     let mut trozo = vec![0; TROZO];
     loop {
-        let plazo = if oido.espera() { ESPERA_DE_MEDIA_LETRA } else { RATO };
+        let plazo = if oido.espera() {
+            ESPERA_DE_MEDIA_LETRA
+        } else {
+            RATO
+        };
         let (lineas, fin) = match conexion.leer_datos(&mut trozo, plazo) {
             Ok(0) => (oido.despedida(), Some("la cerró el otro lado".to_string())),
             Ok(leido) => (oido.lineas(&trozo[..leido]), None),
@@ -112,10 +118,14 @@ fn escribir(
             recv(fin) -> _ => cartas.try_recv().ok(),
         }
     };
-    let escrito = conexion
-        .prepararse_a_enviar()
-        .and_then(|()| iter::from_fn(siguiente).try_for_each(|carta| conexion.escribir_texto(&carta)));
-    let cierre = if escrito.is_ok() { Shutdown::Write } else { Shutdown::Both };
+    let escrito = conexion.prepararse_a_enviar().and_then(|()| {
+        iter::from_fn(siguiente).try_for_each(|carta| conexion.escribir_texto(&carta))
+    });
+    let cierre = if escrito.is_ok() {
+        Shutdown::Write
+    } else {
+        Shutdown::Both
+    };
     if let Err(fallo) = escrito {
         let _ = contar.send(Suceso::Rota(otro, fallo.to_string()));
     }
@@ -139,7 +149,12 @@ impl Oido {
         self.pendiente.extend_from_slice(bytes);
         let entero = self.pendiente.len() - letra_a_medias(&self.pendiente);
         let espera = entero < self.pendiente.len() && self.pendiente.len() <= TROZO;
-        let ultima_linea = || self.pendiente.iter().rposition(|&b| b == b'\n').map_or(0, |fin| fin + 1);
+        let ultima_linea = || {
+            self.pendiente
+                .iter()
+                .rposition(|&b| b == b'\n')
+                .map_or(0, |fin| fin + 1)
+        };
         let hasta = if espera { ultima_linea() } else { entero };
         self.mostrar(hasta)
     }
@@ -170,7 +185,9 @@ impl Oido {
             return Vec::new();
         }
         // Este fin de línea es el de lo que ya se enseñó: no es una línea vacía.
-        let resto = texto.strip_prefix('\n').or_else(|| texto.strip_prefix("\r\n"));
+        let resto = texto
+            .strip_prefix('\n')
+            .or_else(|| texto.strip_prefix("\r\n"));
         let texto = resto.filter(|_| self.abierta).unwrap_or(texto);
         self.abierta = !texto.is_empty() && !texto.ends_with('\n');
         texto.lines().map(str::to_string).collect()
@@ -179,7 +196,10 @@ impl Oido {
 
 /// Cuántos bytes del final son el principio de una letra UTF-8 que no ha llegado entera.
 fn letra_a_medias(bytes: &[u8]) -> usize {
-    let rotos = bytes.utf8_chunks().last().map_or(&[][..], |ultimo| ultimo.invalid());
+    let rotos = bytes
+        .utf8_chunks()
+        .last()
+        .map_or(&[][..], |ultimo| ultimo.invalid());
     match str::from_utf8(rotos) {
         Err(error) if error.error_len().is_none() => rotos.len(),
         _ => 0,
@@ -204,7 +224,10 @@ mod tests {
     #[test]
     fn una_letra_partida_entre_dos_paquetes_se_recompone() {
         assert_eq!(oir(&[b"ma\xc3", b"\xb1ana"]), ["mañana"]);
-        assert_eq!(oir(&[b"una\ndos\xc3", b"\xb1", b"tres"]), ["una", "dosñ", "tres"]);
+        assert_eq!(
+            oir(&[b"una\ndos\xc3", b"\xb1", b"tres"]),
+            ["una", "dosñ", "tres"]
+        );
         assert_eq!(oir(&[b"\xf0", b"\x9f", b"\x99", b"\x82"]), ["🙂"]);
         assert_eq!(oir(&[b"a\xff\xfeb"]), ["a\u{fffd}\u{fffd}b"]);
         assert_eq!(oir(&[b"a\xc3", b"b"]), ["a\u{fffd}b"]);
@@ -224,8 +247,16 @@ mod tests {
     fn se_ensena_lo_que_llega_con_o_sin_fin_de_linea() {
         assert_eq!(oir(&[b"hola", b"que tal"]), ["hola", "que tal"]);
         assert_eq!(oir(&[b"ho", b"la\n", b"dos\r\n"]), ["ho", "la", "dos"]);
-        assert_eq!(oir(&[b"hola", b"\n", b"dos"]), ["hola", "dos"], "el \\n cierra lo ya enseñado");
-        assert_eq!(oir(&[b"hola\n", b"\n"]), ["hola", ""], "una línea vacía de verdad");
+        assert_eq!(
+            oir(&[b"hola", b"\n", b"dos"]),
+            ["hola", "dos"],
+            "el \\n cierra lo ya enseñado"
+        );
+        assert_eq!(
+            oir(&[b"hola\n", b"\n"]),
+            ["hola", ""],
+            "una línea vacía de verdad"
+        );
         assert_eq!(oir(&[b"a\nb\n\nc\n"]), ["a", "b", "", "c"]);
     }
 
@@ -253,7 +284,8 @@ mod tests {
     fn pareja() -> (Arc<TcpStream>, TcpStream) {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
         let suyo = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
-        suyo.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        suyo.set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
         (Arc::new(escucha.accept().unwrap().0), suyo)
     }
 
@@ -264,10 +296,14 @@ mod tests {
         let (contar, sucesos) = bounded(8);
         thread::scope(|ambito| {
             ambito.spawn(|| gestionar_charla(&nuestro, otro, &contar));
-            let Suceso::Llega(_, buzon) = sucesos.recv().unwrap() else { panic!() };
+            let Suceso::Llega(_, buzon) = sucesos.recv().unwrap() else {
+                panic!()
+            };
             buzon.send("hola\n".into()).unwrap();
             suyo.write_all(b"adios").unwrap();
-            assert!(matches!(sucesos.recv().unwrap(), Suceso::Dice(_, lineas) if lineas == ["adios"]));
+            assert!(
+                matches!(sucesos.recv().unwrap(), Suceso::Dice(_, lineas) if lineas == ["adios"])
+            );
             drop(buzon);
             let mut leido = String::new();
             suyo.read_to_string(&mut leido).unwrap();
@@ -287,9 +323,18 @@ mod tests {
         let charla = thread::spawn(move || gestionar_charla(&nuestro, otro, &contar));
         let oidos: Vec<Suceso> = sucesos
             .iter()
-            .map(|s| if let Suceso::Llega(a, _) = s { Suceso::Dice(a, vec![]) } else { s })
+            .map(|s| {
+                if let Suceso::Llega(a, _) = s {
+                    Suceso::Dice(a, vec![])
+                } else {
+                    s
+                }
+            })
             .collect();
-        assert!(matches!(&oidos[1], Suceso::Dice(_, lineas) if lineas == &["lo ultimo"]), "{oidos:?}");
+        assert!(
+            matches!(&oidos[1], Suceso::Dice(_, lineas) if lineas == &["lo ultimo"]),
+            "{oidos:?}"
+        );
         assert!(matches!(&oidos[2], Suceso::Rota(..)));
         charla.join().unwrap();
     }
@@ -298,11 +343,15 @@ mod tests {
     fn si_nadie_oye_se_deja_de_leer_y_al_irse_el_que_oye_termina() {
         let (nuestro, mut suyo) = pareja();
         let otro = suyo.local_addr().unwrap();
-        suyo.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        suyo.set_write_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
         let (contar, sucesos) = bounded(2);
         let charla = thread::spawn(move || gestionar_charla(&nuestro, otro, &contar));
         let mandado = suyo.write_all(&vec![b'x'; 64 << 20]);
-        assert!(mandado.is_err(), "sin nadie que lea, el TCP tiene que frenar");
+        assert!(
+            mandado.is_err(),
+            "sin nadie que lea, el TCP tiene que frenar"
+        );
         let antes = Instant::now();
         drop(sucesos);
         drop(suyo);

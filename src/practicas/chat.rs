@@ -45,7 +45,10 @@ enum Papel {
 /// # Errores
 /// No se pudo abrir el puerto o no hay nadie donde conectarse.
 pub fn abrir(opciones: argumentos::Chat, pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
-    let delante = Delante { ctrl_c: avisos_de_ctrl_c()?, teclado: lineas_del_teclado()? };
+    let delante = Delante {
+        ctrl_c: avisos_de_ctrl_c()?,
+        teclado: lineas_del_teclado()?,
+    };
     let papel = match (opciones.servidor, opciones.conectar) {
         (Some(direccion), _) => Papel::Servidor(direccion),
         (None, Some(direccion)) => Papel::Cliente(direccion),
@@ -60,25 +63,40 @@ pub fn abrir(opciones: argumentos::Chat, pantalla: &mut Pantalla) -> Result<Sali
     }
 }
 
-fn esperar_a_otros(pedida: SocketAddr, delante: &Delante, pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
-    let escucha = abrir_puerto(pedida.ip(), pedida.port()).map_err(|e| fallo_al_abrir(pedida, &e))?;
-    let direccion = escucha.local_addr().map_err(|e| fallo_al_abrir(pedida, &e))?;
+fn esperar_a_otros(
+    pedida: SocketAddr,
+    delante: &Delante,
+    pantalla: &mut Pantalla,
+) -> Result<Salida, Fallo> {
+    let escucha =
+        abrir_puerto(pedida.ip(), pedida.port()).map_err(|e| fallo_al_abrir(pedida, &e))?;
+    let direccion = escucha
+        .local_addr()
+        .map_err(|e| fallo_al_abrir(pedida, &e))?;
     let (contar, sala) = Sala::nueva();
     let parada = Arc::new(Parada::nueva(conexiones_posibles(MAX_CONEXIONES)));
     let servidor = Servidor::arrancar(escucha, parada, move |socket, desde| {
         gestionar_charla(socket, desde, &contar);
     })?;
     pantalla.linea(format!("[ESCUCHANDO] Chat en {direccion}"));
-    pantalla.linea(format!("Lo que escribas llega a todos los que se conecten; «{SALIR}» termina."));
+    pantalla.linea(format!(
+        "Lo que escribas llega a todos los que se conecten; «{SALIR}» termina."
+    ));
     let salida = sala.charlar(delante, pantalla);
     servidor.detener(&delante.ctrl_c, |_| {});
     Ok(salida)
 }
 
-fn conectarse(direccion: SocketAddr, delante: &Delante, pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
+fn conectarse(
+    direccion: SocketAddr,
+    delante: &Delante,
+    pantalla: &mut Pantalla,
+) -> Result<Salida, Fallo> {
     let limites = Limites::default();
     let conexion = Conexion::conectar(direccion, limites.conectar, limites).map_err(|fallo| {
-        Fallo::nuevo(format!("conectando con {direccion}: {fallo}; ¿hay ahí un chat en modo servidor?"))
+        Fallo::nuevo(format!(
+            "conectando con {direccion}: {fallo}; ¿hay ahí un chat en modo servidor?"
+        ))
     })?;
     let socket = Arc::clone(conexion.socket());
     drop(conexion);
@@ -92,7 +110,9 @@ fn conectarse(direccion: SocketAddr, delante: &Delante, pantalla: &mut Pantalla)
             drop(acabar);
         })
         .map_err(|e| Fallo::de_sistema("creando el hilo de la charla", &e))?;
-    pantalla.linea(format!("Lo que escribas llega al otro lado; «{SALIR}» termina."));
+    pantalla.linea(format!(
+        "Lo que escribas llega al otro lado; «{SALIR}» termina."
+    ));
     let salida = sala.charlar(delante, pantalla);
     despedirse(&socket, &fin, &delante.ctrl_c);
     if hilo.join().is_err() {
@@ -122,17 +142,30 @@ struct Delante {
 impl Delante {
     /// Las tres preguntas del documento. `Err` si en vez de contestar se va.
     fn preguntar_papel(&self, pantalla: &mut Pantalla) -> Result<Papel, Salida> {
-        let quiere_servir = self.preguntar(pantalla, "¿Servidor (s) o cliente (c)? ", leer_papel)?;
+        let quiere_servir =
+            self.preguntar(pantalla, "¿Servidor (s) o cliente (c)? ", leer_papel)?;
         let ip = self.preguntar(pantalla, "IP (Entrar: 127.0.0.1): ", |escrito| {
-            if escrito.is_empty() { Ok(HOST) } else { leer_ip(escrito) }
+            if escrito.is_empty() {
+                Ok(HOST)
+            } else {
+                leer_ip(escrito)
+            }
         })?;
-        let puerto = self.preguntar(pantalla, "Puerto (Entrar: 5000): ", |escrito| match escrito {
-            "" => Ok(PORT),
-            "0" if !quiere_servir => Err("nadie escucha en el puerto 0".into()),
-            _ => leer_puerto(escrito),
-        })?;
+        let puerto = self.preguntar(
+            pantalla,
+            "Puerto (Entrar: 5000): ",
+            |escrito| match escrito {
+                "" => Ok(PORT),
+                "0" if !quiere_servir => Err("nadie escucha en el puerto 0".into()),
+                _ => leer_puerto(escrito),
+            },
+        )?;
         let direccion = SocketAddr::new(ip, puerto);
-        Ok(if quiere_servir { Papel::Servidor(direccion) } else { Papel::Cliente(direccion) })
+        Ok(if quiere_servir {
+            Papel::Servidor(direccion)
+        } else {
+            Papel::Cliente(direccion)
+        })
     }
 
     /// Pregunta hasta que la respuesta valga.
@@ -189,7 +222,14 @@ impl Sala {
     /// Una sala vacía, y por dónde le cuentan las charlas.
     fn nueva() -> (Sender<Suceso>, Sala) {
         let (contar, sucesos) = bounded(COLA_DE_SUCESOS);
-        (contar, Sala { sucesos, pares: BTreeMap::new(), rota: false })
+        (
+            contar,
+            Sala {
+                sucesos,
+                pares: BTreeMap::new(),
+                rota: false,
+            },
+        )
     }
 
     /// Charla hasta que quien está delante se va. Al volver ya no queda quien oiga ni buzón alguno: eso despide a todos.
@@ -219,7 +259,13 @@ impl Sala {
         match suceso {
             Suceso::Llega(otro, buzon) => {
                 pantalla.linea(format!("[CONEXIÓN] Con {otro}"));
-                self.pares.insert(otro, Par { buzon, sordo: false });
+                self.pares.insert(
+                    otro,
+                    Par {
+                        buzon,
+                        sordo: false,
+                    },
+                );
             }
             Suceso::Dice(otro, lineas) => {
                 pantalla.tanda(lineas.iter().map(|linea| format!("[{otro}] {linea}")));
@@ -236,20 +282,30 @@ impl Sala {
 
     fn decir_a_todos(&mut self, linea: &str, pantalla: &mut Pantalla) {
         if self.pares.is_empty() {
-            let por_que = if self.rota { "conexión rota" } else { "todavía no hay nadie" };
+            let por_que = if self.rota {
+                "conexión rota"
+            } else {
+                "todavía no hay nadie"
+            };
             pantalla.linea(format!("{por_que}: lo que escribiste no llegó a nadie"));
             return;
         }
         let carta: Arc<str> = format!("{linea}\n").into();
         for (otro, par) in &mut self.pares {
-            let espera = if par.sordo { Duration::ZERO } else { ESPERA_AL_QUE_NO_LEE };
+            let espera = if par.sordo {
+                Duration::ZERO
+            } else {
+                ESPERA_AL_QUE_NO_LEE
+            };
             let lleno = match par.buzon.send_timeout(Arc::clone(&carta), espera) {
                 Err(SendTimeoutError::Timeout(_)) => true,
                 // Si ya no hay quien escriba, su «conexión rota» viene de camino.
                 Ok(()) | Err(SendTimeoutError::Disconnected(_)) => false,
             };
             if lleno && !par.sordo {
-                pantalla.linea(format!("[{otro}] no lee: hasta que lo haga, lo que escribas no le llega"));
+                pantalla.linea(format!(
+                    "[{otro}] no lee: hasta que lo haga, lo que escribas no le llega"
+                ));
             }
             par.sordo = lleno;
         }
@@ -288,7 +344,13 @@ mod tests {
         let (lleno, _cartas) = bounded(0);
         let (otro, cartas) = bounded(1);
         for (puerto, buzon) in [(1, lleno), (2, otro)] {
-            sala.pares.insert(SocketAddr::new(HOST, puerto), Par { buzon, sordo: false });
+            sala.pares.insert(
+                SocketAddr::new(HOST, puerto),
+                Par {
+                    buzon,
+                    sordo: false,
+                },
+            );
         }
         let antes = Instant::now();
         for linea in ["uno", "dos", "tres"] {

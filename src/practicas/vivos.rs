@@ -60,9 +60,19 @@ struct Turnos {
 impl Vivos {
     /// Todos vivos mientras no se demuestre lo contrario; los cambios se cuentan por `avisador`.
     pub fn nuevos(direcciones: &[SocketAddr], avisador: Avisador<Cambio>) -> Vivos {
-        let nuevo = |&direccion| Backend { direccion, asignadas: AtomicU64::new(0) };
-        let turnos = Turnos { vivos: (0..direcciones.len()).collect(), siguiente: 0 };
-        Vivos { backends: direcciones.iter().map(nuevo).collect(), turnos: Mutex::new(turnos), avisador }
+        let nuevo = |&direccion| Backend {
+            direccion,
+            asignadas: AtomicU64::new(0),
+        };
+        let turnos = Turnos {
+            vivos: (0..direcciones.len()).collect(),
+            siguiente: 0,
+        };
+        Vivos {
+            backends: direcciones.iter().map(nuevo).collect(),
+            turnos: Mutex::new(turnos),
+            avisador,
+        }
     }
 
     /// A quién le toca, en turno rotatorio entre los vivos. `None` si no queda ninguno.
@@ -85,18 +95,25 @@ impl Vivos {
 
     /// Apunta una conexión más a su cuenta.
     pub fn apuntar(&self, cual: usize) {
-        self.backends[cual].asignadas.fetch_add(1, Ordering::Relaxed);
+        self.backends[cual]
+            .asignadas
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     /// Cuántas conexiones recibió cada uno.
     pub fn reparto(&self) -> Vec<(SocketAddr, u64)> {
-        self.backends.iter().map(|b| (b.direccion, b.asignadas.load(Ordering::Relaxed))).collect()
+        self.backends
+            .iter()
+            .map(|b| (b.direccion, b.asignadas.load(Ordering::Relaxed)))
+            .collect()
     }
 
     /// Deja de darle conexiones. Si varios clientes descubren a la vez la misma caída, se cuenta una.
     pub fn retirar(&self, cual: usize, motivo: String) {
         let mut turnos = self.turnos();
-        let Some(donde) = turnos.vivos.iter().position(|&vivo| vivo == cual) else { return };
+        let Some(donde) = turnos.vivos.iter().position(|&vivo| vivo == cual) else {
+            return;
+        };
         turnos.vivos.remove(donde);
         // El turno sigue siendo de quien era: si no, alguno se lo saltaría.
         if donde < turnos.siguiente {
@@ -105,12 +122,15 @@ impl Vivos {
         if turnos.siguiente == turnos.vivos.len() {
             turnos.siguiente = 0;
         }
-        self.avisador.avisar(Cambio::Cae(self.direccion(cual), motivo));
+        self.avisador
+            .avisar(Cambio::Cae(self.direccion(cual), motivo));
     }
 
     fn devolver(&self, cual: usize) {
         let mut turnos = self.turnos();
-        let Err(donde) = turnos.vivos.binary_search(&cual) else { return };
+        let Err(donde) = turnos.vivos.binary_search(&cual) else {
+            return;
+        };
         turnos.vivos.insert(donde, cual);
         if donde < turnos.siguiente {
             turnos.siguiente += 1;
@@ -183,7 +203,11 @@ fn vigilar(vivos: &Vivos, parado: &Receiver<()>, cada_cuanto: Duration) {
                 *aciertos = 0;
                 continue;
             }
-            *aciertos = if esta_sano(vivos.direccion(cual)) { *aciertos + 1 } else { 0 };
+            *aciertos = if esta_sano(vivos.direccion(cual)) {
+                *aciertos + 1
+            } else {
+                0
+            };
             if *aciertos == ACIERTOS_PARA_VOLVER {
                 vivos.devolver(cual);
                 *aciertos = 0;
@@ -217,7 +241,8 @@ mod tests {
     use std::thread;
 
     fn vivos(cuantos: u16) -> (Vivos, Receiver<Cambio>) {
-        let direcciones: Vec<SocketAddr> = (1..=cuantos).map(|n| ([127, 0, 0, 1], n).into()).collect();
+        let direcciones: Vec<SocketAddr> =
+            (1..=cuantos).map(|n| ([127, 0, 0, 1], n).into()).collect();
         let (avisador, oir) = Avisador::nuevo();
         (Vivos::nuevos(&direcciones, avisador), oir)
     }
@@ -231,7 +256,10 @@ mod tests {
     #[test]
     fn reparte_por_turno_y_por_igual_entre_los_vivos() {
         let (vivos, oir) = vivos(4);
-        assert_eq!([(); 5].map(|()| vivos.siguiente().unwrap()), [0, 1, 2, 3, 0]);
+        assert_eq!(
+            [(); 5].map(|()| vivos.siguiente().unwrap()),
+            [0, 1, 2, 3, 0]
+        );
         // Le tocaba al 1: caído él, le toca al siguiente, y nadie pierde su turno.
         vivos.retirar(1, "caído".into());
         assert_eq!([(); 4].map(|()| vivos.siguiente().unwrap()), [2, 3, 0, 2]);
@@ -239,7 +267,10 @@ mod tests {
         assert_eq!(vivos.siguiente(), Some(3));
         vivos.devolver(2);
         assert_eq!([(); 3].map(|()| vivos.siguiente().unwrap()), [0, 2, 3]);
-        assert_eq!(repartir(&vivos, 300), HashMap::from([(0, 100), (2, 100), (3, 100)]));
+        assert_eq!(
+            repartir(&vivos, 300),
+            HashMap::from([(0, 100), (2, 100), (3, 100)])
+        );
         vivos.devolver(1);
         assert_eq!(repartir(&vivos, 400).values().max(), Some(&100));
         let cambios: Vec<Cambio> = oir.try_iter().collect();
@@ -286,7 +317,10 @@ mod tests {
             assert_eq!(vivos.siguiente(), None, "con un acierto no basta");
             drop(escucha.accept().unwrap());
             assert!(matches!(oir.recv().unwrap(), Cambio::Cae(..)));
-            assert!(matches!(oir.recv_timeout(Duration::from_secs(5)).unwrap(), Cambio::Vuelve(_)));
+            assert!(matches!(
+                oir.recv_timeout(Duration::from_secs(5)).unwrap(),
+                Cambio::Vuelve(_)
+            ));
             assert_eq!(vivos.siguiente(), Some(0));
             drop(parar);
         });

@@ -37,7 +37,12 @@ impl Programa {
         let (decir, pantalla) = channel();
         leer_lineas(hijo.stdout.take().unwrap(), decir.clone());
         leer_lineas(hijo.stderr.take().unwrap(), decir);
-        Programa { teclado: hijo.stdin.take(), hijo, pantalla, vistas: Vec::new() }
+        Programa {
+            teclado: hijo.stdin.take(),
+            hijo,
+            pantalla,
+            vistas: Vec::new(),
+        }
     }
 
     /// Lo mismo, y espera a que diga dónde escucha.
@@ -67,7 +72,11 @@ impl Programa {
 
     /// Escribe una línea.
     pub fn escribir(&mut self, linea: &str) {
-        self.teclado.as_mut().unwrap().write_all(format!("{linea}\n").as_bytes()).unwrap();
+        self.teclado
+            .as_mut()
+            .unwrap()
+            .write_all(format!("{linea}\n").as_bytes())
+            .unwrap();
     }
 
     /// Cierra el teclado: fin de la entrada.
@@ -103,7 +112,10 @@ impl Programa {
             }
         };
         self.vistas.extend(self.pantalla.iter());
-        (estado.code().unwrap_or(-1), std::mem::take(&mut self.vistas))
+        (
+            estado.code().unwrap_or(-1),
+            std::mem::take(&mut self.vistas),
+        )
     }
 }
 
@@ -120,7 +132,9 @@ fn leer_lineas(de: impl Read + Send + 'static, decir: Sender<String>) {
         let mut de = BufReader::new(de);
         let mut linea = Vec::new();
         while de.read_until(b'\n', &mut linea).is_ok_and(|n| n > 0) {
-            let texto = String::from_utf8_lossy(&linea).trim_end_matches('\n').to_string();
+            let texto = String::from_utf8_lossy(&linea)
+                .trim_end_matches('\n')
+                .to_string();
             if decir.send(texto).is_err() {
                 return;
             }
@@ -160,7 +174,9 @@ pub fn backend_del_curso(escucha: TcpListener, nombre: &str) -> SocketAddr {
     thread::spawn(move || {
         for conexion in escucha.incoming() {
             let mut conexion = conexion.unwrap();
-            if conexion.read(&mut [0; 1024]).is_err() || conexion.write(respuesta.as_bytes()).is_err() {
+            if conexion.read(&mut [0; 1024]).is_err()
+                || conexion.write(respuesta.as_bytes()).is_err()
+            {
                 return;
             }
         }
