@@ -3,7 +3,7 @@
 //! La guía no tiene órdenes sueltas: todo se hace desde el menú. Las opciones del nodo están en `config.rs`; aquí,
 //! las órdenes que las llevan. clap las lee; este archivo no hace nada con ellas.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -21,6 +21,67 @@ pub struct Argumentos {
     /// La orden, si la hay.
     #[command(subcommand)]
     pub orden: Option<Orden>,
+}
+
+impl Argumentos {
+    /// Las prácticas no son el nodo: de las opciones del nodo escritas antes de su orden toman las que ellas también
+    /// tienen (lo escrito después manda), y las demás sobran.
+    fn dar_a_la_practica(mut self) -> Result<Argumentos, String> {
+        let antes = &mut self.nodo;
+        let orden = match &mut self.orden {
+            Some(Orden::Balanceador(o)) => {
+                o.donde.completar(antes);
+                "balanceador"
+            }
+            Some(Orden::Backend(o)) => {
+                o.donde.completar(antes);
+                o.nombre = o.nombre.take().or(antes.nombre.take());
+                "backend"
+            }
+            Some(Orden::Maestro(o)) => {
+                o.donde.completar(antes);
+                "maestro"
+            }
+            Some(Orden::Chat(_)) => "chat",
+            Some(Orden::Solicitar(_)) => "solicitar",
+            _ => return Ok(self),
+        };
+        match alguna_escrita(antes) {
+            Some(opcion) => Err(format!(
+                "{opcion} es una opción del nodo y no vale para «{orden}»"
+            )),
+            None => Ok(self),
+        }
+    }
+}
+
+/// La primera opción del nodo que esté escrita. Sin `..`: una opción nueva no compila hasta que se ponga aquí.
+fn alguna_escrita(opciones: &OpcionesNodo) -> Option<&'static str> {
+    let OpcionesNodo {
+        nodo,
+        ip,
+        puerto,
+        carpeta,
+        peers,
+        nombre,
+        espera,
+        max_conexiones,
+        maestro,
+    } = opciones;
+    let escritas = [
+        ("--nodo", nodo.is_some()),
+        ("--ip", ip.is_some()),
+        ("--puerto", puerto.is_some()),
+        ("--carpeta", carpeta.is_some()),
+        ("--peer", !peers.is_empty()),
+        ("--nombre", nombre.is_some()),
+        ("--espera", espera.is_some()),
+        ("--max-conexiones", max_conexiones.is_some()),
+        ("--maestro", maestro.is_some()),
+    ];
+    escritas
+        .into_iter()
+        .find_map(|(opcion, escrita)| escrita.then_some(opcion))
 }
 
 /// Lo que se puede pedir.
@@ -175,6 +236,21 @@ pub struct DondeEscucha {
     pub puerto: Option<u16>,
 }
 
+impl DondeEscucha {
+    /// Toma de las opciones de `antes` de la orden lo que no se escribió después.
+    fn completar(&mut self, antes: &mut OpcionesNodo) {
+        // `or` y no `or_else`: escrita a los dos lados vale la de después, y la de antes tampoco sobra.
+        self.ip = self.ip.or(antes.ip.take());
+        self.puerto = self.puerto.or(antes.puerto.take());
+    }
+
+    /// La IP y el puerto en que escuchar; `puerto` es el de la práctica si no se escribió otro.
+    pub fn o_en(&self, puerto: u16) -> SocketAddr {
+        let ip = self.ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        SocketAddr::new(ip, self.puerto.unwrap_or(puerto))
+    }
+}
+
 /// `nodo balanceador`.
 #[derive(Debug, Args)]
 pub struct Balanceador {
@@ -252,10 +328,12 @@ where
     let leido = comando()
         .try_get_matches_from(palabras)
         .and_then(|mut m| Argumentos::from_arg_matches_mut(&mut m));
-    leido.map_err(|error| match error.kind() {
+    let mal_escrito = |frase| SinOrden::MalEscrito(format!("{frase}\nLa ayuda: nodo --help"));
+    let leido = leido.map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => SinOrden::Ayuda(error.to_string()),
-        _ => SinOrden::MalEscrito(format!("{}\nLa ayuda: nodo --help", que_esta_mal(&error))),
-    })
+        _ => mal_escrito(que_esta_mal(&error)),
+    })?;
+    leido.dar_a_la_practica().map_err(mal_escrito)
 }
 
 /// Los argumentos con la ayuda en español. clap sólo sabe inglés: se sustituyen sus títulos y sus opciones propias.
@@ -429,6 +507,43 @@ mod tests {
             .map(|p| p.port())
             .collect();
         assert_eq!(puertos, [1, 2, 6000]);
+    }
+
+    #[test]
+    fn una_practica_toma_lo_suyo_de_los_dos_lados() {
+        let linea = "nodo --puerto 9001 --nombre uno --ip 127.0.0.2 backend --nombre dos";
+        let Some(Orden::Backend(backend)) = leer_linea(linea).orden else {
+            panic!("{linea}")
+        };
+        assert_eq!(backend.donde.o_en(8001), "127.0.0.2:9001".parse().unwrap());
+        assert_eq!(backend.nombre.as_deref(), Some("dos"));
+        for orden in ["balanceador", "maestro"] {
+            let linea = format!("nodo --puerto 1 --ip 127.0.0.3 {orden} --puerto 2");
+            let Some(
+                Orden::Balanceador(Balanceador { donde, .. }) | Orden::Maestro(Maestro { donde }),
+            ) = leer_linea(&linea).orden
+            else {
+                panic!("{linea}")
+            };
+            assert_eq!(donde.o_en(0), "127.0.0.3:2".parse().unwrap(), "{linea}");
+        }
+    }
+
+    #[test]
+    fn lo_del_nodo_no_vale_para_una_practica() {
+        for (linea, sobra) in [
+            ("nodo --nombre yo balanceador", "--nombre"),
+            ("nodo --carpeta x backend", "--carpeta"),
+            ("nodo --puerto 1 --peer 127.0.0.1 maestro", "--peer"),
+            ("nodo --puerto 1 chat", "--puerto"),
+            ("nodo --espera 1 solicitar", "--espera"),
+        ] {
+            let frase = fallo(linea);
+            assert!(
+                frase.starts_with(&format!("{sobra} es una opción del nodo y no vale")),
+                "{linea}: {frase}"
+            );
+        }
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::texto::limpiar;
 /// Lo que se lee del socket de una vez mientras se buscan líneas, en bytes. Cabe una línea del tope más su `\n`.
 const LECTURA: usize = 8 * 1024;
 
+/// Bytes que se tiran, como mucho, al cerrar con calma.
+const TOPE_DE_DESPEDIDA: usize = 64 << 20;
+
 /// Por qué no se pudo leer o escribir.
 #[derive(Debug)]
 pub enum FalloRed {
@@ -281,31 +284,29 @@ impl Conexion {
             .map_err(FalloRed::Sistema)
     }
 
-    /// Termina de escribir y tira lo que el otro aún estuviera mandando, hasta un tope. Cerrar con datos sin leer
-    /// mandaría un RST, y el otro podría perder la última respuesta.
-    pub fn despedirse(&mut self) {
-        /// Bytes y tiempo que se dedican a esto, como mucho.
-        const TOPE: usize = 4 << 20;
-        const PLAZO: Duration = Duration::from_millis(500);
-        if self.socket.shutdown(Shutdown::Write).is_err() {
-            return;
-        }
-        let limite = Instant::now() + PLAZO;
-        let mut tirado = 0;
-        while tirado < TOPE {
-            self.consumir(usize::MAX);
-            match self.recibir(limite, "el cierre") {
-                Ok(0) | Err(_) => return,
-                Ok(cuantos) => tirado += cuantos,
-            }
-        }
-    }
-
     /// Hace que al cerrar el otro reciba un error (RST) y no un final normal: la única manera de decir «esto no
     /// está completo» a quien no sabe la longitud.
     pub fn cerrar_con_error(&self) {
         if let Err(error) = SockRef::from(&*self.socket).set_linger(Some(Duration::ZERO)) {
             debug!("cerrando con error a {}: {error}", self.otro);
+        }
+    }
+
+    /// Manda el FIN y, antes de que se suelte el socket, lee y tira lo que el otro siga mandando, hasta su fin, hasta
+    /// `plazo` o hasta [`TOPE_DE_DESPEDIDA`]. Cerrar con datos sin leer manda un RST, y el otro puede perder la
+    /// última respuesta antes de verla.
+    pub fn cerrar_con_calma(&mut self, plazo: Duration) {
+        let limite = Instant::now() + plazo;
+        if self.socket.shutdown(Shutdown::Write).is_err() {
+            return; // Ya no hay conexión que cerrar.
+        }
+        let mut tirado = 0;
+        while tirado < TOPE_DE_DESPEDIDA {
+            self.consumir(usize::MAX);
+            match self.recibir(limite, "que el otro cierre") {
+                Ok(0) | Err(_) => return,
+                Ok(cuantos) => tirado += cuantos,
+            }
         }
     }
 }
@@ -417,6 +418,20 @@ mod tests {
         nuestra.cerrar_con_error();
         drop(nuestra);
         assert!(suya.read(&mut [0; 8]).is_err());
+    }
+
+    #[test]
+    fn cerrar_con_calma_no_le_quita_la_respuesta_a_quien_sigue_mandando() {
+        let (mut nuestra, mut suya) = pareja();
+        suya.write_all(&vec![b'x'; 100_000]).unwrap();
+        nuestra.escribir_texto("respuesta").unwrap();
+        let cierre = thread::spawn(move || nuestra.cerrar_con_calma(PLAZO));
+        let _ = suya.write_all(&vec![b'x'; 100_000]);
+        suya.shutdown(Shutdown::Write).unwrap();
+        let mut respuesta = String::new();
+        suya.read_to_string(&mut respuesta).unwrap();
+        assert_eq!(respuesta, "respuesta");
+        cierre.join().unwrap();
     }
 
     #[test]

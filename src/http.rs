@@ -10,7 +10,6 @@ pub mod rango;
 mod respuesta;
 pub mod url;
 
-use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use log::debug;
@@ -30,8 +29,8 @@ const PLAZO_RESPUESTA: Duration = Duration::from_secs(60);
 const CORTA: usize = 8 * 1024;
 /// Lo que se escribe de una vez en una respuesta larga, en bytes.
 const TROZO: usize = 256 * 1024;
-/// Al cerrar con algo sin leer, cuánto se espera (y cuánto se lee, en bytes) para que el otro vea la respuesta.
-const DESPEDIDA: (Duration, usize) = (Duration::from_secs(2), 64 * 1024 * 1024);
+/// Al cerrar con algo sin leer, cuánto se espera para que el otro vea la respuesta.
+const DESPEDIDA: Duration = Duration::from_secs(2);
 
 /// Por qué no se llegó a contestar lo normal.
 #[derive(Debug)]
@@ -74,7 +73,7 @@ pub fn atender(
     };
     responder(conexion, sin_cuerpo, respuesta)?;
     if queda_algo {
-        despedirse(conexion);
+        conexion.cerrar_con_calma(DESPEDIDA);
     }
     Ok(())
 }
@@ -204,26 +203,6 @@ fn escribir_larga(conexion: &mut Conexion, datos: &[u8]) -> Result<(), FalloRed>
         conexion.escribir_datos(trozo)?;
     }
     Ok(())
-}
-
-/// Cerrar con bytes sin leer manda un RST, y el otro puede perder la respuesta antes de verla. Se le dice que ya no
-/// hay más y se tira, con tope, lo que siga mandando.
-fn despedirse(conexion: &mut Conexion) {
-    if conexion.socket().shutdown(Shutdown::Write).is_err() {
-        return;
-    }
-    let (plazo, mut tope) = DESPEDIDA;
-    let limite = Instant::now() + plazo;
-    let mut basura = vec![0; 64 * 1024];
-    while tope > 0 {
-        match conexion.leer_datos(
-            &mut basura,
-            limite.saturating_duration_since(Instant::now()),
-        ) {
-            Ok(0) | Err(_) => return,
-            Ok(leidos) => tope = tope.saturating_sub(leidos),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -118,6 +118,9 @@ struct Dentro {
     /// Hilos que esperan un cambio. Avisar cuesta una llamada al sistema aunque no espere nadie.
     esperando: usize,
     vivas: HashMap<u64, Arc<TcpStream>>,
+    /// Los sockets que las conexiones abrieron por su cuenta ([`Parada::acompanar`]).
+    acompanantes: HashMap<u64, Arc<TcpStream>>,
+    cortadas: bool,
     puerta: Option<Puerta>,
 }
 
@@ -178,6 +181,22 @@ impl Parada {
     /// Corta todas las conexiones ya, sin esperar a que terminen.
     pub fn cortar(&self) {
         self.cerrar_todas(Shutdown::Both);
+    }
+
+    /// Apunta un socket que una conexión abrió por su cuenta (el del backend, en el balanceador). Al despedir no se
+    /// toca, para que lo que está en curso termine; pero se corta cuando se cortan todas.
+    pub fn acompanar(&self, socket: &Arc<TcpStream>) -> Acompanante<'_> {
+        let mut dentro = self.dentro();
+        dentro.siguiente += 1;
+        let numero = dentro.siguiente;
+        if dentro.cortadas {
+            cerrar(socket, Shutdown::Both);
+        }
+        dentro.acompanantes.insert(numero, Arc::clone(socket));
+        Acompanante {
+            parada: self,
+            numero,
+        }
     }
 
     fn dentro(&self) -> MutexGuard<'_, Dentro> {
@@ -266,10 +285,37 @@ impl Parada {
     }
 
     fn cerrar_todas(&self, sentido: Shutdown) {
-        for conexion in self.dentro().vivas.values() {
-            // Falla si el otro ya cerró: es lo que se quería.
-            let _ = conexion.shutdown(sentido);
+        let mut dentro = self.dentro();
+        dentro
+            .vivas
+            .values()
+            .for_each(|conexion| cerrar(conexion, sentido));
+        if sentido == Shutdown::Both {
+            dentro.cortadas = true;
+            dentro
+                .acompanantes
+                .values()
+                .for_each(|socket| cerrar(socket, sentido));
         }
+    }
+}
+
+fn cerrar(socket: &TcpStream, sentido: Shutdown) {
+    // Falla si el otro ya cerró: es lo que se quería.
+    let _ = socket.shutdown(sentido);
+}
+
+/// Un socket apuntado con [`Parada::acompanar`]; al soltarlo se borra de la lista.
+pub struct Acompanante<'a> {
+    parada: &'a Parada,
+    numero: u64,
+}
+
+impl Drop for Acompanante<'_> {
+    fn drop(&mut self) {
+        let socket = self.parada.dentro().acompanantes.remove(&self.numero);
+        // Si es la última copia se cierra aquí, fuera del cerrojo.
+        drop(socket);
     }
 }
 
@@ -368,12 +414,26 @@ impl Servidor {
     where
         G: Fn(&Arc<TcpStream>, SocketAddr) + Send + Sync + 'static,
     {
+        Servidor::con_bucle(parada, move |parada| {
+            atender_conexiones(escucha, parada, gestionar)
+        })
+    }
+
+    /// Como [`Servidor::arrancar`], para quien rodea [`atender_conexiones`] de algo más (hilos propios). El `bucle`
+    /// termina cuando se avisa la parada que recibe.
+    ///
+    /// # Errores
+    /// El sistema no da más hilos.
+    pub fn con_bucle<B>(parada: Arc<Parada>, bucle: B) -> Result<Servidor, Fallo>
+    where
+        B: FnOnce(&Parada) + Send + 'static,
+    {
         let (acabar, fin) = bounded::<()>(0);
         let suya = Arc::clone(&parada);
         let hilo = Builder::new()
             .name("servidor".into())
             .spawn(move || {
-                atender_conexiones(escucha, &suya, gestionar);
+                bucle(&suya);
                 drop(acabar);
             })
             .map_err(|e| Fallo::de_sistema("creando el hilo servidor", &e))?;
@@ -481,6 +541,29 @@ mod tests {
         let parada = Parada::nueva(1);
         parada.avisar();
         atender_conexiones(escucha, &parada, |_, _| {});
+    }
+
+    #[test]
+    fn cortar_alcanza_a_los_acompanantes_y_despedir_no() {
+        let escucha = abrir_puerto(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
+        let conectar = || Arc::new(TcpStream::connect(escucha.local_addr().unwrap()).unwrap());
+        let vivo = |socket: &TcpStream| {
+            socket
+                .set_read_timeout(Some(Duration::from_millis(50)))
+                .unwrap();
+            { socket }
+                .read(&mut [0])
+                .is_err_and(|e| e.kind() != io::ErrorKind::NotConnected)
+        };
+        let parada = Parada::nueva(1);
+        let (antes, olvidado, tarde) = (conectar(), conectar(), conectar());
+        let _guardia = parada.acompanar(&antes);
+        drop(parada.acompanar(&olvidado));
+        parada.cerrar_todas(Shutdown::Read);
+        assert!(vivo(&antes));
+        parada.cortar();
+        let _guardia = parada.acompanar(&tarde);
+        assert!(!vivo(&antes) && !vivo(&tarde) && vivo(&olvidado));
     }
 
     #[test]

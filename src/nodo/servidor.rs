@@ -30,6 +30,8 @@ use crate::texto::limpiar;
 const PAUSA_TRAS_OK: Duration = Duration::from_millis(100);
 /// Cuánto se espera por una huella que aún se está calculando.
 const ESPERA_DE_HUELLA: Duration = Duration::from_secs(5);
+/// Cuánto se espera a que cierre quien mandó algo que no se entiende, para que alcance a leer por qué.
+const DESPEDIDA: Duration = Duration::from_millis(500);
 /// Bytes que se leen del archivo y se mandan de una vez. Medido: de 64 a 256 KiB da lo mismo; 8 KiB, menos de la mitad.
 const TROZO: usize = 256 * 1024;
 
@@ -270,7 +272,7 @@ impl Enviado {
 /// Contesta `ERROR` y cierra de modo que el otro alcance a leerlo.
 fn despedir(conexion: &mut Conexion, motivo: &str) -> Result<(), Corte> {
     conexion.escribir_linea(Respuesta::Error(motivo.to_string()))?;
-    conexion.despedirse();
+    conexion.cerrar_con_calma(DESPEDIDA);
     Ok(())
 }
 

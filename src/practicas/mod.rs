@@ -3,9 +3,12 @@
 pub mod altas;
 pub mod backend;
 pub mod balanceador;
+pub mod canal;
+pub mod charla;
 pub mod chat;
 pub mod cupo;
 pub mod directorio;
 pub mod listados;
 pub mod maestro;
 pub mod vigilante;
+pub mod vivos;

@@ -1,0 +1,327 @@
+//! El canal entre un cliente y su backend: copia bytes en los dos sentidos, cada uno en su hilo.
+//!
+//! El documento lee una vez, reenvía una vez y cierra los dos sockets: corta cualquier cosa de más de 4096 bytes. Aquí
+//! cada sentido copia hasta su fin y, al acabar, cierra **sólo la escritura** del otro extremo (`shutdown(Write)`):
+//! quien terminó de preguntar puede seguir recibiendo la respuesta. Sirve el balanceador; no sabe de turnos ni de
+//! caídas, y no mira lo que pasa por él.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use log::debug;
+
+/// Cuánto puede estar callado un canal entero, en los dos sentidos a la vez, antes de cerrarlo.
+pub const SILENCIO: Duration = Duration::from_secs(60);
+/// Búfer con que empieza cada sentido, en bytes: a casi todas las peticiones les sobra.
+pub const BUFER: usize = 8 * 1024;
+/// Búfer de un sentido que ya llenó el primero, en bytes (con 8 KiB, el de `io::copy`, se va a menos de la mitad).
+const BUFER_GRANDE: usize = 256 * 1024;
+/// Cuánto se sigue leyendo, para tirarlo, a un cliente que manda a un backend que ya no lee.
+const DESCARTE: Duration = Duration::from_secs(10);
+
+/// Los dos extremos y el reloj que comparten los dos sentidos.
+pub struct Canal {
+    cliente: Arc<TcpStream>,
+    backend: Arc<TcpStream>,
+    silencio: Duration,
+    inicio: Instant,
+    /// Cuándo pasó el último byte, en cualquier sentido: milisegundos desde `inicio`.
+    ultimo: AtomicU64,
+}
+
+/// Cómo acabó un sentido.
+enum Fin {
+    /// Quien mandaba terminó, y lo suyo está entregado.
+    Termino,
+    /// Quien mandaba se cortó (RST); lo que llegó está entregado.
+    SeCorto,
+    /// Quien recibía ya no recibe.
+    NoRecibe,
+    /// Nadie dijo nada, en ningún sentido, en todo el plazo.
+    Silencio,
+}
+
+impl Canal {
+    /// Une `cliente` y `backend`; se cierra tras `silencio` sin un byte.
+    ///
+    /// # Errores
+    /// Falló un socket.
+    pub fn nuevo(
+        cliente: &Arc<TcpStream>,
+        backend: &Arc<TcpStream>,
+        silencio: Duration,
+    ) -> io::Result<Canal> {
+        for socket in [cliente, backend] {
+            socket.set_read_timeout(Some(silencio))?;
+            socket.set_write_timeout(Some(silencio))?;
+        }
+        Ok(Canal {
+            cliente: Arc::clone(cliente),
+            backend: Arc::clone(backend),
+            silencio,
+            inicio: Instant::now(),
+            ultimo: AtomicU64::new(0),
+        })
+    }
+
+    /// Del cliente al backend, empezando por lo que ya se leyó: los primeros `leido` bytes de `bufer` (0 = el
+    /// cliente ya dijo su fin).
+    pub fn ida(&self, mut bufer: Vec<u8>, leido: usize) {
+        match self.pasar(&self.cliente, &self.backend, &mut bufer, leido) {
+            Fin::Termino => cerrar(&self.backend, Shutdown::Write),
+            Fin::NoRecibe => self.descartar(&mut bufer),
+            Fin::SeCorto | Fin::Silencio => self.cortar(),
+        }
+    }
+
+    /// Del backend al cliente.
+    pub fn vuelta(&self) {
+        let mut bufer = vec![0; BUFER];
+        let fin = match self.leer(&self.backend, &mut bufer) {
+            Ok(leido) => self.pasar(&self.backend, &self.cliente, &mut bufer, leido),
+            Err(fin) => fin,
+        };
+        match fin {
+            Fin::Termino | Fin::SeCorto => cerrar(&self.cliente, Shutdown::Write),
+            // Sin nadie a quien contestar, lo que quede del otro sentido tampoco sirve.
+            Fin::NoRecibe | Fin::Silencio => self.cortar(),
+        }
+    }
+
+    fn pasar(&self, de: &TcpStream, a: &TcpStream, bufer: &mut Vec<u8>, mut leido: usize) -> Fin {
+        while leido > 0 {
+            if let Err(fin) = self.escribir(a, &bufer[..leido]) {
+                return fin;
+            }
+            if leido == bufer.len() && leido < BUFER_GRANDE {
+                *bufer = vec![0; BUFER_GRANDE];
+            }
+            leido = match self.leer(de, bufer) {
+                Ok(leido) => leido,
+                Err(fin) => return fin,
+            };
+        }
+        Fin::Termino
+    }
+
+    fn leer(&self, de: &TcpStream, bufer: &mut [u8]) -> Result<usize, Fin> {
+        let leido = self.con_paciencia(
+            || { de }.read(bufer),
+            |falta| de.set_read_timeout(Some(falta)),
+        );
+        leido.map_err(|error| {
+            if vencio(&error) {
+                Fin::Silencio
+            } else {
+                Fin::SeCorto
+            }
+        })
+    }
+
+    fn escribir(&self, a: &TcpStream, mut datos: &[u8]) -> Result<(), Fin> {
+        while !datos.is_empty() {
+            let escrito = self.con_paciencia(
+                || { a }.write(datos),
+                |falta| a.set_write_timeout(Some(falta)),
+            );
+            match escrito {
+                Ok(0) => return Err(Fin::NoRecibe),
+                Ok(escrito) => datos = &datos[escrito..],
+                Err(error) if vencio(&error) => return Err(Fin::Silencio),
+                Err(_) => return Err(Fin::NoRecibe),
+            }
+        }
+        Ok(())
+    }
+
+    /// Repite `operacion` mientras venza su plazo pero el otro sentido siga vivo: una descarga larga no se corta
+    /// porque el cliente no tenga nada que decir.
+    fn con_paciencia(
+        &self,
+        mut operacion: impl FnMut() -> io::Result<usize>,
+        poner_plazo: impl Fn(Duration) -> io::Result<()>,
+    ) -> io::Result<usize> {
+        loop {
+            match operacion() {
+                Ok(cuantos) => {
+                    self.ultimo
+                        .store(self.inicio.elapsed().as_millis() as u64, Ordering::Relaxed);
+                    return Ok(cuantos);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if vencio(&error) => {
+                    let ultimo = Duration::from_millis(self.ultimo.load(Ordering::Relaxed));
+                    let callado = self.inicio.elapsed().saturating_sub(ultimo);
+                    if callado >= self.silencio {
+                        return Err(error);
+                    }
+                    poner_plazo((self.silencio - callado).max(Duration::from_millis(1)))?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// El backend dejó de leer (quizá ya contestó y cerró), pero el cliente sigue mandando: se le lee para tirarlo. Si
+    /// se cerrara con datos suyos sin leer recibiría un RST, y con él podría perder la respuesta.
+    fn descartar(&self, bufer: &mut [u8]) {
+        let limite = Instant::now() + DESCARTE;
+        while Instant::now() < limite {
+            match self.leer(&self.cliente, bufer) {
+                Ok(1..) => {}
+                Ok(0) => return,
+                Err(_) => return self.cortar(),
+            }
+        }
+    }
+
+    /// Despierta también al hilo del otro sentido.
+    fn cortar(&self) {
+        cerrar(&self.cliente, Shutdown::Both);
+        cerrar(&self.backend, Shutdown::Both);
+    }
+}
+
+fn cerrar(socket: &TcpStream, sentido: Shutdown) {
+    if let Err(error) = socket.shutdown(sentido) {
+        debug!("ya estaba cerrado: {error}");
+    }
+}
+
+/// Un plazo vencido es `WouldBlock` en Unix y `TimedOut` en Windows.
+pub fn vencio(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::thread;
+
+    /// Un cliente y un backend unidos por un canal en marcha: lo que ve cada uno desde fuera.
+    fn unidos(silencio: Duration) -> (TcpStream, TcpStream, thread::JoinHandle<()>) {
+        let pareja = || {
+            let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+            let fuera = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
+            fuera
+                .set_read_timeout(Some(Duration::from_secs(10)))
+                .unwrap();
+            (fuera, Arc::new(escucha.accept().unwrap().0))
+        };
+        let ((cliente, nuestro), (backend, suyo)) = (pareja(), pareja());
+        let canal = Canal::nuevo(&nuestro, &suyo, silencio).unwrap();
+        let en_marcha = thread::spawn(move || {
+            thread::scope(|ambito| {
+                ambito.spawn(|| canal.vuelta());
+                let mut bufer = vec![0; BUFER];
+                let leido = (&*nuestro).read(&mut bufer).unwrap();
+                canal.ida(bufer, leido);
+            });
+        });
+        (cliente, backend, en_marcha)
+    }
+
+    fn todo(mut de: &TcpStream) -> Vec<u8> {
+        let mut leido = Vec::new();
+        de.read_to_end(&mut leido).unwrap();
+        leido
+    }
+
+    #[test]
+    fn cada_sentido_acaba_por_su_cuenta() {
+        let (mut cliente, mut backend, canal) = unidos(SILENCIO);
+        cliente.write_all(b"pregunta").unwrap();
+        cliente.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(todo(&backend), b"pregunta");
+        backend.write_all(b"respuesta").unwrap();
+        backend.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(todo(&cliente), b"respuesta");
+        canal.join().unwrap();
+    }
+
+    #[test]
+    fn el_backend_puede_acabar_antes_y_seguir_oyendo() {
+        let (mut cliente, backend, canal) = unidos(SILENCIO);
+        backend.shutdown(Shutdown::Write).unwrap();
+        cliente.write_all(b"uno").unwrap();
+        assert_eq!(todo(&cliente), b"");
+        cliente.write_all(b" dos").unwrap();
+        cliente.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(todo(&backend), b"uno dos");
+        canal.join().unwrap();
+    }
+
+    #[test]
+    fn mucho_en_los_dos_sentidos_a_la_vez_llega_entero() {
+        let (cliente, backend, canal) = unidos(SILENCIO);
+        let datos: Vec<u8> = (0..8_000_000u32).map(|n| (n * 31 % 251) as u8).collect();
+        thread::scope(|ambito| {
+            for mut extremo in [&cliente, &backend] {
+                let datos = &datos;
+                ambito.spawn(move || {
+                    extremo.write_all(datos).unwrap();
+                    extremo.shutdown(Shutdown::Write).unwrap();
+                });
+                ambito.spawn(move || assert!(todo(extremo) == *datos));
+            }
+        });
+        canal.join().unwrap();
+    }
+
+    #[test]
+    fn el_silencio_de_los_dos_cierra_y_el_de_uno_no() {
+        let silencio = Duration::from_millis(300);
+        let (mut cliente, mut backend, canal) = unidos(silencio);
+        cliente.write_all(b"x").unwrap();
+        let antes = Instant::now();
+        // El cliente calla más que el plazo mientras el backend gotea: no se corta.
+        while antes.elapsed() < silencio * 3 {
+            backend.write_all(b"y").unwrap();
+            assert_eq!(cliente.read(&mut [0; 8]).unwrap(), 1);
+            thread::sleep(silencio / 10);
+        }
+        let antes = Instant::now();
+        assert_eq!(cliente.read(&mut [0; 8]).unwrap(), 0);
+        assert!(antes.elapsed() > silencio / 2 && antes.elapsed() < silencio * 10);
+        canal.join().unwrap();
+    }
+
+    #[test]
+    fn un_cliente_que_no_lee_no_retiene_el_canal() {
+        let (mut cliente, mut backend, canal) = unidos(Duration::from_millis(300));
+        cliente.write_all(b"x").unwrap();
+        // Más de lo que cabe en los búferes del sistema: se para, y el canal acaba por silencio.
+        let mandado = backend.write_all(&vec![0; 64 << 20]);
+        assert!(mandado.is_err());
+        canal.join().unwrap();
+    }
+
+    #[test]
+    fn la_respuesta_temprana_llega_aunque_el_cliente_siga_subiendo() {
+        let (mut cliente, mut backend, canal) = unidos(SILENCIO);
+        cliente.write_all(b"x").unwrap();
+        backend.write_all(b"demasiado grande").unwrap();
+        drop(backend); // Con lo que siga llegando, RST: el backend ya no lee.
+        cliente.write_all(&vec![0; 16 << 20]).unwrap();
+        cliente.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(todo(&cliente), b"demasiado grande");
+        canal.join().unwrap();
+    }
+
+    #[test]
+    fn un_cliente_que_se_corta_suelta_al_backend() {
+        let (mut cliente, backend, canal) = unidos(SILENCIO);
+        cliente.write_all(b"x").unwrap();
+        socket2::SockRef::from(&cliente)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(cliente);
+        // Un final normal, no un RST: el backend del curso no atrapa errores.
+        assert_eq!(todo(&backend), b"x");
+        canal.join().unwrap();
+    }
+}
