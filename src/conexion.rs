@@ -293,7 +293,7 @@ impl Conexion {
     }
 
     /// Manda el FIN y, antes de que se suelte el socket, lee y tira lo que el otro siga mandando, hasta su fin, hasta
-    /// `plazo` o hasta [`TOPE_DE_DESPEDIDA`]. Cerrar con datos sin leer manda un RST, y el otro puede perder la
+    /// `plazo` o hasta `TOPE_DE_DESPEDIDA`. Cerrar con datos sin leer manda un RST, y el otro puede perder la
     /// última respuesta antes de verla.
     pub fn cerrar_con_calma(&mut self, plazo: Duration) {
         let limite = Instant::now() + plazo;

@@ -2,7 +2,7 @@
 //!
 //! Es la función del mismo nombre de `nodo_p2p.py`: aceptar y dar la conexión a un hilo propio. La usan el nodo, el
 //! balanceador, los backends, el maestro y el chat; sólo cambia `gestionar`. Lo que la guía no tiene está aquí al
-//! lado: cuántas conexiones caben ([`Permiso`]), cómo se sobrevive sin descriptores y cómo se sale ([`Parada`]).
+//! lado: cuántas conexiones caben (`Permiso`), cómo se sobrevive sin descriptores y cómo se sale ([`Parada`]).
 //!
 //! No sabe qué se dice por las conexiones, ni escribe en pantalla.
 

@@ -25,7 +25,7 @@ pub enum Metodo {
     Otro,
 }
 
-/// Una petición ya leída, menos su cuerpo: ese lo pide quien sepa cuánto puede ocupar ([`leer_cuerpo`]).
+/// Una petición ya leída, menos su cuerpo: ese lo pide quien sepa cuánto puede ocupar ([`leer_cuerpo`](crate::http::leer_cuerpo)).
 #[derive(Debug, Clone)]
 pub struct Peticion {
     /// El método.

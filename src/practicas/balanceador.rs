@@ -1,6 +1,6 @@
 //! La práctica del balanceador (`load_balancer.py`): un proxy TCP que reparte conexiones por turno (round-robin).
 //!
-//! El mismo bucle de `accept` que el nodo con otro `gestionar`: [`gestionar_cliente`](Balanceador::gestionar_cliente)
+//! El mismo bucle de `accept` que el nodo con otro `gestionar`: `gestionar_cliente`
 //! lee los primeros bytes del cliente, busca un backend vivo (`vivos.rs`) y copia en los dos sentidos (`canal.rs`). Un
 //! backend que no acepta se retira y el cliente pasa al siguiente sin perder nada; si el backend aceptó y murió
 //! después, ya no: repetir una petición que quizá se cumplió sería peor.

@@ -183,7 +183,7 @@ impl Vigilante {
         Ok(Vigilante { parar, hilo })
     }
 
-    /// Lo manda parar y lo espera ([`PLAZO_DE_SALUD`] dos veces como mucho, si está preguntando a alguien).
+    /// Lo manda parar y lo espera (`PLAZO_DE_SALUD` dos veces como mucho, si está preguntando a alguien).
     pub fn detener(self) {
         drop(self.parar);
         if self.hilo.join().is_err() {
