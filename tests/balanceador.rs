@@ -87,7 +87,7 @@ fn sin_ningun_backend_se_cierra_al_cliente_al_momento_y_se_dice() {
     let antes = Instant::now();
     cliente.write_all(b"hola").unwrap();
     assert_eq!(todo(&cliente), b"");
-    assert!(antes.elapsed() < Duration::from_secs(1));
+    assert!(antes.elapsed() < Duration::from_secs(2));
     programa.esperar("[SIN BACKEND]");
 }
 

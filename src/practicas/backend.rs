@@ -164,13 +164,16 @@ impl Cliente {
 
     /// La respuesta se lee hasta el fin (o el tope), no de una vez: puede llegar a trozos.
     fn preguntar(&self, conexion: &mut Conexion) -> Result<String, FalloRed> {
-        conexion.escribir_texto(&self.texto)?;
+        // Aunque falle, puede que ya haya contestado: quien no lee lo que se le pide cierra con un RST.
+        let escrito = conexion.escribir_texto(&self.texto);
         let limite = Instant::now() + self.limites.respuesta;
         while conexion.pendiente().len() < TOPE_DE_RESPUESTA {
             match conexion.recibir(limite, "la respuesta") {
                 Ok(1..) => {}
-                Ok(0) if conexion.pendiente().is_empty() => return Err(FalloRed::Cerrada),
-                Err(fallo) if conexion.pendiente().is_empty() => return Err(fallo),
+                Ok(0) if conexion.pendiente().is_empty() => {
+                    return escrito.and(Err(FalloRed::Cerrada));
+                }
+                Err(fallo) if conexion.pendiente().is_empty() => return escrito.and(Err(fallo)),
                 // Contestó y luego calla o se corta: la respuesta ya está.
                 Ok(0) | Err(_) => break,
             }
@@ -290,9 +293,9 @@ mod tests {
         )
     }
 
-    fn cliente_de(a: SocketAddr) -> Cliente {
+    fn cliente_de(a: SocketAddr, respuesta: Duration) -> Cliente {
         let limites = Limites {
-            respuesta: Duration::from_millis(300),
+            respuesta,
             ..Default::default()
         };
         Cliente {
@@ -332,33 +335,42 @@ mod tests {
     }
 
     /// Un servidor que hace `contestar` con la primera conexión y lo que contó de él el cliente.
-    fn contra(contestar: impl FnOnce(TcpStream) + Send) -> Result<String, FalloRed> {
+    fn contra(
+        plazo: Duration,
+        contestar: impl FnOnce(TcpStream) + Send,
+    ) -> Result<String, FalloRed> {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
-        let cliente = cliente_de(escucha.local_addr().unwrap());
+        let cliente = cliente_de(escucha.local_addr().unwrap(), plazo);
         thread::scope(|ambito| {
-            ambito.spawn(|| contestar(escucha.accept().unwrap().0));
+            ambito.spawn(|| {
+                let mut conexion = escucha.accept().unwrap().0;
+                // Se lee lo pedido: cerrar sin leerlo mandaría un RST.
+                conexion.read_exact(&mut [0; 5]).unwrap();
+                contestar(conexion);
+            });
             cliente.una()
         })
     }
 
     #[test]
     fn una_respuesta_a_trozos_o_sin_cerrar_vale_y_el_silencio_no() {
-        let a_trozos = contra(|mut s| {
+        let (largo, corto) = (Duration::from_secs(20), Duration::from_secs(1));
+        let a_trozos = contra(largo, |mut s| {
             s.write_all(b"Response ").unwrap();
             s.write_all(b"from x\n").unwrap();
         });
         assert_eq!(a_trozos.unwrap(), "Response from x");
-        let sin_cerrar = contra(|mut s| {
+        let sin_cerrar = contra(corto, |mut s| {
             s.write_all(b"aqui\n").unwrap();
             let _ = s.read_to_end(&mut Vec::new());
         });
         assert_eq!(sin_cerrar.unwrap(), "aqui");
-        let sin_fin = contra(|mut s| while s.write_all(&[b'x'; 4096]).is_ok() {});
+        let sin_fin = contra(largo, |mut s| while s.write_all(&[b'x'; 4096]).is_ok() {});
         assert_eq!(sin_fin.unwrap().len(), TOPE_DE_RESPUESTA);
-        let callado = contra(|mut s| drop(s.read_to_end(&mut Vec::new())));
+        let callado = contra(corto, |mut s| drop(s.read_to_end(&mut Vec::new())));
         assert!(matches!(callado, Err(FalloRed::Vencio(_))));
         assert!(matches!(
-            contra(drop),
+            contra(largo, drop),
             Err(FalloRed::Cerrada | FalloRed::Cortada)
         ));
     }
@@ -366,8 +378,7 @@ mod tests {
     #[test]
     fn dejarlo_despierta_a_quien_espera_una_respuesta() {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut cliente = cliente_de(escucha.local_addr().unwrap());
-        cliente.limites.respuesta = Duration::from_secs(60);
+        let cliente = cliente_de(escucha.local_addr().unwrap(), Duration::from_secs(60));
         thread::scope(|ambito| {
             let espera = ambito.spawn(|| cliente.una());
             let _mudo = escucha.accept().unwrap();
