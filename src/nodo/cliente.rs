@@ -25,6 +25,8 @@ const TOPE_DE_LISTA: u64 = 1_000_000;
 const TOPE_DE_NOMBRES: usize = 64 << 20;
 /// Lo que puede tardar una lista entera.
 const PLAZO_DE_LISTA: Duration = Duration::from_secs(60);
+/// Lo que puede tardar entera la lista de bloques, que para 1 TiB son 16 MiB: mientras llega, no se baja nada.
+const PLAZO_DE_BLOQUES: Duration = Duration::from_secs(15);
 /// Lo que puede tardar un bloque entero: 4 MiB a 7 KB/s. Quien va más despacio no sirve de fuente.
 const PLAZO_DE_BLOQUE: Duration = Duration::from_secs(600);
 /// Cada cuántos bytes recibidos se avanza la cuenta de la huella, con los datos aún en la caché del procesador.
@@ -239,9 +241,13 @@ pub fn pedir_bloques(
             cuantos_bloques(tamano)
         )));
     }
+    let limite = Instant::now() + PLAZO_DE_BLOQUES;
     let mut bloques = Vec::new();
     for _ in 0..anunciados {
-        let plazo = conexion.limites().respuesta;
+        let plazo = conexion
+            .limites()
+            .respuesta
+            .min(limite.saturating_duration_since(Instant::now()));
         let linea = conexion
             .leer_linea(plazo, "la lista de bloques")?
             .ok_or(FalloRed::Cortada)?;

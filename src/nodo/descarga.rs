@@ -172,28 +172,33 @@ fn con_fuentes<'s>(
                 .spawn_scoped(ambito, move || {
                     atender_fuente(lugar, linea, pedido, &encargos, &dar_parte)
                 });
-            match hilo {
-                Ok(hilo) => hilos.push(hilo),
-                Err(error) => log::warn!("sin hilo para {direccion}: {error}"),
-            }
+            let estado = match hilo {
+                Ok(hilo) => {
+                    hilos.push(hilo);
+                    Estado::SinContestar
+                }
+                Err(error) => {
+                    log::warn!("sin hilo para {direccion}: {error}");
+                    Estado::Retirada
+                }
+            };
             fuentes.push(Fuente {
                 direccion,
                 encargar,
-                estado: Estado::SinContestar,
+                estado,
+                dijo_que_calcula: false,
             });
         }
         drop(dar_parte);
         let mut direccion = Direccion {
             pedido,
-            sockets,
             fuentes,
             partes,
             empezo: Instant::now(),
         };
         let obtenido = direccion.dirigir();
-        if obtenido.is_err() {
-            sockets.cortar();
-        }
+        // Acabe como acabe, que nadie siga: ni presentándose ni recibiendo un bloque que otro ya dio.
+        sockets.cortar();
         // Sin encargos que esperar, los hilos de las fuentes terminan.
         drop(direccion);
         (
@@ -210,6 +215,7 @@ struct Fuente {
     direccion: SocketAddr,
     encargar: Sender<Encargo>,
     estado: Estado,
+    dijo_que_calcula: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,13 +233,19 @@ enum Estado {
     Retirada,
 }
 
+impl Estado {
+    /// ¿Falta saber qué archivo tiene?
+    fn se_presenta(self) -> bool {
+        matches!(self, Estado::SinContestar | Estado::Calculando(_))
+    }
+}
+
 /// Lo que distingue dos archivos con el mismo nombre.
 type Version = (u64, Huella);
 
 /// El hilo que dirige una descarga.
 struct Direccion<'a> {
     pedido: &'a Pedido<'a>,
-    sockets: &'a Sockets,
     fuentes: Vec<Fuente>,
     partes: Receiver<Parte>,
     empezo: Instant,
@@ -247,49 +259,61 @@ impl Direccion<'_> {
                 self.pedido.nombre
             ))
         })?;
+        let mut a_medias = None;
+        let fin = self.probar_versiones(&nombre, &mut a_medias);
+        let acabo = matches!(&fin, Ok(Obtenido::Comprobado(bueno)) if !bueno.ya_estaba);
+        if let (false, Some(a_medias)) = (acabo, a_medias) {
+            a_medias.descartar_si_vacio();
+        }
+        fin
+    }
+
+    /// Baja la versión que tengan más fuentes. Si resulta que no hay quien la dé, prueba con las que queden.
+    fn probar_versiones(
+        &mut self,
+        nombre: &NombreRecibible,
+        a_medias: &mut Option<AMedias>,
+    ) -> Result<Obtenido, NoDescargado> {
         loop {
             self.esperar_presentaciones()?;
             let Some(version) = self.elegir_version() else {
                 return self.sin_nadie_que_lo_compruebe();
             };
-            if let Some(ya) = self
-                .pedido
-                .carpeta
-                .copia_igual(&nombre, version.0, version.1)
-            {
+            let (tamano, huella) = version;
+            if let Some(ya) = self.pedido.carpeta.copia_igual(nombre, tamano, huella) {
                 return Ok(Obtenido::Comprobado(self.ya_estaba(ya, version)));
             }
-            let a_medias = self
-                .pedido
-                .carpeta
-                .empezar_a_recibir(&nombre)
-                .map_err(|fallo| match fallo {
-                    NoSeRecibe::YaSeEstaBajando => {
-                        Fallo::nuevo(format!("{nombre} ya se está bajando"))
-                    }
-                    NoSeRecibe::Sistema(fallo) => fallo,
-                })?;
-            let lista = a_medias
-                .ver_si_cabe(version.0)
-                .map(|()| self.pedir_lista(version));
-            match lista {
-                Ok(Ok(Some(resumen))) => return self.bajar(&a_medias, version.0, resumen),
-                Ok(Err(cancelado)) => {
-                    a_medias.descartar_si_vacio();
-                    return Err(cancelado);
-                }
-                // Ninguna dio una lista buena: ya están retiradas. Se prueba con otra versión, si la hay.
-                Ok(Ok(None)) => a_medias.descartar_si_vacio(),
+            let a_medias = match &mut *a_medias {
+                Some(abierto) => abierto,
+                vacio => vacio.insert(self.abrir_a_medias(nombre)?),
+            };
+            if let Err(no_cabe) = a_medias.ver_si_cabe(tamano) {
                 // Uno que anuncia un tamaño imposible no debe impedir bajarlo de los demás.
-                Err(no_cabe) => {
-                    a_medias.descartar_si_vacio();
-                    if self.versiones().all(|otra| otra == version) {
-                        return Err(no_cabe.into());
-                    }
-                    self.retirar_version(version, &no_cabe);
+                self.retirar_version(version, &no_cabe);
+                if !self.queda_otra_version() {
+                    return Err(no_cabe.into());
                 }
+                continue;
+            }
+            // Sin ninguna lista buena, quienes la dieron mala ya están retirados.
+            if let Some(resumen) = self.pedir_lista(version)?
+                && let Some(obtenido) = self.bajar(a_medias, tamano, resumen)?
+            {
+                return Ok(obtenido);
             }
         }
+    }
+
+    fn abrir_a_medias(&self, nombre: &NombreRecibible) -> Result<AMedias, NoDescargado> {
+        self.pedido
+            .carpeta
+            .empezar_a_recibir(nombre)
+            .map_err(|fallo| match fallo {
+                NoSeRecibe::YaSeEstaBajando => {
+                    Fallo::nuevo(format!("{nombre} ya se está bajando")).into()
+                }
+                NoSeRecibe::Sistema(fallo) => fallo.into(),
+            })
     }
 
     // ----- 1. Quién lo tiene -----
@@ -302,10 +326,7 @@ impl Direccion<'_> {
                 .fuentes
                 .iter()
                 .any(|f| matches!(f.estado, Estado::Lista(_)));
-            let pendientes = self
-                .fuentes
-                .iter()
-                .any(|f| matches!(f.estado, Estado::SinContestar | Estado::Calculando(_)));
+            let pendientes = self.fuentes.iter().any(|f| f.estado.se_presenta());
             if !pendientes {
                 return Ok(());
             }
@@ -333,29 +354,34 @@ impl Direccion<'_> {
 
     fn anotar(&mut self, parte: Parte) {
         match parte {
-            Parte::Presentada(lugar, presentacion) => {
-                let nuevo = match presentacion {
-                    Ok(info) => match info.huella {
-                        Some(huella) => Estado::Lista((info.tamano, huella)),
-                        None => Estado::Calculando(info.tamano),
-                    },
-                    Err(FalloPar::Cerro) => Estado::Guia,
-                    Err(FalloPar::NoLoTiene) => Estado::NoLoTiene,
-                    Err(fallo) => return self.retirar(lugar, &fallo),
-                };
-                let fuente = &mut self.fuentes[lugar];
-                if matches!(nuevo, Estado::Calculando(_)) && fuente.estado == Estado::SinContestar {
-                    let frase = format!(
-                        "{} aún calcula la huella de {}; se le vuelve a preguntar cada segundo",
-                        fuente.direccion, self.pedido.nombre
-                    );
-                    (self.pedido.avisar)(frase);
-                }
-                fuente.estado = nuevo;
-            }
+            // Una que ya baja bloques (o ya se retiró) pudo contestar justo antes: no vuelve a empezar.
+            Parte::Presentada(lugar, _) if !self.fuentes[lugar].estado.se_presenta() => {}
+            Parte::Presentada(lugar, presentacion) => match presentacion {
+                Ok(info) => match info.huella {
+                    Some(huella) => {
+                        self.fuentes[lugar].estado = Estado::Lista((info.tamano, huella));
+                    }
+                    None => self.sigue_calculando(lugar, info.tamano),
+                },
+                Err(FalloPar::Cerro) => self.fuentes[lugar].estado = Estado::Guia,
+                Err(FalloPar::NoLoTiene) => self.fuentes[lugar].estado = Estado::NoLoTiene,
+                Err(fallo) => self.retirar(lugar, &fallo),
+            },
             Parte::Retirada(lugar, fallo) => self.retirar(lugar, &fallo),
             // Los demás partes sólo llegan cuando se han encargado, y quien los encarga los espera.
             Parte::Lista(..) | Parte::Completo | Parte::Disco(_) => {}
+        }
+    }
+
+    /// Aún no sabe la huella: se dice una vez, y su hilo vuelve a preguntar.
+    fn sigue_calculando(&mut self, lugar: usize, tamano: u64) {
+        let fuente = &mut self.fuentes[lugar];
+        fuente.estado = Estado::Calculando(tamano);
+        if !std::mem::replace(&mut fuente.dijo_que_calcula, true) {
+            (self.pedido.avisar)(format!(
+                "{} aún calcula la huella de {}; se le vuelve a preguntar cada segundo",
+                fuente.direccion, self.pedido.nombre
+            ));
         }
     }
 
@@ -397,6 +423,10 @@ impl Direccion<'_> {
             Estado::Lista(version) => Some(version),
             _ => None,
         })
+    }
+
+    fn queda_otra_version(&self) -> bool {
+        self.versiones().next().is_some()
     }
 
     fn retirar_version(&mut self, version: Version, motivo: &Fallo) {
@@ -444,22 +474,24 @@ impl Direccion<'_> {
 
     // ----- 2. Qué bloques son -----
 
-    /// La lista de bloques, de la primera fuente de esa versión que dé una que sume su huella. `None` si ninguna.
+    /// La lista de bloques, de la primera fuente de esa versión que dé una que sume su huella. `None` si ninguna: las
+    /// que la dieron mala están retiradas, y las que aún la calculan volverán a presentarse.
     fn pedir_lista(&mut self, (tamano, huella): Version) -> Result<Option<Resumen>, NoDescargado> {
         let elegida = |f: &Fuente| f.estado == Estado::Lista((tamano, huella));
         while let Some(lugar) = self.fuentes.iter().position(elegida) {
             // Si el hilo de la fuente ya no está, su canal está cerrado y lo dirá el parte que no llega.
             let _ = self.fuentes[lugar].encargar.send(Encargo::Lista(tamano));
-            let fallo = match self.esperar_lista(lugar)? {
+            match self.esperar_lista(lugar)? {
                 Ok(bloques) => match Resumen::de_bloques(bloques) {
                     Some(resumen) if resumen.huella == huella => return Ok(Some(resumen)),
                     _ => {
-                        FalloPar::Miente("su lista de bloques no suma la huella que anunció".into())
+                        let que = "su lista de bloques no suma la huella que anunció";
+                        self.retirar(lugar, &FalloPar::Miente(que.into()));
                     }
                 },
-                Err(fallo) => fallo,
-            };
-            self.retirar(lugar, &fallo);
+                Err(FalloPar::Calculando) => self.sigue_calculando(lugar, tamano),
+                Err(fallo) => self.retirar(lugar, &fallo),
+            }
         }
         Ok(None)
     }
@@ -477,12 +509,13 @@ impl Direccion<'_> {
 
     // ----- 3, 4 y 5. Bajar lo que falta -----
 
+    /// Baja los bloques que faltan y le da su nombre. `None` si no queda quien los dé, pero sí otra cosa que probar.
     fn bajar(
         &mut self,
         a_medias: &AMedias,
         tamano: u64,
         resumen: Resumen,
-    ) -> Result<Obtenido, NoDescargado> {
+    ) -> Result<Option<Obtenido>, NoDescargado> {
         let antes = a_medias.tamano();
         a_medias.hacer_sitio(tamano)?;
         let faltan = self.comprobar_lo_que_habia(a_medias, antes, tamano, &resumen)?;
@@ -502,10 +535,11 @@ impl Direccion<'_> {
             dados: self.fuentes.iter().map(|_| AtomicU64::new(0)).collect(),
         });
         let repartido = self.repartir(&plan, huella);
-        // Acabe como acabe, que nadie siga: ni esperando un bloque ni recibiendo uno que otro ya dio.
+        // Ya esté todo o falle, que nadie siga esperando un bloque.
         plan.cola.cerrar();
-        self.sockets.cortar();
-        repartido?;
+        if !repartido? {
+            return self.sin_fuentes(&plan);
+        }
         self.pedido
             .progreso
             .empezar(Fase::Guardando, tamano, tamano);
@@ -517,7 +551,7 @@ impl Direccion<'_> {
             .count();
         let tiempo = self.empezo.elapsed();
         let (bajados, comprobado, ya_estaba) = (por_bajar, true, false);
-        Ok(Obtenido::Comprobado(Descargado {
+        Ok(Some(Obtenido::Comprobado(Descargado {
             nombre,
             tamano,
             bajados,
@@ -526,7 +560,7 @@ impl Direccion<'_> {
             huella,
             comprobado,
             ya_estaba,
-        }))
+        })))
     }
 
     /// Los bloques que faltan: los que no están en el `.part`, o están mal.
@@ -571,8 +605,8 @@ impl Direccion<'_> {
         Ok(faltan)
     }
 
-    /// Da el plan a cada fuente que sirva y espera a que esté todo.
-    fn repartir(&mut self, plan: &Arc<Plan>, huella: Huella) -> Result<(), NoDescargado> {
+    /// Da el plan a cada fuente que sirva y espera a que esté todo. Falso si antes se acaban las fuentes.
+    fn repartir(&mut self, plan: &Arc<Plan>, huella: Huella) -> Result<bool, NoDescargado> {
         while plan.cola.faltan() > 0 {
             self.poner_a_bajar(plan, huella);
             let bajando = self
@@ -581,19 +615,19 @@ impl Direccion<'_> {
                 .filter(|f| f.estado == Estado::Bajando)
                 .count();
             self.pedido.progreso.fuentes(bajando);
-            let podrian =
-                |f: &Fuente| matches!(f.estado, Estado::SinContestar | Estado::Calculando(_));
-            if bajando == 0 && !self.fuentes.iter().any(podrian) {
-                return Err(self.sin_fuentes(plan).into());
+            // Una que calcula la huella de un archivo de otro tamaño no va a servir.
+            let podria = |f: &Fuente| f.estado == Estado::SinContestar;
+            if bajando == 0 && !self.fuentes.iter().any(podria) {
+                return Ok(false);
             }
             match self.siguiente_parte(None)? {
                 Some(Parte::Completo) => {}
                 Some(Parte::Disco(fallo)) => return Err(fallo.into()),
                 Some(otro) => self.anotar(otro),
-                None => return Err(self.sin_fuentes(plan).into()),
+                None => return Ok(false),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Encarga el plan a las que tienen ese archivo y aún no lo bajan (también a las que contestan tarde). Una que no
@@ -616,14 +650,20 @@ impl Direccion<'_> {
         }
     }
 
-    fn sin_fuentes(&self, plan: &Plan) -> Fallo {
+    /// Las fuentes se acabaron: `None` si aún se puede probar otra versión o, sin un solo bloque bueno, la guía.
+    fn sin_fuentes(&self, plan: &Plan) -> Result<Option<Obtenido>, NoDescargado> {
         let (faltan, total) = (plan.cola.faltan(), plan.bloques.len() as u64);
+        let de_la_guia = |f: &Fuente| f.estado == Estado::Guia;
+        if self.queda_otra_version() || (faltan == total && self.fuentes.iter().any(de_la_guia)) {
+            return Ok(None);
+        }
         let (_, hechos, de, _) = self.pedido.progreso.mirar();
-        Fallo::nuevo(format!(
+        let frase = format!(
             "no queda ninguna fuente de {}: hay {} de {total} bloques buenos y faltan {}; lo bueno queda guardado: vuelve a pedirlo cuando haya otra fuente y seguirá por donde iba",
             self.pedido.nombre,
             total - faltan,
             texto_tamano(de.saturating_sub(hechos))
-        ))
+        );
+        Err(Fallo::nuevo(frase).into())
     }
 }

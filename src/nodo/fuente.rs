@@ -92,7 +92,8 @@ pub fn atender_fuente<'a>(
             }
             Err(RecvTimeoutError::Timeout) => {}
             Ok(Encargo::Lista(tamano)) => {
-                let lista = pedir_lista(&mut linea, pedido, tamano);
+                let lista = linea.con(|conexion| pedir_bloques(conexion, pedido.nombre, tamano));
+                sigue_calculando = matches!(lista, Err(FalloPar::Calculando));
                 decir(Parte::Lista(lugar, lista));
             }
             Ok(Encargo::Bajar(plan)) => {
@@ -111,18 +112,6 @@ fn presentarse(lugar: usize, linea: &mut Linea, pedido: &Pedido, decir: &impl Fn
     let calculando = matches!(info, Ok(Info { huella: None, .. }));
     decir(Parte::Presentada(lugar, info));
     calculando
-}
-
-/// La lista de bloques, volviendo a preguntar mientras la otra parte calcule.
-fn pedir_lista(linea: &mut Linea, pedido: &Pedido, tamano: u64) -> Result<Vec<Huella>, FalloPar> {
-    loop {
-        let lista = linea.con(|conexion| pedir_bloques(conexion, pedido.nombre, tamano));
-        if !matches!(lista, Err(FalloPar::Calculando)) || pedido.cancelacion.cancelada() {
-            return lista;
-        }
-        // Espera un segundo, o a que lo cancelen.
-        let _ = pedido.cancelacion.canal().recv_timeout(OTRA_VEZ);
-    }
 }
 
 /// Baja bloques por varias conexiones con la misma fuente. Sólo falla si fallan todas, o si la fuente miente.
