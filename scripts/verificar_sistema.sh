@@ -40,9 +40,11 @@ escucha_alguien() {
 # GET /: el código, el tiempo y el principio de la respuesta.
 por_http() {
     command -v curl >/dev/null || { printf 'HTTP: sin curl no se puede preguntar' && return; }
-    local respuesta
-    if respuesta=$(curl -sS --max-time 5 -w '\n%{http_code} en %{time_total} s' "http://127.0.0.1:$1/" 2>/dev/null); then
-        printf 'HTTP %s: %s' "${respuesta##*$'\n'}" "$(head -n 1 <<<"$respuesta" | cut -c 1-100)"
+    local respuesta codigo segundos
+    if respuesta=$(curl -sS --max-time 5 -w '\n%{http_code} %{time_total}' "http://127.0.0.1:$1/" 2>/dev/null); then
+        read -r codigo segundos <<<"${respuesta##*$'\n'}"
+        segundos=${segundos/./,}
+        printf 'HTTP %s en %s s: %s' "$codigo" "${segundos:0:6}" "$(head -n 1 <<<"$respuesta" | cut -c 1-100)"
     else
         printf 'HTTP: no contesta'
     fi
@@ -53,7 +55,8 @@ por_hola() {
     [[ -n $nodo ]] || { printf 'HOLA: compila antes el programa (cargo build --release)' && return; }
     local respuesta
     respuesta=$("$nodo" estado --peer "127.0.0.1:$1" 2>&1)
-    printf 'HOLA: %s' "${respuesta#"127.0.0.1:$1 "}"
+    respuesta=${respuesta#"127.0.0.1:$1 "}
+    printf 'HOLA: %s' "${respuesta#responde: }"
 }
 
 # Una solicitud, como haría el cliente del balanceador.
