@@ -1,61 +1,21 @@
 //! Lo que los hilos cuentan al hilo principal, que es el único que escribe en pantalla.
 //!
 //! En la guía cada hilo hace `print` cuando quiere y parte por la mitad lo que el estudiante está leyendo. Aquí
-//! mandan un [`Evento`] por un canal con tope. Si el hilo principal no da abasto, el evento se pierde pero se
+//! mandan un evento (los del nodo están en `nodo/evento.rs`) por un canal con tope. Si el hilo principal no da abasto, el evento se pierde pero se
 //! cuenta: un servidor no puede quedarse esperando a una pantalla. Este archivo no pinta nada.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, never};
 
-use crate::nodo::descarga::Descargado;
-
 /// Eventos que caben en la cola antes de empezar a perderse.
 const TOPE_DE_EVENTOS: usize = 4096;
 /// Tras pintar una tanda, cuánto se deja que se junte la siguiente. Despertar al hilo principal por cada conexión
 /// costaría más que atenderla.
 const REPOSO: Duration = Duration::from_millis(50);
-
-/// Algo que pasó en el nodo y que quien está delante debe ver.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Evento {
-    /// Alguien se conectó: `[CONEXIÓN] Desde …`.
-    Conexion(SocketAddr),
-    /// Se envió un archivo entero: `[ENVÍO COMPLETO] …`.
-    EnvioCompleto(String),
-    /// Se envió una parte de un archivo (lo demás lo piden a otros, o por otra conexión).
-    EnvioParcial {
-        /// De qué archivo.
-        nombre: String,
-        /// Cuántos bytes.
-        bytes: u64,
-        /// A quién.
-        a: SocketAddr,
-    },
-    /// Llegó un mensaje de texto.
-    Mensaje(Mensaje),
-    /// Alguien nos envía un archivo (nombre, desde dónde).
-    Recibiendo(String, SocketAddr),
-    /// Terminó de llegar un archivo que nos enviaron.
-    Recibido(Box<Descargado>),
-    /// Algo que conviene saber y no es un error de quien está delante.
-    Aviso(String),
-}
-
-/// Un mensaje recibido, con su texto tal como llegó (se limpia al pintarlo).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mensaje {
-    /// Nombre del nodo que dice enviarlo.
-    pub de: String,
-    /// Desde dónde llegó.
-    pub desde: SocketAddr,
-    /// El texto.
-    pub texto: String,
-}
 
 /// El extremo por el que los hilos avisan. Vale para cualquier tipo de evento: cada práctica tiene los suyos.
 pub struct Avisador<E> {

@@ -11,16 +11,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::conexion::{Conexion, FalloRed};
-use crate::eventos::Evento;
 use crate::fallo::Fallo;
+use crate::nodo::archivos::{Corte, responder_de_archivos};
 use crate::nodo::cancelacion::Cancelacion;
-use crate::nodo::cliente::{FalloPar, pedir};
-use crate::nodo::descarga::{Descargado, NoDescargado, Pedido, recibir};
+use crate::nodo::descarga::recibir;
 use crate::nodo::estante::Estante;
+use crate::nodo::evento::Evento;
 use crate::nodo::nombres::NombreRecibible;
+use crate::nodo::palabras::{FalloPar, pedir};
+use crate::nodo::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::progreso::{Fase, Progreso};
 use crate::nodo::protocolo::{Peticion, Respuesta};
-use crate::nodo::servidor::{Corte, responder_de_archivos};
 use crate::nodo::{Nodo, Vecinos};
 
 /// Archivos que se aceptan a la vez: cada uno gasta un bloque de memoria.

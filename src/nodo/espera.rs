@@ -4,9 +4,10 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, bounded, never, select, tick};
 
-use crate::eventos::{Evento, Oyente};
+use crate::eventos::Oyente;
 use crate::fallo::Fallo;
 use crate::nodo::cancelacion::{Cancelacion, cancelacion};
+use crate::nodo::evento::Evento;
 use crate::nodo::progreso::{Fase, Progreso};
 use crate::nodo::relato::contar_tanda;
 use crate::pantalla::{Pantalla, REPINTAR};

@@ -12,8 +12,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::nodo::carpeta::{Abierto, Archivo, Carpeta, NoSeAbre};
+use crate::nodo::disco::leer_en;
 use crate::nodo::huella::{BLOQUE, Cuenta, Huella, Resumen, cuantos_bloques, longitud_de_bloque};
-use crate::nodo::recepcion::leer_en;
 
 /// Bloques que se leen de un archivo antes de dar el turno a otro: 64 MiB, unas centésimas de segundo.
 const BLOQUES_POR_TURNO: usize = 16;

@@ -11,11 +11,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::fallo::Fallo;
-use crate::nodo::cliente::{FalloPar, pedir_bloque, pedir_bloques, pedir_info};
 use crate::nodo::cola::Cola;
-use crate::nodo::descarga::Pedido;
 use crate::nodo::huella::{BLOQUE, Huella};
 use crate::nodo::linea::Linea;
+use crate::nodo::palabras::{FalloPar, pedir_bloque, pedir_bloques, pedir_info};
+use crate::nodo::pedido::Pedido;
 use crate::nodo::protocolo::Info;
 use crate::nodo::recepcion::Escribible;
 

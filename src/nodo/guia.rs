@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use crate::conexion::Conexion;
 use crate::fallo::Fallo;
-use crate::nodo::cliente::FalloPar;
-use crate::nodo::descarga::{Descargado, NoDescargado, Pedido};
 use crate::nodo::nombres::NombreRecibible;
+use crate::nodo::palabras::FalloPar;
+use crate::nodo::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::progreso::Fase;
 use crate::nodo::protocolo::Peticion;
 use crate::nodo::recepcion::{AMedias, NoSeRecibe};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::conexion::Conexion;
 use crate::config::Limites;
-use crate::nodo::cliente::FalloPar;
+use crate::nodo::palabras::FalloPar;
 
 /// Los sockets de una descarga o de una tanda de preguntas, para cortarlos todos al terminar o al cancelar.
 #[derive(Debug, Default)]

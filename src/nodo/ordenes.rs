@@ -15,12 +15,13 @@ use crate::fallo::{Fallo, Salida, motivo};
 use crate::nodo::Vecinos;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::cliente::{
-    FalloPar, descargar_archivo, enviar_mensaje, listar_de, preguntar_a_todos, saludar,
+    descargar_archivo, enviar_mensaje, listar_de, preguntar_a_todos, saludar,
 };
-use crate::nodo::descarga::{NoDescargado, Pedido};
 use crate::nodo::envio::enviar_archivo;
 use crate::nodo::espera::esperar_trabajo;
 use crate::nodo::localizar::{self, a_quien_preguntar, buscar_en_la_red, quienes_lo_tienen};
+use crate::nodo::palabras::FalloPar;
+use crate::nodo::pedido::{NoDescargado, Pedido};
 use crate::nodo::protocolo::{Entrada, Presentacion};
 use crate::nodo::relato::contar_descarga;
 use crate::pantalla::Pantalla;

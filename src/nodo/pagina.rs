@@ -6,9 +6,9 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use crate::eventos::Mensaje;
 use crate::http::url::codificar_ruta;
 use crate::nodo::carpeta::Archivo;
+use crate::nodo::evento::Mensaje;
 use crate::texto::{cuenta, limpiar, tamano};
 
 /// Cuántos archivos se enseñan; para ver más está `GET /files`.

@@ -11,6 +11,9 @@ use crate::nodo::huella::Huella;
 /// Cuántos bytes se miran, como mucho, para saber quién habla.
 pub const PRIMERA_PALABRA: usize = 16;
 
+/// El motivo con que se contesta a `BLOQUES` cuando la huella aún no está: quien pide vuelve a preguntar.
+pub const CALCULANDO: &str = "calculando la huella";
+
 /// Quién habla, según la primera palabra de la conexión.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Habla {

@@ -13,11 +13,11 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use serde_json::json;
 
 use crate::config::{Limites, ip_en_la_red};
-use crate::eventos::Evento;
 use crate::fallo::Fallo;
 use crate::http::cliente::{pedir_con, resolver};
 use crate::http::url::Url;
 use crate::nodo::Nodo;
+use crate::nodo::evento::Evento;
 use crate::nodo::localizar::motivo;
 use crate::practicas::cupo::{MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
 

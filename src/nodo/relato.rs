@@ -1,7 +1,7 @@
 //! Las frases con que se cuenta lo que pasa, con los textos entre corchetes de la guía. Funciones puras.
 
-use crate::eventos::{Evento, Mensaje};
-use crate::nodo::descarga::Descargado;
+use crate::nodo::evento::{Evento, Mensaje};
+use crate::nodo::pedido::Descargado;
 use crate::texto::{cuenta, decimal, duracion, tamano};
 
 /// Conexiones que se enseñan de una tanda; las demás se cuentan. Nadie lee mil líneas por segundo.

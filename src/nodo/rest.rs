@@ -16,10 +16,11 @@ use crate::conexion::Conexion;
 use crate::fallo::Fallo;
 use crate::http::{self, Corte, Peticion, Respuesta, rechazar};
 use crate::nodo::carpeta::NoSeAbre;
-use crate::nodo::cliente::{FalloPar, buscar_en_peers, preguntar_a_todos, saludar};
+use crate::nodo::cliente::{buscar_en_peers, preguntar_a_todos, saludar};
 use crate::nodo::localizar::localizar;
 use crate::nodo::pagina::{Datos, Estado, pagina};
-use crate::nodo::{Nodo, Vecinos, servidor};
+use crate::nodo::palabras::FalloPar;
+use crate::nodo::{Nodo, Vecinos, archivos};
 use crate::turnos::Turnos;
 
 /// Cuántas peticiones pueden estar a la vez preguntando a los demás nodos: cada una abre un hilo por peer.
@@ -54,7 +55,7 @@ impl Default for Web {
 ///
 /// # Errores
 /// La conexión falló.
-pub fn responder(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), servidor::Corte> {
+pub fn responder(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), archivos::Corte> {
     Ok(http::atender(conexion, |conexion, peticion| {
         contestar(conexion, peticion, nodo)
     })?)

@@ -7,13 +7,14 @@ use std::ops::Range;
 
 use super::sin_descriptores;
 use crate::conexion::{Conexion, FalloRed};
-use crate::eventos::{Avisador, Evento};
+use crate::eventos::Avisador;
 use crate::http::rango::{Rango, leer_rango};
 use crate::http::url::codificar;
 use crate::http::{Corte, Envio, Metodo, Peticion, Respuesta, rechazar};
 use crate::nodo::Nodo;
+use crate::nodo::archivos::enviar_tramo;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
-use crate::nodo::servidor::enviar_tramo;
+use crate::nodo::evento::Evento;
 
 /// Lo que se guarda para el final: no se manda hasta ver que el archivo sigue como estaba.
 const ULTIMO_TROZO: u64 = 64 * 1024;
