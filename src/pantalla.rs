@@ -4,12 +4,13 @@
 //! ajeno no puede mover el cursor ni fingir un menú, lo escriba quien lo escriba. Los resultados van por stdout y
 //! lo demás por stderr; sin terminal no hay barra ni colores.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use crate::texto::limpiar;
+use crate::texto::{duracion, limpiar, tamano};
 
 /// La pantalla, con la pregunta que esté a medias y la barra de progreso si la hay.
 #[derive(Default)]
@@ -84,17 +85,16 @@ impl Pantalla {
         if !io::stderr().is_terminal() {
             return;
         }
-        let estilo = ProgressStyle::with_template(
-            "{bar:28} {bytes} de {total_bytes} · {binary_bytes_per_sec} · faltan {eta} · {msg}",
-        )
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-        self.barra = Some(ProgressBar::new(total).with_style(estilo));
+        self.barra = Some(ProgressBar::new(total).with_style(estilo_de_barra(total)));
     }
 
     /// Pone la barra en `hechos` bytes, con `detalle` al final.
     pub fn avanzar(&mut self, hechos: u64, total: u64, detalle: String) {
         if let Some(barra) = &self.barra {
-            barra.set_length(total);
+            if barra.length() != Some(total) {
+                barra.set_style(estilo_de_barra(total));
+                barra.set_length(total);
+            }
             barra.set_position(hechos);
             barra.set_message(limpiar(&detalle));
         }
@@ -126,6 +126,30 @@ impl Pantalla {
             None => pintar(),
         };
         self.rota |= pintado.is_err();
+    }
+}
+
+/// Sin saber cuántos bytes son (al preguntar, o con un nodo de la guía) no hay barra que llenar ni tiempo que anunciar.
+fn estilo_de_barra(total: u64) -> ProgressStyle {
+    let plantilla = match total {
+        0 => "{msg} · {hechos}",
+        _ => "{bar:28} {hechos} de {cuantos} · {ritmo}/s · faltan {falta} · {msg}",
+    };
+    ProgressStyle::with_template(plantilla)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("hechos", dato(|estado| tamano(estado.pos())))
+        .with_key("cuantos", dato(|estado| tamano(estado.len().unwrap_or(0))))
+        .with_key("ritmo", dato(|estado| tamano(estado.per_sec() as u64)))
+        .with_key("falta", dato(|estado| duracion(estado.eta())))
+}
+
+/// Un dato de la barra escrito como en el resto del programa.
+fn dato(
+    escrito: fn(&ProgressState) -> String,
+) -> impl Fn(&ProgressState, &mut dyn fmt::Write) + Send + Sync + Clone + 'static {
+    move |estado, destino| {
+        // Sólo falla si no cabe en memoria: la barra se queda sin ese dato.
+        let _ = destino.write_str(&escrito(estado));
     }
 }
 

@@ -339,6 +339,11 @@ fn uno_mismo_no_sale_en_sus_busquedas() {
         std::fs::read(carpeta.path().join("a.txt")).unwrap(),
         b"hola"
     );
+    // Sin más nodos que él, las opciones que van a los demás lo dicen.
+    assert!(elegir(&mut menu, &[b"8"]).contains("pregunta a nadie"));
+    for para_otros in [b"4", b"5", b"6"] {
+        assert!(elegir(&mut menu, &[para_otros]).contains("No hay más nodos"));
+    }
     salir(menu);
 }
 

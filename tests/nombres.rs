@@ -285,3 +285,38 @@ fn pedir_uno_asi_desde_la_linea_de_ordenes_se_dice_sin_tocar_nada() {
     }
     assert_eq!(fs::read_dir(destino.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn por_http_no_se_llega() {
+    con_nodo(|nodo, nombres| {
+        for nombre in nombres {
+            // Tal como se escribiría, y con cada byte escapado: `%2e%2e%2f` también sube.
+            let escapado: String = nombre.iter().map(|b| format!("%{b:02x}")).collect();
+            let crudo: Vec<u8> = nombre
+                .iter()
+                .copied()
+                .filter(|b| b.is_ascii_graphic())
+                .collect();
+            for ruta in [escapado.as_bytes(), &crudo] {
+                let peticion = [
+                    b"GET /files/",
+                    ruta,
+                    b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                ]
+                .concat();
+                let antes = Instant::now();
+                let llego = preguntar(nodo.direccion(), &peticion);
+                let llego = String::from_utf8_lossy(&llego).into_owned();
+                let visto = ruta.escape_ascii();
+                assert!(!llego.contains(SECRETO), "{visto}: {llego}");
+                // Sólo lo que sin los caracteres quitados es otro nombre (el de un archivo que sí se comparte) se da.
+                let otro_nombre = ruta == b"bueno.txt";
+                assert!(
+                    llego.starts_with("HTTP/1.1 4") || otro_nombre || nombre.is_empty(),
+                    "{visto}: {llego}"
+                );
+                assert!(antes.elapsed() < ENSEGUIDA, "{visto}");
+            }
+        }
+    });
+}

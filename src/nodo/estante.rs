@@ -177,6 +177,8 @@ impl Estante {
             .de_fondo
             .iter()
             .map(|tarea| (tarea.nombre.clone(), tarea.version))
+            // Lo que se está calculando tampoco: un archivo enorme se leería dos veces.
+            .chain(cuentas.en_curso.clone())
             .collect();
         let nuevas: Vec<Tarea> = actuales
             .iter()
@@ -430,6 +432,19 @@ mod tests {
                 .is_none()
         );
         assert!(antes.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn lo_que_ya_se_calcula_no_se_apunta_otra_vez() {
+        let temporal = tempfile::tempdir().unwrap();
+        fs::write(temporal.path().join("a"), "a").unwrap();
+        let carpeta = Carpeta::abrir(temporal.path()).unwrap();
+        let archivos = carpeta.listar().unwrap();
+        let estante = Estante::de_carpeta(carpeta);
+        estante.repasar(&archivos);
+        assert!(estante.siguiente().is_some());
+        estante.repasar(&archivos);
+        assert!(estante.cuentas().de_fondo.is_empty());
     }
 
     #[test]

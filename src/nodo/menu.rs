@@ -156,7 +156,11 @@ impl Menu<'_> {
             "7. Mensajes recibidos",
             "8. Estado de los nodos",
         ]);
-        match self.preguntar("Seleccione una opción: ")?.trim() {
+        let opcion = self.preguntar("Seleccione una opción: ")?;
+        match opcion.trim() {
+            "4" | "5" | "6" if self.nodo.vecinos.peers.is_empty() => self
+                .pantalla
+                .linea("No hay más nodos en la lista: se añaden al arrancar, con --peer."),
             "1" => self.ver_archivos(),
             "2" => return self.buscar_y_descargar(),
             "3" => return Err(Fin::Salir),
@@ -427,14 +431,15 @@ impl Menu<'_> {
         } = self.nodo;
         let vecinos = &self.nodo.vecinos.para_una_tanda();
         let peers: Vec<String> = vecinos.peers.iter().map(SocketAddr::to_string).collect();
+        let a_quienes = match peers.is_empty() {
+            true => "nadie".to_string(),
+            false => peers.join(", "),
+        };
         self.pantalla.tanda([
             format!("Este nodo: {} (se cambia con --nombre)", vecinos.nombre),
             format!("  escucha en {direccion} (--ip, --puerto)"),
             format!("  comparte {} (--carpeta)", carpeta.ruta().display()),
-            format!(
-                "  pregunta a {} (--peer, una vez por cada uno)",
-                peers.join(", ")
-            ),
+            format!("  pregunta a {a_quienes} (--peer, una vez por cada uno)"),
         ]);
         let pregunta = |peer| {
             let antes = Instant::now();
