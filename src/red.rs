@@ -44,22 +44,18 @@ pub fn abrir_puerto(ip: IpAddr, puerto: u16) -> io::Result<TcpListener> {
     Ok(escucha)
 }
 
-/// La frase para un puerto que no se pudo abrir.
-pub fn fallo_al_abrir(direccion: SocketAddr, error: &io::Error) -> Fallo {
-    let puerto = direccion.port();
+/// La frase para un puerto que no se pudo abrir; `opcion` es la que lo elige («--puerto»).
+pub fn fallo_al_abrir(direccion: SocketAddr, opcion: &str, error: &io::Error) -> Fallo {
+    let (ip, puerto) = (direccion.ip(), direccion.port());
     Fallo::nuevo(match error.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "el puerto {puerto} ya está en uso en {}: cierra el programa que lo tiene o elige otro con --puerto (0 = el que esté libre)",
-            direccion.ip()
+            "el puerto {puerto} ya está en uso en {ip}: cierra el programa que lo tiene o elige otro con {opcion} (0 = el que esté libre)"
         ),
         io::ErrorKind::PermissionDenied => format!(
-            "no hay permiso para abrir el puerto {puerto}: elige con --puerto uno de 1024 en adelante"
+            "no hay permiso para abrir el puerto {puerto}: elige con {opcion} uno de 1024 en adelante"
         ),
         io::ErrorKind::AddrNotAvailable => {
-            format!(
-                "la IP {} no es de esta máquina: revisa --ip",
-                direccion.ip()
-            )
+            format!("la IP {ip} no es de esta máquina: elige una que lo sea")
         }
         _ => return Fallo::de_sistema(format!("abriendo el puerto {puerto}"), error),
     })

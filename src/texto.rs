@@ -89,10 +89,12 @@ pub fn decimal(cantidad: f64) -> String {
     format!("{cantidad:.1}").replace('.', ",")
 }
 
-/// Una duración como se lee: «7 ms», «2,3 s», «4 min 5 s».
+/// Una duración como se lee: «menos de 1 ms», «7 ms», «2,3 s», «4 min 5 s».
 pub fn duracion(tiempo: Duration) -> String {
     let segundos = tiempo.as_secs_f64();
-    if segundos < 0.1 {
+    if segundos < 0.001 {
+        "menos de 1 ms".to_string()
+    } else if segundos < 0.1 {
         format!("{} ms", tiempo.as_millis())
     } else if segundos < 60.0 {
         format!("{} s", decimal(segundos))
@@ -137,6 +139,7 @@ mod tests {
         assert_eq!(tamano(1), "1 byte");
         assert_eq!(tamano(4 << 20), "4,0 MiB");
         assert_eq!(tamano(u64::MAX), "16384,0 PiB");
+        assert_eq!(duracion(Duration::from_micros(7)), "menos de 1 ms");
         assert_eq!(duracion(Duration::from_millis(7)), "7 ms");
         assert_eq!(duracion(Duration::from_millis(2300)), "2,3 s");
         assert_eq!(duracion(Duration::from_secs(245)), "4 min 5 s");

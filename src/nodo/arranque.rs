@@ -125,7 +125,7 @@ fn abrir_el_puerto(config: &Config) -> Result<(TcpListener, Option<usize>), Fall
     let direccion = SocketAddr::new(config.ip, config.puerto);
     abrir_puerto(config.ip, config.puerto)
         .map(|escucha| (escucha, fila))
-        .map_err(|e| fallo_al_abrir(direccion, &e))
+        .map_err(|e| fallo_al_abrir(direccion, "--puerto", &e))
 }
 
 /// Con `nodo` a secas, el primero de los `puertos` que esté libre, y su lugar: se sabe enlazándolo, y el socket se queda.
@@ -134,7 +134,7 @@ fn abrir_el_primero_libre(ip: IpAddr, puertos: &[u16]) -> Result<(TcpListener, u
         match abrir_puerto(ip, *puerto) {
             Ok(escucha) => return Ok((escucha, lugar)),
             Err(e) if e.kind() == ErrorKind::AddrInUse => {}
-            Err(e) => return Err(fallo_al_abrir(SocketAddr::new(ip, *puerto), &e)),
+            Err(e) => return Err(fallo_al_abrir(SocketAddr::new(ip, *puerto), "--puerto", &e)),
         }
     }
     let puertos: Vec<String> = puertos.iter().map(u16::to_string).collect();

@@ -1,6 +1,7 @@
 //! Las frases con que se cuenta lo que pasa, con los textos entre corchetes de la guía. Funciones puras.
 
 use crate::nodo::evento::{Evento, Mensaje};
+use crate::nodo::nombres::en_nfc;
 use crate::nodo::pedido::Descargado;
 use crate::texto::{cuenta, decimal, duracion, tamano};
 
@@ -69,20 +70,26 @@ pub fn contar_descarga(pedido: &str, fin: &Descargado) -> Vec<String> {
         )];
     }
     let mut lineas = vec![format!("[DESCARGADO EN COMPARTIDOS] {}", fin.nombre)];
-    if fin.nombre != pedido {
+    if fin.nombre != en_nfc(pedido) {
         lineas.push(format!(
             "  queda como «{}»: ya había otro archivo distinto llamado {pedido}",
             fin.nombre
         ));
     }
-    let segundos = fin.tiempo.as_secs_f64().max(0.001);
-    let ritmo = fin.bajados as f64 / 1e6 / segundos;
+    let como_llego = if fin.fuentes == 0 {
+        "ya estaba entero de otra vez".to_string()
+    } else {
+        let segundos = fin.tiempo.as_secs_f64().max(0.001);
+        let ritmo = decimal(fin.bajados as f64 / 1e6 / segundos);
+        format!(
+            "{ritmo} MB/s · {}",
+            cuenta(fin.fuentes, "fuente", "fuentes")
+        )
+    };
     lineas.push(format!(
-        "  {} en {} · {} MB/s · {} · huella {} · {}",
+        "  {} en {} · {como_llego} · huella {} · {}",
         tamano(fin.tamano),
         duracion(fin.tiempo),
-        decimal(ritmo),
-        cuenta(fin.fuentes, "fuente", "fuentes"),
         fin.huella,
         if fin.comprobado {
             "comprobado"

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cupo::{MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
-use super::directorio::{Ficha, sin_repetidos};
+use super::directorio::sin_repetidos;
+use super::ficha::Ficha;
 use crate::http::url::Url;
 use crate::http::{Corte, rechazar};
 use crate::nodo::es_de_esta_maquina;

@@ -44,11 +44,11 @@ pub fn abrir(opciones: argumentos::Backend, pantalla: &mut Pantalla) -> Result<S
     let ctrl_c = avisos_de_ctrl_c()?;
     let nombre = opciones.nombre.unwrap_or_else(|| NOMBRE.into());
     let pedida = opciones.donde.o_en(PUERTO);
-    let escucha =
-        abrir_puerto(pedida.ip(), pedida.port()).map_err(|e| fallo_al_abrir(pedida, &e))?;
+    let escucha = abrir_puerto(pedida.ip(), pedida.port())
+        .map_err(|e| fallo_al_abrir(pedida, "--puerto", &e))?;
     let direccion = escucha
         .local_addr()
-        .map_err(|e| fallo_al_abrir(pedida, &e))?;
+        .map_err(|e| fallo_al_abrir(pedida, "--puerto", &e))?;
     let (avisador, lineas) = Avisador::nuevo();
     let (suyo, respuesta) = (avisador.clone(), format!("Response from {nombre}\n"));
     let parada = Arc::new(Parada::nueva(conexiones_posibles(MAX_CONEXIONES)));

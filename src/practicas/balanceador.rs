@@ -65,11 +65,11 @@ struct Balanceador {
 pub fn abrir(opciones: argumentos::Balanceador, pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
     let ctrl_c = avisos_de_ctrl_c()?;
     let pedida = opciones.donde.o_en(PUERTO);
-    let escucha =
-        abrir_puerto(pedida.ip(), pedida.port()).map_err(|e| fallo_al_abrir(pedida, &e))?;
+    let escucha = abrir_puerto(pedida.ip(), pedida.port())
+        .map_err(|e| fallo_al_abrir(pedida, "--puerto", &e))?;
     let direccion = escucha
         .local_addr()
-        .map_err(|e| fallo_al_abrir(pedida, &e))?;
+        .map_err(|e| fallo_al_abrir(pedida, "--puerto", &e))?;
     let backends = elegir_backends(opciones.backends, direccion)?;
 
     let (avisador_de_cambios, cambios) = Avisador::nuevo();

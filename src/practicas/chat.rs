@@ -68,11 +68,11 @@ fn esperar_a_otros(
     delante: &Delante,
     pantalla: &mut Pantalla,
 ) -> Result<Salida, Fallo> {
-    let escucha =
-        abrir_puerto(pedida.ip(), pedida.port()).map_err(|e| fallo_al_abrir(pedida, &e))?;
+    let escucha = abrir_puerto(pedida.ip(), pedida.port())
+        .map_err(|e| fallo_al_abrir(pedida, "--servidor", &e))?;
     let direccion = escucha
         .local_addr()
-        .map_err(|e| fallo_al_abrir(pedida, &e))?;
+        .map_err(|e| fallo_al_abrir(pedida, "--servidor", &e))?;
     let (contar, sala) = Sala::nueva();
     let parada = Arc::new(Parada::nueva(conexiones_posibles(MAX_CONEXIONES)));
     let servidor = Servidor::arrancar(escucha, parada, move |socket, desde| {
@@ -100,7 +100,7 @@ fn conectarse(
     })?;
     let socket = Arc::clone(conexion.socket());
     drop(conexion);
-    let (contar, sala) = Sala::nueva();
+    let (contar, mut sala) = Sala::nueva();
     let (acabar, fin) = bounded::<()>(0);
     let suyo = Arc::clone(&socket);
     let hilo = Builder::new()
@@ -113,6 +113,10 @@ fn conectarse(
     pantalla.linea(format!(
         "Lo que escribas llega al otro lado; «{SALIR}» termina."
     ));
+    // Lo primero que cuenta la charla es que empieza: hasta entonces no se lee el teclado, que puede ser una tubería.
+    if let Ok(empieza) = sala.sucesos.recv() {
+        sala.atender(empieza, pantalla);
+    }
     let salida = sala.charlar(delante, pantalla);
     despedirse(&socket, &fin, &delante.ctrl_c);
     if hilo.join().is_err() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::directorio::Ficha;
+use super::ficha::Ficha;
 
 /// Cuántos peers caben.
 pub const MAX_PEERS: usize = 20_000;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::cupo::{Cupo, NoCabe};
+use super::ficha::Ficha;
 
 /// Cada cuánto se pregunta si sigue a quien no dio `ttl`.
 pub const REVISION: Duration = Duration::from_secs(5);
@@ -24,25 +25,6 @@ const FALLOS: u8 = 3;
 
 /// Número que identifica a un peer mientras está registrado.
 pub type Id = u32;
-
-/// Lo que un peer dice de sí. No cambia: quien se registra de nuevo trae otra.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ficha {
-    /// Su URL, `http://IP:PUERTO`.
-    pub rest: String,
-    /// Su dirección, que es lo que lo distingue de los demás.
-    pub direccion: SocketAddr,
-    /// La IP desde la que se registró.
-    pub desde: IpAddr,
-    /// ¿Se registró desde la máquina del maestro?
-    pub de_aqui: bool,
-    /// El puerto gRPC que dijo (0 si no tiene).
-    pub grpc_port: u16,
-    /// El puerto en que habla el protocolo de la guía, si lo dijo.
-    pub puerto: Option<u16>,
-    /// Sus archivos, sin repetidos.
-    pub archivos: Vec<Arc<str>>,
-}
 
 /// Qué pasó con un registro.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::directorio::Ficha;
+use super::ficha::Ficha;
 
 /// `GET /locate`: quién tiene `archivo`.
 pub fn escribir_localizados(archivo: &str, duenos: &[Arc<Ficha>]) -> Vec<u8> {

@@ -15,7 +15,8 @@ use log::debug;
 use serde_json::json;
 
 use super::altas::{leer_registro, quien_dice_ser};
-use super::directorio::{Despedida, Ficha, Registro};
+use super::directorio::{Despedida, Registro};
+use super::ficha::Ficha;
 use super::listados::{escribir_directorio, escribir_localizados, escribir_peers};
 use super::vigilante::{Ausencia, Guarda, Vigilante};
 use crate::argumentos;
@@ -49,7 +50,7 @@ const ESPERA_DE_TURNO: Duration = Duration::from_secs(10);
 pub fn abrir(opciones: argumentos::Maestro, pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
     let ip = opciones.donde.ip.unwrap_or(Ipv4Addr::LOCALHOST.into());
     let direccion = SocketAddr::new(ip, opciones.donde.puerto.unwrap_or(PUERTO));
-    let fallo = |error| red::fallo_al_abrir(direccion, &error);
+    let fallo = |error| red::fallo_al_abrir(direccion, "--puerto", &error);
     let escucha = red::abrir_puerto(direccion.ip(), direccion.port()).map_err(fallo)?;
     let puerto = escucha.local_addr().map_err(fallo)?.port();
     let ctrl_c = avisos_de_ctrl_c()?;

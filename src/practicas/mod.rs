@@ -8,6 +8,7 @@ pub mod charla;
 pub mod chat;
 pub mod cupo;
 pub mod directorio;
+pub mod ficha;
 pub mod listados;
 pub mod maestro;
 pub mod vigilante;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 
-use super::directorio::{Directorio, Ficha, Id, Pendientes};
+use super::directorio::{Directorio, Id, Pendientes};
+use super::ficha::Ficha;
 use crate::fallo::{Fallo, motivo, sin_descriptores};
 use crate::hilos::PILA;
 
