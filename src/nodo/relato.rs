@@ -79,7 +79,7 @@ pub fn contar_descarga(pedido: &str, fin: &Descargado) -> Vec<String> {
     let como_llego = if fin.fuentes == 0 {
         "ya estaba entero de otra vez".to_string()
     } else {
-        let segundos = fin.tiempo.as_secs_f64().max(0.001);
+        let segundos = fin.tiempo.as_secs_f64().max(1e-6);
         let ritmo = decimal(fin.bajados as f64 / 1e6 / segundos);
         format!(
             "{ritmo} MB/s · {}",
