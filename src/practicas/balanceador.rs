@@ -166,9 +166,13 @@ impl Balanceador {
         };
         let _acompanante = parada.acompanar(&backend);
         let canal = match Canal::nuevo(cliente, &backend, SILENCIO) {
-            Ok(canal) => Arc::new(canal),
+            Ok(canal) => canal,
             Err(error) => return debug!("{desde}: {error}"),
         };
+        if canal.conversacion_breve(&mut bufer, leido) {
+            return canal.ida(bufer);
+        }
+        let canal = Arc::new(canal);
         let (acabar, fin) = bounded::<()>(0);
         let suyo = Arc::clone(&canal);
         let lanzado = vueltas.lanzar(move || {
@@ -183,7 +187,7 @@ impl Balanceador {
                 format!("no se pudo crear un hilo: {}", motivo(&error)),
             );
         }
-        canal.ida(bufer, leido);
+        canal.ida(bufer);
         // Nadie manda nada por este canal: se cierra cuando acaba la vuelta, termine como termine.
         let _ = fin.recv();
     }

@@ -19,6 +19,9 @@ pub const SILENCIO: Duration = Duration::from_secs(60);
 pub const BUFER: usize = 8 * 1024;
 /// Búfer de un sentido que ya llenó el primero, en bytes (con 8 KiB, el de `io::copy`, se va a menos de la mitad).
 const BUFER_GRANDE: usize = 256 * 1024;
+/// Cuánto espera la respuesta el mismo hilo que mandó la pregunta, antes de pedir otro para la vuelta. Con 64 clientes
+/// y los dos núcleos llenos, un backend que contesta enseguida tarda unos 3 ms.
+const BREVE: Duration = Duration::from_millis(10);
 /// Cuánto se sigue leyendo, para tirarlo, a un cliente que manda a un backend que ya no lee.
 const DESCARTE: Duration = Duration::from_secs(10);
 
@@ -54,10 +57,8 @@ impl Canal {
         backend: &Arc<TcpStream>,
         silencio: Duration,
     ) -> io::Result<Canal> {
-        for socket in [cliente, backend] {
-            socket.set_read_timeout(Some(silencio))?;
-            socket.set_write_timeout(Some(silencio))?;
-        }
+        cliente.set_read_timeout(Some(silencio))?;
+        backend.set_read_timeout(Some(BREVE.min(silencio)))?;
         Ok(Canal {
             cliente: Arc::clone(cliente),
             backend: Arc::clone(backend),
@@ -67,44 +68,75 @@ impl Canal {
         })
     }
 
-    /// Del cliente al backend, empezando por lo que ya se leyó: los primeros `leido` bytes de `bufer` (0 = el
-    /// cliente ya dijo su fin).
-    pub fn ida(&self, mut bufer: Vec<u8>, leido: usize) {
-        match self.pasar(&self.cliente, &self.backend, &mut bufer, leido) {
+    /// Una pregunta y una respuesta, que es casi siempre todo: manda la pregunta (lo que ya se leyó, los primeros `leido`
+    /// bytes de `bufer`) y espera un momento la respuesta en este mismo hilo. Falso si la vuelta sigue, y hay que darle el
+    /// suyo: el backend tarda, o contesta largo, o alguno tiene más que decir. Se ahorra despertar a otro hilo por cada
+    /// conexión corta (medido con 16 y con 64 clientes: de 0,79 a 0,88 veces las que reparte nginx).
+    pub fn conversacion_breve(&self, bufer: &mut [u8], leido: usize) -> bool {
+        // Lo que se escribe aquí cabe de sobra en los búferes vacíos del sistema: no espera a nadie.
+        if self.escribir(&self.backend, &bufer[..leido]).is_err() {
+            return false;
+        }
+        let quizas_hay_mas = leido == 0 || leido == bufer.len();
+        if quizas_hay_mas {
+            return false;
+        }
+        // Una lectura para la respuesta y otra para su fin.
+        for _ in 0..2 {
+            match { &*self.backend }.read(bufer) {
+                Ok(0) => {
+                    cerrar(&self.cliente, Shutdown::Write);
+                    return true;
+                }
+                Ok(leido) => {
+                    if self.escribir(&self.cliente, &bufer[..leido]).is_err()
+                        || leido == bufer.len()
+                    {
+                        return false;
+                    }
+                }
+                // Haya vencido el plazo o se haya cortado, lo que toque lo hará la vuelta.
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+
+    /// Del cliente al backend, hasta que el cliente termine.
+    pub fn ida(&self, bufer: Vec<u8>) {
+        match self.pasar(&self.cliente, &self.backend, bufer) {
             Fin::Termino => cerrar(&self.backend, Shutdown::Write),
-            Fin::NoRecibe => self.descartar(&mut bufer),
+            Fin::NoRecibe => self.descartar(),
             Fin::SeCorto | Fin::Silencio => self.cortar(),
         }
     }
 
     /// Del backend al cliente.
     pub fn vuelta(&self) {
-        let mut bufer = vec![0; BUFER];
-        let fin = match self.leer(&self.backend, &mut bufer) {
-            Ok(leido) => self.pasar(&self.backend, &self.cliente, &mut bufer, leido),
-            Err(fin) => fin,
-        };
-        match fin {
+        match self.pasar(&self.backend, &self.cliente, vec![0; BUFER]) {
             Fin::Termino | Fin::SeCorto => cerrar(&self.cliente, Shutdown::Write),
             // Sin nadie a quien contestar, lo que quede del otro sentido tampoco sirve.
             Fin::NoRecibe | Fin::Silencio => self.cortar(),
         }
     }
 
-    fn pasar(&self, de: &TcpStream, a: &TcpStream, bufer: &mut Vec<u8>, mut leido: usize) -> Fin {
-        while leido > 0 {
+    fn pasar(&self, de: &TcpStream, a: &TcpStream, mut bufer: Vec<u8>) -> Fin {
+        if a.set_write_timeout(Some(self.silencio)).is_err() {
+            return Fin::NoRecibe;
+        }
+        loop {
+            let leido = match self.leer(de, &mut bufer) {
+                Ok(0) => return Fin::Termino,
+                Ok(leido) => leido,
+                Err(fin) => return fin,
+            };
             if let Err(fin) = self.escribir(a, &bufer[..leido]) {
                 return fin;
             }
             if leido == bufer.len() && leido < BUFER_GRANDE {
-                *bufer = vec![0; BUFER_GRANDE];
+                bufer = vec![0; BUFER_GRANDE];
             }
-            leido = match self.leer(de, bufer) {
-                Ok(leido) => leido,
-                Err(fin) => return fin,
-            };
         }
-        Fin::Termino
     }
 
     fn leer(&self, de: &TcpStream, bufer: &mut [u8]) -> Result<usize, Fin> {
@@ -167,10 +199,11 @@ impl Canal {
 
     /// El backend dejó de leer (quizá ya contestó y cerró), pero el cliente sigue mandando: se le lee para tirarlo. Si
     /// se cerrara con datos suyos sin leer recibiría un RST, y con él podría perder la respuesta.
-    fn descartar(&self, bufer: &mut [u8]) {
+    fn descartar(&self) {
+        let mut bufer = vec![0; BUFER];
         let limite = Instant::now() + DESCARTE;
         while Instant::now() < limite {
-            match self.leer(&self.cliente, bufer) {
+            match self.leer(&self.cliente, &mut bufer) {
                 Ok(1..) => {}
                 Ok(0) => return,
                 Err(_) => return self.cortar(),
@@ -215,11 +248,14 @@ mod tests {
         let ((cliente, nuestro), (backend, suyo)) = (pareja(), pareja());
         let canal = Canal::nuevo(&nuestro, &suyo, silencio).unwrap();
         let en_marcha = thread::spawn(move || {
+            let mut bufer = vec![0; BUFER];
+            let leido = (&*nuestro).read(&mut bufer).unwrap();
+            if canal.conversacion_breve(&mut bufer, leido) {
+                return canal.ida(bufer);
+            }
             thread::scope(|ambito| {
                 ambito.spawn(|| canal.vuelta());
-                let mut bufer = vec![0; BUFER];
-                let leido = (&*nuestro).read(&mut bufer).unwrap();
-                canal.ida(bufer, leido);
+                canal.ida(bufer);
             });
         });
         (cliente, backend, en_marcha)
@@ -252,6 +288,28 @@ mod tests {
         cliente.write_all(b" dos").unwrap();
         cliente.shutdown(Shutdown::Write).unwrap();
         assert_eq!(todo(&backend), b"uno dos");
+        canal.join().unwrap();
+    }
+
+    #[test]
+    fn una_conversacion_que_sigue_no_se_queda_en_la_primera_respuesta() {
+        let (mut cliente, mut backend, canal) = unidos(SILENCIO);
+        let mut letra = [0];
+        for n in 0..20 {
+            cliente.write_all(&[n]).unwrap();
+            // A veces contesta enseguida y a veces no hasta la segunda pregunta.
+            if n % 3 == 0 {
+                cliente.write_all(&[n]).unwrap();
+                backend.read_exact(&mut letra).unwrap();
+            }
+            backend.read_exact(&mut letra).unwrap();
+            backend.write_all(&letra).unwrap();
+            cliente.read_exact(&mut letra).unwrap();
+            assert_eq!(letra, [n]);
+        }
+        drop(cliente);
+        assert_eq!(todo(&backend), b"");
+        drop(backend);
         canal.join().unwrap();
     }
 
