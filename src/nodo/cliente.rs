@@ -275,11 +275,13 @@ pub fn pedir_bloque(
             "se le pidieron {longitud} bytes y anuncia {anunciados}"
         )));
     }
-    destino.resize(longitud as usize, 0);
+    // Sitio para un byte de más: si manda más de lo pedido, se nota en la misma lectura.
+    let pedidos = longitud as usize;
+    destino.resize(pedidos + 1, 0);
     let mut cuenta = Cuenta::nueva(tamano, indice);
     let limite = Instant::now() + PLAZO_DE_BLOQUE;
     let (mut leidos, mut contados) = (0, 0);
-    while leidos < destino.len() {
+    while leidos < pedidos {
         let plazo = conexion
             .limites()
             .respuesta
@@ -288,13 +290,14 @@ pub fn pedir_bloque(
             0 => return Err(FalloPar::Red(FalloRed::Cortada)),
             cuantos => leidos += cuantos,
         }
-        if leidos - contados >= TRAMO {
+        if leidos - contados >= TRAMO && leidos < pedidos {
             cuenta.anadir(&destino[contados..leidos]);
             contados = leidos;
         }
     }
+    destino.truncate(pedidos);
     cuenta.anadir(&destino[contados..]);
-    if !conexion.pendiente().is_empty() {
+    if leidos > pedidos || !conexion.pendiente().is_empty() {
         return Err(FalloPar::Miente(format!(
             "mandó más de los {longitud} bytes pedidos"
         )));
