@@ -8,6 +8,8 @@
     reason = "en una prueba, fallar es entrar en pánico"
 )]
 
+pub mod falsos;
+
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -18,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Lo más que se espera por algo que tiene que pasar. Sobra en una máquina libre; en una cargada, no estorba.
-pub const PACIENCIA: Duration = Duration::from_secs(60);
+pub const PACIENCIA: Duration = Duration::from_secs(40);
 
 /// El programa, sin la configuración de quien lo prueba.
 pub fn nodo() -> Command {
@@ -34,6 +36,45 @@ pub fn orden<A: AsRef<OsStr>>(argumentos: impl IntoIterator<Item = A>) -> Output
         .stdin(Stdio::null())
         .output()
         .unwrap()
+}
+
+/// Espera a que termine un proceso y recoge lo que dijo. Si no termina a tiempo, lo mata y falla.
+pub fn acabar(mut hijo: Child) -> Output {
+    let (mut salida, mut quejas) = (hijo.stdout.take().unwrap(), hijo.stderr.take().unwrap());
+    let limite = Instant::now() + PACIENCIA;
+    thread::scope(|ambito| {
+        let leer = |mut de: Box<dyn Read + Send>| {
+            ambito.spawn(move || {
+                let mut todo = Vec::new();
+                let _ = de.read_to_end(&mut todo);
+                todo
+            })
+        };
+        let (stdout, stderr) = (
+            leer(Box::new(salida.by_ref())),
+            leer(Box::new(quejas.by_ref())),
+        );
+        let estado = loop {
+            if let Some(estado) = hijo.try_wait().unwrap() {
+                break Some(estado);
+            }
+            if Instant::now() > limite {
+                let _ = hijo.kill();
+                break hijo.wait().ok().filter(|_| false);
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
+        let dijo = (
+            String::from_utf8_lossy(&stdout).into_owned(),
+            String::from_utf8_lossy(&stderr).into_owned(),
+        );
+        Output {
+            status: estado.unwrap_or_else(|| panic!("no termina; dijo: {dijo:?}")),
+            stdout,
+            stderr,
+        }
+    })
 }
 
 /// stdout como texto.
