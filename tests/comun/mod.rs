@@ -232,6 +232,10 @@ impl Proceso {
 
 impl Drop for Proceso {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let estado = self.hijo.try_wait();
+            eprintln!("el nodo: {estado:?}; por stderr:\n{}", self.quejas());
+        }
         let _ = self.hijo.kill();
         let _ = self.hijo.wait();
     }
