@@ -304,22 +304,29 @@ fn un_byte_cambiado() {
 
 #[test]
 fn un_byte_cambiado_entre_honrados() {
-    // Todos sus bloques son falsos: le toque el que le toque, se nota.
+    // Los honrados pueden acabar (también el bloque del otro) antes de que llegue el falso: entonces no hay a quién
+    // culpar. El archivo tiene que ser bueno siempre; en alguno de los intentos se tiene que haber notado.
     let contenido = contenido();
-    let mut otro = contenido.clone();
+    assert!((0..10).any(|_| se_nota_el_falso(&contenido)));
+}
+
+fn se_nota_el_falso(contenido: &[u8]) -> bool {
+    // Todos sus bloques son falsos: le toque el que le toque, se nota.
+    let mut otro = contenido.to_vec();
     otro.iter_mut().step_by(1 << 20).for_each(|b| *b ^= 1);
-    let malo = Falso::con_datos(&contenido, otro, Mana::Honrado);
+    let malo = Falso::con_datos(contenido, otro, Mana::Honrado);
     let buenos: Vec<Falso> = (0..2)
-        .map(|_| Falso::nuevo(&contenido, Mana::TrasPedirA(Arc::clone(&malo.registro))))
+        .map(|_| Falso::nuevo(contenido, Mana::TrasPedirA(Arc::clone(&malo.registro))))
         .collect();
     let carpeta = tempfile::tempdir().unwrap();
     let fuentes = [buenos[0].direccion, malo.direccion, buenos[1].direccion];
     let salida = descargar(&carpeta, &fuentes);
-    asegurar_bueno(&salida, &carpeta, &contenido);
+    asegurar_bueno(&salida, &carpeta, contenido);
     let quejas = quejas(&salida);
-    assert!(quejas.contains(&retirada(malo.direccion)), "{quejas}");
-    assert!(quejas.contains("bloque falso"), "{quejas}");
-    assert_eq!(quejas.matches("RETIRADA").count(), 1, "{quejas}");
+    let retiradas = quejas.matches("RETIRADA").count();
+    let el_falso = quejas.contains(&retirada(malo.direccion)) && quejas.contains("bloque falso");
+    assert!(retiradas == usize::from(el_falso), "{quejas}");
+    el_falso
 }
 
 #[test]
@@ -596,7 +603,8 @@ fn un_kill_9_en_cualquier_momento_se_reanuda_sin_pedir_lo_que_ya_estaba() {
 #[test]
 fn lo_estropeado_del_part_se_vuelve_a_pedir_y_nada_mas() {
     let contenido = contenido();
-    let casos: [(&str, &dyn Fn(&mut Vec<u8>)); 5] = [
+    type Cambio<'a> = &'a dyn Fn(&mut Vec<u8>);
+    let casos: [(&str, Cambio); 5] = [
         ("un byte", &|part| part[BLOQUE + 17] ^= 1),
         ("el último", &|part| *part.last_mut().unwrap() ^= 1),
         ("cortado", &|part| part.truncate(3 * BLOQUE + 9)),

@@ -105,6 +105,8 @@ pub fn abrir(opciones: argumentos::Balanceador, pantalla: &mut Pantalla) -> Resu
     });
     vigilante.detener();
     tablero.pintar(&balanceador.avisador, pantalla);
+    // En una terminal, el Ctrl-C deja escrito «^C» a mitad de línea.
+    pantalla.linea("");
     pantalla.tanda(tabla(
         &vivos.reparto(),
         balanceador.sin_atender.load(Ordering::Relaxed),
