@@ -718,10 +718,7 @@ fn ctrl_c_y_sigterm_cancelan_enseguida_y_se_puede_seguir() {
                 let proceso = empezar(&carpeta, &[par.direccion]);
                 par.registro.esperar(hasta, 1);
                 let antes = Instant::now();
-                let matar = std::process::Command::new("kill")
-                    .args([format!("-{senal}"), proceso.id().to_string()])
-                    .status();
-                assert!(matar.unwrap().success());
+                comun::senal(proceso.id(), senal);
                 let salida = acabar(proceso);
                 assert!(
                     antes.elapsed() < Duration::from_secs(3),
