@@ -138,13 +138,14 @@ impl<'a> Direccion<'a> {
                 return self.sin_nadie_que_lo_compruebe();
             };
             let (tamano, huella) = version;
-            if let Some(ya) = self.pedido.carpeta.copia_igual(nombre, tamano, huella) {
-                return Ok(Obtenido::Comprobado(self.ya_estaba(ya, version)));
-            }
             let a_medias = match &mut *a_medias {
                 Some(abierto) => abierto,
                 vacio => vacio.insert(self.abrir_a_medias(nombre)?),
             };
+            // Con el cerrojo ya echado: así no puede aparecer justo después, recién bajado por otro.
+            if let Some(ya) = self.pedido.carpeta.copia_igual(nombre, tamano, huella) {
+                return Ok(Obtenido::Comprobado(self.ya_estaba(ya, version)));
+            }
             if let Err(no_cabe) = a_medias.ver_si_cabe(tamano) {
                 // Uno que anuncia un tamaño imposible no debe impedir bajarlo de los demás.
                 self.retirar_version(version, &no_cabe);
