@@ -368,7 +368,7 @@ fn cortar(carpeta: &TempDir, a: u64) {
 fn cortado_mientras_se_sirve_no_llega_lo_anunciado() {
     let (carpeta, nodo, tamano) = con_uno_grande();
     let mut conexion = conectar(nodo.direccion());
-    write!(conexion, "OBTENER:0:{tamano}:{NOMBRE}\n").unwrap();
+    writeln!(conexion, "OBTENER:0:{tamano}:{NOMBRE}").unwrap();
     let mut cabecera = vec![0; format!("OK:{tamano}\n").len()];
     conexion.read_exact(&mut cabecera).unwrap();
     cortar(&carpeta, 1000);
