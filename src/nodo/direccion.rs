@@ -86,6 +86,8 @@ pub(super) struct Direccion<'a> {
     fuentes: Vec<Fuente>,
     partes: Receiver<Parte>,
     empezo: Instant,
+    /// Qué fuente se retiró la última, y por qué.
+    ultima_retirada: Option<String>,
 }
 
 impl<'a> Direccion<'a> {
@@ -100,6 +102,7 @@ impl<'a> Direccion<'a> {
             fuentes,
             partes,
             empezo: Instant::now(),
+            ultima_retirada: None,
         }
     }
 
@@ -135,13 +138,14 @@ impl<'a> Direccion<'a> {
                 return self.sin_nadie_que_lo_compruebe();
             };
             let (tamano, huella) = version;
-            if let Some(ya) = self.pedido.carpeta.copia_igual(nombre, tamano, huella) {
-                return Ok(Obtenido::Comprobado(self.ya_estaba(ya, version)));
-            }
             let a_medias = match &mut *a_medias {
                 Some(abierto) => abierto,
                 vacio => vacio.insert(self.abrir_a_medias(nombre)?),
             };
+            // Con el cerrojo ya echado: así no puede aparecer justo después, recién bajado por otro.
+            if let Some(ya) = self.pedido.carpeta.copia_igual(nombre, tamano, huella) {
+                return Ok(Obtenido::Comprobado(self.ya_estaba(ya, version)));
+            }
             if let Err(no_cabe) = a_medias.ver_si_cabe(tamano) {
                 // Uno que anuncia un tamaño imposible no debe impedir bajarlo de los demás.
                 self.retirar_version(version, &no_cabe);
@@ -244,7 +248,9 @@ impl<'a> Direccion<'a> {
         let fuente = &mut self.fuentes[lugar];
         if fuente.estado != Estado::Retirada {
             fuente.estado = Estado::Retirada;
-            (self.pedido.avisar)(format!("[FUENTE RETIRADA] {}: {fallo}", fuente.direccion));
+            let quien = format!("{}: {fallo}", fuente.direccion);
+            (self.pedido.avisar)(format!("[FUENTE RETIRADA] {quien}"));
+            self.ultima_retirada = Some(quien);
         }
     }
 
@@ -280,6 +286,14 @@ impl<'a> Direccion<'a> {
         })
     }
 
+    /// « (la última, …: por qué)»: quien envía sólo oye esta frase, y así sabe qué hizo mal.
+    fn la_ultima(&self) -> String {
+        let contar = |quien| format!(" (la última, {quien})");
+        self.ultima_retirada
+            .as_ref()
+            .map_or_else(String::new, contar)
+    }
+
     fn queda_otra_version(&self) -> bool {
         self.versiones().next().is_some()
     }
@@ -307,8 +321,9 @@ impl<'a> Direccion<'a> {
             return Err(NoDescargado::NoEncontrado);
         }
         Err(Fallo::nuevo(format!(
-            "ninguna fuente pudo dar {}: comprueba con «nodo estado» que estén en marcha y vuelve a pedirlo",
-            self.pedido.nombre
+            "ninguna fuente pudo dar {}{}: comprueba con «nodo estado» que estén en marcha y vuelve a pedirlo",
+            self.pedido.nombre,
+            self.la_ultima()
         ))
         .into())
     }
@@ -514,8 +529,9 @@ impl<'a> Direccion<'a> {
         }
         let (_, hechos, de, _) = self.pedido.progreso.mirar();
         let frase = format!(
-            "no queda ninguna fuente de {}: hay {} de {total} bloques buenos y faltan {}; lo bueno queda guardado: vuelve a pedirlo cuando haya otra fuente y seguirá por donde iba",
+            "no queda ninguna fuente de {}{}: hay {} de {total} bloques buenos y faltan {}; lo bueno queda guardado: vuelve a pedirlo cuando haya otra fuente y seguirá por donde iba",
             self.pedido.nombre,
+            self.la_ultima(),
             total - faltan,
             texto_tamano(de.saturating_sub(hechos))
         );

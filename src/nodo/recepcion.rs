@@ -62,7 +62,10 @@ impl Carpeta {
                 Err(TryLockError::Error(e)) => return Err(fallo(e)),
             }
             if sigue_a_medias(&dir, archivo, &abierto).map_err(fallo)? {
-                let lugar = self.ruta().join(sub);
+                let lugar = match sub {
+                    "" => self.ruta().to_path_buf(),
+                    sub => self.ruta().join(sub),
+                };
                 return Ok(AMedias {
                     archivo: abierto,
                     nombre: nombre.clone(),
@@ -331,8 +334,14 @@ impl AMedias {
 }
 
 fn fallo_al_escribir(nombre: &NombreRecibible, lugar: &Path, error: &io::Error) -> Fallo {
+    let remedio = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; libera sitio y vuelve a pedirlo"
+        }
+        _ => "",
+    };
     Fallo::nuevo(format!(
-        "guardando {nombre} en {}: {}",
+        "guardando {nombre} en {}: {}{remedio}",
         lugar.display(),
         motivo(error)
     ))

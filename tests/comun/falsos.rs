@@ -104,7 +104,8 @@ impl Compuerta {
         self.cambio.notify_all();
     }
 
-    fn pasar(&self) {
+    /// Espera a que se abra.
+    pub fn pasar(&self) {
         let abierta = self.abierta.lock().unwrap();
         drop(
             self.cambio
@@ -420,16 +421,32 @@ fn dar_bloque(
     Ok(true)
 }
 
-/// Un puente hacia un nodo de verdad: pasa todo tal cual y, antes de dejar pasar cada petición, llama a `al_pedir`.
+/// Un puente hacia un nodo de verdad: pasa todo tal cual y, antes de dejar pasar cada línea, llama a `al_pedir`.
 pub struct Puente {
     pub direccion: SocketAddr,
     pub registro: Arc<Registro>,
 }
 
 impl Puente {
-    /// `al_pedir` recibe cada línea y cuántas van de esa palabra (desde 1).
+    /// `al_pedir` recibe cada línea que va hacia el nodo y cuántas van de esa palabra (desde 1).
     pub fn nuevo(
         hacia: SocketAddr,
+        al_pedir: impl Fn(&str, usize) + Send + Sync + 'static,
+    ) -> Puente {
+        Puente::con(hacia, false, al_pedir)
+    }
+
+    /// Lo mismo con las líneas que vienen del nodo: en un envío, quien pide es él.
+    pub fn al_reves(
+        hacia: SocketAddr,
+        al_pedir: impl Fn(&str, usize) + Send + Sync + 'static,
+    ) -> Puente {
+        Puente::con(hacia, true, al_pedir)
+    }
+
+    fn con(
+        hacia: SocketAddr,
+        al_reves: bool,
         al_pedir: impl Fn(&str, usize) + Send + Sync + 'static,
     ) -> Puente {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -443,18 +460,20 @@ impl Puente {
                     let _ = SockRef::from(&cliente).set_linger(Some(Duration::ZERO));
                     continue;
                 };
-                let (ida, vuelta) = (
-                    (cliente.try_clone().unwrap(), nodo.try_clone().unwrap()),
-                    (nodo, cliente),
-                );
+                let (pide, sirve) = if al_reves {
+                    (nodo, cliente)
+                } else {
+                    (cliente, nodo)
+                };
+                let otra = (pide.try_clone().unwrap(), sirve.try_clone().unwrap());
                 let (registro, al_pedir) = (Arc::clone(&suyo), Arc::clone(&al_pedir));
                 thread::spawn(move || {
-                    let _ = pasar_lineas(&ida.0, &ida.1, &registro, &*al_pedir);
-                    let _ = ida.1.shutdown(Shutdown::Write);
+                    let _ = pasar_lineas(&pide, &sirve, &registro, &*al_pedir);
+                    let _ = sirve.shutdown(Shutdown::Write);
                 });
                 thread::spawn(move || {
-                    let _ = std::io::copy(&mut &vuelta.0, &mut &vuelta.1);
-                    let _ = vuelta.1.shutdown(Shutdown::Both);
+                    let _ = std::io::copy(&mut &otra.1, &mut &otra.0);
+                    let _ = otra.0.shutdown(Shutdown::Both);
                 });
             }
         });

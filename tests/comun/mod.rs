@@ -206,11 +206,7 @@ impl Proceso {
     /// Manda una señal (`INT`, `TERM`, `KILL`).
     #[cfg(unix)]
     pub fn senal(&self, cual: &str) {
-        let mandada = Command::new("kill")
-            .arg(format!("-{cual}"))
-            .arg(self.hijo.id().to_string())
-            .status();
-        assert!(mandada.unwrap().success());
+        senal(self.hijo.id(), cual);
     }
 
     /// Espera a que termine y da su código.
@@ -228,6 +224,16 @@ impl Proceso {
             thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Manda una señal (`INT`, `TERM`, `KILL`) a un proceso.
+#[cfg(unix)]
+pub fn senal(proceso: u32, cual: &str) {
+    let mandada = Command::new("kill")
+        .arg(format!("-{cual}"))
+        .arg(proceso.to_string())
+        .status();
+    assert!(mandada.unwrap().success());
 }
 
 impl Drop for Proceso {

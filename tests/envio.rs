@@ -1,0 +1,597 @@
+//! Enviar: quien recibe pide por la misma conexión, sólo de quien está en su lista, y los dos saben cómo acabó.
+
+mod comun;
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Output, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use comun::falsos::{BLOQUE, Charla, Compuerta, Puente, huella, huellas_de_bloques};
+use comun::{Proceso, acabar, codigo, datos, dicho, nodo, quejas, responde};
+use tempfile::TempDir;
+
+const NOMBRE: &str = "tarea.bin";
+/// El plazo de un par callado, con margen para una máquina cargada.
+const PLAZO_Y_PICO: Duration = Duration::from_secs(25);
+
+fn empezar_a_enviar(ruta: &Path, a: SocketAddr) -> Child {
+    nodo()
+        .arg("enviar")
+        .arg(ruta)
+        .args(["--a", &a.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn enviar(ruta: &Path, a: SocketAddr) -> Output {
+    acabar(empezar_a_enviar(ruta, a))
+}
+
+/// Un archivo que enviar, fuera de toda carpeta compartida.
+fn archivo(contenido: &[u8]) -> (TempDir, std::path::PathBuf) {
+    let suya = tempfile::tempdir().unwrap();
+    let ruta = suya.path().join(NOMBRE);
+    fs::write(&ruta, contenido).unwrap();
+    (suya, ruta)
+}
+
+/// Un nodo que recibe de quien esté en esta máquina.
+fn receptor() -> (TempDir, Proceso) {
+    let carpeta = tempfile::tempdir().unwrap();
+    let nodo = Proceso::nodo(carpeta.path(), &["--peer", "127.0.0.1:1"]);
+    (carpeta, nodo)
+}
+
+fn nombres(carpeta: &TempDir) -> Vec<String> {
+    let mut nombres: Vec<String> = fs::read_dir(carpeta.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    nombres.sort();
+    nombres
+}
+
+// ----- Entre nodos de verdad -----
+
+#[test]
+fn llega_igual_y_quien_envia_oye_con_que_nombre_quedo() {
+    let (carpeta, receptor) = receptor();
+    for (n, tamano) in [0, 1, BLOQUE, BLOQUE + 1, 3 * BLOQUE + 5]
+        .into_iter()
+        .enumerate()
+    {
+        let contenido = datos(tamano);
+        let (_suya, ruta) = archivo(&contenido);
+        let salida = enviar(&ruta, receptor.direccion());
+        assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+        let quedo = match n {
+            0 => NOMBRE.to_string(),
+            n => format!("tarea ({n}).bin"),
+        };
+        assert!(fs::read(carpeta.path().join(&quedo)).unwrap() == contenido);
+        let frase = format!("quedó en {} como {quedo}", receptor.direccion());
+        assert!(dicho(&salida).contains(&frase), "{}", dicho(&salida));
+        receptor.esperar(&format!("[DESCARGADO EN COMPARTIDOS] {quedo}\n"));
+        receptor.esperar(&format!("huella {} · comprobado", huella(&contenido)));
+    }
+    // El mismo otra vez: no se guarda, y se dice cuál es.
+    let (_suya, ruta) = archivo(&datos(BLOQUE));
+    let salida = enviar(&ruta, receptor.direccion());
+    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+    assert!(
+        dicho(&salida).contains("como tarea (2).bin"),
+        "{}",
+        dicho(&salida)
+    );
+    receptor.esperar("[YA LO TIENES] tarea (2).bin");
+    assert_eq!(nombres(&carpeta).len(), 5);
+}
+
+#[test]
+fn del_menu_se_envia_con_la_opcion_5() {
+    let (carpeta, receptor) = receptor();
+    let suya = tempfile::tempdir().unwrap();
+    let contenido = datos(BLOQUE + 9);
+    fs::write(suya.path().join(NOMBRE), &contenido).unwrap();
+    let mut menu = Proceso::menu(suya.path(), &["--peer", &receptor.direccion().to_string()]);
+    menu.escribir("5");
+    menu.escribir(NOMBRE);
+    menu.escribir("1");
+    menu.esperar(&format!(
+        "[ENVÍO COMPLETO] quedó en {} como {NOMBRE}",
+        receptor.direccion()
+    ));
+    assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == contenido);
+    menu.escribir("3");
+    assert_eq!(menu.terminar(), Some(0));
+}
+
+#[test]
+fn lo_que_no_se_puede_enviar_se_dice_sin_molestar_a_nadie() {
+    let (carpeta, receptor) = receptor();
+    let suya = tempfile::tempdir().unwrap();
+    let salida = enviar(&suya.path().join("no-esta"), receptor.direccion());
+    assert_eq!(codigo(&salida), Some(1));
+    assert!(quejas(&salida).contains("no-esta"), "{}", quejas(&salida));
+    let salida = enviar(suya.path(), receptor.direccion());
+    assert_eq!(codigo(&salida), Some(1));
+    assert!(
+        quejas(&salida).contains("no es un archivo"),
+        "{}",
+        quejas(&salida)
+    );
+    assert!(nombres(&carpeta).is_empty());
+    assert!(!receptor.texto().contains("[CONEXIÓN]"));
+}
+
+#[test]
+fn de_quien_no_esta_en_la_lista_no_se_acepta() {
+    let carpeta = tempfile::tempdir().unwrap();
+    let opciones = ["--ip", "127.0.0.1", "--peer", "192.0.2.1"];
+    let receptor = Proceso::nodo(carpeta.path(), &opciones);
+    let (_suya, ruta) = archivo(b"hola");
+    let salida = enviar(&ruta, receptor.direccion());
+    assert_eq!(codigo(&salida), Some(1));
+    let frase = "no lo acepta: 127.0.0.1 no está entre los peers";
+    assert!(quejas(&salida).contains(frase), "{}", quejas(&salida));
+    assert!(nombres(&carpeta).is_empty());
+}
+
+#[test]
+fn el_archivo_que_cambia_mientras_se_envia_no_llega_como_bueno() {
+    let (carpeta, receptor) = receptor();
+    let (_suya, ruta) = archivo(&datos(6 * BLOQUE));
+    let suya = ruta.clone();
+    // Quien envía abre la conexión y quien recibe pide por ella: el puente oye las peticiones en la otra dirección.
+    let puente = Puente::al_reves(receptor.direccion(), move |pedido, vez| {
+        if pedido.starts_with("OBTENER") && vez == 2 {
+            fs::write(&suya, vec![1; 6 * BLOQUE]).unwrap();
+        }
+    });
+    let salida = enviar(&ruta, puente.direccion);
+    assert_eq!(codigo(&salida), Some(1), "{}", dicho(&salida));
+    assert!(
+        quejas(&salida).contains("[ERROR AL ENVIAR]"),
+        "{}",
+        quejas(&salida)
+    );
+    receptor.esperar("[ERROR AL RECIBIR]");
+    assert_eq!(nombres(&carpeta), [format!(".{NOMBRE}.part")]);
+    assert!(responde(receptor.direccion()));
+}
+
+// ----- Un receptor falso: quien envía sirve ese archivo y nada más -----
+
+/// Acepta una conexión y da lo que se le ofrece, ya leído.
+fn que_me_ofrezcan(escucha: &TcpListener) -> (Charla, String) {
+    let mut charla = Charla::de(escucha.accept().unwrap().0);
+    let oferta = charla.oir().unwrap();
+    (charla, oferta)
+}
+
+#[test]
+fn quien_envia_sirve_ese_archivo_y_ninguno_mas() {
+    let contenido = datos(BLOQUE + 100);
+    let (suya, ruta) = archivo(&contenido);
+    fs::write(suya.path().join("secreto.txt"), "no").unwrap();
+    let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proceso = empezar_a_enviar(&ruta, escucha.local_addr().unwrap());
+    let (mut charla, oferta) = que_me_ofrezcan(&escucha);
+    assert_eq!(oferta, format!("OFRECER:{NOMBRE}"));
+    charla.decir("ACEPTADO");
+    let absoluta = ruta.display().to_string();
+    for otro in ["secreto.txt", "../secreto.txt", &absoluta, "", "."] {
+        assert_eq!(charla.pedir(&format!("INFO:{otro}")), "NOFILE");
+        assert_eq!(charla.pedir(&format!("BLOQUES:{otro}")), "NOFILE");
+        assert_eq!(charla.pedir(&format!("OBTENER:0:5:{otro}")), "NOFILE");
+    }
+    for ajena in ["LISTAR", "HOLA:1:yo", "MENSAJE:yo:hola", "OFRECER:x"] {
+        assert!(charla.pedir(ajena).starts_with("ERROR:"), "{ajena}");
+    }
+    let info = format!("INFO:{}:{}", contenido.len(), huella(&contenido));
+    assert_eq!(charla.pedir(&format!("INFO:{NOMBRE}")), info);
+    assert_eq!(charla.pedir(&format!("BLOQUES:{NOMBRE}")), "BLOQUES:2");
+    for bloque in huellas_de_bloques(&contenido) {
+        assert_eq!(charla.oir().unwrap(), bloque);
+    }
+    // En pedazos que no son bloques, y más allá del final.
+    assert_eq!(
+        charla.pedir(&format!("OBTENER:{}:9999:{NOMBRE}", BLOQUE - 5)),
+        "OK:105"
+    );
+    assert!(charla.leer(105) == contenido[BLOQUE - 5..]);
+    let fin = contenido.len();
+    assert_eq!(charla.pedir(&format!("OBTENER:{fin}:1:{NOMBRE}")), "OK:0");
+    let mas_alla = charla.pedir(&format!("OBTENER:{}:1:{NOMBRE}", fin + 1));
+    assert!(mas_alla.starts_with("ERROR:"), "{mas_alla}");
+    let enorme = charla.pedir(&format!("OBTENER:1:{}:{NOMBRE}", u64::MAX));
+    assert_eq!(enorme, format!("OK:{}", fin - 1));
+    charla.leer(fin - 1);
+    charla.decir("RECIBIDO:otro nombre.bin");
+    let salida = acabar(proceso);
+    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+    assert!(
+        dicho(&salida).contains("como otro nombre.bin"),
+        "{}",
+        dicho(&salida)
+    );
+}
+
+/// Envía a un receptor que hace esto, y da la salida y lo que tardó.
+fn a_un_receptor_que(hacer: impl FnOnce(Charla) + Send) -> (Output, Duration) {
+    let (_suya, ruta) = archivo(&datos(2 * BLOQUE));
+    let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+    thread::scope(|ambito| {
+        let proceso = empezar_a_enviar(&ruta, escucha.local_addr().unwrap());
+        let antes = Instant::now();
+        ambito.spawn(move || hacer(que_me_ofrezcan(&escucha).0));
+        let salida = acabar(proceso);
+        (salida, antes.elapsed())
+    })
+}
+
+#[test]
+fn lo_que_conteste_el_receptor_se_cuenta_y_se_limpia() {
+    let casos: [(&str, &str); 4] = [
+        ("ERROR:no quiero \x1b[31mnada", "no lo acepta: no quiero"),
+        ("ni idea", "no es del protocolo"),
+        ("RECIBIDO:sin pedir nada", "no es del protocolo"),
+        ("", "un nodo de la guía no recibe envíos"),
+    ];
+    for (contesta, frase) in casos {
+        let (salida, _) = a_un_receptor_que(|mut charla| {
+            if !contesta.is_empty() {
+                charla.decir(contesta);
+            }
+        });
+        assert_eq!(codigo(&salida), Some(1));
+        let quejas = quejas(&salida);
+        assert!(
+            quejas.contains(frase) && !quejas.contains('\x1b'),
+            "{quejas}"
+        );
+    }
+    for (fin, frase) in [
+        ("ERROR:disco lleno", "no pudo guardarlo: disco lleno"),
+        ("ni idea", "pidió algo que no es del protocolo"),
+        ("", "cortó antes de tenerlo entero"),
+    ] {
+        let (salida, _) = a_un_receptor_que(|mut charla| {
+            charla.decir("ACEPTADO");
+            charla.pedir(&format!("INFO:{NOMBRE}"));
+            if !fin.is_empty() {
+                charla.decir(fin);
+            }
+        });
+        assert_eq!(codigo(&salida), Some(1));
+        assert!(quejas(&salida).contains(frase), "{}", quejas(&salida));
+    }
+}
+
+// ----- Los que callan: diez segundos, todos a la vez -----
+
+#[test]
+fn quien_calla_a_cualquier_lado_no_retiene_al_otro() {
+    thread::scope(|ambito| {
+        ambito.spawn(|| receptor_mudo("al ofrecerle", |_| {}));
+        ambito.spawn(|| receptor_mudo("tras aceptar", |charla| charla.decir("ACEPTADO")));
+        ambito.spawn(|| {
+            receptor_mudo("tras un bloque", |charla| {
+                charla.decir("ACEPTADO");
+                charla.pedir(&format!("OBTENER:0:{BLOQUE}:{NOMBRE}"));
+                charla.leer(BLOQUE);
+            })
+        });
+        ambito.spawn(|| emisor_mudo("INFO", &[]));
+        ambito.spawn(|| emisor_mudo("BLOQUES", &["INFO"]));
+        ambito.spawn(|| emisor_mudo("OBTENER", &["INFO", "BLOQUES"]));
+    });
+}
+
+fn receptor_mudo(cuando: &str, hacer: impl FnOnce(&mut Charla) + Send) {
+    let (salida, tardo) = a_un_receptor_que(|mut charla| {
+        hacer(&mut charla);
+        // Callado hasta que el otro se canse.
+        while charla.oir().is_some() {}
+    });
+    assert_eq!(codigo(&salida), Some(1), "{cuando}");
+    assert!(
+        quejas(&salida).contains("se acabó el plazo"),
+        "{}",
+        quejas(&salida)
+    );
+    assert!(tardo < PLAZO_Y_PICO, "{cuando}: {tardo:?}");
+}
+
+/// Un emisor que contesta a esas palabras y calla al llegar a la siguiente.
+fn emisor_mudo(calla_en: &str, contesta: &[&str]) {
+    let (carpeta, receptor) = receptor();
+    let mut charla = Charla::con(receptor.direccion());
+    assert_eq!(charla.pedir(&format!("OFRECER:{NOMBRE}")), "ACEPTADO");
+    let contenido = datos(BLOQUE);
+    for palabra in contesta {
+        let pedido = charla.oir().unwrap();
+        assert!(pedido.starts_with(palabra), "{pedido}");
+        charla.decir(&match *palabra {
+            "INFO" => format!("INFO:{BLOQUE}:{}", huella(&contenido)),
+            _ => format!("BLOQUES:1\n{}", huella(&contenido)),
+        });
+    }
+    assert!(charla.oir().unwrap().starts_with(calla_en));
+    let antes = Instant::now();
+    receptor.esperar("[ERROR AL RECIBIR]");
+    assert!(antes.elapsed() < PLAZO_Y_PICO);
+    assert!(!nombres(&carpeta).contains(&NOMBRE.to_string()));
+    assert!(responde(receptor.direccion()));
+    // Y se puede volver a ofrecer: el cerrojo quedó suelto.
+    let (_suya, ruta) = archivo(&contenido);
+    let salida = enviar(&ruta, receptor.direccion());
+    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+}
+
+// ----- Un emisor falso -----
+
+/// Ofrece un archivo y contesta como diga `contestar` hasta que el receptor cuente cómo acabó.
+fn ofrecer(a: SocketAddr, nombre: &str, contestar: impl Fn(&str, &mut Charla)) -> String {
+    let mut charla = Charla::con(a);
+    let respuesta = charla.pedir(&format!("OFRECER:{nombre}"));
+    if respuesta != "ACEPTADO" {
+        return respuesta;
+    }
+    while let Some(pedido) = charla.oir() {
+        if pedido.starts_with("RECIBIDO") || pedido.starts_with("ERROR") {
+            return pedido;
+        }
+        contestar(&pedido, &mut charla);
+    }
+    String::new()
+}
+
+#[test]
+fn al_emisor_que_miente_se_le_dice_y_no_queda_nada() {
+    let (carpeta, receptor) = receptor();
+    let contenido = datos(2 * BLOQUE);
+    let honrado = |pedido: &str, charla: &mut Charla| match pedido.split(':').next().unwrap() {
+        "INFO" => charla.decir(&format!("INFO:{}:{}", contenido.len(), huella(&contenido))),
+        "BLOQUES" => {
+            let bloques = huellas_de_bloques(&contenido);
+            charla.decir(&format!(
+                "BLOQUES:{}\n{}",
+                bloques.len(),
+                bloques.join("\n")
+            ));
+        }
+        _ => {
+            let desde: usize = pedido.split(':').nth(1).unwrap().parse().unwrap();
+            charla.mandar(format!("OK:{BLOQUE}\n").as_bytes());
+            charla.mandar(&contenido[desde..desde + BLOQUE]);
+        }
+    };
+    let falso = |pedido: &str, charla: &mut Charla| {
+        if pedido.starts_with("OBTENER") {
+            charla.mandar(format!("OK:{BLOQUE}\n").as_bytes());
+            charla.mandar(&vec![7; BLOQUE]);
+        } else {
+            honrado(pedido, charla);
+        }
+    };
+    let sin_lista = |pedido: &str, charla: &mut Charla| {
+        if pedido.starts_with("BLOQUES") {
+            charla.decir("BLOQUES:1000000000000");
+        } else {
+            honrado(pedido, charla);
+        }
+    };
+    let enorme = |_: &str, charla: &mut Charla| {
+        charla.decir(&format!("INFO:{}:{}", u64::MAX, huella(&contenido)));
+    };
+    let fin = ofrecer(receptor.direccion(), "falso.bin", falso);
+    assert!(
+        fin.starts_with("ERROR:") && fin.contains("bloque falso"),
+        "{fin}"
+    );
+    let fin = ofrecer(receptor.direccion(), "lista.bin", sin_lista);
+    assert!(
+        fin.starts_with("ERROR:") && fin.contains("1000000000000"),
+        "{fin}"
+    );
+    let fin = ofrecer(receptor.direccion(), "enorme.bin", enorme);
+    assert!(
+        fin.starts_with("ERROR:") && fin.contains("no cabe"),
+        "{fin}"
+    );
+    assert!(
+        nombres(&carpeta).iter().all(|n| n.ends_with(".part")),
+        "{:?}",
+        nombres(&carpeta)
+    );
+    assert_eq!(
+        ofrecer(receptor.direccion(), "bueno.bin", honrado),
+        "RECIBIDO:bueno.bin"
+    );
+    assert!(fs::read(carpeta.path().join("bueno.bin")).unwrap() == contenido);
+}
+
+#[test]
+fn los_nombres_que_no_valen_se_rechazan_diciendo_por_que() {
+    let (carpeta, receptor) = receptor();
+    let casos = [
+        ("a?b.txt", "«?», en la posición 2"),
+        ("informe: final.txt", "«:», en la posición 8"),
+        ("sub/a*.txt", "«*», en la posición 6"),
+        ("a\\b.txt", "«\\», en la posición 2"),
+        ("a\u{202e}txt.exe", "U+202E, en la posición 2"),
+        ("a\tb", "U+0009, en la posición 2"),
+        ("NUL.txt", "reservado"),
+        ("sub/com1", "reservado"),
+        ("final.", "punto o espacio"),
+        ("sub /x", "punto o espacio"),
+        ("../x", "dentro de la carpeta"),
+        ("/etc/passwd", "dentro de la carpeta"),
+        ("a//b", "dentro de la carpeta"),
+        ("sub/", "dentro de la carpeta"),
+        (".oculto", "dentro de la carpeta"),
+        ("", "dentro de la carpeta"),
+    ];
+    let largo = "ñ".repeat(121);
+    for (nombre, frase) in casos.into_iter().chain([(&*largo, "demasiado largo")]) {
+        let fin = ofrecer(receptor.direccion(), nombre, |_, _| {
+            panic!("{nombre:?} se aceptó")
+        });
+        assert!(
+            fin.starts_with("ERROR:") && fin.contains(frase),
+            "{nombre:?}: {fin}"
+        );
+    }
+    assert!(nombres(&carpeta).is_empty());
+    // Lo mismo dice quien envía, sin llegar a ofrecerlo.
+    let (suya, _) = archivo(b"");
+    let raro = suya.path().join("a|b.txt");
+    if cfg!(unix) {
+        fs::write(&raro, "x").unwrap();
+        let salida = enviar(&raro, receptor.direccion());
+        assert_eq!(codigo(&salida), Some(1));
+        assert!(
+            quejas(&salida).contains("«|», en la posición 2"),
+            "{}",
+            quejas(&salida)
+        );
+    }
+}
+
+#[test]
+fn lo_que_llega_a_una_subcarpeta_y_en_otra_forma_unicode_se_guarda_bien() {
+    let (carpeta, receptor) = receptor();
+    let honrado = |pedido: &str, charla: &mut Charla| {
+        charla.mandar(&match pedido.split(':').next().unwrap() {
+            "INFO" => format!("INFO:2:{}\n", huella(b"si")).into_bytes(),
+            "BLOQUES" => format!("BLOQUES:1\n{}\n", huella(b"si")).into_bytes(),
+            _ => b"OK:2\nsi".to_vec(),
+        });
+    };
+    let fin = ofrecer(
+        receptor.direccion(),
+        "clase/d\u{131}a 1/an\u{303}o.txt",
+        honrado,
+    );
+    assert_eq!(fin, "RECIBIDO:clase/d\u{131}a 1/año.txt");
+    assert_eq!(
+        fs::read(carpeta.path().join("clase/d\u{131}a 1/año.txt")).unwrap(),
+        b"si"
+    );
+    // El mismo, escrito de la otra forma: ya se tiene.
+    let fin = ofrecer(receptor.direccion(), "clase/d\u{131}a 1/año.txt", honrado);
+    assert_eq!(fin, "RECIBIDO:clase/d\u{131}a 1/año.txt");
+}
+
+#[test]
+fn dos_que_ofrecen_lo_mismo_a_la_vez_no_se_mezclan() {
+    let (carpeta, receptor) = receptor();
+    let mut primero = Charla::con(receptor.direccion());
+    assert_eq!(primero.pedir(&format!("OFRECER:{NOMBRE}")), "ACEPTADO");
+    assert_eq!(primero.oir().unwrap(), format!("INFO:{NOMBRE}"));
+    primero.decir(&format!("INFO:3:{}", huella(b"uno")));
+    assert_eq!(primero.oir().unwrap(), format!("BLOQUES:{NOMBRE}"));
+    // Con el primero a medias, el segundo oye que ya se está bajando.
+    let (_suya, ruta) = archivo(b"dos");
+    let salida = enviar(&ruta, receptor.direccion());
+    assert_eq!(codigo(&salida), Some(1));
+    assert!(
+        quejas(&salida).contains("ya se está bajando"),
+        "{}",
+        quejas(&salida)
+    );
+    primero.decir(&format!("BLOQUES:1\n{}", huella(b"uno")));
+    assert_eq!(primero.oir().unwrap(), format!("OBTENER:0:3:{NOMBRE}"));
+    primero.mandar(b"OK:3\nuno");
+    assert_eq!(primero.oir().unwrap(), format!("RECIBIDO:{NOMBRE}"));
+    assert_eq!(fs::read(carpeta.path().join(NOMBRE)).unwrap(), b"uno");
+    assert_eq!(nombres(&carpeta), [NOMBRE]);
+}
+
+// ----- Cortes y cancelaciones -----
+
+#[cfg(unix)]
+#[test]
+fn un_envio_cortado_por_cualquier_lado_se_reanuda() {
+    let contenido = datos(10 * BLOQUE);
+    let (_suya, ruta) = archivo(&contenido);
+    let (carpeta, receptor) = receptor();
+    let en_marcha = |a: SocketAddr| {
+        let (pedido, compuerta) = (
+            Arc::new(Compuerta::default()),
+            Arc::new(Compuerta::default()),
+        );
+        let (avisa, espera) = (Arc::clone(&pedido), Arc::clone(&compuerta));
+        let puente = Puente::al_reves(a, move |linea, vez| {
+            if linea.starts_with("OBTENER") && vez == 3 {
+                avisa.abrir();
+                espera.pasar();
+            }
+        });
+        let proceso = empezar_a_enviar(&ruta, puente.direccion);
+        pedido.pasar();
+        (proceso, compuerta)
+    };
+    // Ctrl-C de quien envía: 130, y quien recibe lo dice y guarda lo que tenía.
+    let (proceso, _compuerta) = en_marcha(receptor.direccion());
+    let antes = Instant::now();
+    comun::senal(proceso.id(), "INT");
+    let salida = acabar(proceso);
+    assert_eq!(codigo(&salida), Some(130), "{}", quejas(&salida));
+    assert!(antes.elapsed() < Duration::from_secs(5));
+    assert!(quejas(&salida).contains("cancelado"), "{}", quejas(&salida));
+    receptor.esperar("[ERROR AL RECIBIR]");
+    assert_eq!(nombres(&carpeta), [format!(".{NOMBRE}.part")]);
+    // kill -9 de quien envía.
+    let (mut proceso, _compuerta) = en_marcha(receptor.direccion());
+    proceso.kill().unwrap();
+    acabar(proceso);
+    receptor.esperar_veces("[ERROR AL RECIBIR]", 2);
+    // kill -9 de quien recibe: quien envía lo dice y sale.
+    let (proceso, _compuerta) = en_marcha(receptor.direccion());
+    drop(receptor);
+    let salida = acabar(proceso);
+    assert_eq!(codigo(&salida), Some(1), "{}", quejas(&salida));
+    assert!(
+        quejas(&salida).contains("[ERROR AL ENVIAR]"),
+        "{}",
+        quejas(&salida)
+    );
+    // A la cuarta llega, sin repetir lo que ya estaba.
+    let receptor = Proceso::nodo(carpeta.path(), &["--peer", "127.0.0.1:1"]);
+    let puente = Puente::al_reves(receptor.direccion(), |_, _| {});
+    let salida = enviar(&ruta, puente.direccion);
+    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+    assert!(
+        puente.registro.cuantos("OBTENER") <= 4,
+        "se volvió a pedir lo que ya estaba"
+    );
+    receptor.esperar("[REANUDANDO]");
+    assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == contenido);
+}
+
+#[cfg(unix)]
+#[test]
+fn salir_a_medias_de_recibir_no_espera_a_nadie() {
+    let (carpeta, mut receptor) = receptor();
+    let mut charla = Charla::con(receptor.direccion());
+    assert_eq!(charla.pedir(&format!("OFRECER:{NOMBRE}")), "ACEPTADO");
+    assert!(charla.oir().unwrap().starts_with("INFO"));
+    let antes = Instant::now();
+    receptor.senal("TERM");
+    assert_eq!(receptor.terminar(), Some(130));
+    assert!(
+        antes.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        antes.elapsed()
+    );
+    assert!(nombres(&carpeta).is_empty());
+}
