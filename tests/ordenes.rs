@@ -306,7 +306,7 @@ fn una_ip_que_no_es_de_aqui_se_dice() {
     let salida = orden([
         "servir",
         "--ip",
-        "192.0.2.1",
+        "203.0.113.1",
         "--puerto",
         "0",
         "--carpeta",
@@ -316,7 +316,7 @@ fn una_ip_que_no_es_de_aqui_se_dice() {
         &salida,
         1,
         "",
-        &["192.0.2.1", "no es de esta máquina", "--ip"],
+        &["203.0.113.1", "no es de esta máquina", "elige"],
     );
 }
 
