@@ -20,6 +20,9 @@ trabajo=$(mktemp -d "$base/nodo-comparar.XXXXXX")
 # nginx sirve con otro usuario: tiene que poder entrar.
 chmod 755 "$trabajo"
 procesos=()
+# Una entrada que nunca dice nada ni se cierra, para los programas que leen la suya.
+mkfifo "$trabajo/callada"
+exec 9<>"$trabajo/callada"
 
 limpiar() {
     local p
@@ -75,12 +78,10 @@ puerto_libre() {
 
 arrancar_guia() {
     puerto_guia=$(puerto_libre)
-    # Su menú lee la entrada: se le deja una que nunca dice nada.
-    tail -f /dev/null | NODO_IP=127.0.0.1 NODO_PUERTO=$puerto_guia NODO_CARPETA=$trabajo/a python3 "$guia" >/dev/null 2>&1 &
-    procesos+=("$!")
-    pausa 1
-    proceso_guia=$(pgrep -n -f "$guia")
+    NODO_IP=127.0.0.1 NODO_PUERTO=$puerto_guia NODO_CARPETA=$trabajo/a python3 "$guia" <&9 >/dev/null 2>&1 &
+    proceso_guia=$!
     procesos+=("$proceso_guia")
+    pausa 1
 }
 
 arrancar_nginx() {
@@ -233,7 +234,7 @@ varias() {
     head -c 268435456 /dev/urandom >"$trabajo/m/medio"
     arrancar_nodo "$trabajo/m"; local p=$puerto pasos=() n
     for n in 1 2 3; do
-        tail -f /dev/null | "$descarga" limitado "127.0.0.1:$p" 20 >"$trabajo/paso-$n" &
+        "$descarga" limitado "127.0.0.1:$p" 20 <&9 >"$trabajo/paso-$n" &
         procesos+=("$!")
     done
     pausa 1
@@ -284,7 +285,7 @@ ociosas() {
     arrancar_nodo "$trabajo/a" --max-conexiones 6000; local p=$puerto n=$proceso antes durante libre ocupado abiertas
     libre=$("$conexiones" carga "127.0.0.1:$p" BUSCAR:hola.txt SI 16 2 | awk '{ print $1 }')
     antes=$(awk '/VmRSS/ { print $2 }' "/proc/$n/status")
-    tail -f /dev/null | "$conexiones" ociosas "127.0.0.1:$p" 5000 >"$trabajo/abiertas" &
+    "$conexiones" ociosas "127.0.0.1:$p" 5000 <&9 >"$trabajo/abiertas" &
     procesos+=("$!")
     # Dice cuántas abrió cuando están todas.
     until [ -s "$trabajo/abiertas" ]; do pausa 0.1; done
@@ -304,7 +305,7 @@ buscar() {
 import socket, sys
 mudos = [socket.create_server(("127.0.0.1", 0)) for _ in range(50)]
 print(*(m.getsockname()[1] for m in mudos), sep=chr(10), flush=True)
-sys.stdin.read()' < <(tail -f /dev/null) >"$trabajo/mudos" &
+sys.stdin.read()' <&9 >"$trabajo/mudos" &
     procesos+=("$!")
     pausa 1
     while read -r n; do peers+=(--peer "127.0.0.1:$n"); done <"$trabajo/mudos"
