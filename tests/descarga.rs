@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use comun::falsos::{BLOQUE, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques};
-use comun::{Proceso, acabar, codigo, datos, dicho, nodo, quejas};
+use comun::{PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, quejas};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "clase.bin";
@@ -764,7 +764,12 @@ fn cancelar_en_el_menu_no_deja_hilos() {
     menu.senal("INT");
     menu.esperar("descarga cancelada");
     menu.esperar_veces("Seleccione una opción: ", 2);
-    assert_eq!(hilos(&menu), antes);
+    // El sistema tarda un instante en olvidar un hilo que ya terminó.
+    let limite = Instant::now() + PACIENCIA;
+    while hilos(&menu) > antes {
+        assert!(Instant::now() < limite, "quedan hilos");
+        std::thread::yield_now();
+    }
     menu.escribir("3");
     assert_eq!(menu.terminar(), Some(0));
 }
