@@ -410,27 +410,34 @@ impl<'a> Direccion<'a> {
         if !repartido? {
             return self.sin_fuentes(&plan);
         }
+        self.guardar(a_medias, &plan, huella, por_bajar)
+            .map(|descargado| Some(Obtenido::Comprobado(descargado)))
+    }
+
+    /// Está todo: lo asegura en el disco y le da su nombre.
+    fn guardar(
+        &self,
+        a_medias: &AMedias,
+        plan: &Plan,
+        huella: Huella,
+        bajados: u64,
+    ) -> Result<Descargado, NoDescargado> {
+        let tamano = plan.tamano;
         self.pedido
             .progreso
             .empezar(Fase::Guardando, tamano, tamano);
         let nombre = a_medias.terminar()?;
-        let fuentes = plan
-            .dados
-            .iter()
-            .filter(|dados| dados.load(Ordering::Relaxed) > 0)
-            .count();
-        let tiempo = self.empezo.elapsed();
-        let (bajados, comprobado, ya_estaba) = (por_bajar, true, false);
-        Ok(Some(Obtenido::Comprobado(Descargado {
+        let dio_algo = |dados: &&AtomicU64| dados.load(Ordering::Relaxed) > 0;
+        Ok(Descargado {
             nombre,
             tamano,
             bajados,
-            tiempo,
-            fuentes,
+            tiempo: self.empezo.elapsed(),
+            fuentes: plan.dados.iter().filter(dio_algo).count(),
             huella,
-            comprobado,
-            ya_estaba,
-        })))
+            comprobado: true,
+            ya_estaba: false,
+        })
     }
 
     /// Los bloques que faltan: los que no están en el `.part`, o están mal.

@@ -161,17 +161,25 @@ pub fn pedir_bloque(
             "se le pidieron {longitud} bytes y anuncia {anunciados}"
         )));
     }
-    // Sitio para un byte de más: si manda más de lo pedido, se nota en la misma lectura.
-    let pedidos = longitud as usize;
-    destino.resize(pedidos + 1, 0);
     let mut cuenta = Cuenta::nueva(tamano, indice);
+    recibir_bloque(conexion, longitud as usize, destino, &mut cuenta)?;
+    Ok(cuenta.terminar())
+}
+
+/// Recibe en `destino` los bytes `pedidos`, ni uno más, y los va sumando a la `cuenta`.
+fn recibir_bloque(
+    conexion: &mut Conexion,
+    pedidos: usize,
+    destino: &mut Vec<u8>,
+    cuenta: &mut Cuenta,
+) -> Result<(), FalloPar> {
+    // Sitio para un byte de más: si manda más de lo pedido, se nota en la misma lectura.
+    destino.resize(pedidos + 1, 0);
     let limite = Instant::now() + PLAZO_DE_BLOQUE;
     let (mut leidos, mut contados) = (0, 0);
     while leidos < pedidos {
-        let plazo = conexion
-            .limites()
-            .respuesta
-            .min(limite.saturating_duration_since(Instant::now()));
+        let falta = limite.saturating_duration_since(Instant::now());
+        let plazo = conexion.limites().respuesta.min(falta);
         match conexion.leer_datos(&mut destino[leidos..], plazo)? {
             0 => return Err(FalloPar::Red(FalloRed::Cortada)),
             cuantos => leidos += cuantos,
@@ -185,8 +193,8 @@ pub fn pedir_bloque(
     cuenta.anadir(&destino[contados..]);
     if leidos > pedidos || !conexion.pendiente().is_empty() {
         return Err(FalloPar::Miente(format!(
-            "mandó más de los {longitud} bytes pedidos"
+            "mandó más de los {pedidos} bytes pedidos"
         )));
     }
-    Ok(cuenta.terminar())
+    Ok(())
 }
