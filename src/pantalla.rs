@@ -140,7 +140,15 @@ fn estilo_de_barra(total: u64) -> ProgressStyle {
         .with_key("hechos", dato(|estado| tamano(estado.pos())))
         .with_key("cuantos", dato(|estado| tamano(estado.len().unwrap_or(0))))
         .with_key("ritmo", dato(|estado| tamano(estado.per_sec() as u64)))
-        .with_key("falta", dato(|estado| duracion(estado.eta())))
+        .with_key("falta", dato(lo_que_falta))
+}
+
+/// Al empezar aún no hay velocidad con que calcularlo.
+fn lo_que_falta(estado: &ProgressState) -> String {
+    if estado.per_sec() < 1.0 {
+        return "…".into();
+    }
+    duracion(estado.eta())
 }
 
 /// Un dato de la barra escrito como en el resto del programa.
