@@ -514,6 +514,28 @@ fn uno_de_50_gib_recien_puesto_no_hace_esperar_a_nadie() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn mirar_si_ya_se_tiene_uno_enorme_se_puede_cancelar() {
+    let carpeta = tempfile::tempdir().unwrap();
+    if !enorme(&carpeta, NOMBRE) {
+        return;
+    }
+    let par = Falso::nuevo(b"", Mana::Tamano(50 << 30));
+    let proceso = empezar(NOMBRE, carpeta.path(), &[par.direccion]);
+    par.registro.esperar("INFO", 1);
+    let antes = Instant::now();
+    comun::senal(proceso.id(), "INT");
+    let salida = acabar(proceso);
+    assert_eq!(codigo(&salida), Some(130), "{}", quejas(&salida));
+    assert!(
+        antes.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        antes.elapsed()
+    );
+    assert_eq!(nombres(&carpeta), [NOMBRE]);
+}
+
 /// El máximo de memoria que ha ocupado un proceso, en KiB.
 #[cfg(target_os = "linux")]
 fn memoria_maxima(proceso: u32) -> u64 {

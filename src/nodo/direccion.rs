@@ -143,8 +143,12 @@ impl<'a> Direccion<'a> {
                 vacio => vacio.insert(self.abrir_a_medias(nombre)?),
             };
             // Con el cerrojo ya echado: así no puede aparecer justo después, recién bajado por otro.
-            if let Some(ya) = self.pedido.carpeta.copia_igual(nombre, tamano, huella) {
+            let (carpeta, cancelacion) = (self.pedido.carpeta, self.pedido.cancelacion);
+            if let Some(ya) = carpeta.copia_igual(nombre, tamano, huella, cancelacion) {
                 return Ok(Obtenido::Comprobado(self.ya_estaba(ya, version)));
+            }
+            if cancelacion.cancelada() {
+                return Err(NoDescargado::Cancelado);
             }
             if let Err(no_cabe) = a_medias.ver_si_cabe(tamano) {
                 // Uno que anuncia un tamaño imposible no debe impedir bajarlo de los demás.

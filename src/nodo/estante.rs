@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::nodo::cancelacion::Cancelacion;
 use crate::nodo::carpeta::{Abierto, Archivo, Carpeta, NoSeAbre};
 use crate::nodo::disco::leer_en;
 use crate::nodo::huella::{BLOQUE, Cuenta, Huella, Resumen, cuantos_bloques, longitud_de_bloque};
@@ -301,11 +302,16 @@ fn leer_bloque(abierto: &Abierto, indice: u64, bufer: &mut [u8]) -> io::Result<H
 /// El resumen de un archivo abierto, leyéndolo entero aquí mismo.
 ///
 /// # Errores
-/// No se puede leer, o cambió mientras se leía.
-pub fn resumir(abierto: &Abierto) -> io::Result<Resumen> {
+/// No se puede leer, cambió mientras se leía o se canceló.
+pub fn resumir(abierto: &Abierto, cancelacion: &Cancelacion) -> io::Result<Resumen> {
     let mut bufer = vec![0; LECTURA];
     let bloques: io::Result<Vec<Huella>> = (0..cuantos_bloques(abierto.tamano))
-        .map(|indice| leer_bloque(abierto, indice, &mut bufer))
+        .map(|indice| {
+            if cancelacion.cancelada() {
+                return Err(io::Error::other("cancelado"));
+            }
+            leer_bloque(abierto, indice, &mut bufer)
+        })
         .collect();
     if !abierto.sigue_igual() {
         return Err(io::Error::other("cambió mientras se leía"));
@@ -458,12 +464,13 @@ mod tests {
         for otro in ["x", "y", "../y", "", "/etc/passwd"] {
             assert!(estante.abrir(otro).is_err());
         }
+        let (cancelador, cancelacion) = crate::nodo::cancelacion::cancelacion();
+        let abierto = estante.abrir("nombre").unwrap();
         assert_eq!(
-            resumir(&estante.abrir("nombre").unwrap())
-                .unwrap()
-                .huella
-                .to_string(),
+            resumir(&abierto, &cancelacion).unwrap().huella.to_string(),
             blake3::hash(b"x").to_string()
         );
+        drop(cancelador);
+        assert!(resumir(&abierto, &cancelacion).is_err());
     }
 }

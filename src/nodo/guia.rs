@@ -152,8 +152,15 @@ fn guardar(
 ) -> Result<Descargado, NoDescargado> {
     pedido.progreso.empezar(Fase::Guardando, tamano, tamano);
     let que = |e: &std::io::Error| Fallo::de_sistema(format!("leyendo lo recibido de {nombre}"), e);
-    let resumen = a_medias.resumir().map_err(|e| que(&e))?;
-    let ya = pedido.carpeta.copia_igual(nombre, tamano, resumen.huella);
+    let resumen = a_medias.resumir(pedido.cancelacion).map_err(|e| que(&e));
+    let ya = resumen.as_ref().ok().and_then(|r| {
+        let (carpeta, cancelacion) = (pedido.carpeta, pedido.cancelacion);
+        carpeta.copia_igual(nombre, tamano, r.huella, cancelacion)
+    });
+    if pedido.cancelacion.cancelada() {
+        return Err(NoDescargado::Cancelado);
+    }
+    let resumen = resumen?;
     let ya_estaba = ya.is_some();
     let nombre = match ya {
         Some(ya) => {

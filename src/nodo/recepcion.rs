@@ -13,6 +13,7 @@ use cap_std::fs::{Dir, OpenOptions};
 use tempfile::TempPath;
 
 use crate::fallo::{Fallo, motivo};
+use crate::nodo::cancelacion::Cancelacion;
 use crate::nodo::carpeta::{Abierto, Carpeta};
 use crate::nodo::disco::{bytes_en_disco, escribir_en, leer_en};
 use crate::nodo::estante::resumir;
@@ -76,12 +77,13 @@ impl Carpeta {
         Err(NoSeRecibe::YaSeEstaBajando)
     }
 
-    /// Un archivo que ya tenemos con ese contenido: con ese nombre o con uno de sus `(n)`.
+    /// Un archivo que ya tenemos con ese contenido: con ese nombre o con uno de sus `(n)`. Si se cancela, `None`.
     pub fn copia_igual(
         &self,
         nombre: &NombreRecibible,
         tamano: u64,
         huella: Huella,
+        cancelacion: &Cancelacion,
     ) -> Option<String> {
         let (sub, archivo) = nombre.partes();
         let con_sub = |n: String| {
@@ -103,7 +105,8 @@ impl Carpeta {
             .map(con_sub)
             .find(|candidato| {
                 self.abrir_archivo(candidato).is_ok_and(|abierto| {
-                    abierto.tamano == tamano && resumir(&abierto).is_ok_and(|r| r.huella == huella)
+                    abierto.tamano == tamano
+                        && resumir(&abierto, cancelacion).is_ok_and(|r| r.huella == huella)
                 })
             })
     }
@@ -231,12 +234,12 @@ impl AMedias {
     /// El resumen de lo que tiene dentro, leyéndolo entero.
     ///
     /// # Errores
-    /// El disco falló.
-    pub fn resumir(&self) -> io::Result<Resumen> {
+    /// El disco falló, o se canceló.
+    pub fn resumir(&self, cancelacion: &Cancelacion) -> io::Result<Resumen> {
         let archivo = self.archivo.try_clone()?;
         let abierto =
             Abierto::mirar(archivo).map_err(|_| io::Error::other("el .part no se deja leer"))?;
-        resumir(&abierto)
+        resumir(&abierto, cancelacion)
     }
 
     /// Bytes que tiene ahora.
@@ -439,11 +442,15 @@ mod tests {
         fs::write(temporal.path().join("a.txt"), "otro").unwrap();
         fs::write(temporal.path().join("a (7).txt"), "abc").unwrap();
         let huella = huella_de_bloque(3, 0, b"abc");
+        let (_cancelador, cancelacion) = crate::nodo::cancelacion::cancelacion();
         assert_eq!(
-            carpeta.copia_igual(&nombre("a.txt"), 3, huella).as_deref(),
+            carpeta
+                .copia_igual(&nombre("a.txt"), 3, huella, &cancelacion)
+                .as_deref(),
             Some("a (7).txt")
         );
-        assert_eq!(carpeta.copia_igual(&nombre("b.txt"), 3, huella), None);
+        let otra = carpeta.copia_igual(&nombre("b.txt"), 3, huella, &cancelacion);
+        assert_eq!(otra, None);
     }
 
     #[test]
