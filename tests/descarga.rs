@@ -436,7 +436,7 @@ fn si_hay_dos_distintos_se_baja_el_que_tienen_mas_y_se_dice() {
 // ----- Los que callan, los lentos y los que se van -----
 
 #[test]
-fn los_mudos_y_los_que_gotean_no_retienen_la_descarga() {
+fn a_los_mudos_y_a_los_que_gotean_no_se_les_espera() {
     let contenido = &contenido();
     let acompanado = |mana| {
         let malo = Falso::nuevo(contenido, mana);

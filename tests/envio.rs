@@ -278,7 +278,7 @@ fn lo_que_conteste_el_receptor_se_cuenta_y_se_limpia() {
 // ----- Los que callan: diez segundos, todos a la vez -----
 
 #[test]
-fn quien_calla_a_cualquier_lado_no_retiene_al_otro() {
+fn a_quien_calla_no_se_le_espera() {
     thread::scope(|ambito| {
         ambito.spawn(|| receptor_mudo("al ofrecerle", |_| {}));
         ambito.spawn(|| receptor_mudo("tras aceptar", |charla| charla.decir("ACEPTADO")));
