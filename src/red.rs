@@ -44,6 +44,20 @@ pub fn abrir_puerto(ip: IpAddr, puerto: u16) -> io::Result<TcpListener> {
     Ok(escucha)
 }
 
+/// Abre el puerto de `pedida` y dice en qué dirección quedó (si se pidió el 0, con el que tocó). `opcion` es la que
+/// lo elige en la línea de órdenes.
+///
+/// # Errores
+/// Los de [`abrir_puerto`], ya contados en una frase.
+pub fn abrir_en(pedida: SocketAddr, opcion: &str) -> Result<(TcpListener, SocketAddr), Fallo> {
+    let abrir = || {
+        let escucha = abrir_puerto(pedida.ip(), pedida.port())?;
+        let direccion = escucha.local_addr()?;
+        Ok((escucha, direccion))
+    };
+    abrir().map_err(|e| fallo_al_abrir(pedida, opcion, &e))
+}
+
 /// La frase para un puerto que no se pudo abrir; `opcion` es la que lo elige («--puerto»).
 pub fn fallo_al_abrir(direccion: SocketAddr, opcion: &str, error: &io::Error) -> Fallo {
     let (ip, puerto) = (direccion.ip(), direccion.port());

@@ -19,7 +19,7 @@ use crate::eventos::Avisador;
 use crate::fallo::{Fallo, Salida};
 use crate::hilos::PILA;
 use crate::pantalla::Pantalla;
-use crate::red::{Parada, Servidor, abrir_puerto, conexiones_posibles, fallo_al_abrir};
+use crate::red::{Parada, Servidor, abrir_en, conexiones_posibles};
 use crate::teclado::avisos_de_ctrl_c;
 use crate::texto::{cuenta, decimal};
 
@@ -44,11 +44,7 @@ pub fn abrir(opciones: argumentos::Backend, pantalla: &mut Pantalla) -> Result<S
     let ctrl_c = avisos_de_ctrl_c()?;
     let nombre = opciones.nombre.unwrap_or_else(|| NOMBRE.into());
     let pedida = opciones.donde.o_en(PUERTO);
-    let escucha = abrir_puerto(pedida.ip(), pedida.port())
-        .map_err(|e| fallo_al_abrir(pedida, "--puerto", &e))?;
-    let direccion = escucha
-        .local_addr()
-        .map_err(|e| fallo_al_abrir(pedida, "--puerto", &e))?;
+    let (escucha, direccion) = abrir_en(pedida, "--puerto")?;
     let (avisador, lineas) = Avisador::nuevo();
     let (suyo, respuesta) = (avisador.clone(), format!("Response from {nombre}\n"));
     let parada = Arc::new(Parada::nueva(conexiones_posibles(MAX_CONEXIONES)));

@@ -26,10 +26,7 @@ use crate::hilos::Hilos;
 use crate::pantalla::Pantalla;
 use crate::practicas::canal::{BUFER, Canal, SILENCIO};
 use crate::practicas::vivos::{Cambio, Vigilante, Vivos, conectar};
-use crate::red::{
-    Parada, Servidor, abrir_puerto, alcanzable, atender_conexiones, conexiones_posibles,
-    fallo_al_abrir,
-};
+use crate::red::{Parada, Servidor, abrir_en, alcanzable, atender_conexiones, conexiones_posibles};
 use crate::teclado::avisos_de_ctrl_c;
 use crate::texto::{cuenta, decimal};
 
@@ -65,11 +62,7 @@ struct Balanceador {
 pub fn abrir(opciones: argumentos::Balanceador, pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
     let ctrl_c = avisos_de_ctrl_c()?;
     let pedida = opciones.donde.o_en(PUERTO);
-    let escucha = abrir_puerto(pedida.ip(), pedida.port())
-        .map_err(|e| fallo_al_abrir(pedida, "--puerto", &e))?;
-    let direccion = escucha
-        .local_addr()
-        .map_err(|e| fallo_al_abrir(pedida, "--puerto", &e))?;
+    let (escucha, direccion) = abrir_en(pedida, "--puerto")?;
     let backends = elegir_backends(opciones.backends, direccion)?;
 
     let (avisador_de_cambios, cambios) = Avisador::nuevo();

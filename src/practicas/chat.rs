@@ -19,7 +19,7 @@ use crate::config::{Limites, MAX_CONEXIONES, leer_ip, leer_puerto};
 use crate::fallo::{Fallo, Salida};
 use crate::pantalla::Pantalla;
 use crate::practicas::charla::{Buzon, Suceso, gestionar_charla};
-use crate::red::{DESPEDIDA, Parada, Servidor, abrir_puerto, conexiones_posibles, fallo_al_abrir};
+use crate::red::{DESPEDIDA, Parada, Servidor, abrir_en, conexiones_posibles};
 use crate::teclado::{avisos_de_ctrl_c, lineas_del_teclado};
 
 /// El `HOST` del documento.
@@ -68,11 +68,7 @@ fn esperar_a_otros(
     delante: &Delante,
     pantalla: &mut Pantalla,
 ) -> Result<Salida, Fallo> {
-    let escucha = abrir_puerto(pedida.ip(), pedida.port())
-        .map_err(|e| fallo_al_abrir(pedida, "--servidor", &e))?;
-    let direccion = escucha
-        .local_addr()
-        .map_err(|e| fallo_al_abrir(pedida, "--servidor", &e))?;
+    let (escucha, direccion) = abrir_en(pedida, "--servidor")?;
     let (contar, sala) = Sala::nueva();
     let parada = Arc::new(Parada::nueva(conexiones_posibles(MAX_CONEXIONES)));
     let servidor = Servidor::arrancar(escucha, parada, move |socket, desde| {
