@@ -22,10 +22,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nodo::conexion::Conexion;
 use nodo::config::Limites;
-use nodo::nodo::huella::{BLOQUE, huella_de_bloque};
-use nodo::nodo::protocolo::Respuesta;
+use nodo::nodo::carpeta::huella::{BLOQUE, huella_de_bloque};
+use nodo::nodo::palabras::protocolo::Respuesta;
+use nodo::red::conexion::Conexion;
 
 fn main() {
     let argumentos: Vec<String> = std::env::args()

@@ -3,7 +3,7 @@
 //! Se lee una vez, al empezar, y de aquí sale una [`Config`] que ya no cambia. Nadie más mira las opciones ni el
 //! entorno. No abre puertos ni toca el disco.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -335,21 +335,6 @@ fn ip_para(peers: &[SocketAddr], maestro: Option<&str>) -> IpAddr {
     } else {
         Ipv4Addr::UNSPECIFIED
     })
-}
-
-/// La IP con que los demás ven a esta máquina al hablar con `peer`. No manda ningún paquete: conectar un socket
-/// UDP sólo pregunta al sistema por dónde saldría.
-pub fn ip_en_la_red(peer: SocketAddr) -> Option<IpAddr> {
-    let cualquiera: SocketAddr = if peer.is_ipv4() {
-        "0.0.0.0:0"
-    } else {
-        "[::]:0"
-    }
-    .parse()
-    .ok()?;
-    let socket = UdpSocket::bind(cualquiera).ok()?;
-    socket.connect(peer).ok()?;
-    Some(socket.local_addr().ok()?.ip())
 }
 
 #[cfg(test)]

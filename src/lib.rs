@@ -2,17 +2,12 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
-pub mod argumentos;
-pub mod conexion;
 pub mod config;
-pub mod eventos;
+pub mod consola;
 pub mod fallo;
-pub mod hilos;
 pub mod http;
 pub mod nodo;
-pub mod pantalla;
+pub mod ordenes;
 pub mod practicas;
 pub mod red;
-pub mod teclado;
 pub mod texto;
-pub mod turnos;

@@ -3,12 +3,14 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use nodo::argumentos::{self, Argumentos, Orden, SinOrden};
 use nodo::config::Config;
+use nodo::consola::pantalla::Pantalla;
 use nodo::fallo::{Fallo, Salida};
-use nodo::nodo::{menu, ordenes};
-use nodo::pantalla::Pantalla;
-use nodo::practicas::{backend, balanceador, chat, maestro};
+use nodo::nodo::menu;
+use nodo::ordenes::opciones::{self as argumentos, Argumentos, Orden, SinOrden};
+use nodo::ordenes::sueltas as ordenes;
+use nodo::practicas::balanceador::{self, backend};
+use nodo::practicas::{chat, maestro};
 use nodo::texto::limpiar;
 
 fn main() -> ExitCode {

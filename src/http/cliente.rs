@@ -10,9 +10,9 @@ use log::debug;
 use serde_json::Value;
 
 use super::url::Url;
-use crate::conexion::{Conexion, FalloRed};
 use crate::config::Limites;
 use crate::fallo::Fallo;
+use crate::red::conexion::{Conexion, FalloRed};
 
 /// Tope de la cabeza de una respuesta, en bytes.
 const TOPE_CABEZA: usize = 16 * 1024;

@@ -4,7 +4,7 @@ use std::any::Any;
 
 use serde_json::{Value, json};
 
-use crate::conexion::{Conexion, FalloRed};
+use crate::red::conexion::{Conexion, FalloRed};
 
 /// Manda la cabeza que recibe y el cuerpo: exactamente los bytes prometidos, o un error. Así los dos pueden salir en un
 /// solo `write`.

@@ -11,14 +11,17 @@ use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::Receiver;
 
-use crate::config::{Config, Fila, PEERS, carpeta_de_fila, ip_en_la_red};
-use crate::eventos::{Avisador, Oyente};
+use crate::config::{Config, Fila, PEERS, carpeta_de_fila};
+use crate::consola::eventos::{Avisador, Oyente};
 use crate::fallo::Fallo;
-use crate::nodo::cancelacion::{Cancelador, cancelacion};
+use crate::nodo::Nodo;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::evento::Evento;
+use crate::nodo::maestro::registro;
 use crate::nodo::servidor::gestionar_peticion;
-use crate::nodo::{Nodo, Vecinos, registro};
+use crate::nodo::vecinos::Vecinos;
+use crate::red::cancelacion::{Cancelador, cancelacion};
+use crate::red::ip_en_la_red;
 use crate::red::{Parada, Servidor, abrir_puerto, conexiones_posibles, fallo_al_abrir};
 
 /// Un nodo en marcha.

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 
-use crate::conexion::{Conexion, FalloRed};
 use crate::config::Limites;
-use crate::nodo::Vecinos;
-use crate::nodo::palabras::{FalloPar, no_es_respuesta, pedir};
-use crate::nodo::pedido::{Descargado, NoDescargado, Pedido};
-use crate::nodo::protocolo::{Entrada, Peticion, Presentacion, Respuesta, en_una_linea};
+use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
+use crate::nodo::palabras::pedir::{FalloPar, no_es_respuesta, pedir};
+use crate::nodo::palabras::protocolo::{Entrada, Peticion, Presentacion, Respuesta, en_una_linea};
+use crate::nodo::vecinos::Vecinos;
+use crate::red::conexion::{Conexion, FalloRed};
 
 /// Entradas que se aceptan en una lista ajena.
 const TOPE_DE_LISTA: u64 = 1_000_000;
@@ -47,7 +47,7 @@ pub fn preguntar_a_todos<P: Copy + Sync + fmt::Display, T: Send, R>(
             };
             let hilo = thread::Builder::new()
                 .name(format!("pregunta-{lugar}"))
-                .stack_size(crate::hilos::PILA);
+                .stack_size(crate::red::hilos::PILA);
             if let Err(error) = hilo.spawn_scoped(ambito, preguntar) {
                 log::warn!("no se pudo preguntar a {peer}: {error}");
             }

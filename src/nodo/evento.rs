@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::nodo::pedido::Descargado;
+use crate::nodo::descarga::pedido::Descargado;
 
 /// Algo que pasó en el nodo y que quien está delante debe ver.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,21 +12,22 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, select};
 
 use crate::config::{CONEXIONES_POR_FUENTE, Config, MAX_MENSAJE};
-use crate::eventos::Oyente;
+use crate::consola::esperar_trabajo;
+use crate::consola::eventos::Oyente;
+use crate::consola::pantalla::Pantalla;
+use crate::consola::teclado::{avisos_de_ctrl_c, lineas_del_teclado};
 use crate::fallo::{Fallo, Salida};
 use crate::nodo::arranque::EnMarcha;
 use crate::nodo::cliente::{descargar_archivo, listar_de, preguntar_a_todos, saludar};
-use crate::nodo::envio::enviar_archivo;
-use crate::nodo::espera::esperar_trabajo;
+use crate::nodo::descarga::envio::enviar_archivo;
+use crate::nodo::descarga::pedido::{NoDescargado, Pedido};
 use crate::nodo::evento::Evento;
-use crate::nodo::localizar::{a_quien_preguntar, quienes_lo_tienen};
-use crate::nodo::ordenes::{contar_saludo, no_sabe};
-use crate::nodo::palabras::FalloPar;
-use crate::nodo::pedido::{NoDescargado, Pedido};
+use crate::nodo::maestro::localizar::{a_quien_preguntar, quienes_lo_tienen};
+use crate::nodo::palabras::pedir::FalloPar;
 use crate::nodo::relato::{contar_descarga, contar_mensaje, contar_tanda};
-use crate::nodo::{Nodo, Vecinos, cliente};
-use crate::pantalla::Pantalla;
-use crate::teclado::{avisos_de_ctrl_c, lineas_del_teclado};
+use crate::nodo::vecinos::Vecinos;
+use crate::nodo::{Nodo, cliente};
+use crate::ordenes::sueltas::{contar_saludo, no_sabe};
 use crate::texto::{cuenta, tamano};
 
 /// Abre el nodo con su menú y no vuelve hasta que se sale.

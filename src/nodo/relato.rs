@@ -1,8 +1,8 @@
 //! Las frases con que se cuenta lo que pasa, con los textos entre corchetes de la guía. Funciones puras.
 
+use crate::nodo::carpeta::nombres::en_nfc;
+use crate::nodo::descarga::pedido::Descargado;
 use crate::nodo::evento::{Evento, Mensaje};
-use crate::nodo::nombres::en_nfc;
-use crate::nodo::pedido::Descargado;
 use crate::texto::{cuenta, decimal, duracion, tamano};
 
 /// Conexiones que se enseñan de una tanda; las demás se cuentan. Nadie lee mil líneas por segundo.
@@ -103,7 +103,7 @@ pub fn contar_descarga(pedido: &str, fin: &Descargado) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nodo::huella::huella_de_bloque;
+    use crate::nodo::carpeta::huella::huella_de_bloque;
     use std::time::Duration;
 
     #[test]

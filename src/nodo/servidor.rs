@@ -11,16 +11,17 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
-use crate::conexion::{Conexion, FalloRed};
 use crate::config::{MAX_MENSAJE, nombre_de_nodo_valido};
-use crate::nodo::archivos::{Corte, Enviado, enviar_tramo, responder_de_archivos};
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
+use crate::nodo::descarga::envio;
 use crate::nodo::evento::{Evento, Mensaje};
-use crate::nodo::protocolo::{
+use crate::nodo::palabras::contestar::{Corte, Enviado, enviar_tramo, responder_de_archivos};
+use crate::nodo::palabras::protocolo::{
     Entrada, Habla, NoSeEntiende, PalabraGuia, Peticion, Presentacion, Primera, Respuesta,
     quien_habla,
 };
-use crate::nodo::{Nodo, envio, rest};
+use crate::nodo::{Nodo, web};
+use crate::red::conexion::{Conexion, FalloRed};
 use crate::texto::limpiar;
 
 /// Tras `OK`, el cliente de la guía compara su primera lectura con `b"OK"`: si llega pegado a los datos, da el archivo
@@ -44,7 +45,7 @@ fn conversar(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Corte> {
         None => Ok(()),
         Some(Habla::Guia(palabra)) => responder_a_la_guia(conexion, palabra, nodo),
         Some(Habla::Ampliada) => responder_a_los_nuestros(conexion, limite, nodo),
-        Some(Habla::Http) => rest::responder(conexion, nodo),
+        Some(Habla::Http) => web::responder(conexion, nodo),
     }
 }
 

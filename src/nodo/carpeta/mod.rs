@@ -1,0 +1,377 @@
+//! La carpeta compartida: listar y abrir. El `CARPETA_ARCHIVOS`, `os.listdir` y `os.path.exists` de la guía.
+//!
+//! Todo va por un `Dir` de cap-std: ninguna ruta sale de la carpeta, tampoco por un enlace simbólico, lo diga quien lo
+//! diga. Sólo hay archivos regulares: una tubería o un dispositivo se abren sin bloquear, se miran y se rechazan.
+//! Guardar lo que llega es cosa de `recepcion.rs`.
+
+pub mod a_medias;
+pub mod disco;
+pub mod huella;
+pub mod huellas;
+pub mod nombres;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use cap_fs_ext::OpenOptionsSyncExt;
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
+
+use crate::fallo::{Fallo, sin_descriptores};
+use crate::nodo::carpeta::nombres::{en_nfc, servible};
+use crate::texto::limpiar;
+
+/// Una carpeta abierta, de la que no se sale.
+pub struct Carpeta {
+    ruta: PathBuf,
+    dir: Dir,
+}
+
+/// Un archivo de la lista.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archivo {
+    /// Ruta relativa con `/`.
+    pub nombre: String,
+    /// Bytes.
+    pub tamano: u64,
+    /// Última modificación.
+    pub fecha: SystemTime,
+}
+
+/// Un archivo abierto para leer, con lo que medía y su fecha al abrirlo.
+pub struct Abierto {
+    /// El archivo, en su primer byte.
+    pub archivo: File,
+    /// Bytes.
+    pub tamano: u64,
+    /// Última modificación.
+    pub fecha: SystemTime,
+}
+
+impl Abierto {
+    /// Mira un archivo recién abierto.
+    ///
+    /// # Errores
+    /// No es un archivo regular, o no se puede mirar.
+    pub fn mirar(archivo: File) -> Result<Abierto, NoSeAbre> {
+        let datos = archivo.metadata().map_err(NoSeAbre::de_sistema)?;
+        if !datos.is_file() {
+            return Err(NoSeAbre::NoEsta);
+        }
+        let fecha = datos.modified().map_err(NoSeAbre::de_sistema)?;
+        Ok(Abierto {
+            tamano: datos.len(),
+            fecha,
+            archivo,
+        })
+    }
+
+    /// ¿Sigue como cuando se abrió? Si no, lo leído puede ser mitad de antes y mitad de después.
+    pub fn sigue_igual(&self) -> bool {
+        let datos = self.archivo.metadata();
+        datos.is_ok_and(|d| {
+            d.len() == self.tamano && d.modified().is_ok_and(|fecha| fecha == self.fecha)
+        })
+    }
+}
+
+/// Por qué no se abre un archivo. Quedarse sin descriptores no es «no está», y no debe parecerlo.
+#[derive(Debug)]
+pub enum NoSeAbre {
+    /// No está, no es un archivo, no hay permiso o el nombre no vale: para quien pregunta es lo mismo.
+    NoEsta,
+    /// No quedan descriptores.
+    SinDescriptores,
+}
+
+impl NoSeAbre {
+    fn de_sistema(error: io::Error) -> NoSeAbre {
+        if sin_descriptores(&error) {
+            NoSeAbre::SinDescriptores
+        } else {
+            NoSeAbre::NoEsta
+        }
+    }
+}
+
+impl Carpeta {
+    /// Abre una carpeta que ya existe.
+    ///
+    /// # Errores
+    /// No existe, no es una carpeta o no se puede leer.
+    pub fn abrir(ruta: &Path) -> Result<Carpeta, Fallo> {
+        let fallo = |e| {
+            let que = format!(
+                "no se puede leer la carpeta {} (elige otra con --carpeta)",
+                ruta.display()
+            );
+            Fallo::de_sistema(que, &e)
+        };
+        let dir = Dir::open_ambient_dir(ruta, ambient_authority()).map_err(fallo)?;
+        dir.entries().map_err(fallo)?;
+        Ok(Carpeta {
+            ruta: ruta.canonicalize().map_err(fallo)?,
+            dir,
+        })
+    }
+
+    /// Abre una carpeta, creándola si hace falta, como hace la guía al empezar.
+    ///
+    /// # Errores
+    /// No se puede crear o leer.
+    pub fn abrir_o_crear(ruta: &Path) -> Result<Carpeta, Fallo> {
+        std::fs::create_dir_all(ruta).map_err(|e| {
+            let que = format!(
+                "no se puede crear la carpeta {} (elige otra con --carpeta)",
+                ruta.display()
+            );
+            Fallo::de_sistema(que, &e)
+        })?;
+        Carpeta::abrir(ruta)
+    }
+
+    /// La ruta absoluta de la carpeta.
+    pub fn ruta(&self) -> &Path {
+        &self.ruta
+    }
+
+    /// La carpeta abierta, para guardar en ella (`recepcion.rs`).
+    pub(crate) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// Los archivos que se comparten, por nombre. Entra en las subcarpetas (sin recursión ni seguir enlaces) y se
+    /// salta lo oculto, lo que no es un archivo y los nombres que no se pueden servir.
+    ///
+    /// # Errores
+    /// No se puede leer la propia carpeta. Una subcarpeta que no se deja leer se salta, y se registra.
+    pub fn listar(&self) -> Result<Vec<Archivo>, Fallo> {
+        let mut archivos = Vec::new();
+        let mut por_mirar = vec![String::new()];
+        while let Some(sub) = por_mirar.pop() {
+            let mirada = self.mirar_subcarpeta(&sub, &mut archivos, &mut por_mirar);
+            match mirada {
+                Err(e) if sub.is_empty() => {
+                    let que = format!("leyendo la carpeta {}", self.ruta.display());
+                    return Err(Fallo::de_sistema(que, &e));
+                }
+                Err(e) => log::warn!(
+                    "no se lista {}: {}",
+                    limpiar(&sub),
+                    crate::fallo::motivo(&e)
+                ),
+                Ok(()) => {}
+            }
+        }
+        archivos.sort_unstable_by(|a, b| a.nombre.cmp(&b.nombre));
+        Ok(archivos)
+    }
+
+    fn mirar_subcarpeta(
+        &self,
+        sub: &str,
+        archivos: &mut Vec<Archivo>,
+        por_mirar: &mut Vec<String>,
+    ) -> io::Result<()> {
+        let entradas = if sub.is_empty() {
+            self.dir.entries()?
+        } else {
+            self.dir.read_dir(sub)?
+        };
+        for entrada in entradas {
+            let entrada = entrada?;
+            let (Ok(nombre), Ok(tipo)) = (entrada.file_name().into_string(), entrada.file_type())
+            else {
+                continue;
+            };
+            let nombre = if sub.is_empty() {
+                nombre
+            } else {
+                format!("{sub}/{nombre}")
+            };
+            if !servible(&nombre) {
+                continue;
+            }
+            if tipo.is_dir() {
+                por_mirar.push(nombre);
+            } else if tipo.is_file() {
+                // Si lo borraron entre leer la carpeta y mirarlo, ya no está: no se lista.
+                let Ok(datos) = entrada.metadata() else {
+                    continue;
+                };
+                let Ok(fecha) = datos.modified() else {
+                    continue;
+                };
+                archivos.push(Archivo {
+                    nombre,
+                    tamano: datos.len(),
+                    fecha: fecha.into_std(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Abre un archivo compartido por su nombre. Nunca se cuelga ni sale de la carpeta.
+    ///
+    /// # Errores
+    /// No está (o no se puede servir, que para quien pregunta es igual), o no quedan descriptores.
+    pub fn abrir_archivo(&self, nombre: &str) -> Result<Abierto, NoSeAbre> {
+        if !servible(nombre) {
+            return Err(NoSeAbre::NoEsta);
+        }
+        match self.abrir_tal_cual(nombre) {
+            Err(NoSeAbre::NoEsta) if !nombre.is_ascii() => match self.nombre_en_disco(nombre) {
+                Some(escrito_de_otra_forma) => self.abrir_tal_cual(&escrito_de_otra_forma),
+                None => Err(NoSeAbre::NoEsta),
+            },
+            otro => otro,
+        }
+    }
+
+    fn abrir_tal_cual(&self, nombre: &str) -> Result<Abierto, NoSeAbre> {
+        let mut opciones = OpenOptions::new();
+        // Sin bloquear: abrir una tubería esperaría a que alguien escriba en ella.
+        opciones.read(true).nonblock(true);
+        let archivo = self
+            .dir
+            .open_with(nombre, &opciones)
+            .map_err(NoSeAbre::de_sistema)?;
+        Abierto::mirar(archivo.into_std())
+    }
+
+    /// El nombre tal como está en el disco, si es el mismo en NFC (macOS guarda «ñ» en dos letras).
+    fn nombre_en_disco(&self, nombre: &str) -> Option<String> {
+        let mut encontrado = String::new();
+        for parte in nombre.split('/') {
+            let parte = en_nfc(parte);
+            let entradas = if encontrado.is_empty() {
+                self.dir.entries()
+            } else {
+                self.dir.read_dir(&encontrado)
+            };
+            let en_disco = entradas
+                .ok()?
+                .filter_map(|entrada| entrada.ok()?.file_name().into_string().ok())
+                .find(|candidato| en_nfc(candidato) == parte)?;
+            if !encontrado.is_empty() {
+                encontrado.push('/');
+            }
+            encontrado.push_str(&en_disco);
+        }
+        Some(encontrado)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn carpeta() -> (tempfile::TempDir, Carpeta) {
+        let temporal = tempfile::tempdir().unwrap();
+        let carpeta = Carpeta::abrir(temporal.path()).unwrap();
+        (temporal, carpeta)
+    }
+
+    fn nombres(carpeta: &Carpeta) -> Vec<String> {
+        carpeta
+            .listar()
+            .unwrap()
+            .into_iter()
+            .map(|a| a.nombre)
+            .collect()
+    }
+
+    #[test]
+    fn lista_subcarpetas_y_se_salta_lo_oculto() {
+        let (temporal, carpeta) = carpeta();
+        fs::create_dir_all(temporal.path().join("sub/mas")).unwrap();
+        fs::create_dir(temporal.path().join(".git")).unwrap();
+        for nombre in [
+            "b.txt",
+            "sub/a.txt",
+            "sub/mas/c.txt",
+            ".git/x",
+            ".b.txt.part",
+            "sub/.y",
+        ] {
+            fs::write(temporal.path().join(nombre), nombre).unwrap();
+        }
+        assert_eq!(nombres(&carpeta), ["b.txt", "sub/a.txt", "sub/mas/c.txt"]);
+        assert!(matches!(
+            carpeta.abrir_archivo(".b.txt.part"),
+            Err(NoSeAbre::NoEsta)
+        ));
+        assert_eq!(carpeta.abrir_archivo("sub/a.txt").unwrap().tamano, 9);
+    }
+
+    #[test]
+    fn una_carpeta_no_es_un_archivo() {
+        let (temporal, carpeta) = carpeta();
+        fs::create_dir(temporal.path().join("sub")).unwrap();
+        assert!(matches!(
+            carpeta.abrir_archivo("sub"),
+            Err(NoSeAbre::NoEsta)
+        ));
+        assert!(matches!(
+            carpeta.abrir_archivo("sub/"),
+            Err(NoSeAbre::NoEsta)
+        ));
+    }
+
+    #[test]
+    fn un_nombre_en_otra_forma_unicode_es_el_mismo() {
+        let (temporal, carpeta) = carpeta();
+        fs::create_dir(temporal.path().join("an\u{303}o")).unwrap();
+        fs::write(temporal.path().join("an\u{303}o/n\u{303}.txt"), "x").unwrap();
+        assert!(carpeta.abrir_archivo("año/ñ.txt").is_ok());
+        assert!(carpeta.abrir_archivo("año/n.txt").is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn ni_enlaces_fuera_ni_tuberias_ni_nombres_raros() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        use std::os::unix::fs::symlink;
+
+        let fuera = tempfile::tempdir().unwrap();
+        fs::write(fuera.path().join("secreto"), "no").unwrap();
+        let (temporal, carpeta) = carpeta();
+        let dentro = |nombre: &str| temporal.path().join(nombre);
+        symlink(fuera.path().join("secreto"), dentro("enlace")).unwrap();
+        symlink(fuera.path(), dentro("carpeta")).unwrap();
+        symlink("/dev/zero", dentro("cero")).unwrap();
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(dentro("tuberia"))
+                .status()
+                .unwrap()
+                .success()
+        );
+        fs::write(dentro("con\nsalto"), "x").unwrap();
+        fs::write(temporal.path().join(OsStr::from_bytes(b"\xff.txt")), "x").unwrap();
+        fs::write(dentro("bueno"), "x").unwrap();
+        for malo in ["enlace", "carpeta/secreto", "cero", "tuberia", "con\nsalto"] {
+            assert!(
+                matches!(carpeta.abrir_archivo(malo), Err(NoSeAbre::NoEsta)),
+                "{malo:?}"
+            );
+        }
+        assert_eq!(nombres(&carpeta), ["bueno"]);
+    }
+
+    #[test]
+    fn una_carpeta_que_no_se_puede_crear_se_dice() {
+        let (temporal, _) = carpeta();
+        fs::write(temporal.path().join("archivo"), "x").unwrap();
+        let Err(fallo) = Carpeta::abrir_o_crear(&temporal.path().join("archivo/sub")) else {
+            panic!()
+        };
+        assert!(fallo.to_string().contains("--carpeta"), "{fallo}");
+        assert!(Carpeta::abrir(&temporal.path().join("nada")).is_err());
+    }
+}

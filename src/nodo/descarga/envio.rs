@@ -1,0 +1,216 @@
+//! Enviar es invitar: `OFRECER`, y quien recibe pide por esa misma conexión con el motor de siempre.
+//!
+//! La guía dice que cada equipo podrá «enviar archivos a otros nodos», pero su programa sólo descarga. Aquí quien envía
+//! abre la conexión y ofrece un nombre; si el otro contesta `ACEPTADO`, los papeles se invierten. Así no hay un segundo
+//! camino por el que escribir en disco, ni un puerto de vuelta que el cortafuegos cierre. No escribe en pantalla.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::fallo::Fallo;
+use crate::nodo::Nodo;
+use crate::nodo::carpeta::huellas::Estante;
+use crate::nodo::carpeta::nombres::NombreRecibible;
+use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
+use crate::nodo::descarga::progreso::{Fase, Progreso};
+use crate::nodo::descarga::recibir;
+use crate::nodo::evento::Evento;
+use crate::nodo::palabras::contestar::{Corte, responder_de_archivos};
+use crate::nodo::palabras::pedir::{FalloPar, pedir};
+use crate::nodo::palabras::protocolo::{Peticion, Respuesta};
+use crate::nodo::vecinos::Vecinos;
+use crate::red::cancelacion::Cancelacion;
+use crate::red::conexion::{Conexion, FalloRed};
+
+/// Archivos que se aceptan a la vez: cada uno gasta un bloque de memoria.
+const TOPE_DE_RECEPCIONES: usize = 16;
+
+// ----- Quien recibe -----
+
+/// Contesta a `OFRECER` y, si lo acepta, baja el archivo por la misma conexión.
+///
+/// # Errores
+/// Falló la red.
+pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> Result<(), Corte> {
+    let turno = match aceptar(conexion.otro(), nombre, nodo) {
+        Ok(turno) => turno,
+        Err(motivo) => return Ok(conexion.escribir_linea(Respuesta::Error(motivo))?),
+    };
+    conexion.escribir_linea(Respuesta::Aceptado)?;
+    nodo.avisador
+        .avisar(Evento::Recibiendo(nombre.to_string(), conexion.otro()));
+    let progreso = Progreso::default();
+    let pedido = Pedido {
+        nombre,
+        carpeta: &nodo.carpeta,
+        limites: nodo.vecinos.limites,
+        conexiones: 1,
+        cancelacion: &nodo.saliendo,
+        progreso: &progreso,
+        avisar: &|frase| nodo.avisador.avisar(Evento::Aviso(frase)),
+    };
+    let (descargado, sigue_viva) = recibir(conexion.ceder(), &pedido);
+    drop(turno);
+    if descargado.is_ok() {
+        nodo.cambio_la_carpeta();
+    }
+    let (evento, respuesta) = contar(nombre, conexion.otro(), &descargado);
+    nodo.avisador.avisar(evento);
+    match sigue_viva {
+        Some(mut viva) => Ok(viva.escribir_linea(respuesta)?),
+        None => Ok(()),
+    }
+}
+
+fn contar(
+    nombre: &str,
+    desde: SocketAddr,
+    descargado: &Result<Descargado, NoDescargado>,
+) -> (Evento, Respuesta) {
+    match descargado {
+        Ok(bueno) => (
+            Evento::Recibido(Box::new(bueno.clone())),
+            Respuesta::Recibido(Some(bueno.nombre.clone())),
+        ),
+        Err(fallo) => (
+            Evento::Aviso(format!("[ERROR AL RECIBIR] {nombre}, de {desde}: {fallo}")),
+            Respuesta::Error(fallo.to_string()),
+        ),
+    }
+}
+
+/// Sólo de la IP de un peer de la lista, con un nombre que se pueda guardar, y si no hay demasiados llegando.
+fn aceptar<'a>(desde: SocketAddr, nombre: &str, nodo: &'a Nodo) -> Result<Turno<'a>, String> {
+    let ip = desde.ip().to_canonical();
+    if !nodo
+        .vecinos
+        .peers
+        .iter()
+        .any(|peer| peer.ip().to_canonical() == ip)
+    {
+        return Err(format!("{ip} no está entre los peers de este nodo"));
+    }
+    NombreRecibible::nuevo(nombre).map_err(|malo| malo.to_string())?;
+    let hay_sitio = |n: usize| (n < TOPE_DE_RECEPCIONES).then_some(n + 1);
+    match nodo
+        .recepciones
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, hay_sitio)
+    {
+        Ok(_) => Ok(Turno(&nodo.recepciones)),
+        Err(_) => Err("ya está recibiendo demasiados archivos; prueba dentro de un rato".into()),
+    }
+}
+
+/// Sitio para un archivo que llega; vuelve solo.
+struct Turno<'a>(&'a AtomicUsize);
+
+impl Drop for Turno<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+// ----- Quien envía -----
+
+/// Ofrece el archivo `ruta` a `peer` y lo sirve (ese y ninguno más) hasta que el otro diga cómo acabó. Devuelve el
+/// nombre con que quedó allí.
+///
+/// # Errores
+/// No se puede leer, el otro no lo acepta o no pudo guardarlo, se cortó o se canceló.
+pub fn enviar_archivo(
+    vecinos: &Vecinos,
+    ruta: &Path,
+    peer: SocketAddr,
+    cancelacion: &Cancelacion,
+    progreso: &Progreso,
+) -> Result<String, Fallo> {
+    let (nombre, tamano) = mirar(ruta)?;
+    let fallo = |fallo: FalloPar| Fallo::nuevo(format!("{peer} {}", no_lo_acepta(&fallo)));
+    let mut conexion = Conexion::conectar(peer, vecinos.limites.conectar, vecinos.limites)
+        .map_err(|f| fallo(f.into()))?;
+    let socket = Arc::clone(conexion.socket());
+    let ofrecer = || pedir(&mut conexion, &Peticion::Ofrecer(nombre.clone()));
+    match cancelacion.cortando(&socket, ofrecer).map_err(fallo)? {
+        Respuesta::Aceptado => {}
+        _ => {
+            return Err(Fallo::nuevo(format!(
+                "{peer} contestó algo que no es del protocolo"
+            )));
+        }
+    }
+    progreso.empezar(Fase::Pasando, tamano, 0);
+    let estante = Estante::de_uno(nombre.clone(), ruta.to_path_buf());
+    let quedo = thread::scope(|ambito| {
+        let calcular = thread::Builder::new()
+            .name("huellas".into())
+            .spawn_scoped(ambito, || estante.trabajar());
+        let quedo = match calcular {
+            Ok(_) => cancelacion.cortando(&socket, || {
+                servir_lo_ofrecido(&mut conexion, &estante, progreso)
+            }),
+            Err(error) => Err(Fallo::de_sistema("creando el hilo de las huellas", &error)),
+        };
+        estante.cerrar();
+        quedo
+    });
+    quedo.map_err(|fallo| Fallo::nuevo(format!("enviando {nombre} a {peer}: {fallo}")))
+}
+
+/// El nombre con que se ofrece un archivo y lo que mide.
+fn mirar(ruta: &Path) -> Result<(String, u64), Fallo> {
+    let que =
+        |motivo: String| Fallo::nuevo(format!("no se puede enviar {}: {motivo}", ruta.display()));
+    let datos = std::fs::metadata(ruta).map_err(|e| que(crate::fallo::motivo(&e)))?;
+    if !datos.is_file() {
+        return Err(que("no es un archivo".into()));
+    }
+    let nombre = ruta
+        .file_name()
+        .and_then(|n| n.to_str())
+        .ok_or_else(|| que("su nombre no es UTF-8".into()))?;
+    let nombre = NombreRecibible::nuevo(nombre).map_err(|malo| que(malo.to_string()))?;
+    Ok((nombre.como_texto().to_string(), datos.len()))
+}
+
+fn no_lo_acepta(fallo: &FalloPar) -> String {
+    match fallo {
+        FalloPar::Rechaza(motivo) => format!("no lo acepta: {motivo}"),
+        FalloPar::Cerro => {
+            "cerró sin contestar: un nodo de la guía no recibe envíos, sólo descarga".into()
+        }
+        otro => otro.to_string(),
+    }
+}
+
+/// Contesta a lo que pida quien aceptó, hasta que diga con qué nombre quedó o por qué no.
+fn servir_lo_ofrecido(
+    conexion: &mut Conexion,
+    estante: &Estante,
+    progreso: &Progreso,
+) -> Result<String, Fallo> {
+    let de_red = |fallo: FalloRed| Fallo::nuevo(fallo.to_string());
+    conexion.prepararse_a_enviar().map_err(de_red)?;
+    loop {
+        // Nadie tarda una hora en pedir el bloque siguiente: si calla, es que se fue.
+        let plazo = conexion.limites().peticion;
+        let linea = conexion
+            .leer_linea(plazo, "que siga pidiendo")
+            .map_err(de_red)?;
+        let linea = linea.ok_or_else(|| Fallo::nuevo("cortó antes de tenerlo entero"))?;
+        match Respuesta::leer(&linea) {
+            Some(Respuesta::Recibido(nombre)) => return Ok(nombre.unwrap_or_default()),
+            Some(Respuesta::Error(motivo)) => {
+                return Err(Fallo::nuevo(format!("no pudo guardarlo: {motivo}")));
+            }
+            _ => {}
+        }
+        let peticion = Peticion::leer(&linea)
+            .map_err(|_| Fallo::nuevo("pidió algo que no es del protocolo"))?;
+        let enviado = responder_de_archivos(conexion, &peticion, estante)
+            .map_err(|c| Fallo::nuevo(c.to_string()))?;
+        progreso.sumar(enviado.map_or(0, |tramo| tramo.bytes()));
+    }
+}

@@ -1,0 +1,184 @@
+//! Bajar de un nodo de la guía, el último recurso: sin longitud ni huella no hay con qué comprobar lo recibido.
+//!
+//! Se pide con `DESCARGAR`, en un solo `write` y sin fin de línea, y se guarda según llega en el `.part`. Si la conexión
+//! se corta con un error se sabe; si el otro cierra antes de tiempo con un final normal, no hay manera de notarlo: por
+//! eso se avisa siempre.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::fallo::Fallo;
+use crate::nodo::carpeta::a_medias::{AMedias, NoSeRecibe};
+use crate::nodo::carpeta::nombres::NombreRecibible;
+use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
+use crate::nodo::descarga::progreso::Fase;
+use crate::nodo::palabras::pedir::FalloPar;
+use crate::nodo::palabras::protocolo::Peticion;
+use crate::red::conexion::Conexion;
+
+/// Bytes que se reciben de una vez.
+const TROZO: usize = 256 * 1024;
+
+/// Baja un archivo del primero de los `peers` de la guía que lo dé entero.
+///
+/// # Errores
+/// Ninguno lo tiene, se canceló o no se pudo.
+pub fn bajar_de_la_guia(peers: &[SocketAddr], pedido: &Pedido) -> Result<Descargado, NoDescargado> {
+    let empezo = Instant::now();
+    let nombre = NombreRecibible::nuevo(pedido.nombre)
+        .map_err(|malo| Fallo::nuevo(format!("no se puede guardar «{}»: {malo}", pedido.nombre)))?;
+    let mut ultimo = NoDescargado::NoEncontrado;
+    for peer in peers {
+        match bajar_de_uno(*peer, &nombre, pedido, empezo) {
+            Ok(descargado) => return Ok(descargado),
+            Err(NoDescargado::NoEncontrado) => {}
+            Err(cancelado @ NoDescargado::Cancelado) => return Err(cancelado),
+            Err(fallo) => {
+                (pedido.avisar)(format!("[FUENTE RETIRADA] {peer}: {fallo}"));
+                ultimo = fallo;
+            }
+        }
+    }
+    Err(ultimo)
+}
+
+fn bajar_de_uno(
+    peer: SocketAddr,
+    nombre: &NombreRecibible,
+    pedido: &Pedido,
+    empezo: Instant,
+) -> Result<Descargado, NoDescargado> {
+    let del_par = |fallo: FalloPar| Fallo::nuevo(fallo.to_string());
+    let mut conexion = Conexion::conectar(peer, pedido.limites.conectar, pedido.limites)
+        .map_err(|f| del_par(f.into()))?;
+    let socket = Arc::clone(conexion.socket());
+    let pedir = || pedir_a_la_guia(&mut conexion, pedido.nombre);
+    let pedida = pedido.cancelacion.cortando(&socket, pedir);
+    if pedido.cancelacion.cancelada() {
+        return Err(NoDescargado::Cancelado);
+    }
+    pedida.map_err(|fallo| match fallo {
+        FalloPar::NoLoTiene => NoDescargado::NoEncontrado,
+        otro => del_par(otro).into(),
+    })?;
+    (pedido.avisar)(format!(
+        "[SIN COMPROBAR] {peer} es un nodo de la guía: no dice la longitud ni la huella de {nombre}, así que no se puede comprobar"
+    ));
+    let a_medias = pedido
+        .carpeta
+        .empezar_a_recibir(nombre)
+        .map_err(|fallo| match fallo {
+            NoSeRecibe::YaSeEstaBajando => Fallo::nuevo(format!("{nombre} ya se está bajando")),
+            NoSeRecibe::Sistema(fallo) => fallo,
+        })?;
+    let recibir = || recibir_hasta_el_cierre(&mut conexion, &a_medias, pedido);
+    let recibido = pedido.cancelacion.cortando(&socket, recibir);
+    if recibido.is_err() {
+        a_medias.descartar_si_vacio();
+    }
+    let tamano = recibido?;
+    if tamano == 0 {
+        (pedido.avisar)(format!(
+            "{nombre} llegó vacío: puede que lo esté, o que se cortara"
+        ));
+    }
+    guardar(&a_medias, nombre, tamano, pedido, empezo)
+}
+
+/// Manda `DESCARGAR` y lee los dos bytes que deciden: `OK`, o `NO` de `NOFILE`. Lo que siga a `OK` ya son datos.
+fn pedir_a_la_guia(conexion: &mut Conexion, nombre: &str) -> Result<(), FalloPar> {
+    conexion.escribir_texto(&Peticion::Descargar(nombre.to_string()).to_string())?;
+    let limite = Instant::now() + conexion.limites().respuesta;
+    while conexion.pendiente().len() < 2 {
+        if conexion.recibir(limite, "la respuesta")? == 0 {
+            return Err(FalloPar::Cerro);
+        }
+    }
+    let respuesta = [conexion.pendiente()[0], conexion.pendiente()[1]];
+    conexion.consumir(2);
+    match &respuesta {
+        b"OK" => Ok(()),
+        b"NO" => Err(FalloPar::NoLoTiene),
+        _ => Err(FalloPar::Miente(
+            "contestó algo que no es del protocolo".into(),
+        )),
+    }
+}
+
+/// Guarda lo que llega hasta que el otro cierre. Escribe encima de lo que hubiera en el `.part` y al acabar corta lo que
+/// sobre: nunca queda una mezcla. Devuelve cuántos bytes llegaron.
+fn recibir_hasta_el_cierre(
+    conexion: &mut Conexion,
+    a_medias: &AMedias,
+    pedido: &Pedido,
+) -> Result<u64, NoDescargado> {
+    let archivo = a_medias.para_escribir()?;
+    let mut bufer = vec![0; TROZO];
+    let mut recibidos = 0;
+    pedido.progreso.empezar(Fase::Pasando, 0, 0);
+    pedido.progreso.fuentes(1);
+    loop {
+        let leido = conexion.leer_datos(&mut bufer, pedido.limites.respuesta);
+        if pedido.cancelacion.cancelada() {
+            return Err(NoDescargado::Cancelado);
+        }
+        match leido {
+            Ok(0) => break,
+            Ok(cuantos) => {
+                archivo.escribir_en(recibidos, &bufer[..cuantos])?;
+                recibidos += cuantos as u64;
+                pedido.progreso.sumar(cuantos as u64);
+            }
+            Err(fallo) => {
+                return Err(Fallo::nuevo(format!(
+                    "{fallo}, con {recibidos} bytes recibidos; de un nodo de la guía no se puede seguir por donde iba"
+                ))
+                .into());
+            }
+        }
+    }
+    a_medias.cortar(recibidos)?;
+    Ok(recibidos)
+}
+
+/// Le da su nombre, salvo que ya lo tuviéramos: eso sólo se puede saber ahora, con el archivo entero.
+fn guardar(
+    a_medias: &AMedias,
+    nombre: &NombreRecibible,
+    tamano: u64,
+    pedido: &Pedido,
+    empezo: Instant,
+) -> Result<Descargado, NoDescargado> {
+    pedido.progreso.empezar(Fase::Guardando, tamano, tamano);
+    let que = |e: &std::io::Error| Fallo::de_sistema(format!("leyendo lo recibido de {nombre}"), e);
+    let resumen = a_medias.resumir(pedido.cancelacion).map_err(|e| que(&e));
+    let ya = resumen.as_ref().ok().and_then(|r| {
+        let (carpeta, cancelacion) = (pedido.carpeta, pedido.cancelacion);
+        carpeta.copia_igual(nombre, tamano, r.huella, cancelacion)
+    });
+    if pedido.cancelacion.cancelada() {
+        return Err(NoDescargado::Cancelado);
+    }
+    let resumen = resumen?;
+    let ya_estaba = ya.is_some();
+    let nombre = match ya {
+        Some(ya) => {
+            a_medias.descartar();
+            ya
+        }
+        None => a_medias.terminar()?,
+    };
+    let (bajados, fuentes, comprobado) = (tamano, 1, false);
+    let (tiempo, huella) = (empezo.elapsed(), resumen.huella);
+    Ok(Descargado {
+        nombre,
+        tamano,
+        bajados,
+        tiempo,
+        fuentes,
+        huella,
+        comprobado,
+        ya_estaba,
+    })
+}

@@ -1,0 +1,197 @@
+//! Preguntar quién tiene un archivo al maestro, o a un peer por su REST: el `GET /locate` de los documentos.
+//!
+//! Lo que contestan son direcciones de otros: aquí sólo se leen, con tope. Buscar preguntando a cada peer con las
+//! palabras de la guía está en `cliente.rs`. No escribe en pantalla.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::config::Limites;
+use crate::fallo::Fallo;
+use crate::http::cliente::pedir_con;
+use crate::http::url::{Url, codificar};
+use crate::nodo::cliente::{buscar_en_peers, lo_tiene, preguntar_a_todos};
+use crate::nodo::vecinos::Vecinos;
+
+/// A quién se pregunta al buscar un archivo.
+#[derive(Debug, Clone, Copy)]
+pub enum AQuien<'a> {
+    /// A un peer, con las palabras de la guía.
+    Peer(SocketAddr),
+    /// Al maestro, y después a quienes él diga.
+    Maestro(&'a str),
+}
+
+impl fmt::Display for AQuien<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AQuien::Peer(peer) => peer.fmt(f),
+            AQuien::Maestro(url) => f.write_str(url),
+        }
+    }
+}
+
+/// A quiénes se pregunta: a los peers, por su orden, y al maestro, si lo hay.
+pub fn a_quien_preguntar(vecinos: &Vecinos) -> Vec<AQuien<'_>> {
+    let peers = vecinos.peers.iter().map(|peer| AQuien::Peer(*peer));
+    peers
+        .chain(vecinos.maestro.as_deref().map(AQuien::Maestro))
+        .collect()
+}
+
+/// Quiénes tienen `nombre`, según `a_quien`. Lo que diga el maestro se comprueba preguntando a cada uno: pudo irse.
+pub fn quienes_lo_tienen(vecinos: &Vecinos, a_quien: AQuien, nombre: &str) -> Vec<SocketAddr> {
+    match a_quien {
+        AQuien::Peer(peer) if lo_tiene(vecinos, peer, nombre) => vec![peer],
+        AQuien::Peer(_) => Vec::new(),
+        AQuien::Maestro(url) => {
+            let espera = vecinos.espera;
+            let limites = Limites {
+                conectar: espera,
+                respuesta: espera,
+                ..vecinos.limites
+            };
+            let mut peers = fuentes_del_maestro(url, nombre, limites);
+            peers.retain(|peer| !vecinos.peers.contains(peer) && !vecinos.soy_yo(*peer));
+            buscar_en_peers(
+                &Vecinos {
+                    peers,
+                    ..vecinos.clone()
+                },
+                nombre,
+                |_| {},
+            )
+        }
+    }
+}
+
+/// Todos los que tienen `nombre`: los peers, en el orden de la lista, y los que además conozca el maestro.
+pub fn buscar_en_la_red(vecinos: &Vecinos, nombre: &str) -> Vec<SocketAddr> {
+    let a_quienes = a_quien_preguntar(vecinos);
+    let preguntar = |a_quien| quienes_lo_tienen(vecinos, a_quien, nombre);
+    let mut por_lugar: Vec<_> = preguntar_a_todos(&a_quienes, preguntar, |respuestas| {
+        respuestas.iter().collect()
+    });
+    por_lugar.sort_unstable_by_key(|(lugar, _)| *lugar);
+    por_lugar
+        .into_iter()
+        .flat_map(|(_, duenos)| duenos)
+        .collect()
+}
+
+/// El maestro de los documentos, para cuando no se dice otro.
+pub const MAESTRO: &str = "http://127.0.0.1:9000";
+/// Cuántas fuentes se toman de lo que diga el maestro.
+const MAX_FUENTES: usize = 64;
+
+/// Alguien que, según otro, tiene el archivo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hallado {
+    /// Su URL.
+    pub rest: String,
+    /// El puerto en que habla el protocolo de la guía. Los peers de otros cursos no lo tienen.
+    pub puerto: Option<u16>,
+}
+
+impl Hallado {
+    /// Dónde habla el protocolo de la guía, si lo habla.
+    pub fn direccion(&self) -> Option<SocketAddr> {
+        let ip = Url::leer(&self.rest)?.ip()?;
+        Some(SocketAddr::new(ip, self.puerto?))
+            .filter(|direccion| !ip.is_unspecified() && direccion.port() != 0)
+    }
+
+    fn leer(peer: &Value) -> Option<Hallado> {
+        let rest = peer["rest"].as_str()?.to_string();
+        Some(Hallado {
+            rest,
+            puerto: peer["puerto"].as_u64().and_then(|n| u16::try_from(n).ok()),
+        })
+    }
+}
+
+/// `IP:PUERTO` si habla el protocolo de la guía; si no, su URL.
+impl fmt::Display for Hallado {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.direccion() {
+            Some(direccion) => direccion.fmt(f),
+            None => f.write_str(&self.rest),
+        }
+    }
+}
+
+/// Pregunta a `url` (un maestro o un peer) quién tiene `nombre`.
+///
+/// # Errores
+/// No contesta, o contesta otra cosa; la frase dice quién.
+pub fn localizar(url: &str, nombre: &str, limites: Limites) -> Result<Vec<Hallado>, Fallo> {
+    let pregunta = format!("{url}/locate?file={}", codificar(nombre));
+    let (codigo, valor) = pedir_con("GET", &pregunta, None, limites)?;
+    match valor["peers"].as_array() {
+        Some(peers) if codigo == 200 => Ok(peers.iter().filter_map(Hallado::leer).collect()),
+        _ => Err(Fallo::nuevo(format!(
+            "{url} no dice quién tiene el archivo: {}",
+            motivo(codigo, &valor)
+        ))),
+    }
+}
+
+/// Las direcciones de quienes tienen `nombre` según el maestro, para usarlas de fuente. Si el maestro no contesta no hay
+/// ninguna, y no es un error: se sigue con los peers.
+pub fn fuentes_del_maestro(url: &str, nombre: &str, limites: Limites) -> Vec<SocketAddr> {
+    let hallados = localizar(url, nombre, limites).unwrap_or_else(|fallo| {
+        log::debug!("{fallo}");
+        Vec::new()
+    });
+    hallados
+        .iter()
+        .filter_map(Hallado::direccion)
+        .take(MAX_FUENTES)
+        .collect()
+}
+
+/// Por qué contestó `codigo`: lo que diga su `{"error": …}`, o el número.
+pub fn motivo(codigo: u16, valor: &Value) -> String {
+    valor["error"].as_str().map_or_else(
+        || format!("contesta con el código HTTP {codigo}"),
+        str::to_string,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn quien_no_habla_el_protocolo_queda_con_su_url() {
+        let leer = |valor| Hallado::leer(&valor).map(|hallado| hallado.to_string());
+        assert_eq!(
+            leer(json!({"rest": "http://127.0.0.1:9001", "puerto": 6001})).as_deref(),
+            Some("127.0.0.1:6001")
+        );
+        assert_eq!(
+            leer(json!({"rest": "http://localhost:9001", "puerto": 6001})).as_deref(),
+            Some("127.0.0.1:6001")
+        );
+        for sin_direccion in [
+            json!({"rest": "http://127.0.0.1:9001", "grpc_port": 9002}),
+            json!({"rest": "http://127.0.0.1:9001", "puerto": 0}),
+            json!({"rest": "http://127.0.0.1:9001", "puerto": 70000}),
+            json!({"rest": "http://127.0.0.1:9001", "puerto": "6001"}),
+        ] {
+            assert_eq!(
+                leer(sin_direccion).as_deref(),
+                Some("http://127.0.0.1:9001")
+            );
+        }
+        assert_eq!(
+            leer(json!({"rest": "http://0.0.0.0:1", "puerto": 1})).as_deref(),
+            Some("http://0.0.0.0:1")
+        );
+        assert_eq!(leer(json!({"puerto": 1})), None);
+        assert_eq!(leer(json!("x")), None);
+    }
+}

@@ -1,0 +1,478 @@
+//! Las palabras del protocolo: qué se puede pedir, qué se puede contestar y cómo se escribe. Funciones puras.
+//!
+//! `BUSCAR` y `DESCARGAR` son las de la guía, tal cual. Las demás (ampliadas) son líneas de texto que terminan en
+//! `\n`; el nombre va siempre al final, así que puede llevar `:`. Leer y escribir son inversas: lo comprueba una
+//! prueba. Este archivo no sabe de sockets ni de disco.
+
+use std::fmt;
+
+use crate::nodo::carpeta::huella::Huella;
+
+/// Cuántos bytes se miran, como mucho, para saber quién habla.
+pub const PRIMERA_PALABRA: usize = 16;
+
+/// El motivo con que se contesta a `BLOQUES` cuando la huella aún no está: quien pide vuelve a preguntar.
+pub const CALCULANDO: &str = "calculando la huella";
+
+/// Quién habla, según la primera palabra de la conexión.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Habla {
+    /// Un nodo de la guía, o quien usa sus palabras.
+    Guia(PalabraGuia),
+    /// Uno de los nuestros.
+    Ampliada,
+    /// Un navegador o `curl`.
+    Http,
+}
+
+/// Las dos palabras de la guía.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PalabraGuia {
+    /// `BUSCAR:<nombre>`.
+    Buscar,
+    /// `DESCARGAR:<nombre>`.
+    Descargar,
+}
+
+/// Lo que dicen los primeros bytes de una conexión.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Primera {
+    /// Ya se sabe quién habla.
+    Es(Habla),
+    /// Faltan bytes para saberlo.
+    Falta,
+    /// Son 16 bytes y no hay palabra que valga.
+    Basura,
+}
+
+/// Decide quién habla mirando hasta el primer `:`, espacio o `\n`.
+pub fn quien_habla(bytes: &[u8]) -> Primera {
+    let mirados = &bytes[..bytes.len().min(PRIMERA_PALABRA)];
+    match mirados
+        .iter()
+        .position(|b| matches!(b, b':' | b' ' | b'\n'))
+    {
+        Some(donde) => Primera::Es(match (&mirados[..donde], mirados[donde]) {
+            (b"BUSCAR", b':') => Habla::Guia(PalabraGuia::Buscar),
+            (b"DESCARGAR", b':') => Habla::Guia(PalabraGuia::Descargar),
+            (_, b' ') => Habla::Http,
+            _ => Habla::Ampliada,
+        }),
+        None if mirados.len() < PRIMERA_PALABRA => Primera::Falta,
+        None => Primera::Basura,
+    }
+}
+
+/// Algo que un par pide a otro.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peticion {
+    /// `BUSCAR:<nombre>` → `SI` o `NO` (guía).
+    Buscar(String),
+    /// `DESCARGAR:<nombre>` → `OK` y los bytes hasta el cierre, o `NOFILE` (guía).
+    Descargar(String),
+    /// `HOLA:<puerto>:<nombre del nodo>` → lo mismo del otro.
+    Hola(Presentacion),
+    /// `LISTAR` → `LISTA:<n>` y n entradas.
+    Listar,
+    /// `INFO:<nombre>` → tamaño y huella.
+    Info(String),
+    /// `BLOQUES:<nombre>` → las huellas de los bloques.
+    Bloques(String),
+    /// `OBTENER:<desde>:<longitud>:<nombre>` → esos bytes.
+    Obtener {
+        /// Primer byte, desde 0.
+        desde: u64,
+        /// Cuántos bytes, como mucho.
+        longitud: u64,
+        /// De qué archivo.
+        nombre: String,
+    },
+    /// `OFRECER:<nombre>` → `ACEPTADO`, y los papeles se invierten.
+    Ofrecer(String),
+    /// `MENSAJE:<nombre del nodo>:<texto>` → `RECIBIDO`.
+    Mensaje {
+        /// Quién dice enviarlo.
+        de: String,
+        /// El texto, sin saltos de línea.
+        texto: String,
+    },
+}
+
+/// Cómo se presenta un nodo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presentacion {
+    /// Puerto en que escucha.
+    pub puerto: u16,
+    /// Nombre que se ha puesto.
+    pub nombre: String,
+}
+
+/// Por qué una petición no se entiende.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoSeEntiende {
+    /// La palabra no existe (o es de la guía y no es lo primero de la conexión).
+    Palabra,
+    /// La palabra existe, pero lo que sigue no tiene su forma.
+    Forma,
+}
+
+impl fmt::Display for NoSeEntiende {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoSeEntiende::Palabra => "palabra desconocida",
+            NoSeEntiende::Forma => "petición mal escrita",
+        })
+    }
+}
+
+impl Peticion {
+    /// Lee una petición ampliada, de una línea sin su `\n`.
+    ///
+    /// # Errores
+    /// No es una palabra ampliada o no tiene su forma.
+    pub fn leer(linea: &str) -> Result<Peticion, NoSeEntiende> {
+        let (palabra, resto) = linea.split_once(':').unwrap_or((linea, ""));
+        match palabra {
+            "HOLA" => Presentacion::leer(resto)
+                .map(Peticion::Hola)
+                .ok_or(NoSeEntiende::Forma),
+            "LISTAR" if resto.is_empty() => Ok(Peticion::Listar),
+            "INFO" => Ok(Peticion::Info(resto.to_string())),
+            "BLOQUES" => Ok(Peticion::Bloques(resto.to_string())),
+            "OBTENER" => leer_obtener(resto).ok_or(NoSeEntiende::Forma),
+            "OFRECER" => Ok(Peticion::Ofrecer(resto.to_string())),
+            "MENSAJE" => {
+                let (de, texto) = resto.split_once(':').ok_or(NoSeEntiende::Forma)?;
+                Ok(Peticion::Mensaje {
+                    de: de.to_string(),
+                    texto: texto.to_string(),
+                })
+            }
+            _ => Err(NoSeEntiende::Palabra),
+        }
+    }
+}
+
+fn leer_obtener(resto: &str) -> Option<Peticion> {
+    let mut partes = resto.splitn(3, ':');
+    let (desde, longitud) = (leer_numero(partes.next()?)?, leer_numero(partes.next()?)?);
+    Some(Peticion::Obtener {
+        desde,
+        longitud,
+        nombre: partes.next()?.to_string(),
+    })
+}
+
+/// Un número decimal sin signo ni adornos («+5» no vale), que quepa en 64 bits.
+fn leer_numero(texto: &str) -> Option<u64> {
+    if texto.is_empty() || !texto.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    texto.parse().ok()
+}
+
+impl Presentacion {
+    fn leer(resto: &str) -> Option<Presentacion> {
+        let (puerto, nombre) = resto.split_once(':')?;
+        let puerto = u16::try_from(leer_numero(puerto)?).ok()?;
+        crate::config::nombre_de_nodo_valido(nombre).then(|| Presentacion {
+            puerto,
+            nombre: nombre.to_string(),
+        })
+    }
+}
+
+impl fmt::Display for Presentacion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HOLA:{}:{}", self.puerto, self.nombre)
+    }
+}
+
+impl fmt::Display for Peticion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peticion::Buscar(nombre) => write!(f, "BUSCAR:{nombre}"),
+            Peticion::Descargar(nombre) => write!(f, "DESCARGAR:{nombre}"),
+            Peticion::Hola(quien) => quien.fmt(f),
+            Peticion::Listar => f.write_str("LISTAR"),
+            Peticion::Info(nombre) => write!(f, "INFO:{nombre}"),
+            Peticion::Bloques(nombre) => write!(f, "BLOQUES:{nombre}"),
+            Peticion::Obtener {
+                desde,
+                longitud,
+                nombre,
+            } => write!(f, "OBTENER:{desde}:{longitud}:{nombre}"),
+            Peticion::Ofrecer(nombre) => write!(f, "OFRECER:{nombre}"),
+            Peticion::Mensaje { de, texto } => write!(f, "MENSAJE:{de}:{texto}"),
+        }
+    }
+}
+
+/// Lo que se contesta a una palabra ampliada.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Respuesta {
+    /// `HOLA:<puerto>:<nombre>`.
+    Hola(Presentacion),
+    /// `LISTA:<n>`: siguen n entradas.
+    Lista(u64),
+    /// `INFO:<tamaño>:<huella o ->`.
+    Info(Info),
+    /// `BLOQUES:<n>`: siguen n huellas.
+    Bloques(u64),
+    /// `OK:<longitud>`: siguen esos bytes.
+    Datos(u64),
+    /// `NOFILE`: no lo tiene.
+    NoLoTiene,
+    /// `ACEPTADO`: que empiece a servir.
+    Aceptado,
+    /// `RECIBIDO`, o `RECIBIDO:<nombre con que quedó>`.
+    Recibido(Option<String>),
+    /// `ERROR:<motivo>`.
+    Error(String),
+}
+
+/// Tamaño y huella de un archivo (`None` mientras se calcula).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Info {
+    /// Bytes.
+    pub tamano: u64,
+    /// BLAKE3 del archivo.
+    pub huella: Option<Huella>,
+}
+
+impl Respuesta {
+    /// Lee una respuesta, de una línea sin su `\n`. `None` si no es ninguna.
+    pub fn leer(linea: &str) -> Option<Respuesta> {
+        let (palabra, resto) = match linea.split_once(':') {
+            Some((palabra, resto)) => (palabra, Some(resto)),
+            None => (linea, None),
+        };
+        match (palabra, resto) {
+            ("HOLA", Some(resto)) => Presentacion::leer(resto).map(Respuesta::Hola),
+            ("LISTA", Some(resto)) => leer_numero(resto).map(Respuesta::Lista),
+            ("INFO", Some(resto)) => Info::leer(resto).map(Respuesta::Info),
+            ("BLOQUES", Some(resto)) => leer_numero(resto).map(Respuesta::Bloques),
+            ("OK", Some(resto)) => leer_numero(resto).map(Respuesta::Datos),
+            ("NOFILE", None) => Some(Respuesta::NoLoTiene),
+            ("ACEPTADO", None) => Some(Respuesta::Aceptado),
+            ("RECIBIDO", nombre) => Some(Respuesta::Recibido(nombre.map(str::to_string))),
+            ("ERROR", motivo) => Some(Respuesta::Error(motivo.unwrap_or_default().to_string())),
+            _ => None,
+        }
+    }
+}
+
+impl Info {
+    fn leer(resto: &str) -> Option<Info> {
+        let (tamano, huella) = resto.split_once(':')?;
+        Some(Info {
+            tamano: leer_numero(tamano)?,
+            huella: leer_huella(huella)?,
+        })
+    }
+}
+
+/// Una huella, o `-` si aún no se sabe.
+fn leer_huella(texto: &str) -> Option<Option<Huella>> {
+    if texto == "-" {
+        Some(None)
+    } else {
+        texto.parse().ok().map(Some)
+    }
+}
+
+struct HuellaOGuion(Option<Huella>);
+
+impl fmt::Display for HuellaOGuion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(huella) => huella.fmt(f),
+            None => f.write_str("-"),
+        }
+    }
+}
+
+impl fmt::Display for Respuesta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Respuesta::Hola(quien) => quien.fmt(f),
+            Respuesta::Lista(n) => write!(f, "LISTA:{n}"),
+            Respuesta::Info(info) => {
+                write!(f, "INFO:{}:{}", info.tamano, HuellaOGuion(info.huella))
+            }
+            Respuesta::Bloques(n) => write!(f, "BLOQUES:{n}"),
+            Respuesta::Datos(n) => write!(f, "OK:{n}"),
+            Respuesta::NoLoTiene => f.write_str("NOFILE"),
+            Respuesta::Aceptado => f.write_str("ACEPTADO"),
+            Respuesta::Recibido(None) => f.write_str("RECIBIDO"),
+            Respuesta::Recibido(Some(nombre)) => write!(f, "RECIBIDO:{nombre}"),
+            Respuesta::Error(motivo) => write!(f, "ERROR:{motivo}"),
+        }
+    }
+}
+
+/// Una línea de la respuesta a `LISTAR`: `<tamaño>:<huella o ->:<nombre>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrada {
+    /// Bytes.
+    pub tamano: u64,
+    /// BLAKE3 del archivo, si ya se calculó.
+    pub huella: Option<Huella>,
+    /// Ruta relativa a la carpeta compartida, con `/`.
+    pub nombre: String,
+}
+
+impl Entrada {
+    /// Lee una entrada. `None` si no tiene su forma.
+    pub fn leer(linea: &str) -> Option<Entrada> {
+        let mut partes = linea.splitn(3, ':');
+        let (tamano, huella) = (leer_numero(partes.next()?)?, leer_huella(partes.next()?)?);
+        Some(Entrada {
+            tamano,
+            huella,
+            nombre: partes.next()?.to_string(),
+        })
+    }
+}
+
+impl fmt::Display for Entrada {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{}:{}",
+            self.tamano,
+            HuellaOGuion(self.huella),
+            self.nombre
+        )
+    }
+}
+
+/// Un texto en una sola línea: los saltos se vuelven espacios.
+pub fn en_una_linea(texto: &str) -> String {
+    texto.replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nodo::carpeta::huella::huella_de_bloque;
+    use proptest::prelude::*;
+
+    #[test]
+    fn las_primeras_letras_deciden() {
+        let casos: [(&[u8], Primera); 12] = [
+            (
+                b"BUSCAR:foto",
+                Primera::Es(Habla::Guia(PalabraGuia::Buscar)),
+            ),
+            (
+                b"DESCARGAR:",
+                Primera::Es(Habla::Guia(PalabraGuia::Descargar)),
+            ),
+            (b"GET / HTTP/1.1", Primera::Es(Habla::Http)),
+            (b"LISTAR\n", Primera::Es(Habla::Ampliada)),
+            (b"HOLA:1:x\n", Primera::Es(Habla::Ampliada)),
+            (b"buscar:x", Primera::Es(Habla::Ampliada)),
+            (b"\n", Primera::Es(Habla::Ampliada)),
+            (b"", Primera::Falta),
+            (b"BUSCA", Primera::Falta),
+            (b"xxxxxxxxxxxxxxx", Primera::Falta),
+            (b"xxxxxxxxxxxxxxxx", Primera::Basura),
+            (b"xxxxxxxxxxxxxxxx:", Primera::Basura),
+        ];
+        for (bytes, quien) in casos {
+            assert_eq!(
+                quien_habla(bytes),
+                quien,
+                "{:?}",
+                String::from_utf8_lossy(bytes)
+            );
+        }
+    }
+
+    #[test]
+    fn lo_mal_escrito_no_se_entiende() {
+        for mala in [
+            "OBTENER:1:2",
+            "OBTENER:-1:2:x",
+            "OBTENER:+1:2:x",
+            "OBTENER::2:x",
+            "HOLA",
+            "HOLA:99999:x",
+            "HOLA:1:",
+            "MENSAJE:solo",
+            "OBTENER:99999999999999999999:1:x",
+        ] {
+            assert_eq!(Peticion::leer(mala), Err(NoSeEntiende::Forma), "{mala}");
+        }
+        for mala in ["", "BUSCAR:x", "DESCARGAR:x", "listar", "LISTAR:x", "QUÉ"] {
+            assert_eq!(Peticion::leer(mala), Err(NoSeEntiende::Palabra), "{mala}");
+        }
+    }
+
+    fn nombre() -> impl Strategy<Value = String> {
+        "[^\n\r]{0,40}"
+    }
+
+    fn peticion() -> impl Strategy<Value = Peticion> {
+        prop_oneof![
+            (any::<u16>(), "[a-zñ ]{1,20}")
+                .prop_map(|(puerto, nombre)| Peticion::Hola(Presentacion { puerto, nombre })),
+            Just(Peticion::Listar),
+            nombre().prop_map(Peticion::Info),
+            nombre().prop_map(Peticion::Bloques),
+            nombre().prop_map(Peticion::Ofrecer),
+            (any::<u64>(), any::<u64>(), nombre()).prop_map(|(desde, longitud, nombre)| {
+                Peticion::Obtener {
+                    desde,
+                    longitud,
+                    nombre,
+                }
+            }),
+            ("[^:\n\r]{0,20}", nombre()).prop_map(|(de, texto)| Peticion::Mensaje { de, texto }),
+        ]
+    }
+
+    fn respuesta() -> impl Strategy<Value = Respuesta> {
+        let huella = any::<Option<u8>>().prop_map(|n| n.map(|n| huella_de_bloque(1, 0, &[n])));
+        prop_oneof![
+            any::<u64>().prop_map(Respuesta::Lista),
+            any::<u64>().prop_map(Respuesta::Bloques),
+            any::<u64>().prop_map(Respuesta::Datos),
+            (any::<u64>(), huella)
+                .prop_map(|(tamano, huella)| Respuesta::Info(Info { tamano, huella })),
+            Just(Respuesta::NoLoTiene),
+            Just(Respuesta::Aceptado),
+            proptest::option::of(nombre()).prop_map(Respuesta::Recibido),
+            nombre().prop_map(Respuesta::Error),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn leer_lo_escrito_da_lo_mismo(peticion in peticion(), respuesta in respuesta()) {
+            prop_assert_eq!(Peticion::leer(&peticion.to_string()), Ok(peticion.clone()));
+            prop_assert_eq!(Respuesta::leer(&respuesta.to_string()), Some(respuesta.clone()));
+        }
+
+        #[test]
+        fn ninguna_basura_lo_tumba(bytes in any::<Vec<u8>>(), texto in any::<String>()) {
+            quien_habla(&bytes);
+            let _ = (Peticion::leer(&texto), Respuesta::leer(&texto), Entrada::leer(&texto));
+        }
+
+        #[test]
+        fn una_entrada_va_y_vuelve(tamano in any::<u64>(), nombre in nombre()) {
+            let entrada = Entrada { tamano, huella: None, nombre };
+            prop_assert_eq!(Entrada::leer(&entrada.to_string()), Some(entrada.clone()));
+        }
+
+        #[test]
+        fn una_palabra_mutada_no_tumba_nada(peticion in peticion(), donde in any::<usize>(), letra in any::<char>()) {
+            let mut letras: Vec<char> = peticion.to_string().chars().collect();
+            let donde = donde % letras.len();
+            letras[donde] = letra;
+            let _ = Peticion::leer(&letras.into_iter().collect::<String>());
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Una charla con un par: un hilo lee lo que dice, otro le escribe. Es la misma en el servidor y en el cliente.
+//!
+//! El documento también usa un hilo por sentido, pero imprime desde los dos, da por hecho que cada `recv` trae letras
+//! enteras (una `ñ` partida entre dos paquetes lo tumba) y no sabe qué hacer con un par que no lee. Por el cable va
+//! sólo lo escrito y `\n`; lo que llega se cuenta al hilo principal nada más llegar, traiga o no fin de línea.
+//!
+//! No sabe cuántas charlas hay ni escribe en pantalla (`chat.rs`).
+
+use std::iter;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::{self, Builder};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use log::debug;
+use socket2::{SockRef, TcpKeepalive};
+
+use crate::config::Limites;
+use crate::fallo::motivo;
+use crate::red::conexion::{Conexion, FalloRed};
+use crate::red::hilos::PILA;
+
+/// Lo que se lee de un par de una vez, en bytes.
+const TROZO: usize = 4096;
+/// Líneas que pueden esperar a que un par las lea.
+const COLA_DEL_BUZON: usize = 64;
+/// Tras cuánto silencio el sistema pregunta al otro si sigue ahí: un cable desenchufado no manda ningún aviso.
+const SIGUES_AHI: Duration = Duration::from_secs(60);
+/// Cada cuánto deja de esperar una lectura para volver a empezar: en una charla, callar no es un fallo.
+const RATO: Duration = Duration::from_secs(3600);
+
+/// Cuánto espera una línea a que llegue el resto de una letra partida entre dos paquetes.
+const ESPERA_DE_MEDIA_LETRA: Duration = Duration::from_secs(1);
+
+/// Por donde se deja a un par lo que se le quiere decir. Al soltarlo, el par recibe el fin.
+pub type Buzon = Sender<Arc<str>>;
+
+/// Lo que una charla cuenta al hilo principal.
+#[derive(Debug)]
+pub enum Suceso {
+    /// Empieza una charla, y este es su buzón.
+    Llega(SocketAddr, Buzon),
+    /// Alguien dice estas líneas (tal como llegaron: se limpian al pintarlas).
+    Dice(SocketAddr, Vec<String>),
+    /// La conexión se acabó o se rompió (por qué).
+    Rota(SocketAddr, String),
+}
+
+/// Charla con `otro` hasta que cierre o se corte. `contar` frena: si el hilo principal no da abasto se deja de leer, y
+/// el propio TCP frena a quien manda; en un chat no se pierde nada de lo dicho.
+pub fn gestionar_charla(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Suceso>) {
+    let keepalive = TcpKeepalive::new().with_time(SIGUES_AHI);
+    if let Err(error) = SockRef::from(&**socket).set_tcp_keepalive(&keepalive) {
+        debug!("{otro}: {error}");
+    }
+    let (buzon, cartas) = bounded(COLA_DEL_BUZON);
+    if contar.send(Suceso::Llega(otro, buzon)).is_err() {
+        return; // Ya estamos saliendo.
+    }
+    let (acabar, fin) = bounded::<()>(0);
+    thread::scope(|ambito| {
+        let escritor = Builder::new()
+            .name(format!("escribe-{otro}"))
+            .stack_size(PILA)
+            .spawn_scoped(ambito, move || {
+                escribir(socket, otro, &cartas, &fin, contar)
+            });
+        let final_de_la_charla = match escritor {
+            Ok(_) => leer(socket, otro, contar),
+            Err(error) => format!("no se pudo crear un hilo: {}", motivo(&error)),
+        };
+        // Si nadie lo oye es que estamos saliendo.
+        let _ = contar.send(Suceso::Rota(otro, final_de_la_charla));
+        drop(acabar);
+    });
+}
+
+/// Cuenta lo que dice el par hasta que deja de hablar. Devuelve por qué.
+fn leer(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Suceso>) -> String {
+    let mut conexion = Conexion::aceptada(socket, otro, Limites::default());
+    let mut oido = Oido::default();
+    let mut trozo = vec![0; TROZO];
+    loop {
+        let plazo = if oido.espera() {
+            ESPERA_DE_MEDIA_LETRA
+        } else {
+            RATO
+        };
+        let (lineas, fin) = match conexion.leer_datos(&mut trozo, plazo) {
+            Ok(0) => (oido.despedida(), Some("la cerró el otro lado".to_string())),
+            Ok(leido) => (oido.lineas(&trozo[..leido]), None),
+            Err(FalloRed::Vencio(_)) => (oido.dejar_de_esperar(), None),
+            Err(fallo) => (oido.despedida(), Some(fallo.to_string())),
+        };
+        if !lineas.is_empty() && contar.send(Suceso::Dice(otro, lineas)).is_err() {
+            return "fin".into();
+        }
+        if let Some(por_que) = fin {
+            return por_que;
+        }
+    }
+}
+
+/// Manda lo que caiga en el buzón hasta que lo suelten o se acabe quien lee, y entonces el fin.
+fn escribir(
+    socket: &Arc<TcpStream>,
+    otro: SocketAddr,
+    cartas: &Receiver<Arc<str>>,
+    fin: &Receiver<()>,
+    contar: &Sender<Suceso>,
+) {
+    let mut conexion = Conexion::aceptada(socket, otro, Limites::default());
+    let siguiente = || {
+        select! {
+            recv(cartas) -> carta => carta.ok(),
+            // Lo que ya estaba en el buzón sale igual.
+            recv(fin) -> _ => cartas.try_recv().ok(),
+        }
+    };
+    let escrito = conexion.prepararse_a_enviar().and_then(|()| {
+        iter::from_fn(siguiente).try_for_each(|carta| conexion.escribir_texto(&carta))
+    });
+    let cierre = if escrito.is_ok() {
+        Shutdown::Write
+    } else {
+        Shutdown::Both
+    };
+    if let Err(fallo) = escrito {
+        let _ = contar.send(Suceso::Rota(otro, fallo.to_string()));
+    }
+    // Si falló, esto despierta a quien lee. Puede fallar también: ya no hay conexión que cerrar.
+    let _ = socket.shutdown(cierre);
+}
+
+/// De los bytes que llegan a las líneas que se enseñan.
+#[derive(Default)]
+struct Oido {
+    /// Lo que aún no se ha enseñado: nada, o una línea que acaba a mitad de una letra (dos trozos como mucho).
+    pendiente: Vec<u8>,
+    /// Lo último que se enseñó no acababa en fin de línea.
+    abierta: bool,
+}
+
+impl Oido {
+    /// Lo que se puede enseñar ya, por líneas. Un trozo sin fin de línea se enseña igual: puede que nunca llegue. Pero si
+    /// acaba a mitad de una letra lo que falta viene de camino, y se le espera con su línea para no partirla.
+    fn lineas(&mut self, bytes: &[u8]) -> Vec<String> {
+        self.pendiente.extend_from_slice(bytes);
+        let entero = self.pendiente.len() - letra_a_medias(&self.pendiente);
+        let espera = entero < self.pendiente.len() && self.pendiente.len() <= TROZO;
+        let ultima_linea = || {
+            self.pendiente
+                .iter()
+                .rposition(|&b| b == b'\n')
+                .map_or(0, |fin| fin + 1)
+        };
+        let hasta = if espera { ultima_linea() } else { entero };
+        self.mostrar(hasta)
+    }
+
+    /// ¿Hay algo legible esperando al resto de una letra?
+    fn espera(&self) -> bool {
+        self.pendiente.len() > letra_a_medias(&self.pendiente)
+    }
+
+    /// La letra no acaba de llegar: lo que va delante no espera más.
+    fn dejar_de_esperar(&mut self) -> Vec<String> {
+        self.mostrar(self.pendiente.len() - letra_a_medias(&self.pendiente))
+    }
+
+    /// Lo que quedara a medias cuando ya no va a llegar más.
+    fn despedida(&mut self) -> Vec<String> {
+        self.mostrar(self.pendiente.len())
+    }
+
+    fn mostrar(&mut self, hasta: usize) -> Vec<String> {
+        let texto = String::from_utf8_lossy(&self.pendiente[..hasta]).into_owned();
+        self.pendiente.drain(..hasta);
+        self.en_lineas(&texto)
+    }
+
+    fn en_lineas(&mut self, texto: &str) -> Vec<String> {
+        if texto.is_empty() {
+            return Vec::new();
+        }
+        // Este fin de línea es el de lo que ya se enseñó: no es una línea vacía.
+        let resto = texto
+            .strip_prefix('\n')
+            .or_else(|| texto.strip_prefix("\r\n"));
+        let texto = resto.filter(|_| self.abierta).unwrap_or(texto);
+        self.abierta = !texto.is_empty() && !texto.ends_with('\n');
+        texto.lines().map(str::to_string).collect()
+    }
+}
+
+/// Cuántos bytes del final son el principio de una letra UTF-8 que no ha llegado entera.
+fn letra_a_medias(bytes: &[u8]) -> usize {
+    let rotos = bytes
+        .utf8_chunks()
+        .last()
+        .map_or(&[][..], |ultimo| ultimo.invalid());
+    match str::from_utf8(rotos) {
+        Err(error) if error.error_len().is_none() => rotos.len(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    fn oir(trozos: &[&[u8]]) -> Vec<String> {
+        let mut oido = Oido::default();
+        let mut lineas: Vec<String> = trozos.iter().flat_map(|trozo| oido.lineas(trozo)).collect();
+        lineas.extend(oido.despedida());
+        lineas
+    }
+
+    #[test]
+    fn una_letra_partida_entre_dos_paquetes_se_recompone() {
+        assert_eq!(oir(&[b"ma\xc3", b"\xb1ana"]), ["mañana"]);
+        assert_eq!(
+            oir(&[b"una\ndos\xc3", b"\xb1", b"tres"]),
+            ["una", "dosñ", "tres"]
+        );
+        assert_eq!(oir(&[b"\xf0", b"\x9f", b"\x99", b"\x82"]), ["🙂"]);
+        assert_eq!(oir(&[b"a\xff\xfeb"]), ["a\u{fffd}\u{fffd}b"]);
+        assert_eq!(oir(&[b"a\xc3", b"b"]), ["a\u{fffd}b"]);
+        assert_eq!(oir(&[b"fin\xf0\x9f"]), ["fin\u{fffd}"]);
+    }
+
+    #[test]
+    fn por_media_letra_no_se_espera_siempre() {
+        let mut oido = Oido::default();
+        assert!(oido.lineas(b"ma\xc3").is_empty() && oido.espera());
+        assert_eq!(oido.dejar_de_esperar(), ["ma"]);
+        assert!(!oido.espera());
+        assert_eq!(oido.lineas(b"\xb1ana"), ["ñana"]);
+    }
+
+    #[test]
+    fn se_ensena_lo_que_llega_con_o_sin_fin_de_linea() {
+        assert_eq!(oir(&[b"hola", b"que tal"]), ["hola", "que tal"]);
+        assert_eq!(oir(&[b"ho", b"la\n", b"dos\r\n"]), ["ho", "la", "dos"]);
+        assert_eq!(
+            oir(&[b"hola", b"\n", b"dos"]),
+            ["hola", "dos"],
+            "el \\n cierra lo ya enseñado"
+        );
+        assert_eq!(
+            oir(&[b"hola\n", b"\n"]),
+            ["hola", ""],
+            "una línea vacía de verdad"
+        );
+        assert_eq!(oir(&[b"a\nb\n\nc\n"]), ["a", "b", "", "c"]);
+    }
+
+    proptest! {
+        #[test]
+        fn partido_por_donde_sea_dice_lo_mismo(texto in any::<String>(), corte in any::<prop::sample::Index>()) {
+            let bytes = texto.as_bytes();
+            let (uno, dos) = bytes.split_at(corte.index(bytes.len() + 1));
+            let junto: String = oir(&[uno, dos]).concat();
+            prop_assert_eq!(junto, texto.lines().collect::<String>());
+        }
+
+        #[test]
+        fn lo_que_se_guarda_tiene_tope(trozos in prop::collection::vec(any::<u8>(), 0..6)) {
+            let mut oido = Oido::default();
+            for ultimo in trozos {
+                let mut trozo = vec![b'x'; TROZO];
+                trozo[TROZO - 1] = ultimo;
+                oido.lineas(&trozo);
+                prop_assert!(oido.pendiente.len() <= TROZO);
+            }
+        }
+    }
+
+    fn pareja() -> (Arc<TcpStream>, TcpStream) {
+        let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+        let suyo = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
+        suyo.set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        (Arc::new(escucha.accept().unwrap().0), suyo)
+    }
+
+    #[test]
+    fn va_y_viene_solo_lo_escrito_y_al_soltar_el_buzon_llega_el_fin() {
+        let (nuestro, mut suyo) = pareja();
+        let otro = suyo.local_addr().unwrap();
+        let (contar, sucesos) = bounded(8);
+        thread::scope(|ambito| {
+            ambito.spawn(|| gestionar_charla(&nuestro, otro, &contar));
+            let Suceso::Llega(_, buzon) = sucesos.recv().unwrap() else {
+                panic!()
+            };
+            buzon.send("hola\n".into()).unwrap();
+            suyo.write_all(b"adios").unwrap();
+            assert!(
+                matches!(sucesos.recv().unwrap(), Suceso::Dice(_, lineas) if lineas == ["adios"])
+            );
+            drop(buzon);
+            let mut leido = String::new();
+            suyo.read_to_string(&mut leido).unwrap();
+            assert_eq!(leido, "hola\n");
+            drop(suyo);
+            assert!(matches!(sucesos.recv().unwrap(), Suceso::Rota(..)));
+        });
+    }
+
+    #[test]
+    fn lo_dicho_justo_antes_de_cerrar_se_oye() {
+        let (nuestro, mut suyo) = pareja();
+        let otro = suyo.local_addr().unwrap();
+        suyo.write_all(b"lo ultimo").unwrap();
+        drop(suyo);
+        let (contar, sucesos) = bounded(8);
+        let charla = thread::spawn(move || gestionar_charla(&nuestro, otro, &contar));
+        let oidos: Vec<Suceso> = sucesos
+            .iter()
+            .map(|s| {
+                if let Suceso::Llega(a, _) = s {
+                    Suceso::Dice(a, vec![])
+                } else {
+                    s
+                }
+            })
+            .collect();
+        assert!(
+            matches!(&oidos[1], Suceso::Dice(_, lineas) if lineas == &["lo ultimo"]),
+            "{oidos:?}"
+        );
+        assert!(matches!(&oidos[2], Suceso::Rota(..)));
+        charla.join().unwrap();
+    }
+
+    #[test]
+    fn si_nadie_oye_se_deja_de_leer_y_al_irse_el_que_oye_termina() {
+        let (nuestro, mut suyo) = pareja();
+        let otro = suyo.local_addr().unwrap();
+        suyo.set_write_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        let (contar, sucesos) = bounded(2);
+        let charla = thread::spawn(move || gestionar_charla(&nuestro, otro, &contar));
+        let mandado = suyo.write_all(&vec![b'x'; 64 << 20]);
+        assert!(
+            mandado.is_err(),
+            "sin nadie que lea, el TCP tiene que frenar"
+        );
+        let antes = Instant::now();
+        drop(sucesos);
+        drop(suyo);
+        charla.join().unwrap();
+        assert!(antes.elapsed() < Duration::from_secs(5));
+    }
+}
