@@ -87,7 +87,7 @@ fn descargar_archivo(ip: IpAddr, puerto: u16, carpeta: &Path, nombre: &str) -> i
 /// Abre el nodo de la guía y su menú. Falla si la IP no es 127.x, o donde la guía revienta.
 pub fn abrir(ip: IpAddr, puerto: u16, carpeta: PathBuf, peers: &[SocketAddr]) -> io::Result<()> {
     if !matches!(ip, IpAddr::V4(ip) if ip.is_loopback()) {
-        return Err(io::Error::other("sólo escucha en 127.x: --ip 127.0.0.1"));
+        return Err(io::Error::other("sólo escucha en 127.x, por seguridad"));
     }
     fs::create_dir_all(&carpeta)?;
     let suya = carpeta.clone();
