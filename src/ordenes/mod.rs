@@ -33,6 +33,11 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
         Some(Orden::Localizar { archivo, por }) => {
             sueltas::localizar(&config()?, &archivo, por, consola)
         }
+        Some(Orden::Ingenuo {
+            peers,
+            donde,
+            carpeta,
+        }) => sueltas::ingenuo(&peers, &donde, carpeta, consola),
         /*
                 Some(Orden::Chat { servidor, conectar }) => chat::abrir(servidor, conectar, consola),
                 Some(Orden::Balanceador { donde, backends }) => {
