@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 /// Deja de `ajeno` sólo lo que se puede pintar: sin secuencias de escape, sin caracteres de control (los saltos de
 /// línea y tabuladores quedan como espacios), sin los que invierten la dirección de la escritura ni los invisibles.
 pub fn limpiar(ajeno: &str) -> String {
@@ -103,14 +106,9 @@ pub fn duracion(tiempo: Duration) -> String {
     }
 }
 
-/// Hace cuánto pasó algo: «ahora», «hace 12 s», «hace 3 min», «hace 2 h».
-pub fn hace(tiempo: Duration) -> String {
-    match tiempo.as_secs() {
-        0 => "ahora".to_string(),
-        segundos @ 1..60 => format!("hace {segundos} s"),
-        segundos @ 60..3600 => format!("hace {} min", segundos / 60),
-        segundos => format!("hace {} h", segundos / 3600),
-    }
+/// La hora de esta máquina, como se lee en un reloj: «10:32».
+pub fn hora(cuando: Timestamp, zona: &TimeZone) -> String {
+    cuando.to_zoned(zona.clone()).strftime("%H:%M").to_string()
 }
 
 /// «1 archivo», «3 archivos»: la cuenta con la palabra que le toca.

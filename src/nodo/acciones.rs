@@ -23,6 +23,9 @@ use crate::nodo::vecinos::Vecinos;
 use crate::red::parada::Parada;
 use crate::texto::{cuenta, decimal, duracion, tamano};
 
+/// Lo que se dice cuando no hay a quién preguntar.
+pub const NADIE: &str = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
+
 /// Cómo acabó una consulta: si llegó al final, y si sirvió de algo.
 fn salida(acabo: bool, bien: bool) -> Salida {
     match (acabo, bien) {
@@ -48,8 +51,7 @@ fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<Vecinos>, Fa
         }
     }
     if todos.peers.is_empty() {
-        let nadie = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
-        consola.pantalla.error(nadie);
+        consola.pantalla.error(NADIE);
     }
     Ok(Some(todos))
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::config::Config;
 use crate::consola::{Consola, Fin};
 use crate::fallo::{Fallo, Salida};
-use crate::nodo::acciones;
+use crate::nodo::acciones::{self, NADIE};
 use crate::nodo::arranque::EnMarcha;
 use crate::nodo::{Nodo, descarga::envio::mirar};
 use crate::texto::{cuenta, tamano};
@@ -53,6 +53,7 @@ fn una_vuelta(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
         "8. Estado de los nodos",
     ]);
     match consola.preguntar("Seleccione una opción: ")?.trim() {
+        "4" | "5" | "6" if nodo.vecinos.esta_solo() => consola.pantalla.linea(NADIE),
         "1" => ver_archivos(nodo, consola),
         "2" => return buscar_y_descargar(nodo, consola),
         "3" => return Err(Fin::SeVa(Salida::Bien)),
@@ -87,17 +88,14 @@ fn ver_archivos(nodo: &Nodo, consola: &mut Consola) {
 }
 
 fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    let nombre = consola.preguntar("Nombre del archivo que deseas buscar: ")?;
-    let nombre = nombre.trim();
-    if nombre.is_empty() {
-        consola.pantalla.linea("No escribiste ningún nombre.");
+    let Some(nombre) = preguntar_nombre("Nombre del archivo que deseas buscar: ", consola)? else {
         return Ok(());
-    }
-    let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, nombre, |_, _| {}) else {
+    };
+    let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, &nombre, |_, _| {}) else {
         return Ok(());
     };
     if disponibles.is_empty() {
-        acciones::no_se_encontro(consola, &nodo.carpeta, nombre);
+        acciones::no_se_encontro(consola, &nodo.carpeta, &nombre);
         return Ok(());
     }
     consola.pantalla.linea("Archivo disponible en:");
@@ -108,12 +106,21 @@ fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
     let eleccion = consola.preguntar("Selecciona de dónde deseas descargar (número): ")?;
     match elegir(&eleccion, &disponibles) {
         Some(fuentes) => {
-            acciones::descargar(consola, &nodo.vecinos, &nodo.carpeta, nombre, &fuentes)?;
+            acciones::descargar(consola, &nodo.vecinos, &nodo.carpeta, &nombre, &fuentes)?;
             nodo.cambio_la_carpeta();
         }
         None => consola.pantalla.linea("Opción inválida."),
     }
     Ok(())
+}
+
+/// `None` si no escribió ninguno.
+fn preguntar_nombre(pregunta: &str, consola: &mut Consola) -> Result<Option<String>, Fin> {
+    let nombre = consola.preguntar(pregunta)?.trim().to_string();
+    if nombre.is_empty() {
+        consola.pantalla.linea("No escribiste ningún nombre.");
+    }
+    Ok(Some(nombre).filter(|nombre| !nombre.is_empty()))
 }
 
 fn ver_archivos_de_la_red(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
@@ -130,11 +137,12 @@ fn ver_archivos_de_la_red(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin>
 
 fn enviar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
     let pregunta = "Archivo que deseas enviar (nombre de la carpeta compartida, o ruta): ";
-    let escrito = consola.preguntar(pregunta)?;
-    let escrito = escrito.trim();
+    let Some(escrito) = preguntar_nombre(pregunta, consola)? else {
+        return Ok(());
+    };
     // Un nombre es primero el de un archivo de la carpeta; si no está en ella, una ruta cualquiera.
-    let ruta = match nodo.carpeta.abrir_archivo(escrito) {
-        Ok(_) => nodo.carpeta.ruta().join(escrito),
+    let ruta = match nodo.carpeta.abrir_archivo(&escrito) {
+        Ok(_) => nodo.carpeta.ruta().join(&escrito),
         Err(_) => PathBuf::from(escrito),
     };
     if let Err(fallo) = mirar(&ruta) {

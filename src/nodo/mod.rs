@@ -18,6 +18,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use crate::config::{MAX_MENSAJES, MAX_RECEPCIONES};
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
@@ -28,7 +31,7 @@ use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::Web;
 use crate::red::parada::Parada;
 use crate::red::turnos::Turnos;
-use crate::texto::hace;
+use crate::texto::hora;
 
 /// Cuánto se calla una IP que ya se anunció en pantalla.
 const YA_SE_DIJO: Duration = Duration::from_secs(60);
@@ -55,6 +58,8 @@ pub struct Nodo {
     pub maestro: Option<Arc<Inscripcion>>,
     /// Lo que comparten las peticiones REST.
     pub web: Web,
+    /// La de esta máquina. Se mira al arrancar: leerla no cabe en la pila de un hilo de conexión.
+    zona: TimeZone,
     mensajes: Mutex<VecDeque<Mensaje>>,
     vistas: Mutex<HashMap<IpAddr, Instant>>,
     ultima_lista: Mutex<UltimaLista>,
@@ -67,27 +72,23 @@ pub struct Mensaje {
     pub de: String,
     /// Desde dónde llegó.
     pub desde: SocketAddr,
-    /// Cuándo llegó.
-    pub cuando: Instant,
+    /// A qué hora llegó.
+    pub hora: String,
     /// El texto.
     pub texto: String,
 }
 
-/// «[MENSAJE] ana (192.168.1.11, hace 2 min): hola»: quién y cuándo.
+/// «10:32 [MENSAJE] ana (192.168.1.11): hola»: cuándo, quién y qué.
 impl fmt::Display for Mensaje {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Mensaje {
             de,
             desde,
-            cuando,
+            hora,
             texto,
         } = self;
-        write!(
-            f,
-            "[MENSAJE] {de} ({}, {}): {texto}",
-            desde.ip(),
-            hace(cuando.elapsed())
-        )
+        let ip = desde.ip();
+        write!(f, "{hora} [MENSAJE] {de} ({ip}): {texto}")
     }
 }
 
@@ -120,6 +121,7 @@ impl Nodo {
             recepciones: Turnos::nuevos(MAX_RECEPCIONES),
             maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion))),
             web: Web::default(),
+            zona: TimeZone::system(),
             mensajes: Mutex::default(),
             vistas: Mutex::default(),
             ultima_lista: Mutex::default(),
@@ -175,6 +177,11 @@ impl Nodo {
             self.avisador
                 .avisar(format_args!("[CONEXIÓN] Desde {desde}"));
         }
+    }
+
+    /// La hora, para quien está delante.
+    pub fn hora(&self) -> String {
+        hora(Timestamp::now(), &self.zona)
     }
 
     /// Guarda un mensaje recibido. Pasado el tope, se olvida el más viejo.

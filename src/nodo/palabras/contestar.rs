@@ -208,7 +208,7 @@ fn contestar_mensaje(
     let mensaje = Mensaje {
         de,
         desde: conexion.otro(),
-        cuando: Instant::now(),
+        hora: nodo.hora(),
         texto,
     };
     let linea = mensaje.to_string();

@@ -205,7 +205,7 @@ mod tests {
         let mensaje = Mensaje {
             de: malo.into(),
             desde: peer,
-            cuando: std::time::Instant::now(),
+            hora: "10:32".into(),
             texto: malo.into(),
         };
         let html = con(
