@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::config::{Config, Fila, PEERS, carpeta_de_fila};
 use crate::consola::Consola;
 use crate::consola::eventos::Avisador;
-use crate::fallo::Fallo;
+use crate::fallo::{Fallo, Salida};
 use crate::http::url::Url;
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::Carpeta;
@@ -92,6 +92,14 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
             "Los demás me encuentran en {en_la_red} (para ellos: --peer {en_la_red})"
         ));
     }
+}
+
+/// El nodo sin menú: sirve y cuenta lo que pasa, hasta un Ctrl-C o un SIGTERM.
+pub fn servir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
+    let marcha = EnMarcha::arrancar(config, consola)?;
+    let salida = consola.mirar();
+    marcha.detener(consola);
+    Ok(salida)
 }
 
 /// El hilo que calcula huellas, empezando por todo lo que ya hay en la carpeta.

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::config::{MAX_MENSAJES, MAX_RECEPCIONES};
+use crate::config::MAX_MENSAJES;
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
 use crate::nodo::carpeta::huellas::Estante;
@@ -35,6 +35,8 @@ use crate::texto::hora;
 
 /// Cuánto se calla una IP que ya se anunció en pantalla.
 const YA_SE_DIJO: Duration = Duration::from_secs(60);
+/// Archivos que se aceptan a la vez de quienes los envían: cada uno gasta un bloque de memoria.
+const MAX_RECEPCIONES: usize = 16;
 /// IP de las que se recuerda cuándo se anunciaron.
 const MAX_VISTAS: usize = 1024;
 

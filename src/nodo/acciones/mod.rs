@@ -3,11 +3,13 @@
 //! Cada acción consulta o trabaja con la consola, pinta el resultado con los textos entre corchetes de
 //! la guía y dice cómo acabó. No abre puertos ni sabe de opciones.
 
+pub mod nuestras;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::config::{CONEXIONES_POR_FUENTE, MAX_MENSAJE};
+use crate::config::MAX_MENSAJE;
 use crate::consola::Consola;
 use crate::consola::pantalla::Pantalla;
 use crate::fallo::{Fallo, Salida};
@@ -15,7 +17,7 @@ use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::nombres::en_nfc;
 use crate::nodo::cliente::descargar_archivo;
 use crate::nodo::descarga::envio::enviar_archivo;
-use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
+use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, Descargado, NoDescargado, Pedido};
 use crate::nodo::maestro::localizar::{a_quien_preguntar, peers_del_maestro, quienes_lo_tienen};
 use crate::nodo::palabras::pedir::{FalloPar, enviar_mensaje, listar_de, saludar};
 use crate::nodo::palabras::protocolo::{Entrada, Presentacion};
