@@ -49,7 +49,7 @@ impl EnMarcha {
             .local_addr()
             .map_err(|e| Fallo::de_sistema("mirando el puerto", &e))?;
         let ruta = carpeta_elegida(config, fila);
-        let carpetas = (Carpeta::abrir_o_crear(&ruta)?, Carpeta::abrir(&ruta)?);
+        let carpeta = Carpeta::abrir_o_crear(&ruta)?;
         let en_la_red = direccion_en_la_red(direccion, &config.peers);
         let vecinos = Vecinos::nuevos(
             config,
@@ -60,7 +60,7 @@ impl EnMarcha {
         let oyente = Oyente::nuevo(avisador.clone(), eventos);
         let (cancelador, saliendo) = cancelacion();
         let nodo = Arc::new(Nodo::nuevo(
-            vecinos, direccion, carpetas, avisador, saliendo,
+            vecinos, direccion, carpeta, avisador, saliendo,
         ));
         let huellas = calcular_huellas(&nodo)?;
         let registro = registro::mantener(&nodo)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use log::debug;
+use log::{debug, warn};
 
 use crate::config::{MAX_MENSAJE, nombre_de_nodo_valido};
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
@@ -187,14 +187,17 @@ fn responder(
 fn responder_lista(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Corte> {
     let archivos = match nodo.carpeta.listar() {
         Ok(archivos) => archivos,
-        Err(fallo) => return Ok(conexion.escribir_linea(Respuesta::Error(fallo.to_string()))?),
+        Err(fallo) => {
+            warn!("{fallo}");
+            return Ok(conexion.escribir_linea(Respuesta::Error(fallo.publico().into()))?);
+        }
     };
     nodo.estante.repasar(&archivos);
     let mut lista = format!("{}\n", Respuesta::Lista(archivos.len() as u64));
     for archivo in archivos {
         let huella = nodo
             .estante
-            .conocido(&archivo.nombre, archivo.tamano, archivo.fecha)
+            .conocido(&archivo)
             .map(|resumen| resumen.huella);
         let entrada = Entrada {
             tamano: archivo.tamano,

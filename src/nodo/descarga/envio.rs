@@ -77,7 +77,7 @@ fn contar(
         ),
         Err(fallo) => (
             Evento::Aviso(format!("[ERROR AL RECIBIR] {nombre}, de {desde}: {fallo}")),
-            Respuesta::Error(fallo.to_string()),
+            Respuesta::Error(fallo.publico()),
         ),
     }
 }

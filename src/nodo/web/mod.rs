@@ -210,7 +210,8 @@ fn nombres(nodo: &Nodo) -> Result<Vec<String>, Corte> {
 }
 
 fn no_se_lee(fallo: Fallo) -> Corte {
-    rechazar(500, fallo.to_string())
+    log::warn!("{fallo}");
+    rechazar(500, fallo.publico().to_string())
 }
 
 fn lo_tengo(archivo: &str, nodo: &Nodo) -> Result<bool, Corte> {
