@@ -358,9 +358,18 @@ mod tests {
         let estante = de(temporal.path());
         thread::scope(|ambito| {
             ambito.spawn(|| estante.trabajar());
+            // Que se cierre también si la prueba falla: si no, se quedaría esperando a este hilo.
+            let _al_salir = AlSalir(&estante);
             prueba(temporal.path(), &estante);
-            estante.cerrar();
         });
+    }
+
+    struct AlSalir<'a>(&'a Estante);
+
+    impl Drop for AlSalir<'_> {
+        fn drop(&mut self) {
+            self.0.cerrar();
+        }
     }
 
     fn huella(estante: &Estante, nombre: &str) -> Option<String> {
