@@ -59,9 +59,7 @@ impl EnMarcha {
         let (avisador, eventos) = Avisador::nuevo();
         let oyente = Oyente::nuevo(avisador.clone(), eventos);
         let (cancelador, saliendo) = cancelacion();
-        let nodo = Arc::new(Nodo::nuevo(
-            vecinos, direccion, carpeta, avisador, saliendo,
-        ));
+        let nodo = Arc::new(Nodo::nuevo(vecinos, direccion, carpeta, avisador, saliendo));
         let huellas = calcular_huellas(&nodo)?;
         let registro = registro::mantener(&nodo)?;
         let parada = Arc::new(Parada::nueva(conexiones_posibles(config.max_conexiones)));

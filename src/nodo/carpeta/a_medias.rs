@@ -60,7 +60,7 @@ impl Carpeta {
     /// buenos que hubiera, y que se borra solo si no llega a [`AMedias::terminar`].
     pub fn empezar_sin_comprobar(&self, nombre: &NombreRecibible) -> Result<AMedias, Fallo> {
         let a_medias = self.empezar(nombre, false)?;
-        a_medias.cortar(0)?;
+        a_medias.medir(0)?;
         Ok(a_medias)
     }
 
@@ -161,6 +161,13 @@ fn sigue_a_medias(dir: &Dir, parte: &str, abierto: &File) -> io::Result<bool> {
 }
 
 impl AMedias {
+    /// Deja sitio para `tamano` bytes. Sólo crece: lo que haya de otra vez vale mientras no se
+    /// compruebe lo contrario, y quien anuncia un tamaño aún no ha dado nada bueno.
+    pub fn hacer_sitio(&self, tamano: u64) -> Result<(), Fallo> {
+        self.ver_si_cabe(tamano)?;
+        self.medir(tamano.max(self.tamano()))
+    }
+
     /// Mira si caben los bytes que faltan para `tamano`, sin tocar nada.
     pub fn ver_si_cabe(&self, tamano: u64) -> Result<(), Fallo> {
         let hacen_falta = tamano.saturating_sub(bytes_en_disco(&self.archivo));
@@ -194,7 +201,9 @@ impl AMedias {
     pub fn escribir_en(&self, desde: u64, datos: &[u8]) -> Result<(), Fallo> {
         let casi_lleno = |(libre, total): (u64, u64)| libre < MARGEN.min(total / 20);
         if !self.comprobable && self.sitio().is_some_and(casi_lleno) {
-            return Err(self.al_guardar("el disco está casi lleno; libera sitio y vuelve a pedirlo"));
+            return Err(
+                self.al_guardar("el disco está casi lleno; libera sitio y vuelve a pedirlo")
+            );
         }
         escribir_en(&self.archivo, desde, datos).map_err(|e| self.fallo(&e))
     }
@@ -244,7 +253,8 @@ impl AMedias {
         }
     }
 
-    fn cortar(&self, tamano: u64) -> Result<(), Fallo> {
+    /// Lo deja en `tamano` bytes.
+    fn medir(&self, tamano: u64) -> Result<(), Fallo> {
         self.archivo.set_len(tamano).map_err(|e| self.fallo(&e))
     }
 
@@ -253,7 +263,7 @@ impl AMedias {
     ///
     /// Hasta aquí nada lo encoge: lo que hubiera de otra vez vale hasta que esté todo comprobado.
     pub fn terminar(&self, tamano: u64) -> Result<String, Fallo> {
-        self.cortar(tamano)?;
+        self.medir(tamano)?;
         self.archivo.sync_data().map_err(|e| self.fallo(&e))?;
         let (sub, archivo) = self.nombre.partes();
         for n in 0..TOPE_DE_NUMEROS {
@@ -293,9 +303,10 @@ impl AMedias {
     /// En un disco que distingue formas de Unicode, otra escritura del nombre también es el mismo.
     fn hay_otro_igual_en_nfc(&self, candidato: &str) -> bool {
         !candidato.is_ascii()
-            && self.dir.entries().is_ok_and(|entradas| {
-                nombres_de(entradas).any(|otro| en_nfc(&otro) == candidato)
-            })
+            && self
+                .dir
+                .entries()
+                .is_ok_and(|entradas| nombres_de(entradas).any(|otro| en_nfc(&otro) == candidato))
     }
 
     fn fallo(&self, error: &io::Error) -> Fallo {
@@ -460,8 +471,10 @@ mod tests {
         let (temporal, carpeta) = carpeta();
         fs::write(temporal.path().join(".a.txt.part"), "bueno y de sobra").unwrap();
         let a_medias = empezar(&carpeta, "a.txt");
-        a_medias.ver_si_cabe(1).unwrap();
+        a_medias.hacer_sitio(1).unwrap();
         assert_eq!(a_medias.tamano(), 16);
+        a_medias.hacer_sitio(20).unwrap();
+        assert_eq!(a_medias.tamano(), 20);
         assert_eq!(a_medias.terminar(5).unwrap(), "a.txt");
         assert_eq!(fs::read(temporal.path().join("a.txt")).unwrap(), b"bueno");
     }

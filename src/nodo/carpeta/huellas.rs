@@ -98,9 +98,7 @@ impl Estante {
             Origen::Uno {
                 nombre: unico,
                 ruta,
-            } if unico == nombre => {
-                Abierto::mirar(File::open(ruta).map_err(NoSeAbre::de_sistema)?)
-            }
+            } if unico == nombre => Abierto::mirar(File::open(ruta).map_err(NoSeAbre::de_sistema)?),
             Origen::Uno { .. } => Err(NoSeAbre::NoEsta),
         }
     }

@@ -345,6 +345,18 @@ mod tests {
     }
 
     #[test]
+    fn si_no_se_lee_a_los_demas_no_se_les_dice_en_que_ruta() {
+        let temporal = tempfile::tempdir().unwrap();
+        let ruta = temporal.path().join("no es una carpeta");
+        let dir = Dir::from_std_file(File::create(&ruta).unwrap());
+        let fallo = Carpeta { ruta, dir }.listar().unwrap_err();
+        assert!(fallo.to_string().contains("no es una carpeta: "), "{fallo}");
+        let fuera = "no se puede leer la carpeta compartida: ";
+        assert!(fallo.publico().starts_with(fuera), "{}", fallo.publico());
+        assert!(!fallo.publico().contains("no es una carpeta: "));
+    }
+
+    #[test]
     fn una_carpeta_que_no_se_puede_crear_se_dice() {
         let (temporal, _) = carpeta();
         fs::write(temporal.path().join("archivo"), "x").unwrap();

@@ -379,6 +379,7 @@ impl<'a> Direccion<'a> {
         resumen: Resumen,
     ) -> Result<Option<Obtenido>, NoDescargado> {
         let antes = a_medias.tamano();
+        a_medias.hacer_sitio(tamano)?;
         let faltan = self.comprobar_lo_que_habia(a_medias, antes, tamano, &resumen)?;
         let por_bajar: u64 = faltan
             .iter()
