@@ -196,7 +196,7 @@ fn refrescar(nodo: &Nodo) -> Result<Respuesta, Corte> {
     let archivos = match &nodo.maestro {
         Some(maestro) => maestro
             .renovar(|| nodo.nombres())
-            .map_err(|fallo| rechazar(502, fallo.to_string()))?,
+            .map_err(|fallo| rechazar(502, fallo.publico().to_string()))?,
         None => nombres(nodo)?,
     };
     Ok(Respuesta::json(
