@@ -1,9 +1,9 @@
-//! Los errores de `nodo`: valores con una frase en español que dice qué pasó, a qué archivo o par, y
-//! qué hacer.
+//! Los errores de `nodo`: valores con una frase en español que dice qué pasó, a qué archivo o par,
+//! y qué hacer.
 //!
-//! La guía atrapa `Exception as e` e imprime lo que diga el sistema, en inglés. Aquí cada capa añade
-//! su parte a la frase y quien decide (el hilo principal) la pinta una vez. Este archivo no pinta
-//! nada ni sabe de sockets.
+//! La guía atrapa `Exception as e` e imprime lo que diga el sistema, en inglés. Aquí cada capa
+//! añade su parte a la frase y quien decide (el hilo principal) la pinta una vez. Este archivo no
+//! pinta nada ni sabe de sockets.
 
 use std::fmt;
 use std::io;
@@ -78,8 +78,8 @@ impl Salida {
 
 /// ¿Falló porque no quedan descriptores de archivo (del proceso o de la máquina)?
 ///
-/// La biblioteca estándar no le da nombre a este caso; los números son los de `EMFILE` y `ENFILE` en Unix
-/// y los de `WSAEMFILE` y `ERROR_TOO_MANY_OPEN_FILES` en Windows.
+/// La biblioteca estándar no le da nombre a este caso; los números son los de `EMFILE` y `ENFILE`
+/// en Unix y los de `WSAEMFILE` y `ERROR_TOO_MANY_OPEN_FILES` en Windows.
 pub fn sin_descriptores(error: &io::Error) -> bool {
     match error.raw_os_error() {
         Some(codigo) if cfg!(windows) => codigo == 10024 || codigo == 4,

@@ -181,7 +181,8 @@ impl AMedias {
                 let lugar = self.lugar.display();
                 let quedan = texto_tamano(libre);
                 Err(Fallo::nuevo(format!(
-                    "{frase} y en {lugar} quedan {quedan}; libera sitio o elige otra carpeta con --carpeta"
+                    "{frase} y en {lugar} quedan {quedan}; libera sitio o elige otra carpeta con \
+                     --carpeta"
                 ))
                 .que_fuera_se_cuenta(frase))
             }
@@ -208,8 +209,8 @@ impl AMedias {
         escribir_en(&self.archivo, desde, datos).map_err(|e| self.fallo(&e))
     }
 
-    /// Llena `destino` con lo que hay a partir del byte `desde`. Falso si no hay bastante o el disco
-    /// falla.
+    /// Llena `destino` con lo que hay a partir del byte `desde`. Falso si no hay bastante o el
+    /// disco falla.
     pub fn leer_entero(&self, desde: u64, destino: &mut [u8]) -> bool {
         let mut leidos = 0;
         while leidos < destino.len() {

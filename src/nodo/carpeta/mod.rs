@@ -82,7 +82,8 @@ impl Abierto {
 /// Por qué no se abre un archivo. Quedarse sin descriptores no es «no está», y no debe parecerlo.
 #[derive(Debug)]
 pub enum NoSeAbre {
-    /// No está, no es un archivo, no hay permiso o el nombre no vale: para quien pregunta es lo mismo.
+    /// No está, no es un archivo, no hay permiso o el nombre no vale: para quien pregunta es lo
+    /// mismo.
     NoEsta,
     /// No quedan descriptores.
     SinDescriptores,
@@ -135,8 +136,8 @@ impl Carpeta {
     }
 
     /// Los archivos que se comparten, por nombre. Entra en las subcarpetas (sin recursión ni seguir
-    /// enlaces) y se salta lo oculto, lo que no es un archivo y los nombres que no se pueden servir.
-    /// Una subcarpeta que no se deja leer también se salta, y se registra.
+    /// enlaces) y se salta lo oculto, lo que no es un archivo y los nombres que no se pueden
+    /// servir. Una subcarpeta que no se deja leer también se salta, y se registra.
     pub fn listar(&self) -> Result<Vec<Archivo>, Fallo> {
         let mut archivos = Vec::new();
         let mut por_mirar = vec![String::new()];
