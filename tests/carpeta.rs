@@ -183,12 +183,10 @@ fn quien_anuncia_menos_no_recorta_lo_que_ya_estaba() {
     let carpeta = tempfile::tempdir().unwrap();
     let media = carpeta.path().join(format!(".{NOMBRE}.part"));
     fs::write(&media, &contenido[..4 * BLOQUE]).unwrap();
-    for mana in [Mana::Rechaza, Mana::GuiaCortada] {
-        let malo = Falso::nuevo(b"x", mana);
-        let salida = descargar(NOMBRE, carpeta.path(), &[malo.direccion]);
-        assert_eq!(codigo(&salida), Some(1), "{}", dicho(&salida));
-        assert!(fs::read(&media).unwrap() == contenido[..4 * BLOQUE]);
-    }
+    let malo = Falso::nuevo(b"x", Mana::Rechaza);
+    let salida = descargar(NOMBRE, carpeta.path(), &[malo.direccion]);
+    assert_eq!(codigo(&salida), Some(1), "{}", dicho(&salida));
+    assert!(fs::read(&media).unwrap() == contenido[..4 * BLOQUE]);
     let par = Falso::nuevo(&contenido, Mana::Honrado);
     let salida = descargar(NOMBRE, carpeta.path(), &[par.direccion]);
     assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));

@@ -395,7 +395,8 @@ mod tests {
         let (temporal, carpeta) = carpeta();
         let primero = empezar(&carpeta, "a.txt");
         primero.escribir_en(0, b"bueno").unwrap();
-        fs::remove_file(temporal.path().join(".a.txt.part")).unwrap();
+        let ruta = |nombre: &str| temporal.path().join(nombre);
+        fs::rename(ruta(".a.txt.part"), ruta("quitado")).unwrap();
         let segundo = empezar(&carpeta, "a.txt");
         segundo.escribir_en(0, b"a me").unwrap();
         let queja = frase(primero.terminar(5));
@@ -403,11 +404,10 @@ mod tests {
         assert!(queja.contains("vuelve a pedirlo"), "{queja}");
         // Ni lo descarta: es del otro, que acaba bien.
         primero.descartar();
-        assert!(!temporal.path().join("a.txt").exists());
+        assert!(!ruta("a.txt").exists());
         segundo.escribir_en(4, b"dias").unwrap();
         assert_eq!(segundo.terminar(8).unwrap(), "a.txt");
-        let quedo = fs::read(temporal.path().join("a.txt")).unwrap();
-        assert_eq!(quedo, b"a medias");
+        assert_eq!(fs::read(ruta("a.txt")).unwrap(), b"a medias");
     }
 
     /// En Windows no se puede mover una carpeta que alguien tiene abierta.
@@ -488,7 +488,7 @@ mod tests {
         let lleno = a_medias.fallo(&io::ErrorKind::StorageFull.into());
         fs::create_dir(temporal.path().join(".b.txt.part")).unwrap();
         let no_se_abre = carpeta.empezar_a_recibir(&nombre("b.txt")).err().unwrap();
-        let ruta = temporal.path().canonicalize().unwrap();
+        let ruta = carpeta.ruta();
         for fallo in [no_cabe, lleno, no_se_abre] {
             let aqui = fallo.to_string();
             assert!(aqui.contains(ruta.to_str().unwrap()), "{aqui}");
