@@ -75,10 +75,11 @@ impl Carpeta {
         let (sub, archivo) = nombre.partes();
         let dir = self.subcarpeta(sub).map_err(fallo)?;
         let parte = nombre_a_medias(archivo, comprobable);
-        let abierto = abrir_con_cerrojo(&dir, &parte).map_err(fallo)?;
-        let abierto = abierto.ok_or_else(|| Fallo::nuevo(format!("{nombre} ya se está bajando")));
+        let archivo = abrir_con_cerrojo(&dir, &parte)
+            .map_err(fallo)?
+            .ok_or_else(|| Fallo::nuevo(format!("{nombre} ya se está bajando")))?;
         Ok(AMedias {
-            archivo: abierto?,
+            archivo,
             nombre: nombre.clone(),
             dir,
             parte,

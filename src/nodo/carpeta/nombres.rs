@@ -69,17 +69,15 @@ impl fmt::Display for NombreMalo {
                 "no es un nombre de archivo dentro de la carpeta (sin «..», sin / al principio o \
                  al final, sin partes vacías u ocultas)",
             ),
-            NombreMalo::Caracter(cual, donde) if cual.is_control() || cambia_direccion(*cual) => {
-                let codigo = u32::from(*cual);
-                write!(
-                    f,
-                    "el carácter U+{codigo:04X}, en la posición {donde}, no vale en un nombre"
-                )
-            }
             NombreMalo::Caracter(cual, donde) => {
+                let (cual, para) = if cual.is_control() || cambia_direccion(*cual) {
+                    (format!("U+{:04X}", u32::from(*cual)), "un nombre")
+                } else {
+                    (format!("«{cual}»"), "Windows")
+                };
                 write!(
                     f,
-                    "el carácter «{cual}», en la posición {donde}, no vale en Windows"
+                    "el carácter {cual}, en la posición {donde}, no vale en {para}"
                 )
             }
             NombreMalo::Final(parte) => {
@@ -149,22 +147,15 @@ fn vale_en_windows(parte: &str) -> Result<(), NombreMalo> {
     if parte.ends_with(['.', ' ']) {
         return Err(NombreMalo::Final(parte.to_string()));
     }
-    let base = parte
-        .split('.')
-        .next()
-        .unwrap_or(parte)
-        .trim_end()
-        .to_uppercase();
-    let con_numero = |prefijo: &str| {
-        base.strip_prefix(prefijo).is_some_and(|n| {
-            n.chars().count() == 1
-                && n.chars()
-                    .all(|c| c.is_ascii_digit() || matches!(c, '¹' | '²' | '³'))
-        })
+    let base = parte.split('.').next().unwrap_or(parte);
+    let base = base.trim_end().to_uppercase();
+    let numerado = |prefijo| {
+        let resto: Option<Vec<char>> = base.strip_prefix(prefijo).map(|n| n.chars().collect());
+        resto.is_some_and(|n| matches!(n[..], ['0'..='9' | '¹' | '²' | '³']))
     };
     let reservado = matches!(&*base, "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
-        || con_numero("COM")
-        || con_numero("LPT");
+        || numerado("COM")
+        || numerado("LPT");
     if reservado {
         Err(NombreMalo::Reservado(parte.to_string()))
     } else {
