@@ -160,11 +160,9 @@ fn localizar_desde_aqui(
                 "se está buscando demasiado a la vez; prueba dentro de un rato",
             )
         })?;
-        peers.extend(
-            buscar_en_peers(&nodo.vecinos, archivo)
-                .into_iter()
-                .map(nuestro),
-        );
+        let hallados = buscar_en_peers(&nodo.vecinos, archivo)
+            .map_err(|fallo| rechazar(503, fallo.publico()))?;
+        peers.extend(hallados.into_iter().map(nuestro));
         if let (true, Some(maestro)) = (peers.is_empty(), &nodo.maestro) {
             peers = preguntar_al_maestro(maestro.url(), archivo, nodo);
         }
@@ -265,7 +263,7 @@ fn sondear(nodo: &Nodo) -> Sondeo {
         .iter()
         .map(|peer| (*peer, Estado::Callado))
         .collect();
-    preguntar_a_todos(
+    let preguntado = preguntar_a_todos(
         &vecinos.peers,
         |peer| como_esta(&vecinos, peer),
         |respuestas| {
@@ -274,6 +272,9 @@ fn sondear(nodo: &Nodo) -> Sondeo {
             }
         },
     );
+    if let Err(fallo) = preguntado {
+        log::warn!("{fallo}");
+    }
     *sondeo = Some((Instant::now(), estados.clone()));
     estados
 }
