@@ -345,6 +345,7 @@ fn contar_saludo(
     match saludo {
         Ok(quien) => format!("{peer} responde: {} ({tiempo})", quien.nombre),
         Err(FalloPar::Cerro) => format!("{peer} responde: un nodo de la guía ({tiempo})"),
+        Err(fallo @ FalloPar::Repetido(_)) => format!("{peer} {fallo}"),
         Err(fallo) => format!("{peer} no responde: {fallo}"),
     }
 }

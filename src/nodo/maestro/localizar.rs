@@ -54,10 +54,8 @@ pub fn quienes_lo_tienen(
         AQuien::Peer(_) => Ok(Vec::new()),
         AQuien::Maestro(url) => {
             let limites = con_espera(vecinos);
-            let mut otros = Vecinos {
-                peers: Vec::new(),
-                ..vecinos.clone()
-            };
+            let mut otros = vecinos.clone();
+            otros.peers.clear();
             otros.conocer(&fuentes_del_maestro(url, nombre, limites, &vecinos.parada)?);
             otros.peers.retain(|peer| !vecinos.peers.contains(peer));
             buscar_en_peers(&otros, nombre)

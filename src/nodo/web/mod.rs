@@ -254,10 +254,8 @@ fn sondear(nodo: &Nodo) -> Sondeo {
     {
         return estados.clone();
     }
-    let vecinos = Vecinos {
-        espera: ESPERA_DE_PAGINA,
-        ..nodo.vecinos.clone()
-    };
+    let mut vecinos = nodo.vecinos.para_una_tanda(&nodo.saliendo);
+    vecinos.espera = ESPERA_DE_PAGINA;
     let mut estados: Vec<_> = vecinos
         .peers
         .iter()
