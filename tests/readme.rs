@@ -324,7 +324,7 @@ fn lineas_de(archivo: &str) -> usize {
 fn camino() -> Vec<(String, usize)> {
     let pagina = leer("src/README.md");
     let filas = pagina.lines().filter(|linea| {
-        let principio = linea.trim_start_matches("| ");
+        let principio = linea.strip_prefix("| ").unwrap_or_default();
         principio.starts_with(|c: char| c.is_ascii_digit())
     });
     let leida = |fila: &str| {
