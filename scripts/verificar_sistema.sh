@@ -10,13 +10,26 @@ set -uo pipefail
 
 raiz=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+# Los de las filas de PEERS, «    ("nodo1", "127.0.0.1", 6001),», y los de las demás prácticas.
+de_las_practicas() {
+    sed -n '/^pub const PEERS/,/^];/s/^ *("[^"]*", *"[^"]*", *\([0-9_]*\)).*/nodo:\1/p' \
+        "$raiz/src/config.rs" | tr -d _
+    printf '%s\n' maestro:9000 balanceador:8000 backend:8001 backend:8002 backend:8003 chat:5000
+}
+
 if (($# == 0)); then
-    set -- nodo:6001 nodo:6002 nodo:6003 maestro:9000 balanceador:8000 backend:8001 backend:8002 backend:8003 chat:5000
+    # shellcheck disable=SC2046 # son varios
+    set -- $(de_las_practicas)
 fi
 
+# El programa: el que se diga en NODO, o el último que se compiló, o el instalado.
 buscar_nodo() {
-    local candidato
-    for candidato in "${NODO-}" "${CARGO_TARGET_DIR:-$raiz/target}/release/nodo" "${CARGO_TARGET_DIR:-$raiz/target}/debug/nodo"; do
+    local compilados=${CARGO_TARGET_DIR:-$raiz/target} candidato
+    local candidatos=("${NODO-}" "$compilados/debug/nodo" "$compilados/release/nodo")
+    if [[ "$compilados/release/nodo" -nt "$compilados/debug/nodo" ]]; then
+        candidatos=("${NODO-}" "$compilados/release/nodo")
+    fi
+    for candidato in "${candidatos[@]}"; do
         if [[ -n $candidato && -x $candidato ]]; then
             printf '%s' "$candidato"
             return
@@ -52,7 +65,7 @@ por_http() {
 
 # HOLA: quién es y en cuánto, con el propio programa.
 por_hola() {
-    [[ -n $nodo ]] || { printf 'HOLA: compila antes el programa (cargo build --release)' && return; }
+    [[ -n $nodo ]] || { printf 'HOLA: compila antes el programa (cargo build)' && return; }
     local respuesta
     respuesta=$("$nodo" estado --peer "127.0.0.1:$1" 2>&1)
     respuesta=${respuesta#"127.0.0.1:$1 "}
