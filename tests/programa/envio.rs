@@ -1,7 +1,5 @@
 //! Enviar: quien recibe pide por la misma conexión, sólo de quien está en su lista, y los dos saben cómo acabó.
 
-mod comun;
-
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -10,8 +8,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use comun::falsos::{BLOQUE, Charla, Compuerta, Puente, huella, huellas_de_bloques};
-use comun::{Proceso, acabar, codigo, datos, dicho, nodo, quejas, responde};
+use super::comun::falsos::{BLOQUE, Charla, Compuerta, Puente, huella, huellas_de_bloques};
+use super::comun::{Proceso, acabar, codigo, datos, dicho, nodo, quejas, responde, senal};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "tarea.bin";
@@ -543,7 +541,7 @@ fn un_envio_cortado_por_cualquier_lado_se_reanuda() {
     // Ctrl-C de quien envía: 130, y quien recibe lo dice y guarda lo que tenía.
     let (proceso, _compuerta) = en_marcha(receptor.direccion());
     let antes = Instant::now();
-    comun::senal(proceso.id(), "INT");
+    senal(proceso.id(), "INT");
     let salida = acabar(proceso);
     assert_eq!(codigo(&salida), Some(130), "{}", quejas(&salida));
     assert!(antes.elapsed() < Duration::from_secs(5));

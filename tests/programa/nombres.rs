@@ -2,8 +2,6 @@
 
 #![cfg(unix)]
 
-mod comun;
-
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
@@ -14,7 +12,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use comun::{Proceso, codigo, conectar, dicho, orden, preguntar, preguntar_y_cerrar, quejas};
+use super::comun::{
+    Proceso, codigo, conectar, dicho, orden, preguntar, preguntar_y_cerrar, quejas,
+};
 
 /// Lo que está fuera de la carpeta y no debe salir por ningún camino.
 const SECRETO: &str = "esto no se comparte";

@@ -1,7 +1,5 @@
 //! Descargar: de una fuente o de muchas, honradas o no, sin que quede nunca un archivo malo con el nombre bueno.
 
-mod comun;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -10,8 +8,8 @@ use std::process::{Child, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use comun::falsos::{BLOQUE, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques};
-use comun::{PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, quejas};
+use super::comun::falsos::{BLOQUE, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques};
+use super::comun::{PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, quejas};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "clase.bin";
@@ -494,7 +492,7 @@ fn de_tres_nodos_uno_muere_con_kill_9() {
     let primero = nodos[0].hijo.id();
     let puente = Puente::nuevo(todas[0], move |pedido, vez| {
         if pedido.starts_with("OBTENER") && vez == 3 {
-            comun::senal(primero, "KILL");
+            super::comun::senal(primero, "KILL");
         }
     });
     // Los otros dos no dan nada hasta entonces.
@@ -723,7 +721,7 @@ fn ctrl_c_y_sigterm_cancelan_enseguida_y_se_puede_seguir() {
                 let proceso = empezar(&carpeta, &[par.direccion]);
                 par.registro.esperar(hasta, 1);
                 let antes = Instant::now();
-                comun::senal(proceso.id(), senal);
+                super::comun::senal(proceso.id(), senal);
                 let salida = acabar(proceso);
                 assert!(
                     antes.elapsed() < Duration::from_secs(3),

@@ -1,8 +1,5 @@
 //! El REST del nodo de verdad: rutas, archivos por HTTP, la página, y su vida en el maestro.
 
-#[path = "comun/rest.rs"]
-mod comun;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use comun::{PACIENCIA, Programa, enviar, hasta_que, mandar, pedir};
+use super::comun::rest::{PACIENCIA, Programa, enviar, hasta_que, mandar, pedir};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -1,7 +1,5 @@
 //! La carpeta: nada se pisa, nada a medias se sirve, y un archivo que cambia o no cabe se dice y no hace daño.
 
-mod comun;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -10,8 +8,11 @@ use std::process::{Child, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use comun::falsos::{BLOQUE, Charla, Compuerta, Falso, Mana, huella};
-use comun::{Proceso, acabar, codigo, conectar, datos, dicho, nodo, preguntar, quejas, responde};
+use super::comun::falsos::{BLOQUE, Charla, Compuerta, Falso, Mana, huella};
+use super::comun::{
+    Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, preguntar, quejas, responde,
+    senal,
+};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "apuntes.pdf";
@@ -296,7 +297,7 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     let nodo = Proceso::nodo(disco.0.path(), &["--peer", "127.0.0.1:1"]);
     let suya = tempfile::tempdir().unwrap();
     fs::write(suya.path().join(NOMBRE), vec![1; 60 << 20]).unwrap();
-    let mut enviar = comun::nodo();
+    let mut enviar = super::comun::nodo();
     enviar.arg("enviar").arg(suya.path().join(NOMBRE));
     enviar.args(["--a", &nodo.direccion().to_string()]);
     let salida = enviar.output().unwrap();
@@ -372,7 +373,7 @@ fn cortado_mientras_se_sirve_no_llega_lo_anunciado() {
     let mut cabecera = vec![0; format!("OK:{tamano}\n").len()];
     conexion.read_exact(&mut cabecera).unwrap();
     cortar(&carpeta, 1000);
-    let llegaron = comun::leer_todo(&mut conexion).len();
+    let llegaron = leer_todo(&mut conexion).len();
     assert!(llegaron < tamano, "llegaron {llegaron}");
     assert!(responde(nodo.direccion()));
 }
@@ -525,7 +526,7 @@ fn mirar_si_ya_se_tiene_uno_enorme_se_puede_cancelar() {
     let proceso = empezar(NOMBRE, carpeta.path(), &[par.direccion]);
     par.registro.esperar("INFO", 1);
     let antes = Instant::now();
-    comun::senal(proceso.id(), "INT");
+    senal(proceso.id(), "INT");
     let salida = acabar(proceso);
     assert_eq!(codigo(&salida), Some(130), "{}", quejas(&salida));
     assert!(

@@ -3,8 +3,6 @@
 //! Lo que lo distingue: lee la petición con un solo `recv(1024)`, compara la respuesta entera con `OK`, no dice
 //! longitudes y a una palabra que no conoce contesta cerrando.
 
-mod comun;
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -13,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use comun::{PACIENCIA, Proceso, codigo, conectar, datos, dicho, orden, preguntar, quejas};
+use super::comun::{PACIENCIA, Proceso, codigo, conectar, datos, dicho, orden, preguntar, quejas};
 use socket2::SockRef;
 
 const TAMANOS: [usize; 7] = [0, 1, 1023, 1024, 1025, 20_000, 300_000];

@@ -1,10 +1,4 @@
 //! Ayuda de las pruebas de las prácticas: el programa de verdad, con su teclado y su pantalla en la mano.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "cada archivo de pruebas usa una parte, y un unwrap roto es un fallo"
-)]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, Command, Stdio};

@@ -1,9 +1,6 @@
 //! El maestro de verdad, por la red: las seis rutas, la caducidad y lo que se rechaza.
 
-#[path = "comun/rest.rs"]
-mod comun;
-
-use comun::{Programa, enviar, mandar, molestar, pedir};
+use super::comun::rest::{Programa, enviar, mandar, molestar, pedir};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

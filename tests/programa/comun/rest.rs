@@ -1,5 +1,4 @@
 //! Lo que comparten las pruebas de REST: arrancar el programa de verdad y hablarle por HTTP con un socket a secas.
-#![allow(dead_code, reason = "cada archivo de pruebas usa su parte")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,17 +1,10 @@
 //! El chat de verdad, con pares que mandan y reciben bytes a secas, como los del documento.
-#![allow(
-    clippy::unwrap_used,
-    reason = "en una prueba, un unwrap roto es un fallo"
-)]
-
-#[path = "comun/practicas.rs"]
-mod comun;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use comun::{Programa, conectar, libre, todo};
+use super::comun::practicas::{PLAZO, Programa, conectar, libre, todo};
 
 fn servidor() -> (Programa, SocketAddr) {
     Programa::servidor(&["chat", "--servidor", "127.0.0.1:0"])
@@ -23,7 +16,7 @@ fn cliente() -> (Programa, TcpStream) {
     let a = escucha.local_addr().unwrap().to_string();
     let programa = Programa::arrancar(&["chat", "--conectar", &a]);
     let par = escucha.accept().unwrap().0;
-    par.set_read_timeout(Some(comun::PLAZO)).unwrap();
+    par.set_read_timeout(Some(PLAZO)).unwrap();
     (programa, par)
 }
 

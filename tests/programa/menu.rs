@@ -1,7 +1,5 @@
 //! El menú de la guía: lo que se escriba, lo que llegue mientras tanto y Ctrl-C.
 
-mod comun;
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use comun::{PACIENCIA, Proceso, conectar, nodo, preguntar_y_cerrar};
+use super::comun::{PACIENCIA, Proceso, conectar, nodo, preguntar_y_cerrar};
 
 const PREGUNTA: &str = "Seleccione una opción: ";
 /// Nadie escucha en el puerto 1.

@@ -1,15 +1,16 @@
 //! Lo que el nodo tiene que aguantar: basura, pares que callan o gotean, falta de descriptores, señales, mensajes con
 //! trampas. Nada de eso lo tumba, lo hace crecer ni lo notan los demás.
 
-mod comun;
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use comun::{Proceso, conectar, datos, leer_todo, nodo, preguntar, preguntar_y_cerrar, responde};
+use super::comun::{
+    PACIENCIA, Proceso, codigo, conectar, datos, dicho, leer_todo, nodo, orden, preguntar,
+    preguntar_y_cerrar, quejas, responde,
+};
 
 /// El plazo de una petición, en el documento: 10 s en total, gotee o calle.
 const PLAZO_DE_PETICION: Duration = Duration::from_secs(10);
@@ -189,7 +190,7 @@ fn hasta_el_cierre(conexion: &mut TcpStream, desde: Instant) -> Duration {
 #[test]
 fn seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s() {
     // Sube de paso el límite de descriptores de esta prueba, que el nodo hereda.
-    if nodo::red::conexiones_posibles(700) < 700 {
+    if crate::red::conexiones_posibles(700) < 700 {
         eprintln!("sin descriptores para 600 conexiones a cada lado: no se prueba");
         return;
     }
@@ -249,7 +250,7 @@ fn gotear(a: SocketAddr, inicio: &str, gotas: &str) -> Duration {
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => break,
             Err(_) => drop(conexion.write_all(&[gota])),
         }
-        assert!(desde.elapsed() < comun::PACIENCIA, "no cierra");
+        assert!(desde.elapsed() < PACIENCIA, "no cierra");
     }
     desde.elapsed()
 }
@@ -316,7 +317,7 @@ mod descriptores {
         };
         let carpeta = tempfile::tempdir().unwrap();
         std::fs::write(carpeta.path().join("a.txt"), "abc").unwrap();
-        let mut programa = comun::nodo();
+        let mut programa = nodo();
         programa
             .args(["servir", "--puerto", "0", "--carpeta"])
             .arg(carpeta.path())
@@ -596,14 +597,9 @@ fn veinte_mil_archivos_se_listan_todos() {
 
 fn comprobar_listar_red(nodo: &Proceso, uno: &str) {
     let peer = nodo.direccion().to_string();
-    let salida = comun::orden(["listar", "--red", "--peer", &peer]);
-    assert_eq!(
-        comun::codigo(&salida),
-        Some(0),
-        "{}",
-        comun::quejas(&salida)
-    );
-    let dicho = comun::dicho(&salida);
+    let salida = orden(["listar", "--red", "--peer", &peer]);
+    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+    let dicho = dicho(&salida);
     assert_eq!(dicho.lines().count(), 20_000);
     assert!(dicho.lines().any(|linea| linea == format!("{peer} {uno}")));
 }

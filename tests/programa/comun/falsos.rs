@@ -3,12 +3,6 @@
 //!
 //! Las huellas se calculan aquí aparte, con `blake3`: son el patrón con que se mide al programa, no su propio código.
 
-#![allow(dead_code, reason = "cada archivo de pruebas usa una parte")]
-#![allow(
-    clippy::unwrap_used,
-    reason = "en una prueba, fallar es entrar en pánico"
-)]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
