@@ -472,8 +472,8 @@ fn enorme(carpeta: &TempDir, nombre: &str) -> bool {
 }
 
 #[cfg(unix)]
-#[test]
-fn uno_de_50_gib_recien_puesto_no_hace_esperar_a_nadie() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn uno_de_50_gib_recien_puesto_no_hace_esperar_a_nadie() {
     let carpeta = tempfile::tempdir().unwrap();
     if !enorme(&carpeta, "enorme.iso") {
         return;

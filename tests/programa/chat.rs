@@ -106,8 +106,8 @@ fn el_servidor_sigue_con_los_demas_cuando_uno_se_corta() {
     assert_eq!(recibir(&par, 5), "sigo\n");
 }
 
-#[test]
-fn un_par_que_no_lee_no_para_a_los_demas_ni_la_salida() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn un_par_que_no_lee_no_para_a_los_demas_ni_la_salida() {
     let (mut programa, a) = servidor();
     let _sordo = entrar(&mut programa, a);
     let mut par = entrar(&mut programa, a);

@@ -433,8 +433,8 @@ fn si_hay_dos_distintos_se_baja_el_que_tienen_mas_y_se_dice() {
 
 // ----- Los que callan, los lentos y los que se van -----
 
-#[test]
-fn a_los_mudos_y_a_los_que_gotean_no_se_les_espera() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn a_los_mudos_y_a_los_que_gotean_no_se_les_espera() {
     let contenido = &contenido();
     let acompanado = |mana| {
         let malo = Falso::nuevo(contenido, mana);
@@ -537,9 +537,9 @@ fn sin_ninguna_fuente_se_dice_como_seguir_y_se_sigue() {
 
 /// Los bloques que en el `.part` no están o están mal.
 fn bloques_malos(carpeta: &TempDir, contenido: &[u8]) -> Vec<usize> {
-    let hay = fs::read(carpeta.path().join(MEDIA)).unwrap_or_default();
+    let mut hay = fs::read(carpeta.path().join(MEDIA)).unwrap_or_default();
     let buenas = huellas_de_bloques(contenido);
-    let mut hay: Vec<u8> = hay.into_iter().take(contenido.len()).collect();
+    hay.truncate(contenido.len());
     let tenia = hay.len();
     hay.resize(contenido.len(), 0);
     let estas = huellas_de_bloques(&hay);

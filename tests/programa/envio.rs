@@ -275,8 +275,8 @@ fn lo_que_conteste_el_receptor_se_cuenta_y_se_limpia() {
 
 // ----- Los que callan: diez segundos, todos a la vez -----
 
-#[test]
-fn a_quien_calla_no_se_le_espera() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn a_quien_calla_no_se_le_espera() {
     thread::scope(|ambito| {
         ambito.spawn(|| receptor_mudo("al ofrecerle", |_| {}));
         ambito.spawn(|| receptor_mudo("tras aceptar", |charla| charla.decir("ACEPTADO")));
@@ -554,8 +554,9 @@ fn un_envio_cortado_por_cualquier_lado_se_reanuda() {
     acabar(proceso);
     receptor.esperar_veces("[ERROR AL RECIBIR]", 2);
     // kill -9 de quien recibe: quien envía lo dice y sale.
-    let (proceso, _compuerta) = en_marcha(receptor.direccion());
+    let (proceso, compuerta) = en_marcha(receptor.direccion());
     drop(receptor);
+    compuerta.abrir();
     let salida = acabar(proceso);
     assert_eq!(codigo(&salida), Some(1), "{}", quejas(&salida));
     assert!(

@@ -187,8 +187,8 @@ fn hasta_el_cierre(conexion: &mut TcpStream, desde: Instant) -> Duration {
     desde.elapsed()
 }
 
-#[test]
-fn seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s() {
     // Sube de paso el límite de descriptores de esta prueba, que el nodo hereda.
     if crate::red::conexiones_posibles(700) < 700 {
         eprintln!("sin descriptores para 600 conexiones a cada lado: no se prueba");
@@ -217,8 +217,8 @@ fn seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s() {
     assert!(desde.elapsed() > Duration::from_secs(9), "tienen sus 10 s");
 }
 
-#[test]
-fn quien_gotea_su_linea_se_va_a_los_10_s_en_total() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn quien_gotea_su_linea_se_va_a_los_10_s_en_total() {
     let (_carpeta, nodo) = nodo_con(&[], &[]);
     thread::scope(|ambito| {
         // La primera palabra se reconoce enseguida, a los ocho segundos y nunca: el plazo es el mismo para las tres.
@@ -409,7 +409,7 @@ fn diez_veces_seguidas_en_el_mismo_puerto() {
 }
 
 #[cfg(unix)]
-mod senales {
+pub mod senales {
     use super::*;
 
     /// Más de lo que cabe en los búferes de los dos lados: el envío no puede acabar si nadie lee.
@@ -447,8 +447,8 @@ mod senales {
         }
     }
 
-    #[test]
-    fn el_envio_que_no_avanza_se_corta_a_los_5_s() {
+    /// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+    pub fn el_envio_que_no_avanza_se_corta_a_los_5_s() {
         let (_carpeta, mut nodo, mut conexion) = subiendo(b"DESCARGAR:grande");
         let desde = Instant::now();
         nodo.senal("TERM");

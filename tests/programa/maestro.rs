@@ -99,8 +99,8 @@ fn quien_dio_ttl_y_no_renueva_desaparece() {
     assert_eq!(localizar(&maestro, "a"), json!([]));
 }
 
-#[test]
-fn a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta() {
     let maestro = maestro();
     let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = format!("http://{}", escucha.local_addr().unwrap());

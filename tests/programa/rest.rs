@@ -436,8 +436,8 @@ fn los_nodos_se_encuentran_solo_por_el_maestro() {
     assert_eq!(fs::read(destino.path().join("foto.png")).unwrap(), datos);
 }
 
-#[test]
-fn lo_que_llega_a_la_carpeta_se_registra_en_el_acto() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn lo_que_llega_a_la_carpeta_se_registra_en_el_acto() {
     let maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
     let carpeta_del_nodo = carpeta(&[]);
     // Para aceptar un envío hay que conocer a quien envía: basta su IP.
@@ -483,8 +483,8 @@ fn lo_que_llega_a_la_carpeta_se_registra_en_el_acto() {
 }
 
 #[cfg(unix)]
-#[test]
-fn quien_sale_se_despide_y_quien_muere_caduca() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn quien_sale_se_despide_y_quien_muere_caduca() {
     let maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
     let carpeta = carpeta(&[("a", b"a")]);
     let con = ["--maestro", &maestro.url()];
@@ -500,8 +500,8 @@ fn quien_sale_se_despide_y_quien_muere_caduca() {
     assert_eq!(cuantos_en(&maestro), 0);
 }
 
-#[test]
-fn un_maestro_que_se_reinicia_vuelve_a_saberlo_todo() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn un_maestro_que_se_reinicia_vuelve_a_saberlo_todo() {
     let mut maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
     let puerto = maestro.puerto.to_string();
     let carpeta = carpeta(&[("a", b"a")]);
