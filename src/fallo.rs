@@ -22,6 +22,13 @@ impl Fallo {
     }
 }
 
+impl Fallo {
+    /// La frase que puede oír otro: sin rutas de este disco ni su espacio libre.
+    pub fn publico(&self) -> String {
+        self.0.clone()
+    }
+}
+
 impl fmt::Display for Fallo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -103,6 +103,16 @@ pub fn duracion(tiempo: Duration) -> String {
     }
 }
 
+/// Hace cuánto pasó algo: «ahora», «hace 12 s», «hace 3 min», «hace 2 h».
+pub fn hace(tiempo: Duration) -> String {
+    match tiempo.as_secs() {
+        0 => "ahora".to_string(),
+        segundos @ 1..60 => format!("hace {segundos} s"),
+        segundos @ 60..3600 => format!("hace {} min", segundos / 60),
+        segundos => format!("hace {} h", segundos / 3600),
+    }
+}
+
 /// «1 archivo», «3 archivos»: la cuenta con la palabra que le toca.
 pub fn cuenta(cuantos: usize, uno: &str, varios: &str) -> String {
     format!("{cuantos} {}", if cuantos == 1 { uno } else { varios })

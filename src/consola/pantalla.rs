@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use crate::texto::{duracion, limpiar, tamano};
+use crate::consola::progreso::{Fase, Marcha};
+use crate::texto::{cuenta, duracion, limpiar, tamano};
 
 /// La pantalla, con la pregunta que esté a medias y la barra de progreso si la hay.
 #[derive(Default)]
 pub struct Pantalla {
     pregunta: Option<String>,
     barra: Option<ProgressBar>,
+    fase: Fase,
     rota: bool,
+    todo_a_stdout: bool,
 }
 
 impl Pantalla {
@@ -52,6 +55,20 @@ impl Pantalla {
         };
     }
 
+    /// Una línea que dice qué salió mal: por stderr, salvo en el menú, donde la guía lo dice todo por stdout.
+    pub fn error(&mut self, texto: impl AsRef<str>) {
+        if self.todo_a_stdout {
+            self.linea(texto);
+        } else {
+            self.aviso(texto);
+        }
+    }
+
+    /// Desde ahora los errores también van por stdout.
+    pub fn como_la_guia(&mut self) {
+        self.todo_a_stdout = true;
+    }
+
     /// Hace una pregunta y deja el cursor detrás.
     pub fn preguntar(&mut self, texto: &str) {
         self.escribir(texto);
@@ -80,31 +97,34 @@ impl Pantalla {
         self.rota
     }
 
-    /// Enseña una barra de `total` bytes en stderr, si es una terminal.
-    pub fn poner_barra(&mut self, total: u64) {
-        if !io::stderr().is_terminal() {
-            return;
-        }
-        self.barra = Some(ProgressBar::new(total).with_style(estilo_de_barra(total)));
-    }
-
-    /// Pone la barra en `hechos` bytes, con `detalle` al final.
-    pub fn avanzar(&mut self, hechos: u64, total: u64, detalle: String) {
-        if let Some(barra) = &self.barra {
-            if barra.length() != Some(total) {
-                barra.set_style(estilo_de_barra(total));
-                barra.set_length(total);
-            }
-            barra.set_position(hechos);
-            barra.set_message(limpiar(&detalle));
+    /// Enseña en stderr por dónde va un trabajo, si es una terminal.
+    pub fn poner_barra(&mut self) {
+        if io::stderr().is_terminal() {
+            self.barra = Some(ProgressBar::new(0).with_style(estilo_de_barra(0)));
+            self.fase = Fase::Preguntando;
         }
     }
 
-    /// Empieza a medir de nuevo la velocidad (de comprobar a descargar, por ejemplo).
-    pub fn reiniciar_barra(&mut self) {
-        if let Some(barra) = &self.barra {
+    /// Pone la barra donde dice `marcha`.
+    pub fn avanzar(&mut self, marcha: &Marcha) {
+        let Some(barra) = &self.barra else { return };
+        if barra.length() != Some(marcha.total) {
+            barra.set_style(estilo_de_barra(marcha.total));
+            barra.set_length(marcha.total);
+        }
+        barra.set_position(marcha.hechos);
+        if marcha.fase != self.fase {
+            // Lo comprobado de otra vez no cuenta para la velocidad.
+            self.fase = marcha.fase;
             barra.reset_eta();
         }
+        barra.set_message(match marcha.fase {
+            Fase::Preguntando => "preguntando".to_string(),
+            Fase::Comprobando => "comprobando lo que había".to_string(),
+            Fase::Pasando if marcha.fuentes > 0 => cuenta(marcha.fuentes, "fuente", "fuentes"),
+            Fase::Pasando => "enviando".to_string(),
+            Fase::Guardando => "guardando".to_string(),
+        });
     }
 
     /// Quita la barra sin dejar rastro.

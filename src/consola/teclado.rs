@@ -5,35 +5,60 @@
 //! puede interrumpir. No interpreta lo escrito.
 
 use std::io::{self, BufRead, Read};
-use std::thread::Builder;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, bounded, never};
 
 use crate::fallo::Fallo;
+use crate::red::hilos::arrancar;
 
 /// Lo más largo que se lee de una línea, en bytes; el resto de la línea se descarta.
 const TOPE_DE_LINEA: u64 = 64 * 1024;
 
-/// Arranca el hilo que lee stdin. El canal da una línea cada vez (sin su `\n`; lo que no sea UTF-8 llega como `�`) y
-/// se cierra con el fin de la entrada.
-///
-/// # Errores
-/// El sistema no da más hilos.
-pub fn lineas_del_teclado() -> Result<Receiver<String>, Fallo> {
+/// El teclado, que no se enciende hasta que alguien pregunta algo.
+#[derive(Default)]
+pub struct Teclado {
+    lineas: Option<Receiver<String>>,
+    leyendo: bool,
+}
+
+impl Teclado {
+    /// Empieza a dar lo que se escriba, con `pregunta` delante.
+    pub fn leer(&mut self, _pregunta: &str) -> Result<(), Fallo> {
+        if self.lineas.is_none() {
+            self.lineas = Some(lineas_del_teclado()?);
+        }
+        self.leyendo = true;
+        Ok(())
+    }
+
+    /// Deja de dar lo que se escriba: espera a la siguiente pregunta.
+    pub fn callar(&mut self) {
+        self.leyendo = false;
+    }
+
+    /// Por dónde llega cada línea, si se está leyendo.
+    pub fn lineas(&self) -> Receiver<String> {
+        match &self.lineas {
+            Some(lineas) if self.leyendo => lineas.clone(),
+            _ => never(),
+        }
+    }
+}
+
+/// Arranca el hilo que lee stdin. El canal da una línea cada vez (sin su `\n`; lo que no sea UTF-8
+/// llega como `�`) y se cierra con el fin de la entrada.
+fn lineas_del_teclado() -> Result<Receiver<String>, Fallo> {
     // Sin sitio de sobra: el hilo no lee la línea siguiente hasta que alguien quiere esta.
     let (entregar, recoger) = bounded(0);
-    let leer = move || {
+    // No se le espera al salir: una lectura de stdin no se puede interrumpir.
+    arrancar("teclado", move || {
         let mut entrada = io::stdin().lock();
         while let Ok(Some(linea)) = leer_linea(&mut entrada) {
             if entregar.send(linea).is_err() {
                 return;
             }
         }
-    };
-    Builder::new()
-        .name("teclado".into())
-        .spawn(leer)
-        .map_err(|e| Fallo::de_sistema("leyendo el teclado", &e))?;
+    })?;
     Ok(recoger)
 }
 

@@ -13,6 +13,7 @@ use super::url::Url;
 use crate::config::Limites;
 use crate::fallo::Fallo;
 use crate::red::conexion::{Conexion, FalloRed};
+use crate::red::parada::Parada;
 
 /// Tope de la cabeza de una respuesta, en bytes.
 const TOPE_CABEZA: usize = 16 * 1024;
@@ -21,31 +22,24 @@ const TOPE_CUERPO: usize = 8 * 1024 * 1024;
 /// Tope de lo recibido contando lo que añade mandarlo a trozos.
 const TOPE_RECIBIDO: usize = 2 * TOPE_CUERPO;
 
-/// Pide `url` con `metodo` (y `cuerpo`, si lo hay) y devuelve el código y el JSON de la respuesta (`null` si es un
-/// error que no viene en JSON). Conectar tiene 2 s y la respuesta entera, 10 s.
+/// Pide `url` con `metodo` (y `cuerpo`, si lo hay) y devuelve el código y el JSON de la respuesta
+/// (`null` si es un error que no viene en JSON). Al cortar la `parada` se deja.
 ///
 /// # Errores
 /// La URL no vale, no hay quien conteste, o lo que contesta no se entiende; la frase dice quién.
-pub fn pedir(metodo: &str, url: &str, cuerpo: Option<&Value>) -> Result<(u16, Value), Fallo> {
-    pedir_con(metodo, url, cuerpo, Limites::default())
-}
-
-/// Como [`pedir`], con otros plazos.
-///
-/// # Errores
-/// Los de [`pedir`].
-pub fn pedir_con(
+pub fn pedir(
     metodo: &str,
     url: &str,
     cuerpo: Option<&Value>,
     limites: Limites,
+    parada: &Parada,
 ) -> Result<(u16, Value), Fallo> {
     let partes = Url::leer(url)
         .ok_or_else(|| Fallo::nuevo(format!("«{url}» no es una URL como http://127.0.0.1:9000")))?;
     let con_quien = |fallo: FalloRed| Fallo::nuevo(format!("http://{}: {fallo}", partes.sitio()));
     let direccion = resolver(&partes)?;
     let mut conexion =
-        Conexion::conectar(direccion, limites.conectar, limites).map_err(con_quien)?;
+        Conexion::conectar(direccion, limites.conectar, limites, parada).map_err(con_quien)?;
     preguntar(&mut conexion, metodo, &partes, cuerpo).map_err(con_quien)?;
     let recibido = recibir_todo(&mut conexion).map_err(con_quien)?;
     let (codigo, datos) = recibido.ok_or_else(|| {
@@ -290,7 +284,7 @@ mod tests {
         ] {
             let (url, hilo) = contestando(respuesta);
             let cuerpo = serde_json::json!({"z": 2});
-            let (codigo, valor) = pedir("POST", &url, Some(&cuerpo)).unwrap();
+            let (codigo, valor) = pedir("POST", &url, Some(&cuerpo), Limites::default(), &Parada::nueva()).unwrap();
             assert_eq!((codigo, valor["a"].as_u64()), (200, Some(1)));
             let pregunta = hilo.join().unwrap();
             assert!(pregunta.starts_with("POST /x?y=1 HTTP/1.1\r\nHost: 127.0.0.1:"), "{pregunta}");
@@ -323,7 +317,9 @@ mod tests {
             ),
         ] {
             let (url, hilo) = contestando(respuesta);
-            let fallo = pedir("GET", &url, None).unwrap_err().to_string();
+            let fallo = pedir("GET", &url, None, Limites::default(), &Parada::nueva())
+                .unwrap_err()
+                .to_string();
             assert!(
                 fallo.contains(dice) && fallo.contains("127.0.0.1"),
                 "{fallo}"
@@ -331,7 +327,7 @@ mod tests {
             let _ = hilo.join();
         }
         assert!(
-            pedir("GET", "ftp://x", None)
+            pedir("GET", "ftp://x", None, Limites::default(), &Parada::nueva())
                 .unwrap_err()
                 .to_string()
                 .contains("no es una URL")
@@ -341,7 +337,10 @@ mod tests {
     #[test]
     fn un_error_sin_json_sigue_siendo_un_codigo() {
         let (url, hilo) = contestando(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnada");
-        assert_eq!(pedir("GET", &url, None).unwrap(), (404, Value::Null));
+        assert_eq!(
+            pedir("GET", &url, None, Limites::default(), &Parada::nueva()).unwrap(),
+            (404, Value::Null)
+        );
         hilo.join().unwrap();
     }
 
@@ -353,7 +352,7 @@ mod tests {
             respuesta: std::time::Duration::from_millis(200),
             ..Default::default()
         };
-        let fallo = pedir_con("GET", &url, None, limites)
+        let fallo = pedir("GET", &url, None, limites, &Parada::nueva())
             .unwrap_err()
             .to_string();
         assert!(fallo.contains("plazo"), "{fallo}");

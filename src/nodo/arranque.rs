@@ -1,148 +1,152 @@
 //! Poner en marcha un nodo y pararlo: el puerto, la carpeta y los hilos, con su dueño.
 //!
-//! Es el `threading.Thread(target=atender_conexiones).start()` de la guía, con lo que hay antes (qué fila de `PEERS`
-//! toca, qué carpeta) y lo que la guía no tiene: cómo se termina. No escribe en pantalla.
+//! Es el `threading.Thread(target=atender_conexiones).start()` de la guía, con lo que hay antes (qué fila
+//! de `PEERS` toca, qué carpeta) y lo que la guía no tiene: cómo se termina.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
-
-use crossbeam_channel::Receiver;
 
 use crate::config::{Config, Fila, PEERS, carpeta_de_fila};
-use crate::consola::eventos::{Avisador, Oyente};
+use crate::consola::Consola;
+use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
+use crate::http::url::Url;
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::Carpeta;
-use crate::nodo::evento::Evento;
 use crate::nodo::maestro::registro;
 use crate::nodo::servidor::gestionar_peticion;
 use crate::nodo::vecinos::Vecinos;
-use crate::red::cancelacion::{Cancelador, cancelacion};
-use crate::red::ip_en_la_red;
-use crate::red::{Parada, Servidor, abrir_puerto, conexiones_posibles, fallo_al_abrir};
+use crate::red::abrir_puerto;
+use crate::red::hilos::{Hilo, arrancar};
+use crate::red::maquina::ip_en_la_red;
+use crate::red::parada::Parada;
+use crate::red::servidor::{Servidor, fallo_al_abrir};
+
+/// Conexiones que se enseñan de una vez; las demás se cuentan. Nadie lee mil líneas por segundo.
+const CONEXIONES_POR_TANDA: usize = 20;
+/// Puertos que se prueban, desde el de la primera fila, cuando no hay fila que lo diga.
+const PUERTOS_A_PROBAR: u16 = 10;
 
 /// Un nodo en marcha.
 pub struct EnMarcha {
     /// Lo que comparten sus hilos.
     pub nodo: Arc<Nodo>,
-    /// Lo que sus hilos cuentan.
-    pub oyente: Oyente<Evento>,
-    /// La IP con que los demás lo ven, si escucha en todas las redes.
-    pub ip_en_la_red: Option<SocketAddr>,
     servidor: Servidor,
-    huellas: JoinHandle<()>,
-    registro: Option<JoinHandle<()>>,
-    cancelador: Cancelador,
+    huellas: Hilo<()>,
+    registro: Option<Hilo<()>>,
 }
 
 impl EnMarcha {
-    /// Abre el puerto y la carpeta y arranca los hilos.
-    ///
-    /// # Errores
-    /// El puerto está en uso, la carpeta no se puede usar…; la frase dice qué hacer.
-    pub fn arrancar(config: &Config) -> Result<EnMarcha, Fallo> {
+    /// Abre el puerto y la carpeta, arranca los hilos y se presenta.
+    pub fn arrancar(config: &Config, consola: &mut Consola) -> Result<EnMarcha, Fallo> {
         let (escucha, fila) = abrir_el_puerto(config)?;
         let direccion = escucha
             .local_addr()
             .map_err(|e| Fallo::de_sistema("mirando el puerto", &e))?;
         let ruta = carpeta_elegida(config, fila);
         let carpetas = (Carpeta::abrir_o_crear(&ruta)?, Carpeta::abrir(&ruta)?);
-        let en_la_red = direccion_en_la_red(direccion, &config.peers);
-        let vecinos = Vecinos::nuevos(
-            config,
-            nombre_elegido(config, fila, direccion, en_la_red),
-            Some(direccion),
-        );
-        let (avisador, eventos) = Avisador::nuevo();
-        let oyente = Oyente::nuevo(avisador.clone(), eventos);
-        let (cancelador, saliendo) = cancelacion();
-        let nodo = Arc::new(Nodo::nuevo(
-            vecinos, direccion, carpetas, avisador, saliendo,
-        ));
+        let en_la_red = direccion_en_la_red(direccion, config);
+        let nombre = nombre_elegido(config, fila, direccion, en_la_red);
+        let vecinos = Vecinos::nuevos(config, nombre, Some(direccion));
+        let (avisador, oyente) = Avisador::nuevo(CONEXIONES_POR_TANDA);
+        consola.oir(oyente);
+        let nodo = Arc::new(Nodo::nuevo(vecinos, direccion, carpetas, avisador));
         let huellas = calcular_huellas(&nodo)?;
         let registro = registro::mantener(&nodo)?;
-        let parada = Arc::new(Parada::nueva(conexiones_posibles(config.max_conexiones)));
         let suyo = Arc::clone(&nodo);
-        let servidor = Servidor::arrancar(escucha, parada, move |conexion, desde| {
+        let atender = move |conexion: &Arc<TcpStream>, desde| {
             gestionar_peticion(conexion, desde, &suyo);
-        })?;
+        };
+        let tope = config.max_conexiones;
+        let servidor = Servidor::arrancar(escucha, tope, Parada::nueva(), atender)?;
+        presentar(&nodo, en_la_red, consola);
         Ok(EnMarcha {
             nodo,
-            oyente,
-            ip_en_la_red: en_la_red,
             servidor,
             huellas,
             registro,
-            cancelador,
         })
     }
 
-    /// Para y espera a todos los hilos. Si quedan envíos en curso llama a `decir` con cuántos; otro aviso en `ctrl_c`
-    /// los corta ya.
-    pub fn detener(self, ctrl_c: &Receiver<()>, decir: impl FnOnce(usize)) {
-        drop(self.cancelador);
-        self.servidor.detener(ctrl_c, decir);
+    /// Para y espera a todos los hilos. Si quedan envíos en curso lo dice, y otro Ctrl-C los corta ya.
+    pub fn detener(self, consola: &mut Consola) {
+        self.nodo.saliendo.cortar();
+        consola.despedir(self.servidor);
         self.nodo.estante.cerrar();
-        if self.huellas.join().is_err() {
-            log::error!("el hilo de las huellas terminó por un error interno");
-        }
-        if self
-            .registro
-            .is_some_and(|registro| registro.join().is_err())
-        {
-            log::error!("el hilo del registro terminó por un error interno");
-        }
+        self.huellas.esperar();
+        self.registro.map(Hilo::esperar);
+    }
+}
+
+fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) {
+    let (puerto, nombre) = (nodo.direccion.port(), &nodo.vecinos.nombre);
+    let carpeta = nodo.carpeta.ruta().display();
+    consola.pantalla.tanda([
+        format!("[ESCUCHANDO] Nodo activo en puerto {puerto}"),
+        format!("Soy {nombre} y comparto {carpeta}"),
+    ]);
+    if let Some(en_la_red) = en_la_red {
+        consola.pantalla.linea(format!(
+            "Los demás me encuentran en {en_la_red} (para ellos: --peer {en_la_red})"
+        ));
     }
 }
 
 /// El hilo que calcula huellas, empezando por todo lo que ya hay en la carpeta.
-fn calcular_huellas(nodo: &Arc<Nodo>) -> Result<JoinHandle<()>, Fallo> {
+fn calcular_huellas(nodo: &Arc<Nodo>) -> Result<Hilo<()>, Fallo> {
     let nodo = Arc::clone(nodo);
-    let calcular = move || {
-        match nodo.carpeta.listar() {
+    arrancar("huellas", move || {
+        match nodo.lista() {
             Ok(archivos) => nodo.estante.repasar(&archivos),
             Err(fallo) => log::warn!("{fallo}"),
         }
         nodo.estante.trabajar();
-    };
-    Builder::new()
-        .name("huellas".into())
-        .spawn(calcular)
-        .map_err(|e| Fallo::de_sistema("creando el hilo de las huellas", &e))
+    })
 }
 
 /// Abre el puerto que toca. Devuelve también la fila (desde 1), si hay.
 fn abrir_el_puerto(config: &Config) -> Result<(TcpListener, Option<usize>), Fallo> {
-    let fila = match config.fila {
+    let candidatos: Vec<(u16, Option<usize>)> = match config.fila {
         Fila::PrimeraLibre => {
-            let puertos = PEERS.map(|(_, peer)| peer.port());
-            return abrir_el_primero_libre(config.ip, &puertos)
-                .map(|(escucha, lugar)| (escucha, Some(lugar + 1)));
+            let filas = PEERS.iter().zip(1..);
+            filas
+                .map(|((_, _, puerto), n)| (*puerto, Some(n)))
+                .collect()
         }
-        Fila::Elegida(n) => Some(n),
-        Fila::Ninguna => None,
+        Fila::PuertoLibre => {
+            let puertos = config.puerto..config.puerto.saturating_add(PUERTOS_A_PROBAR);
+            puertos.map(|puerto| (puerto, None)).collect()
+        }
+        Fila::Elegida(n) => vec![(config.puerto, Some(n))],
+        Fila::Ninguna => vec![(config.puerto, None)],
     };
-    let direccion = SocketAddr::new(config.ip, config.puerto);
-    abrir_puerto(config.ip, config.puerto)
-        .map(|escucha| (escucha, fila))
-        .map_err(|e| fallo_al_abrir(direccion, "--puerto", &e))
+    abrir_el_primero_libre(config, &candidatos)
 }
 
-/// Con `nodo` a secas, el primero de los `puertos` que esté libre, y su lugar: se sabe enlazándolo, y el socket se queda.
-fn abrir_el_primero_libre(ip: IpAddr, puertos: &[u16]) -> Result<(TcpListener, usize), Fallo> {
-    for (lugar, puerto) in puertos.iter().enumerate() {
-        match abrir_puerto(ip, *puerto) {
-            Ok(escucha) => return Ok((escucha, lugar)),
-            Err(e) if e.kind() == ErrorKind::AddrInUse => {}
-            Err(e) => return Err(fallo_al_abrir(SocketAddr::new(ip, *puerto), "--puerto", &e)),
+/// El primero que esté libre: se sabe enlazándolo, y el socket se queda.
+fn abrir_el_primero_libre(
+    config: &Config,
+    candidatos: &[(u16, Option<usize>)],
+) -> Result<(TcpListener, Option<usize>), Fallo> {
+    for (puerto, fila) in candidatos {
+        match abrir_puerto(config.ip, *puerto) {
+            Ok(escucha) => return Ok((escucha, *fila)),
+            Err(e) if e.kind() == ErrorKind::AddrInUse && candidatos.len() > 1 => {}
+            Err(e) => {
+                let direccion = SocketAddr::new(config.ip, *puerto);
+                return Err(fallo_al_abrir(direccion, "--puerto", &e));
+            }
         }
     }
-    let puertos: Vec<String> = puertos.iter().map(u16::to_string).collect();
+    let puertos: Vec<String> = candidatos
+        .iter()
+        .map(|(puerto, _)| puerto.to_string())
+        .collect();
     Err(Fallo::nuevo(format!(
-        "los puertos de PEERS ({}) ya están en uso: cierra un nodo o elige otro puerto con --puerto (0 = el que esté libre)",
+        "los puertos de PEERS ({}) ya están en uso: cierra un nodo o elige otro puerto con --puerto \
+         (0 = el que esté libre)",
         puertos.join(", ")
     )))
 }
@@ -155,13 +159,20 @@ fn carpeta_elegida(config: &Config, fila: Option<usize>) -> PathBuf {
     }
 }
 
-/// Si escucha en todas las redes, por dónde lo alcanzan los peers de otras máquinas.
-fn direccion_en_la_red(direccion: SocketAddr, peers: &[SocketAddr]) -> Option<SocketAddr> {
+/// Si escucha en todas las redes, por dónde lo alcanzan los demás: la IP de la interfaz por la que se va
+/// al primer peer (o al maestro) que tenga camino y sea de la misma familia.
+fn direccion_en_la_red(direccion: SocketAddr, config: &Config) -> Option<SocketAddr> {
     if !direccion.ip().is_unspecified() {
         return None;
     }
-    let fuera = peers.iter().find(|peer| !peer.ip().is_loopback())?;
-    ip_en_la_red(*fuera).map(|ip| SocketAddr::new(ip, direccion.port()))
+    let maestro = config.maestro.as_deref().and_then(Url::leer);
+    let maestro = maestro.and_then(|url| Some(SocketAddr::new(url.ip()?, url.puerto)));
+    let fuera = config.peers.iter().copied().chain(maestro);
+    let fuera = fuera.filter(|otro| !otro.ip().is_loopback());
+    fuera
+        .filter(|otro| otro.is_ipv4() == direccion.is_ipv4())
+        .find_map(ip_en_la_red)
+        .map(|ip| SocketAddr::new(ip, direccion.port()))
 }
 
 /// El nombre que se escribió; si no, el de la fila; si no, uno que distinga a este nodo de los demás.
@@ -171,37 +182,49 @@ fn nombre_elegido(
     direccion: SocketAddr,
     en_la_red: Option<SocketAddr>,
 ) -> String {
+    let puerto = direccion.port();
     match (&config.nombre, fila, en_la_red) {
         (Some(nombre), _, _) => nombre.clone(),
         (None, Some(n), _) => PEERS[n - 1].0.to_string(),
-        (None, None, Some(SocketAddr::V4(red))) => format!("nodo-{}", red.ip()),
-        (None, None, _) => format!("nodo-{}", direccion.port()),
+        // En el nombre de un nodo no caben los dos puntos de una IPv6.
+        (None, None, Some(red)) if puerto == config.puerto => {
+            format!("nodo-{}", red.ip()).replace(':', "-")
+        }
+        (None, None, Some(red)) => format!("nodo-{}-{puerto}", red.ip()).replace(':', "-"),
+        (None, None, None) => format!("nodo-{puerto}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
+    use crate::ordenes::opciones::{Opciones, decidir};
 
     #[test]
     fn tres_seguidos_toman_tres_filas_y_el_cuarto_dice_que_hacer() {
-        let ip = Ipv4Addr::LOCALHOST.into();
-        // Tres puertos que nadie tiene: el sistema no los da a otro mientras estén enlazados, y se sueltan de uno en uno.
-        let guardados = [(); 3].map(|()| TcpListener::bind((ip, 0)).unwrap());
-        let puertos = guardados
-            .each_ref()
-            .map(|escucha| escucha.local_addr().unwrap().port());
+        let config = decidir(Opciones::default()).unwrap();
+        // Tres puertos que nadie tiene: el sistema no los da a otro mientras estén enlazados, y se
+        // sueltan de uno en uno.
+        let guardados = [(); 3].map(|()| TcpListener::bind((config.ip, 0)).unwrap());
+        let candidatos: Vec<_> = guardados
+            .iter()
+            .zip(1..)
+            .map(|(escucha, n)| (escucha.local_addr().unwrap().port(), Some(n)))
+            .collect();
         let mut tomados = Vec::new();
-        for (lugar, guardado) in guardados.into_iter().enumerate() {
+        for (guardado, n) in guardados.into_iter().zip(1..) {
             drop(guardado);
-            let (escucha, tomado) = abrir_el_primero_libre(ip, &puertos).unwrap();
-            assert_eq!(tomado, lugar);
+            let (escucha, tomado) = abrir_el_primero_libre(&config, &candidatos).unwrap();
+            assert_eq!(tomado, Some(n));
             tomados.push(escucha);
         }
-        let fallo = abrir_el_primero_libre(ip, &puertos).unwrap_err();
+        let fallo = abrir_el_primero_libre(&config, &candidatos).unwrap_err();
         let fallo = fallo.to_string();
-        assert!(puertos.iter().all(|p| fallo.contains(&p.to_string())));
+        assert!(
+            candidatos
+                .iter()
+                .all(|(p, _)| fallo.contains(&p.to_string()))
+        );
         assert!(fallo.contains("--puerto"), "{fallo}");
     }
 }

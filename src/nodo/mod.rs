@@ -1,33 +1,39 @@
 //! El nodo de la guía, por partes. Aquí, lo que comparten sus hilos: [`Nodo`].
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use crate::config::MAX_MENSAJES;
-use crate::consola::eventos::Avisador;
-use crate::fallo::Fallo;
-use crate::nodo::carpeta::Carpeta;
-use crate::nodo::carpeta::huellas::Estante;
-use crate::nodo::evento::{Evento, Mensaje};
-use crate::nodo::maestro::registro::Inscripcion;
-use crate::nodo::vecinos::Vecinos;
-use crate::nodo::web::Web;
-use crate::red::cancelacion::Cancelacion;
-
+pub mod acciones;
 pub mod arranque;
 pub mod carpeta;
 pub mod cliente;
 pub mod descarga;
-pub mod evento;
 pub mod maestro;
 pub mod menu;
 pub mod palabras;
-pub mod relato;
 pub mod servidor;
 pub mod vecinos;
 pub mod web;
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::config::{MAX_MENSAJES, MAX_RECEPCIONES};
+use crate::consola::eventos::Avisador;
+use crate::fallo::Fallo;
+use crate::nodo::carpeta::huellas::Estante;
+use crate::nodo::carpeta::{Archivo, Carpeta};
+use crate::nodo::maestro::registro::Inscripcion;
+use crate::nodo::vecinos::Vecinos;
+use crate::nodo::web::Web;
+use crate::red::parada::Parada;
+use crate::red::turnos::Turnos;
+use crate::texto::hace;
+
+/// Cuánto se calla una IP que ya se anunció en pantalla.
+const YA_SE_DIJO: Duration = Duration::from_secs(60);
+/// IP de las que se recuerda cuándo se anunciaron.
+const MAX_VISTAS: usize = 1024;
 
 /// Lo que los hilos de un nodo comparten.
 pub struct Nodo {
@@ -40,56 +46,134 @@ pub struct Nodo {
     /// La carpeta en que guarda lo que recibe (la misma que sirve).
     pub carpeta: Carpeta,
     /// Por dónde cuenta lo que pasa.
-    pub avisador: Avisador<Evento>,
-    /// Se dispara al salir, para que lo que se esté recibiendo termine.
-    pub saliendo: Cancelacion,
-    /// Archivos que otros nos están enviando ahora.
-    pub recepciones: AtomicUsize,
+    pub avisador: Avisador,
+    /// Se corta al salir, para que lo que se esté preguntando o recibiendo termine.
+    pub saliendo: Parada,
+    /// Los turnos de quienes nos están enviando algo.
+    pub recepciones: Turnos,
     /// El maestro en que se registra, si lo hay.
     pub maestro: Option<Arc<Inscripcion>>,
     /// Lo que comparten las peticiones REST.
     pub web: Web,
     mensajes: Mutex<VecDeque<Mensaje>>,
+    vistas: Mutex<HashMap<IpAddr, Instant>>,
+    ultima_lista: Mutex<UltimaLista>,
+}
+
+/// Un mensaje recibido, con su texto tal como llegó (se limpia al pintarlo).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mensaje {
+    /// Nombre del nodo que dice enviarlo.
+    pub de: String,
+    /// Desde dónde llegó.
+    pub desde: SocketAddr,
+    /// Cuándo llegó.
+    pub cuando: Instant,
+    /// El texto.
+    pub texto: String,
+}
+
+/// «[MENSAJE] ana (192.168.1.11, hace 2 min): hola»: quién y cuándo.
+impl fmt::Display for Mensaje {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mensaje {
+            de,
+            desde,
+            cuando,
+            texto,
+        } = self;
+        write!(
+            f,
+            "[MENSAJE] {de} ({}, {}): {texto}",
+            desde.ip(),
+            hace(cuando.elapsed())
+        )
+    }
+}
+
+/// La última lista de archivos. Quien pidió la suya antes de que esta empezara puede usarla: así mil que
+/// la piden a la vez no la leen mil veces, ni guardan mil copias mientras la mandan.
+#[derive(Default)]
+struct UltimaLista {
+    empezo: Option<Instant>,
+    archivos: Arc<Vec<Archivo>>,
 }
 
 impl Nodo {
-    /// Un nodo que escucha en `direccion` y comparte la carpeta abierta dos veces: una para servir y otra para guardar.
+    /// Un nodo que escucha en `direccion` y comparte la carpeta abierta dos veces: una para servir y
+    /// otra para guardar.
     pub fn nuevo(
         vecinos: Vecinos,
         direccion: SocketAddr,
         carpetas: (Carpeta, Carpeta),
-        avisador: Avisador<Evento>,
-        saliendo: Cancelacion,
+        avisador: Avisador,
     ) -> Nodo {
         let (para_servir, carpeta) = carpetas;
         let maestro = vecinos.maestro.clone();
         Nodo {
+            saliendo: vecinos.parada.clone(),
             vecinos,
             direccion,
             estante: Estante::de_carpeta(para_servir),
             carpeta,
             avisador,
-            saliendo,
-            recepciones: AtomicUsize::new(0),
+            recepciones: Turnos::nuevos(MAX_RECEPCIONES),
             maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion))),
             web: Web::default(),
             mensajes: Mutex::default(),
+            vistas: Mutex::default(),
+            ultima_lista: Mutex::default(),
         }
     }
 
+    /// Lo que comparte ahora mismo.
+    pub fn lista(&self) -> Result<Arc<Vec<Archivo>>, Fallo> {
+        let pedida = Instant::now();
+        let mut ultima = self
+            .ultima_lista
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if ultima.empezo.is_none_or(|empezo| empezo < pedida) {
+            let empezo = Instant::now();
+            let archivos = self.carpeta.listar()?;
+            if *ultima.archivos != archivos {
+                ultima.archivos = Arc::new(archivos);
+            }
+            ultima.empezo = Some(empezo);
+        }
+        Ok(Arc::clone(&ultima.archivos))
+    }
+
     /// Los nombres de lo que comparte.
-    ///
-    /// # Errores
-    /// No se puede leer la carpeta.
     pub fn nombres(&self) -> Result<Vec<String>, Fallo> {
-        let archivos = self.carpeta.listar()?.into_iter();
-        Ok(archivos.map(|archivo| archivo.nombre).collect())
+        let archivos = self.lista()?;
+        Ok(archivos
+            .iter()
+            .map(|archivo| archivo.nombre.clone())
+            .collect())
     }
 
     /// La carpeta tiene algo nuevo: si hay maestro, que lo sepa ya.
     pub fn cambio_la_carpeta(&self) {
         if let Some(maestro) = &self.maestro {
             maestro.despertar();
+        }
+    }
+
+    /// Cuenta que alguien se conectó: siempre si habla como la guía; si no, sólo la primera vez que se
+    /// ve esa IP (o tras un rato), porque los saludos de los nuestros llenarían la pantalla.
+    pub fn contar_conexion(&self, desde: SocketAddr, como_la_guia: bool) {
+        let mut vistas = self.vistas.lock().unwrap_or_else(PoisonError::into_inner);
+        let ahora = Instant::now();
+        let antes = vistas.get(&desde.ip()).copied();
+        let nueva = antes.is_none_or(|antes| ahora.duration_since(antes) > YA_SE_DIJO);
+        if antes.is_some() || vistas.len() < MAX_VISTAS {
+            vistas.insert(desde.ip(), ahora);
+        }
+        drop(vistas);
+        if nueva || como_la_guia {
+            self.avisador
+                .avisar(format_args!("[CONEXIÓN] Desde {desde}"));
         }
     }
 

@@ -1,8 +1,9 @@
-//! SERVIDOR DEL NODO: `gestionar_peticion`, como en la guía, con sus dos palabras y las ampliadas.
+//! SERVIDOR DEL NODO: `gestionar_peticion`, como en la guía, con sus dos palabras.
 //!
-//! Cada conexión tiene su hilo y llega aquí desde `atender_conexiones`. Las primeras letras deciden quién habla: un
-//! nodo de la guía, uno de los nuestros o un navegador. Nada de lo que manden puede tumbar el nodo: si algo va mal se
-//! cierra esa conexión y se registra el motivo. No escribe en pantalla: avisa con eventos.
+//! Cada conexión tiene su hilo y llega aquí desde `atender_conexiones`. Las primeras letras deciden
+//! quién habla: un nodo de la guía (se le contesta aquí mismo), uno de los nuestros (`palabras/`) o un
+//! navegador (`web/`). Nada de lo que manden tumba el nodo: si algo va mal se cierra esa conexión y se
+//! registra el motivo. No escribe en pantalla: avisa.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -11,41 +12,34 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
-use crate::config::{MAX_MENSAJE, nombre_de_nodo_valido};
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
-use crate::nodo::descarga::envio;
-use crate::nodo::evento::{Evento, Mensaje};
-use crate::nodo::palabras::contestar::{Corte, Enviado, enviar_tramo, responder_de_archivos};
-use crate::nodo::palabras::protocolo::{
-    Entrada, Habla, NoSeEntiende, PalabraGuia, Peticion, Presentacion, Primera, Respuesta,
-    quien_habla,
-};
+use crate::nodo::palabras::contestar::{self, Corte, enviar_tramo};
+use crate::nodo::palabras::protocolo::{Habla, Palabra, Primera, quien_habla};
 use crate::nodo::{Nodo, web};
-use crate::red::conexion::{Conexion, FalloRed};
+use crate::red::conexion::Conexion;
 use crate::texto::limpiar;
 
-/// Tras `OK`, el cliente de la guía compara su primera lectura con `b"OK"`: si llega pegado a los datos, da el archivo
-/// por no encontrado. Con esta pausa llegan aparte.
+/// Tras `OK`, el cliente de la guía compara su primera lectura con `b"OK"`: si llega pegado a los
+/// datos, da el archivo por no encontrado. Con esta pausa llegan aparte.
 const PAUSA_TRAS_OK: Duration = Duration::from_millis(100);
-/// Cuánto se espera a que cierre quien mandó algo que no se entiende, para que alcance a leer por qué.
-const DESPEDIDA: Duration = Duration::from_millis(500);
+/// El nombre es lo que llegue en la primera lectura, pero si no está se espera este poco por si la
+/// petición venía partida en dos paquetes.
+const ESPERA_DEL_RESTO: Duration = Duration::from_millis(20);
 
 /// Atiende una conexión de principio a fin. Es la función de la guía, y corre en un hilo propio.
 pub fn gestionar_peticion(socket: &Arc<TcpStream>, desde: SocketAddr, nodo: &Nodo) {
-    nodo.avisador.avisar(Evento::Conexion(desde));
     let mut conexion = Conexion::aceptada(socket, desde, nodo.vecinos.limites);
-    if let Err(corte) = conversar(&mut conexion, nodo) {
-        debug!("se cierra {desde}: {corte}");
-    }
-}
-
-fn conversar(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Corte> {
     let limite = Instant::now() + conexion.limites().peticion;
-    match primera_palabra(conexion, limite)? {
+    let habla = primera_palabra(&mut conexion, limite);
+    nodo.contar_conexion(desde, matches!(habla, Ok(Some(Habla::Guia))));
+    let atendida = habla.and_then(|habla| match habla {
         None => Ok(()),
-        Some(Habla::Guia(palabra)) => responder_a_la_guia(conexion, palabra, nodo),
-        Some(Habla::Ampliada) => responder_a_los_nuestros(conexion, limite, nodo),
-        Some(Habla::Http) => web::responder(conexion, nodo),
+        Some(Habla::Guia) => responder_a_la_guia(&mut conexion, nodo),
+        Some(Habla::Ampliada) => contestar::conversar(&mut conexion, limite, nodo),
+        Some(Habla::Http) => web::responder(&mut conexion, nodo),
+    });
+    if let Err(corte) = atendida {
+        debug!("se cierra {desde}: {corte}");
     }
 }
 
@@ -64,39 +58,50 @@ fn primera_palabra(conexion: &mut Conexion, limite: Instant) -> Result<Option<Ha
     }
 }
 
-// ----- Las palabras de la guía -----
-
-/// `BUSCAR` y `DESCARGAR`: el nombre es lo que quede de la primera lectura, sin el fin de línea de quien prueba con `nc`.
-fn responder_a_la_guia(
-    conexion: &mut Conexion,
-    palabra: PalabraGuia,
-    nodo: &Nodo,
-) -> Result<(), Corte> {
-    let peticion = conexion.pendiente().to_vec();
-    conexion.consumir(usize::MAX);
-    let escrita = String::from_utf8_lossy(&peticion);
-    debug!("← {} {}", conexion.otro(), limpiar(&escrita));
-    let nombre = escrita
-        .split_once(':')
-        .map_or("", |(_, nombre)| nombre)
-        .trim_end_matches(['\r', '\n']);
-    // Lo que no es UTF-8 no es el nombre de ningún archivo que se sirva, aunque con `�` llegara a parecerlo.
-    let abierto = match str::from_utf8(&peticion) {
-        Ok(_) => nodo.estante.abrir(nombre),
-        Err(_) => Err(NoSeAbre::NoEsta),
-    };
+/// `BUSCAR:<nombre>` y `DESCARGAR:<nombre>`: una petición por conexión, y se cierra.
+fn responder_a_la_guia(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Corte> {
+    let (palabra, abierto) = leer_de_la_guia(conexion, nodo);
     match (palabra, abierto) {
         (_, Err(NoSeAbre::SinDescriptores)) => Err(Corte::SinDescriptores),
-        (PalabraGuia::Buscar, Ok(_)) => Ok(conexion.escribir_texto("SI")?),
-        (PalabraGuia::Buscar, Err(NoSeAbre::NoEsta)) => Ok(conexion.escribir_texto("NO")?),
-        (PalabraGuia::Descargar, Err(NoSeAbre::NoEsta)) => Ok(conexion.escribir_texto("NOFILE")?),
-        (PalabraGuia::Descargar, Ok(abierto)) => enviar_a_la_guia(conexion, nombre, &abierto, nodo),
+        (Some(Palabra::Descargar(nombre)), Ok(abierto)) => {
+            enviar_a_la_guia(conexion, nombre, &abierto, nodo)
+        }
+        (Some(Palabra::Descargar(_)), Err(_)) => Ok(conexion.escribir_texto("NOFILE")?),
+        (_, Ok(_)) => Ok(conexion.escribir_texto("SI")?),
+        (_, Err(_)) => Ok(conexion.escribir_texto("NO")?),
     }
 }
 
+/// La petición y el archivo que nombra, si está. Lo que no es UTF-8 no es el nombre de ninguno.
+fn leer_de_la_guia(
+    conexion: &mut Conexion,
+    nodo: &Nodo,
+) -> (Option<Palabra>, Result<Abierto, NoSeAbre>) {
+    let limite = Instant::now() + ESPERA_DEL_RESTO;
+    loop {
+        let escrita = String::from_utf8_lossy(conexion.pendiente()).into_owned();
+        let palabra = Palabra::de_la_guia(&escrita);
+        let es_texto = str::from_utf8(conexion.pendiente()).is_ok();
+        let abierto = match &palabra {
+            Some(Palabra::Buscar(nombre) | Palabra::Descargar(nombre)) if es_texto => {
+                nodo.estante.abrir(nombre)
+            }
+            _ => Err(NoSeAbre::NoEsta),
+        };
+        let no_esta = matches!(abierto, Err(NoSeAbre::NoEsta));
+        // Si no llega nada más (un fin, o el plazo), la petición era esa.
+        if no_esta && matches!(conexion.recibir(limite, "el resto"), Ok(1..)) {
+            continue;
+        }
+        debug!("← {} {}", conexion.otro(), limpiar(&escrita));
+        return (palabra, abierto);
+    }
+}
+
+/// `OK` y los bytes hasta el cierre, como la guía.
 fn enviar_a_la_guia(
     conexion: &mut Conexion,
-    nombre: &str,
+    nombre: String,
     abierto: &Abierto,
     nodo: &Nodo,
 ) -> Result<(), Corte> {
@@ -105,130 +110,11 @@ fn enviar_a_la_guia(
     thread::sleep(PAUSA_TRAS_OK);
     let enviado = enviar_tramo(conexion, abierto, 0..abierto.tamano, b"");
     if enviado.is_err() || !abierto.sigue_igual() {
-        // Quien usa estas palabras no sabe la longitud: un cierre normal le parecería un archivo completo.
+        // Aquí no viaja la longitud: un cierre normal le parecería un archivo completo.
         conexion.cerrar_con_error();
-        enviado?;
-        return Err(Corte::CambioMientrasSeEnviaba(nombre.to_string()));
+        return enviado.and(Err(Corte::CambioMientrasSeEnviaba(nombre)));
     }
     nodo.avisador
-        .avisar(Evento::EnvioCompleto(nombre.to_string()));
+        .destacar(vec![format!("[ENVÍO COMPLETO] {nombre}")]);
     Ok(())
-}
-
-// ----- Las palabras ampliadas -----
-
-/// Una línea tras otra hasta que el otro cierre, calle o diga algo que no se entiende. La primera tiene que estar entera
-/// antes de `primera`: reconocer su palabra ya gastó parte del plazo.
-fn responder_a_los_nuestros(
-    conexion: &mut Conexion,
-    primera: Instant,
-    nodo: &Nodo,
-) -> Result<(), Corte> {
-    conexion.prepararse_a_enviar()?;
-    let mut enviado = Enviado::default();
-    let avisar = |evento| nodo.avisador.avisar(evento);
-    let mut plazo = primera.saturating_duration_since(Instant::now());
-    let fin = loop {
-        let peticion = match conexion.leer_linea(plazo, "la petición") {
-            Ok(Some(linea)) => Peticion::leer(&linea),
-            Ok(None) => break Ok(()),
-            Err(FalloRed::LineaLarga) => break despedir(conexion, "línea de más de 4096 bytes"),
-            Err(FalloRed::NoEsTexto) => break despedir(conexion, "la línea no es texto UTF-8"),
-            Err(fallo) => break Err(fallo.into()),
-        };
-        match peticion {
-            Ok(Peticion::Ofrecer(nombre)) => {
-                break envio::recibir_ofrecido(conexion, &nombre, nodo);
-            }
-            Ok(peticion) => match responder(conexion, peticion, nodo) {
-                Ok(tramo) => enviado.sumar(tramo).into_iter().for_each(avisar),
-                Err(corte) => break Err(corte),
-            },
-            Err(NoSeEntiende::Palabra) => break despedir(conexion, "palabra desconocida"),
-            Err(NoSeEntiende::Forma) => break despedir(conexion, "petición mal escrita"),
-        }
-        plazo = conexion.limites().peticion;
-    };
-    enviado
-        .parcial(conexion.otro())
-        .into_iter()
-        .for_each(avisar);
-    fin
-}
-
-/// Contesta `ERROR` y cierra de modo que el otro alcance a leerlo.
-fn despedir(conexion: &mut Conexion, motivo: &str) -> Result<(), Corte> {
-    conexion.escribir_linea(Respuesta::Error(motivo.to_string()))?;
-    conexion.cerrar_con_calma(DESPEDIDA);
-    Ok(())
-}
-
-fn responder(
-    conexion: &mut Conexion,
-    peticion: Peticion,
-    nodo: &Nodo,
-) -> Result<Option<Enviado>, Corte> {
-    match peticion {
-        Peticion::Hola(_) => {
-            let quien = Presentacion {
-                puerto: nodo.direccion.port(),
-                nombre: nodo.vecinos.nombre.clone(),
-            };
-            conexion.escribir_linea(Respuesta::Hola(quien))?;
-        }
-        Peticion::Listar => responder_lista(conexion, nodo)?,
-        Peticion::Mensaje { de, texto } => responder_mensaje(conexion, de, texto, nodo)?,
-        de_archivos => return responder_de_archivos(conexion, &de_archivos, &nodo.estante),
-    }
-    Ok(None)
-}
-
-/// `LISTAR`: los archivos con lo que se sepa de su huella. Lo que falte se calcula de fondo.
-fn responder_lista(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Corte> {
-    let archivos = match nodo.carpeta.listar() {
-        Ok(archivos) => archivos,
-        Err(fallo) => return Ok(conexion.escribir_linea(Respuesta::Error(fallo.to_string()))?),
-    };
-    nodo.estante.repasar(&archivos);
-    let mut lista = format!("{}\n", Respuesta::Lista(archivos.len() as u64));
-    for archivo in archivos {
-        let huella = nodo
-            .estante
-            .conocido(&archivo.nombre, archivo.tamano, archivo.fecha)
-            .map(|resumen| resumen.huella);
-        let entrada = Entrada {
-            tamano: archivo.tamano,
-            huella,
-            nombre: archivo.nombre,
-        };
-        lista.push_str(&format!("{entrada}\n"));
-    }
-    Ok(conexion.escribir_texto(&lista)?)
-}
-
-/// `MENSAJE`: se guarda antes de contestar, así `RECIBIDO` es verdad aunque la pantalla no dé abasto.
-fn responder_mensaje(
-    conexion: &mut Conexion,
-    de: String,
-    texto: String,
-    nodo: &Nodo,
-) -> Result<(), Corte> {
-    if texto.len() > MAX_MENSAJE {
-        let motivo = format!(
-            "el mensaje tiene {} bytes y el tope es {MAX_MENSAJE}",
-            texto.len()
-        );
-        return Ok(conexion.escribir_linea(Respuesta::Error(motivo))?);
-    }
-    if !nombre_de_nodo_valido(&de) {
-        return Ok(conexion.escribir_linea(Respuesta::Error("nombre de nodo no válido".into()))?);
-    }
-    let mensaje = Mensaje {
-        de,
-        desde: conexion.otro(),
-        texto,
-    };
-    nodo.guardar_mensaje(mensaje.clone());
-    nodo.avisador.avisar(Evento::Mensaje(mensaje));
-    Ok(conexion.escribir_linea(Respuesta::Recibido(None))?)
 }

@@ -2,99 +2,106 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Limites};
-use crate::nodo::descarga::linea::Sockets;
-use crate::red::es_de_esta_maquina;
+use crate::red::conexion::{Conexion, FalloRed};
+use crate::red::maquina::es_la_misma;
+use crate::red::parada::Parada;
 
 /// Quién pregunta y a quién: lo que necesita el lado cliente, con servidor o sin él.
 #[derive(Debug, Clone)]
 pub struct Vecinos {
     /// Nombre con que se presenta.
     pub nombre: String,
-    /// Puerto en que escucha (0 si no escucha).
-    pub puerto: u16,
     /// Dónde escucha, si escucha: así no se toma a sí mismo por otro.
     pub escucha: Option<SocketAddr>,
     /// Los demás nodos, en el orden de la lista y sin uno mismo.
     pub peers: Vec<SocketAddr>,
-    /// El maestro al que también se pregunta al buscar, si lo hay.
+    /// El maestro al que también se pregunta, si lo hay.
     pub maestro: Option<String>,
     /// Plazo total de cada peer al buscar.
     pub espera: Duration,
     /// Plazos y topes.
     pub limites: Limites,
-    /// Las conexiones con que se pregunta, para cortarlas si quien espera se cansa.
-    pub preguntas: Arc<Sockets>,
+    /// Corta las conexiones con que se pregunta, si quien espera se cansa.
+    pub parada: Parada,
 }
 
 impl Vecinos {
-    /// Los de un nodo que escucha en `direccion` (`None`: una orden suelta que no es nadie).
-    pub fn nuevos(config: &Config, nombre: String, direccion: Option<SocketAddr>) -> Vecinos {
-        let mut vistos = HashSet::new();
-        let peers = config
-            .peers
-            .iter()
-            .copied()
-            .filter(|peer| {
-                vistos.insert(*peer) && !direccion.is_some_and(|nuestra| soy_yo(*peer, nuestra))
-            })
-            .collect();
-        let puerto = direccion.map_or(0, |d| d.port());
-        Vecinos {
+    /// Los de un nodo que escucha en `escucha` (`None`: una orden suelta que no es nadie).
+    pub fn nuevos(config: &Config, nombre: String, escucha: Option<SocketAddr>) -> Vecinos {
+        let mut vecinos = Vecinos {
             nombre,
-            puerto,
-            escucha: direccion,
-            peers,
+            escucha,
+            peers: Vec::new(),
             maestro: config.maestro.clone(),
             espera: config.espera,
             limites: config.limites,
-            preguntas: Arc::default(),
+            parada: Parada::nueva(),
+        };
+        vecinos.conocer(&config.peers);
+        vecinos
+    }
+
+    /// Añade los que no estén ya y no sean uno mismo. `::ffff:a.b.c.d` es la IPv4 `a.b.c.d`.
+    pub fn conocer(&mut self, otros: &[SocketAddr]) {
+        let mut vistos: HashSet<SocketAddr> = self.peers.iter().copied().collect();
+        for otro in otros {
+            let peer = SocketAddr::new(otro.ip().to_canonical(), otro.port());
+            if !self.soy_yo(peer) && vistos.insert(peer) {
+                self.peers.push(peer);
+            }
         }
     }
 
     /// Los mismos, para una tanda de preguntas que se puede cortar sin cortar las demás.
-    pub fn para_una_tanda(&self) -> Vecinos {
+    pub fn para_una_tanda(&self, parada: &Parada) -> Vecinos {
         Vecinos {
-            preguntas: Arc::default(),
+            parada: parada.clone(),
             ..self.clone()
         }
     }
 
-    /// ¿Es `peer` este mismo nodo?
+    /// ¿Es `peer` este mismo nodo? Descargarse de uno mismo destruiría el archivo.
     pub fn soy_yo(&self, peer: SocketAddr) -> bool {
-        self.escucha.is_some_and(|nuestra| soy_yo(peer, nuestra))
+        self.escucha
+            .is_some_and(|nuestra| es_la_misma(peer, nuestra))
     }
-}
 
-/// ¿Es `peer` este mismo nodo, que escucha en `nuestra`? Lo es si el puerto es el nuestro y la IP es aquella en que
-/// escuchamos o, si escuchamos en todas, una de esta máquina. Descargarse de uno mismo destruiría el archivo.
-pub fn soy_yo(peer: SocketAddr, nuestra: SocketAddr) -> bool {
-    if peer.port() != nuestra.port() {
-        return false;
+    /// Puerto en que escucha; 0 si no escucha.
+    pub fn puerto(&self) -> u16 {
+        self.escucha.map_or(0, |escucha| escucha.port())
     }
-    let ip = peer.ip().to_canonical();
-    ip == nuestra.ip().to_canonical() || (nuestra.ip().is_unspecified() && es_de_esta_maquina(ip))
+
+    /// Se conecta a `peer` para preguntarle algo, en lo que diga `--espera`.
+    pub fn conectar(&self, peer: SocketAddr, limites: Limites) -> Result<Conexion, FalloRed> {
+        Conexion::conectar(peer, self.espera, limites, &self.parada)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn dir(texto: &str) -> SocketAddr {
-        texto.parse().unwrap()
-    }
-
     #[test]
-    fn uno_mismo_se_reconoce() {
-        assert!(soy_yo(dir("127.0.0.1:6001"), dir("127.0.0.1:6001")));
-        assert!(soy_yo(dir("127.0.0.1:6001"), dir("0.0.0.0:6001")));
-        assert!(!soy_yo(dir("127.0.0.1:6002"), dir("0.0.0.0:6001")));
-        // El mismo puerto en otra IP de la máquina es otro nodo, si no escuchamos en todas.
-        assert!(!soy_yo(dir("127.0.0.2:6001"), dir("127.0.0.1:6001")));
-        // Una IP reservada para documentación: no es de nadie.
-        assert!(!soy_yo(dir("192.0.2.1:6001"), dir("0.0.0.0:6001")));
+    fn nadie_cuenta_dos_veces_ni_se_cuenta_a_si_mismo() {
+        let dir = |texto: &str| texto.parse::<SocketAddr>().unwrap();
+        let mut vecinos = Vecinos {
+            nombre: "yo".into(),
+            escucha: Some(dir("127.0.0.1:6001")),
+            peers: Vec::new(),
+            maestro: None,
+            espera: Duration::from_secs(1),
+            limites: Limites::default(),
+            parada: Parada::nueva(),
+        };
+        let todos = [
+            "127.0.0.1:6001",
+            "127.0.0.1:6002",
+            "[::ffff:127.0.0.1]:6002",
+        ];
+        vecinos.conocer(&todos.map(dir));
+        assert_eq!(vecinos.peers, [dir("127.0.0.1:6002")]);
     }
 }

@@ -1,4 +1,47 @@
-//! Las órdenes: qué se puede escribir (`opciones.rs`) y qué hace cada una suelta (`sueltas.rs`).
+//! De la orden escrita a quien la cumple. Sin orden, el menú.
+//!
+//! Qué se puede escribir está en [`opciones`], cómo se dice en español lo que está mal escrito en
+//! [`espanol`], y lo que hace cada orden suelta en [`sueltas`].
 
+pub mod espanol;
 pub mod opciones;
 pub mod sueltas;
+
+use crate::consola::Consola;
+use crate::fallo::{Fallo, Salida};
+use crate::nodo::menu;
+// use crate::practicas::balanceador::{self, backend};
+// use crate::practicas::{chat, maestro};
+use opciones::{Argumentos, Orden, decidir};
+
+/// Cumple lo que se escribió.
+pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, Fallo> {
+    let Argumentos { nodo, orden } = argumentos;
+    let config = || decidir(nodo);
+    match orden {
+        None => menu::abrir(&config()?, consola),
+        Some(Orden::Servir) => menu::servir(&config()?, consola),
+        Some(Orden::Listar { red }) => sueltas::listar(&config()?, red, consola),
+        Some(Orden::Buscar { archivo }) => sueltas::buscar(&config()?, &archivo, consola),
+        Some(Orden::Descargar { archivo, de }) => {
+            sueltas::descargar(&config()?, &archivo, de, consola)
+        }
+        Some(Orden::Enviar { archivo, a }) => sueltas::enviar(&config()?, &archivo, a, consola),
+        Some(Orden::Mensaje { texto, a }) => sueltas::mensaje(&config()?, &texto, a, consola),
+        Some(Orden::Estado) => sueltas::estado(&config()?, consola),
+        Some(Orden::Huella { archivos }) => sueltas::huella(&archivos, consola),
+        Some(Orden::Localizar { archivo, por }) => {
+            sueltas::localizar(&config()?, &archivo, por, consola)
+        }
+        /*
+                Some(Orden::Chat { servidor, conectar }) => chat::abrir(servidor, conectar, consola),
+                Some(Orden::Balanceador { donde, backends }) => {
+                    balanceador::abrir(&donde, &backends, consola)
+                }
+                Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, consola),
+                Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, texto, consola),
+                Some(Orden::Maestro { donde }) => maestro::abrir(&donde, consola),
+        */
+        _ => Err(crate::fallo::Fallo::nuevo("práctica en obras")),
+    }
+}

@@ -1,63 +1,270 @@
-//! La línea de órdenes: qué se puede escribir, y cómo se dice en español lo que está mal escrito.
+//! Qué se puede escribir: las órdenes y las opciones que sustituyen a las constantes de `config.rs`.
 //!
-//! La guía no tiene órdenes sueltas: todo se hace desde el menú. Las opciones del nodo están en `config.rs`; aquí,
-//! las órdenes que las llevan. clap las lee; este archivo no hace nada con ellas.
+//! La guía se configura editando el archivo y no tiene órdenes sueltas. clap lee lo que aquí se
+//! declara, y [`decidir`] lo vuelve una [`Config`]. No hace nada con ello: eso, en `ordenes/mod.rs`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-use crate::config::{OpcionesNodo, leer_direccion, leer_ip, leer_maestro, leer_peer, leer_puerto};
+use crate::config::*;
+use crate::fallo::Fallo;
+use crate::http::url::Url;
 
 /// Nodo P2P para compartir archivos en una LAN. Sin orden, abre el menú.
 #[derive(Debug, Parser)]
 #[command(name = "nodo", version, disable_version_flag = true)]
 pub struct Argumentos {
-    /// Las opciones escritas antes de la orden.
+    /// Las opciones del nodo, escritas antes de la orden o después.
     #[command(flatten)]
-    pub nodo: OpcionesNodo,
+    pub nodo: Opciones,
     /// La orden, si la hay.
     #[command(subcommand)]
     pub orden: Option<Orden>,
 }
 
+/// Las opciones del nodo, tal como se escriben. Valen antes y después de la orden.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Opciones del nodo")]
+pub struct Opciones {
+    /// Fila de `PEERS` que es este nodo.
+    #[arg(long, value_name = "N", value_parser = leer_numero,
+          help = format!("Fila de PEERS que es este nodo (de 1 a {}): da puerto y carpeta", PEERS.len()))]
+    pub nodo: Option<usize>,
+    /// IP en que escucha (0.0.0.0 = todas las de esta máquina)
+    #[arg(long, value_name = "IP", value_parser = leer_ip)]
+    pub ip: Option<IpAddr>,
+    /// Puerto en que escucha (0 = el que esté libre)
+    #[arg(long, value_name = "PUERTO", value_parser = leer_puerto)]
+    pub puerto: Option<u16>,
+    /// Carpeta compartida
+    #[arg(long, value_name = "CARPETA")]
+    pub carpeta: Option<PathBuf>,
+    /// Los demás nodos.
+    #[arg(long = "peer", value_name = "IP[:PUERTO]", value_parser = leer_peer,
+          help = format!("Otro nodo, IP o IP:PUERTO (sin puerto, {PUERTO}); se repite, y sustituye a PEERS"))]
+    pub peers: Vec<SocketAddr>,
+    /// Nombre con que se presenta
+    #[arg(long, value_name = "NOMBRE", value_parser = leer_nombre)]
+    pub nombre: Option<String>,
+    /// Cuánto se espera a cada peer al buscar.
+    #[arg(long, value_name = "SEGUNDOS", value_parser = leer_segundos,
+          help = format!("Segundos que se espera a cada peer al buscar ({ESPERA} si no se dice)"))]
+    pub espera: Option<Duration>,
+    /// Conexiones que atiende a la vez.
+    #[arg(long, value_name = "N", value_parser = leer_max_conexiones,
+          help = format!("Conexiones que atiende a la vez ({MAX_CONEXIONES} si no se dice)"))]
+    pub max_conexiones: Option<usize>,
+    /// Directorio «maestro» en que registrarse y al que preguntar, por ejemplo http://127.0.0.1:9000
+    #[arg(long, value_name = "URL", value_parser = leer_maestro)]
+    pub maestro: Option<String>,
+}
+
+impl Opciones {
+    /// Une las de antes de la orden con las de después (`ultimas`): mandan las de después, los peers se
+    /// suman.
+    pub fn unir(mut self, ultimas: Opciones) -> Opciones {
+        self.peers.extend(ultimas.peers);
+        Opciones {
+            nodo: ultimas.nodo.or(self.nodo),
+            ip: ultimas.ip.or(self.ip),
+            puerto: ultimas.puerto.or(self.puerto),
+            carpeta: ultimas.carpeta.or(self.carpeta),
+            peers: self.peers,
+            nombre: ultimas.nombre.or(self.nombre),
+            espera: ultimas.espera.or(self.espera),
+            max_conexiones: ultimas.max_conexiones.or(self.max_conexiones),
+            maestro: ultimas.maestro.or(self.maestro),
+        }
+    }
+}
+
+/// Lo que se puede pedir.
+#[derive(Debug, Subcommand)]
+pub enum Orden {
+    /// El nodo sin menú (para scripts)
+    Servir,
+    /// Archivos de la carpeta, o de todos los peers
+    Listar {
+        /// Los archivos de todos los peers, cada uno con su nodo
+        #[arg(long)]
+        red: bool,
+    },
+    /// Qué peers tienen un archivo
+    Buscar {
+        /// Nombre del archivo
+        #[arg(value_name = "NOMBRE")]
+        archivo: String,
+    },
+    /// Baja un archivo de todos los que lo tengan
+    Descargar {
+        /// Nombre del archivo
+        #[arg(value_name = "NOMBRE")]
+        archivo: String,
+        /// De quién (se repite); sin esto, de todos los que lo tengan
+        #[arg(long = "de", value_name = "IP:PUERTO", value_parser = leer_peer)]
+        de: Vec<SocketAddr>,
+    },
+    /// Envía un archivo a otro nodo
+    Enviar {
+        /// El archivo, esté donde esté
+        #[arg(value_name = "ARCHIVO")]
+        archivo: PathBuf,
+        /// A quién
+        #[arg(long = "a", value_name = "IP:PUERTO", value_parser = leer_peer)]
+        a: SocketAddr,
+    },
+    /// Manda un mensaje a todos los peers, o a uno
+    Mensaje {
+        /// El texto.
+        #[arg(value_name = "TEXTO", help = format!("El texto ({MAX_MENSAJE} bytes como mucho)"))]
+        texto: String,
+        /// A quién; sin esto, a todos los peers
+        #[arg(long = "a", value_name = "IP:PUERTO", value_parser = leer_peer)]
+        a: Option<SocketAddr>,
+    },
+    /// Qué peers responden, quiénes son y en cuánto
+    Estado,
+    /// La huella BLAKE3 de un archivo, como la escribe b3sum
+    Huella {
+        /// Los archivos
+        #[arg(value_name = "ARCHIVO", required = true)]
+        archivos: Vec<PathBuf>,
+    },
+    /// Pregunta al maestro (o a un peer) quién tiene un archivo
+    Localizar {
+        /// Nombre del archivo
+        #[arg(value_name = "NOMBRE")]
+        archivo: String,
+        /// Preguntar a este peer en vez de al maestro
+        #[arg(long, value_name = "URL", value_parser = leer_maestro)]
+        por: Option<String>,
+    },
+    /// Práctica: chat entre dos o más
+    Chat {
+        /// Espera a los demás en esta dirección
+        #[arg(long, value_name = "IP:PUERTO", value_parser = leer_direccion, conflicts_with = "conectar")]
+        servidor: Option<SocketAddr>,
+        /// Se conecta a quien espera en esta dirección
+        #[arg(long, value_name = "IP:PUERTO", value_parser = leer_direccion)]
+        conectar: Option<SocketAddr>,
+    },
+    /// Práctica: balanceador de carga round-robin
+    Balanceador {
+        /// Dónde escucha (puerto 8000 si no se dice).
+        #[command(flatten)]
+        donde: DondeEscucha,
+        /// Un servidor entre los que repartir (se repite; sin esto, los puertos 8001, 8002 y 8003 de
+        /// 127.0.0.1)
+        #[arg(long = "backend", value_name = "IP:PUERTO", value_parser = leer_direccion)]
+        backends: Vec<SocketAddr>,
+    },
+    /// Práctica: servidor de prueba para el balanceador
+    Backend {
+        /// Dónde escucha (puerto 8001 si no se dice).
+        #[command(flatten)]
+        donde: DondeEscucha,
+        /// Nombre con que contesta («Server 1» si no se dice)
+        #[arg(long, value_name = "NOMBRE")]
+        nombre: Option<String>,
+    },
+    /// Práctica: manda solicitudes al balanceador y cuenta quién contesta
+    Solicitar {
+        /// El balanceador
+        #[arg(long = "a", value_name = "IP:PUERTO", value_parser = leer_direccion)]
+        a: Option<SocketAddr>,
+        /// Cuántas solicitudes
+        #[arg(long, value_name = "N", value_parser = leer_veces, default_value = "1", hide_default_value = true)]
+        veces: u32,
+        /// Lo que se manda
+        #[arg(
+            long,
+            value_name = "TEXTO",
+            default_value = "Hello Load Balancer",
+            hide_default_value = true
+        )]
+        texto: String,
+    },
+    /// Práctica: directorio «maestro» con REST
+    Maestro {
+        /// Dónde escucha (puerto 9000 si no se dice).
+        #[command(flatten)]
+        donde: DondeEscucha,
+    },
+}
+
+/// Dónde escucha una práctica.
+#[derive(Debug, Clone, Args)]
+pub struct DondeEscucha {
+    /// IP en que escucha (127.0.0.1 si no se dice)
+    #[arg(long, value_name = "IP", value_parser = leer_ip)]
+    pub ip: Option<IpAddr>,
+    /// Puerto en que escucha (0 = el que esté libre)
+    #[arg(long, value_name = "PUERTO", value_parser = leer_puerto)]
+    pub puerto: Option<u16>,
+}
+
+impl DondeEscucha {
+    /// Toma de las opciones de `antes` de la orden lo que no se escribió después.
+    fn completar(&mut self, antes: &mut Opciones) {
+        // `or` y no `or_else`: escrita a los dos lados vale la de después, y la de antes no sobra.
+        self.ip = self.ip.or(antes.ip.take());
+        self.puerto = self.puerto.or(antes.puerto.take());
+    }
+
+    /// La IP y el puerto en que escuchar; `puerto` es el de la práctica si no se escribió otro.
+    pub fn o_en(&self, puerto: u16) -> SocketAddr {
+        let ip = self.ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        SocketAddr::new(ip, self.puerto.unwrap_or(puerto))
+    }
+}
+
 impl Argumentos {
-    /// Las prácticas no son el nodo: de las opciones del nodo escritas antes de su orden toman las que ellas también
-    /// tienen (lo escrito después manda), y las demás sobran.
-    fn dar_a_la_practica(mut self) -> Result<Argumentos, String> {
+    /// Las prácticas no son el nodo: de las opciones del nodo escritas antes de su orden toman las que
+    /// ellas también tienen (lo escrito después manda), y las demás sobran.
+    pub(super) fn dar_a_la_practica(mut self) -> Result<Argumentos, String> {
         let antes = &mut self.nodo;
-        let orden = match &mut self.orden {
-            Some(Orden::Balanceador(o)) => {
-                o.donde.completar(antes);
+        let practica = match &mut self.orden {
+            Some(Orden::Balanceador { donde, .. }) => {
+                donde.completar(antes);
                 "balanceador"
             }
-            Some(Orden::Backend(o)) => {
-                o.donde.completar(antes);
-                o.nombre = o.nombre.take().or(antes.nombre.take());
+            Some(Orden::Backend { donde, nombre }) => {
+                donde.completar(antes);
+                *nombre = nombre.take().or(antes.nombre.take());
                 "backend"
             }
-            Some(Orden::Maestro(o)) => {
-                o.donde.completar(antes);
+            Some(Orden::Maestro { donde }) => {
+                donde.completar(antes);
                 "maestro"
             }
-            Some(Orden::Chat(_)) => "chat",
-            Some(Orden::Solicitar(_)) => "solicitar",
+            Some(Orden::Chat { .. }) => "chat",
+            Some(Orden::Solicitar { .. }) => "solicitar",
             _ => return Ok(self),
         };
         match alguna_escrita(antes) {
-            Some(opcion) => Err(format!(
-                "{opcion} es una opción del nodo y no vale para «{orden}»"
+            Some(sobra) => Err(format!(
+                "{sobra} es una opción del nodo y no vale para «{practica}»"
             )),
             None => Ok(self),
         }
     }
 }
 
-/// La primera opción del nodo que esté escrita. Sin `..`: una opción nueva no compila hasta que se ponga aquí.
-fn alguna_escrita(opciones: &OpcionesNodo) -> Option<&'static str> {
-    let OpcionesNodo {
+/// ¿Es la orden de una práctica? Las suyas son sus propias opciones.
+pub(super) fn es_practica(orden: &str) -> bool {
+    matches!(
+        orden,
+        "chat" | "balanceador" | "backend" | "solicitar" | "maestro" | "ingenuo"
+    )
+}
+
+/// La primera opción del nodo que esté escrita. Sin `..`: una opción nueva no compila hasta que se
+/// ponga aquí.
+fn alguna_escrita(opciones: &Opciones) -> Option<&'static str> {
+    let Opciones {
         nodo,
         ip,
         puerto,
@@ -79,225 +286,158 @@ fn alguna_escrita(opciones: &OpcionesNodo) -> Option<&'static str> {
         ("--max-conexiones", max_conexiones.is_some()),
         ("--maestro", maestro.is_some()),
     ];
-    escritas
-        .into_iter()
-        .find_map(|(opcion, escrita)| escrita.then_some(opcion))
+    let mut escritas = escritas.into_iter();
+    escritas.find_map(|(opcion, escrita)| escrita.then_some(opcion))
 }
 
-/// Lo que se puede pedir.
-#[derive(Debug, Subcommand)]
-pub enum Orden {
-    /// El nodo sin menú (para scripts)
-    Servir(SoloNodo),
-    /// Archivos de la carpeta, o de todos los peers
-    Listar(Listar),
-    /// Qué peers tienen un archivo
-    Buscar(Buscar),
-    /// Baja un archivo de todos los que lo tengan
-    Descargar(Descargar),
-    /// Envía un archivo a otro nodo
-    Enviar(Enviar),
-    /// Manda un mensaje a todos los peers, o a uno
-    Mensaje(EnviarMensaje),
-    /// Qué peers responden, quiénes son y en cuánto
-    Estado(SoloNodo),
-    /// La huella BLAKE3 de un archivo, como la escribe b3sum
-    Huella(DeHuella),
-    /// Pregunta al maestro (o a un peer) quién tiene un archivo
-    Localizar(Localizar),
-    /// Práctica: chat entre dos o más
-    Chat(Chat),
-    /// Práctica: balanceador de carga round-robin
-    Balanceador(Balanceador),
-    /// Práctica: servidor de prueba para el balanceador
-    Backend(Backend),
-    /// Práctica: manda solicitudes al balanceador y cuenta quién contesta
-    Solicitar(Solicitar),
-    /// Práctica: directorio «maestro» con REST
-    Maestro(Maestro),
-}
+// ----- De lo escrito a lo decidido -----
 
-/// Una orden que sólo lleva las opciones del nodo.
-#[derive(Debug, Args)]
-pub struct SoloNodo {
-    /// Opciones escritas después de la orden.
-    #[command(flatten)]
-    pub nodo: OpcionesNodo,
-}
-
-/// `nodo listar`.
-#[derive(Debug, Args)]
-pub struct Listar {
-    /// Los archivos de todos los peers, cada uno con su nodo
-    #[arg(long)]
-    pub red: bool,
-    /// Opciones escritas después de la orden.
-    #[command(flatten)]
-    pub nodo: OpcionesNodo,
-}
-
-/// `nodo buscar`.
-#[derive(Debug, Args)]
-pub struct Buscar {
-    /// Nombre del archivo
-    #[arg(value_name = "NOMBRE")]
-    pub archivo: String,
-    /// Opciones escritas después de la orden.
-    #[command(flatten)]
-    pub nodo: OpcionesNodo,
-}
-
-/// `nodo descargar`.
-#[derive(Debug, Args)]
-pub struct Descargar {
-    /// Nombre del archivo
-    #[arg(value_name = "NOMBRE")]
-    pub archivo: String,
-    /// De quién (se repite); sin esto, de todos los que lo tengan
-    #[arg(long = "de", value_name = "IP:PUERTO", value_parser = leer_peer)]
-    pub de: Vec<SocketAddr>,
-    /// Opciones escritas después de la orden.
-    #[command(flatten)]
-    pub nodo: OpcionesNodo,
-}
-
-/// `nodo enviar`.
-#[derive(Debug, Args)]
-pub struct Enviar {
-    /// El archivo, esté donde esté
-    #[arg(value_name = "ARCHIVO")]
-    pub archivo: PathBuf,
-    /// A quién
-    #[arg(long = "a", value_name = "IP:PUERTO", value_parser = leer_peer)]
-    pub a: SocketAddr,
-    /// Opciones escritas después de la orden.
-    #[command(flatten)]
-    pub nodo: OpcionesNodo,
-}
-
-/// `nodo mensaje`.
-#[derive(Debug, Args)]
-pub struct EnviarMensaje {
-    /// El texto (2000 bytes como mucho)
-    #[arg(value_name = "TEXTO")]
-    pub texto: String,
-    /// A quién; sin esto, a todos los peers
-    #[arg(long = "a", value_name = "IP:PUERTO", value_parser = leer_peer)]
-    pub a: Option<SocketAddr>,
-    /// Opciones escritas después de la orden.
-    #[command(flatten)]
-    pub nodo: OpcionesNodo,
-}
-
-/// `nodo huella`.
-#[derive(Debug, Args)]
-pub struct DeHuella {
-    /// Los archivos
-    #[arg(value_name = "ARCHIVO", required = true)]
-    pub archivos: Vec<PathBuf>,
-    /// Opciones escritas después de la orden.
-    #[command(flatten)]
-    pub nodo: OpcionesNodo,
-}
-
-/// `nodo localizar`.
-#[derive(Debug, Args)]
-pub struct Localizar {
-    /// Nombre del archivo
-    #[arg(value_name = "NOMBRE")]
-    pub archivo: String,
-    /// Preguntar a este peer en vez de al maestro
-    #[arg(long, value_name = "URL", value_parser = leer_maestro)]
-    pub por: Option<String>,
-    /// Opciones escritas después de la orden.
-    #[command(flatten)]
-    pub nodo: OpcionesNodo,
-}
-
-/// `nodo chat`.
-#[derive(Debug, Args)]
-pub struct Chat {
-    /// Espera a los demás en esta dirección
-    #[arg(long, value_name = "IP:PUERTO", value_parser = leer_direccion, conflicts_with = "conectar")]
-    pub servidor: Option<SocketAddr>,
-    /// Se conecta a quien espera en esta dirección
-    #[arg(long, value_name = "IP:PUERTO", value_parser = leer_direccion)]
-    pub conectar: Option<SocketAddr>,
-}
-
-/// Dónde escucha una práctica.
-#[derive(Debug, Args)]
-pub struct DondeEscucha {
-    /// IP en que escucha (127.0.0.1 si no se dice)
-    #[arg(long, value_name = "IP", value_parser = leer_ip)]
-    pub ip: Option<IpAddr>,
-    /// Puerto en que escucha (0 = el que esté libre)
-    #[arg(long, value_name = "PUERTO", value_parser = leer_puerto)]
-    pub puerto: Option<u16>,
-}
-
-impl DondeEscucha {
-    /// Toma de las opciones de `antes` de la orden lo que no se escribió después.
-    fn completar(&mut self, antes: &mut OpcionesNodo) {
-        // `or` y no `or_else`: escrita a los dos lados vale la de después, y la de antes tampoco sobra.
-        self.ip = self.ip.or(antes.ip.take());
-        self.puerto = self.puerto.or(antes.puerto.take());
+/// Decide la configuración a partir de lo escrito.
+pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
+    if opciones.peers.len() > MAX_PEERS {
+        let frase = format!("son demasiados peers: el tope es {MAX_PEERS}");
+        return Err(Fallo::nuevo(frase));
     }
+    let fila = elegir_fila(&opciones)?;
+    let puerto_de_la_fila = match fila {
+        Fila::Elegida(n) => PEERS[n - 1].2,
+        Fila::PuertoLibre => PEERS[0].2,
+        Fila::PrimeraLibre | Fila::Ninguna => PUERTO,
+    };
+    let mut peers = opciones.peers;
+    // Con el maestro en otra máquina, las filas de PEERS (que son de esta) no dicen nada de la clase.
+    if peers.is_empty() && fila != Fila::PuertoLibre {
+        peers = (1..=PEERS.len()).map(direccion_de_fila).collect();
+    }
+    let ip_para_todos = || ip_para(&peers, opciones.maestro.as_deref());
+    Ok(Config {
+        fila,
+        ip: opciones.ip.unwrap_or_else(ip_para_todos),
+        puerto: opciones.puerto.unwrap_or(puerto_de_la_fila),
+        carpeta: opciones.carpeta.or_else(|| carpeta_de(fila)),
+        peers,
+        nombre: opciones.nombre,
+        espera: opciones.espera.unwrap_or(Duration::from_secs(ESPERA)),
+        max_conexiones: opciones.max_conexiones.unwrap_or(MAX_CONEXIONES),
+        maestro: opciones.maestro,
+        identificado: opciones.nodo.is_some() || opciones.puerto.is_some(),
+        limites: Limites::default(),
+    })
+}
 
-    /// La IP y el puerto en que escuchar; `puerto` es el de la práctica si no se escribió otro.
-    pub fn o_en(&self, puerto: u16) -> SocketAddr {
-        let ip = self.ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        SocketAddr::new(ip, self.puerto.unwrap_or(puerto))
+fn elegir_fila(opciones: &Opciones) -> Result<Fila, Fallo> {
+    let hay = PEERS.len();
+    match opciones.nodo {
+        Some(n) if (1..=hay).contains(&n) => Ok(Fila::Elegida(n)),
+        Some(n) => Err(Fallo::nuevo(format!(
+            "no hay nodo {n}: --nodo va de 1 a {hay}, las filas de PEERS"
+        ))),
+        None if !opciones.peers.is_empty() || opciones.puerto.is_some() => Ok(Fila::Ninguna),
+        None if !es_de_aqui(opciones.maestro.as_deref()) => Ok(Fila::PuertoLibre),
+        None => Ok(Fila::PrimeraLibre),
     }
 }
 
-/// `nodo balanceador`.
-#[derive(Debug, Args)]
-pub struct Balanceador {
-    /// Dónde escucha (puerto 8000 si no se dice).
-    #[command(flatten)]
-    pub donde: DondeEscucha,
-    /// Un servidor entre los que repartir (se repite; sin esto, los puertos 8001, 8002 y 8003 de 127.0.0.1)
-    #[arg(long = "backend", value_name = "IP:PUERTO", value_parser = leer_direccion)]
-    pub backends: Vec<SocketAddr>,
+fn carpeta_de(fila: Fila) -> Option<PathBuf> {
+    match fila {
+        Fila::Elegida(n) => Some(carpeta_de_fila(n)),
+        Fila::PrimeraLibre => None,
+        Fila::PuertoLibre | Fila::Ninguna => Some(PathBuf::from(CARPETA_ARCHIVOS)),
+    }
 }
 
-/// `nodo backend`.
-#[derive(Debug, Args)]
-pub struct Backend {
-    /// Dónde escucha (puerto 8001 si no se dice).
-    #[command(flatten)]
-    pub donde: DondeEscucha,
-    /// Nombre con que contesta («Server 1» si no se dice)
-    #[arg(long, value_name = "NOMBRE")]
-    pub nombre: Option<String>,
+/// Si todos los peers (y el maestro, que dirá a otros dónde estamos) son de esta máquina basta escuchar
+/// en ella; si no, hay que escuchar en todas las redes: las de IPv6, si todos los peers son de IPv6.
+fn ip_para(peers: &[SocketAddr], maestro: Option<&str>) -> IpAddr {
+    let todos_de_aqui = es_de_aqui(maestro) && peers.iter().all(|peer| peer.ip().is_loopback());
+    let solo_ipv6 = !peers.is_empty() && peers.iter().all(SocketAddr::is_ipv6);
+    match (todos_de_aqui, solo_ipv6) {
+        (true, false) => Ipv4Addr::LOCALHOST.into(),
+        (true, true) => Ipv6Addr::LOCALHOST.into(),
+        (false, false) => Ipv4Addr::UNSPECIFIED.into(),
+        (false, true) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
-/// `nodo solicitar`.
-#[derive(Debug, Args)]
-pub struct Solicitar {
-    /// El balanceador
-    #[arg(long = "a", value_name = "IP:PUERTO", value_parser = leer_direccion)]
-    pub a: Option<SocketAddr>,
-    /// Cuántas solicitudes
-    #[arg(long, value_name = "N", value_parser = leer_veces, default_value = "1", hide_default_value = true)]
-    pub veces: u32,
-    /// Lo que se manda
-    #[arg(
-        long,
-        value_name = "TEXTO",
-        default_value = "Hello Load Balancer",
-        hide_default_value = true
-    )]
-    pub texto: String,
+/// ¿Está el maestro en esta máquina? Si no hay, no está en otra.
+fn es_de_aqui(maestro: Option<&str>) -> bool {
+    let ip = |url: &str| Url::leer(url).and_then(|url| url.ip());
+    maestro.is_none_or(|url| ip(url).is_some_and(|ip| ip.is_loopback()))
 }
 
-/// `nodo maestro`.
-#[derive(Debug, Args)]
-pub struct Maestro {
-    /// Dónde escucha (puerto 9000 si no se dice).
-    #[command(flatten)]
-    pub donde: DondeEscucha,
+// ----- Cómo se lee cada valor -----
+
+fn leer_numero(escrito: &str) -> Result<usize, String> {
+    escrito.parse().map_err(|_| "se esperaba un número".into())
+}
+
+/// Lee una IP.
+pub fn leer_ip(escrito: &str) -> Result<IpAddr, String> {
+    let mal = "se esperaba una IP, por ejemplo 192.168.1.10";
+    escrito.parse().map_err(|_| mal.into())
+}
+
+/// Lee un puerto, de 0 a 65535.
+pub fn leer_puerto(escrito: &str) -> Result<u16, String> {
+    let mal = "se esperaba un puerto, de 0 a 65535";
+    escrito.parse().map_err(|_| mal.into())
+}
+
+/// Lee `IP:PUERTO`.
+fn leer_direccion(escrito: &str) -> Result<SocketAddr, String> {
+    let mal = "se esperaba IP:PUERTO, por ejemplo 127.0.0.1:8001";
+    escrito.parse().map_err(|_| mal.into())
+}
+
+/// Lee `IP` o `IP:PUERTO` (sin puerto, [`PUERTO`]).
+fn leer_peer(escrito: &str) -> Result<SocketAddr, String> {
+    let sin_puerto = |ip: IpAddr| SocketAddr::new(ip, PUERTO);
+    let peer = escrito.parse().or_else(|_| escrito.parse().map(sin_puerto));
+    match peer {
+        Ok(peer) if peer.port() == 0 => Err("el puerto de un peer no puede ser 0".into()),
+        Ok(peer) if peer.ip().is_unspecified() => Err(format!(
+            "{} no es la dirección de nadie: escribe la IP de ese nodo",
+            peer.ip()
+        )),
+        Ok(peer) => Ok(SocketAddr::new(peer.ip().to_canonical(), peer.port())),
+        Err(_) => {
+            Err("se esperaba una IP o IP:PUERTO, por ejemplo 192.168.1.11 o 127.0.0.1:6002".into())
+        }
+    }
+}
+
+fn leer_nombre(escrito: &str) -> Result<String, String> {
+    match nombre_de_nodo_valido(escrito) {
+        true => Ok(escrito.to_string()),
+        false => Err(format!(
+            "el nombre de un nodo no lleva «:» ni caracteres de control, y tiene de 1 a {MAX_NOMBRE} bytes"
+        )),
+    }
+}
+
+fn leer_segundos(escrito: &str) -> Result<Duration, String> {
+    match escrito.replace(',', ".").parse::<f64>() {
+        Ok(segundos) if segundos > 0.0 && segundos <= 3600.0 => {
+            Ok(Duration::from_secs_f64(segundos))
+        }
+        _ => Err("se esperaban segundos, más de 0 y hasta 3600; por ejemplo 2 o 0.5".into()),
+    }
+}
+
+fn leer_max_conexiones(escrito: &str) -> Result<usize, String> {
+    match escrito.parse() {
+        // Por encima de unos 16 000 hilos un proceso de Linux puede abortar (vm.max_map_count / 4).
+        Ok(n @ 1..=12_000) => Ok(n),
+        _ => Err("se esperaba un número de 1 a 12000".into()),
+    }
+}
+
+/// Lee la URL de un maestro o de un peer: `http://…`, sin barra final.
+fn leer_maestro(escrito: &str) -> Result<String, String> {
+    match escrito.strip_prefix("http://") {
+        Some(resto) if !resto.is_empty() => Ok(escrito.trim_end_matches('/').to_string()),
+        _ => Err("se esperaba una URL como http://127.0.0.1:9000".into()),
+    }
 }
 
 fn leer_veces(escrito: &str) -> Result<u32, String> {
@@ -307,295 +447,123 @@ fn leer_veces(escrito: &str) -> Result<u32, String> {
     }
 }
 
-/// Qué hacer si no hay una orden que cumplir.
-#[derive(Debug)]
-pub enum SinOrden {
-    /// Pidieron la ayuda o la versión: este texto, y todo bien.
-    Ayuda(String),
-    /// Está mal escrito: esta frase.
-    MalEscrito(String),
-}
-
-/// Lee la línea de órdenes (`palabras` empieza por el nombre del programa).
-///
-/// # Errores
-/// La ayuda, la versión, o la frase que dice qué está mal escrito.
-pub fn leer<I, T>(palabras: I) -> Result<Argumentos, SinOrden>
-where
-    I: IntoIterator<Item = T>,
-    T: Into<std::ffi::OsString> + Clone,
-{
-    let leido = comando()
-        .try_get_matches_from(palabras)
-        .and_then(|mut m| Argumentos::from_arg_matches_mut(&mut m));
-    let mal_escrito = |frase| SinOrden::MalEscrito(format!("{frase}\nLa ayuda: nodo --help"));
-    let leido = leido.map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => SinOrden::Ayuda(error.to_string()),
-        _ => mal_escrito(que_esta_mal(&error)),
-    })?;
-    leido.dar_a_la_practica().map_err(mal_escrito)
-}
-
-/// Los argumentos con la ayuda en español. clap sólo sabe inglés: se sustituyen sus títulos y sus opciones propias.
-fn comando() -> Command {
-    let version = Arg::new("version")
-        .short('V')
-        .long("version")
-        .action(ArgAction::Version)
-        .help("Muestra la versión");
-    en_espanol(Argumentos::command().arg(version), "nodo")
-}
-
-fn en_espanol(comando: Command, escrito: &str) -> Command {
-    let ayuda = Arg::new("ayuda")
-        .short('h')
-        .long("help")
-        .action(ArgAction::Help)
-        .help("Muestra esta ayuda");
-    let posicionales: String = comando
-        .get_positionals()
-        .map(|arg| format!(" {arg}"))
-        .collect();
-    let orden = if comando.has_subcommands() {
-        " [ORDEN]"
-    } else {
-        ""
-    };
-    let uso = format!(
-        "{escrito} [OPCIONES]{orden}{}",
-        posicionales.replace("...", "…")
-    );
-    let ordenes: Vec<String> = comando
-        .get_subcommands()
-        .map(|c| c.get_name().to_string())
-        .collect();
-    let comando = comando
-        .disable_help_flag(true)
-        .disable_help_subcommand(true)
-        .arg(ayuda)
-        .override_usage(uso)
-        .subcommand_help_heading("Órdenes")
-        .mut_args(|arg| match (arg.is_positional(), arg.get_help_heading()) {
-            (true, _) => arg.help_heading("Argumentos"),
-            (false, None) => arg.help_heading("Opciones"),
-            (false, Some(_)) => arg,
-        })
-        .help_template("{about}\n\nUso: {usage}\n\n{all-args}");
-    ordenes.into_iter().fold(comando, |comando, orden| {
-        comando.mut_subcommand(&orden, |c| en_espanol(c, &format!("{escrito} {orden}")))
-    })
-}
-
-fn que_esta_mal(error: &clap::Error) -> String {
-    let dato = |clave| match error.get(clave) {
-        Some(ContextValue::String(texto)) => texto.clone(),
-        Some(ContextValue::Strings(varios)) => varios.join(", "),
-        _ => String::new(),
-    };
-    let (arg, valor) = (
-        dato(ContextKind::InvalidArg),
-        dato(ContextKind::InvalidValue),
-    );
-    match error.kind() {
-        ErrorKind::UnknownArgument => {
-            format!(
-                "no conozco «{arg}»{}",
-                parecido(&dato(ContextKind::SuggestedArg))
-            )
-        }
-        ErrorKind::InvalidSubcommand => format!(
-            "no conozco la orden «{}»{}",
-            dato(ContextKind::InvalidSubcommand),
-            parecido(&dato(ContextKind::SuggestedSubcommand))
-        ),
-        ErrorKind::MissingRequiredArgument => format!("falta {arg}"),
-        ErrorKind::InvalidValue if valor.is_empty() => format!("a {arg} le falta el valor"),
-        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-            let motivo =
-                std::error::Error::source(error).map_or(String::new(), |e| format!(": {e}"));
-            format!("«{valor}» no vale para {arg}{motivo}")
-        }
-        ErrorKind::ArgumentConflict => match dato(ContextKind::PriorArg) {
-            otro if otro == arg || otro.is_empty() => format!("{arg} está escrito más de una vez"),
-            otro => format!("{arg} y {otro} no van juntos"),
-        },
-        ErrorKind::InvalidUtf8 => "hay un argumento que no es texto UTF-8".into(),
-        ErrorKind::NoEquals
-        | ErrorKind::TooManyValues
-        | ErrorKind::TooFewValues
-        | ErrorKind::WrongNumberOfValues => {
-            format!("{arg} no lleva ese número de valores")
-        }
-        _ => "no se entiende la orden".into(),
-    }
-}
-
-fn parecido(sugerencia: &str) -> String {
-    if sugerencia.is_empty() {
-        String::new()
-    } else {
-        format!(" (¿querías decir {sugerencia}?)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn leer_linea(linea: &str) -> Argumentos {
-        leer(linea.split(' ')).unwrap_or_else(|e| panic!("{linea}: {e:?}"))
+    fn config(opciones: Opciones) -> Config {
+        decidir(opciones).unwrap()
     }
 
-    fn fallo(linea: &str) -> String {
-        match leer(linea.split(' ')) {
-            Err(SinOrden::MalEscrito(frase)) => frase,
-            otro => panic!("{linea}: {otro:?}"),
+    fn con_peers(escritos: &[&str]) -> Opciones {
+        Opciones {
+            peers: escritos
+                .iter()
+                .map(|peer| leer_peer(peer).unwrap())
+                .collect(),
+            ..Default::default()
+        }
+    }
+
+    fn con_maestro(maestro: &str) -> Opciones {
+        Opciones {
+            maestro: Some(leer_maestro(maestro).unwrap()),
+            ..Default::default()
         }
     }
 
     #[test]
-    fn clap_da_por_buena_la_definicion() {
-        comando().debug_assert();
-    }
-
-    #[test]
-    fn cada_opcion_vale_a_los_dos_lados() {
-        let opciones = [
-            "--nodo 2",
-            "--ip 127.0.0.1",
-            "--puerto 0",
-            "--carpeta x",
-            "--peer 127.0.0.1:7",
-            "--nombre yo",
-            "--espera 1",
-            "--max-conexiones 9",
-            "--maestro http://127.0.0.1:9000",
-        ];
-        for opcion in opciones {
-            for linea in [
-                format!("nodo {opcion} buscar foto"),
-                format!("nodo buscar foto {opcion}"),
-            ] {
-                let Argumentos {
-                    nodo,
-                    orden: Some(Orden::Buscar(buscar)),
-                } = leer_linea(&linea)
-                else {
-                    panic!("{linea}");
-                };
-                let juntas = format!("{:?}", nodo.unir(buscar.nodo));
-                assert_ne!(juntas, format!("{:?}", OpcionesNodo::default()), "{linea}");
-                assert_eq!(buscar.archivo, "foto");
-            }
-        }
-    }
-
-    #[test]
-    fn un_peer_a_cada_lado_son_dos_peers() {
-        let linea = "nodo --peer 127.0.0.1:1 buscar x --peer 127.0.0.1:2 --peer 127.0.0.1";
-        let Argumentos {
-            nodo,
-            orden: Some(Orden::Buscar(buscar)),
-        } = leer_linea(linea)
-        else {
-            panic!()
+    fn la_fila_da_puerto_y_carpeta() {
+        let con_nodo = |n| Opciones {
+            nodo: Some(n),
+            ..Default::default()
         };
-        let puertos: Vec<u16> = nodo
-            .unir(buscar.nodo)
-            .peers
-            .iter()
-            .map(|p| p.port())
-            .collect();
-        assert_eq!(puertos, [1, 2, 6000]);
+        let segundo = config(con_nodo(2));
+        assert_eq!(
+            (segundo.fila, segundo.puerto),
+            (Fila::Elegida(2), PEERS[1].2)
+        );
+        assert_eq!(segundo.carpeta, Some(carpeta_de_fila(2)));
+        assert_eq!(segundo.ip, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert!(decidir(con_nodo(PEERS.len() + 1)).is_err());
+        assert!(decidir(con_nodo(0)).is_err());
     }
 
     #[test]
-    fn una_practica_toma_lo_suyo_de_los_dos_lados() {
-        let linea = "nodo --puerto 9001 --nombre uno --ip 127.0.0.2 backend --nombre dos";
-        let Some(Orden::Backend(backend)) = leer_linea(linea).orden else {
-            panic!("{linea}")
-        };
-        assert_eq!(backend.donde.o_en(8001), "127.0.0.2:9001".parse().unwrap());
-        assert_eq!(backend.nombre.as_deref(), Some("dos"));
-        for orden in ["balanceador", "maestro"] {
-            let linea = format!("nodo --puerto 1 --ip 127.0.0.3 {orden} --puerto 2");
-            let Some(
-                Orden::Balanceador(Balanceador { donde, .. }) | Orden::Maestro(Maestro { donde }),
-            ) = leer_linea(&linea).orden
-            else {
-                panic!("{linea}")
-            };
-            assert_eq!(donde.o_en(0), "127.0.0.3:2".parse().unwrap(), "{linea}");
-        }
+    fn con_peers_de_otra_maquina_es_la_guia_en_la_lan() {
+        let lan = config(con_peers(&["192.168.1.11"]));
+        assert_eq!(lan.peers[0].port(), PUERTO);
+        assert_eq!((lan.fila, lan.puerto), (Fila::Ninguna, PUERTO));
+        assert_eq!(lan.ip, Ipv4Addr::UNSPECIFIED);
+        assert_eq!(lan.carpeta, Some(CARPETA_ARCHIVOS.into()));
     }
 
     #[test]
-    fn lo_del_nodo_no_vale_para_una_practica() {
-        for (linea, sobra) in [
-            ("nodo --nombre yo balanceador", "--nombre"),
-            ("nodo --carpeta x backend", "--carpeta"),
-            ("nodo --puerto 1 --peer 127.0.0.1 maestro", "--peer"),
-            ("nodo --puerto 1 chat", "--puerto"),
-            ("nodo --espera 1 solicitar", "--espera"),
-        ] {
-            let frase = fallo(linea);
-            assert!(
-                frase.starts_with(&format!("{sobra} es una opción del nodo y no vale")),
-                "{linea}: {frase}"
+    fn con_peers_de_ipv6_se_escucha_en_ipv6() {
+        assert_eq!(
+            config(con_peers(&["fe80::2", "fe80::3"])).ip,
+            Ipv6Addr::UNSPECIFIED
+        );
+        assert_eq!(config(con_peers(&["::1"])).ip, Ipv6Addr::LOCALHOST);
+        assert_eq!(
+            config(con_peers(&["fe80::2", "10.0.0.2"])).ip,
+            Ipv4Addr::UNSPECIFIED
+        );
+        let como_ipv4 = config(con_peers(&["::ffff:10.0.0.2"]));
+        assert_eq!(como_ipv4.peers, [leer_peer("10.0.0.2").unwrap()]);
+        assert_eq!(como_ipv4.ip, Ipv4Addr::UNSPECIFIED);
+    }
+
+    #[test]
+    fn con_un_maestro_de_otra_maquina_no_hay_fila_y_se_escucha_en_la_red() {
+        for de_aqui in ["http://127.0.0.1:9000", "http://localhost:9000"] {
+            let aqui = config(con_maestro(de_aqui));
+            assert_eq!(
+                (aqui.ip, aqui.fila),
+                (Ipv4Addr::LOCALHOST.into(), Fila::PrimeraLibre)
             );
         }
+        let fuera = config(con_maestro("http://192.168.1.10:9000"));
+        assert_eq!(
+            (fuera.ip, fuera.fila),
+            (Ipv4Addr::UNSPECIFIED.into(), Fila::PuertoLibre)
+        );
+        assert_eq!((fuera.puerto, fuera.peers), (PEERS[0].2, vec![]));
+        assert_eq!(fuera.carpeta, Some(CARPETA_ARCHIVOS.into()));
     }
 
     #[test]
-    fn lo_mal_escrito_se_dice_en_espanol() {
-        for (linea, dice) in [
-            ("nodo --colador", "no conozco «--colador»"),
-            ("nodo busca x", "no conozco la orden «busca»"),
-            ("nodo buscar", "falta <NOMBRE>"),
-            (
-                "nodo --puerto hola",
-                "«hola» no vale para --puerto <PUERTO>: se esperaba",
-            ),
-            ("nodo --puerto 70000", "no vale para"),
-            ("nodo --nodo", "a --nodo <N> le falta el valor"),
-            ("nodo --nodo 1 --nodo 2", "está escrito más de una vez"),
-            (
-                "nodo chat --servidor 127.0.0.1:1 --conectar 127.0.0.1:1",
-                "no van juntos",
-            ),
-            (
-                "nodo --ip casa",
-                "«casa» no vale para --ip <IP>: se esperaba",
-            ),
-        ] {
-            let frase = fallo(linea);
-            assert!(frase.contains(dice), "{linea}: {frase}");
-        }
+    fn a_secas_toma_la_primera_fila_libre() {
+        let aqui = config(Opciones::default());
+        assert_eq!((aqui.fila, aqui.carpeta), (Fila::PrimeraLibre, None));
+        assert_eq!(aqui.peers.len(), PEERS.len());
     }
 
     #[test]
-    fn la_ayuda_no_tiene_ingles() {
-        for linea in [
-            "nodo --help",
-            "nodo descargar -h",
-            "nodo balanceador --help",
-            "nodo huella -h",
+    fn los_peers_de_los_dos_lados_se_suman() {
+        let peer = |texto| con_peers(&[texto]);
+        assert_eq!(peer("127.0.0.1:1").unir(peer("127.0.0.1:2")).peers.len(), 2);
+    }
+
+    #[test]
+    fn lo_mal_escrito_se_rechaza() {
+        for malo in [
+            "",
+            "hola",
+            "127.0.0.1:",
+            "127.0.0.1:0",
+            "127.0.0.1:70000",
+            "0.0.0.0:6000",
+            "a:1",
         ] {
-            let Err(SinOrden::Ayuda(texto)) = leer(linea.split(' ')) else {
-                panic!("{linea}")
-            };
-            for ingles in [
-                "Usage",
-                "Options",
-                "OPTIONS",
-                "Commands",
-                "COMMAND",
-                "Arguments",
-                "default",
-                "Print",
-            ] {
-                assert!(!texto.contains(ingles), "{linea}: {ingles}\n{texto}");
-            }
+            assert!(leer_peer(malo).is_err(), "{malo}");
         }
+        for malo in ["", "a:b", "a\nb", &"x".repeat(65)] {
+            assert!(leer_nombre(malo).is_err(), "{malo:?}");
+        }
+        for malo in ["0", "-1", "nan", "inf", "x"] {
+            assert!(leer_segundos(malo).is_err(), "{malo}");
+        }
+        assert!(leer_maestro("ftp://x").is_err());
     }
 }

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::debug;
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::Limites;
 use crate::fallo::motivo;
+use crate::red::parada::{Apuntado, Parada, Trato};
 use crate::texto::limpiar;
 
 /// Lo que se lee del socket de una vez mientras se buscan líneas, en bytes. Cabe una línea del tope más su `\n`.
@@ -22,6 +23,20 @@ const LECTURA: usize = 8 * 1024;
 
 /// Bytes que se tiran, como mucho, al cerrar con calma.
 const TOPE_DE_DESPEDIDA: usize = 64 << 20;
+
+/// En Windows cerrar un socket no despierta a quien ya está leyendo de él: ahí cada lectura espera
+/// como mucho esto antes de volver a mirar, y en un socket cerrado la siguiente falla.
+const REBANADA: Duration = if cfg!(windows) {
+    Duration::from_millis(250)
+} else {
+    Duration::MAX
+};
+
+/// Un plazo más corto que esto se respeta al milisegundo.
+const UN_SEGUNDO: Duration = Duration::from_secs(1);
+
+/// En cuántas partes se mira si una escritura avanza: el plazo sin avance se pasa, a lo sumo, en una.
+const PARTES_DE_ESCRIBIR: u32 = 6;
 
 /// Por qué no se pudo leer o escribir.
 #[derive(Debug)]
@@ -62,6 +77,33 @@ pub struct Conexion {
     recibido: Vec<u8>,
     consumido: usize,
     plazo_puesto: Option<Duration>,
+    /// Cuándo tiene que haber salido todo lo que se está mandando, si tiene un plazo en total.
+    limite_de_envio: Option<Instant>,
+    /// Las que abrimos nosotros están apuntadas en una parada mientras viven.
+    _apuntada: Option<Apuntado>,
+}
+
+/// Se conecta a `otro` en menos de `plazo`. El socket está apuntado en `parada` desde antes de
+/// empezar: al cortarla, ni conectarse ni leer esperan más.
+///
+/// # Errores
+/// Nadie escucha ahí, no hay camino o se acabó el plazo.
+pub fn conectar(
+    otro: SocketAddr,
+    plazo: Duration,
+    parada: &Parada,
+) -> io::Result<(Arc<TcpStream>, Apuntado)> {
+    let socket = Socket::new(Domain::for_address(otro), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Arc::new(TcpStream::from(socket));
+    let apuntado = parada.apuntar(&socket, Trato::Sigue);
+    SockRef::from(&*socket).connect_timeout(&otro.into(), plazo)?;
+    // En la propia máquina, si nadie escucha en un puerto de los que el sistema da a los clientes,
+    // TCP puede conectar un socket consigo mismo. Ahí no hay nadie.
+    if socket.local_addr()? == otro {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    socket.set_nodelay(true)?;
+    Ok((socket, apuntado))
 }
 
 impl Conexion {
@@ -74,10 +116,12 @@ impl Conexion {
             recibido: Vec::new(),
             consumido: 0,
             plazo_puesto: None,
+            limite_de_envio: None,
+            _apuntada: None,
         }
     }
 
-    /// Se conecta a `otro` en menos de `plazo`.
+    /// Se conecta a `otro` en menos de `plazo`; al cortar la `parada` se corta.
     ///
     /// # Errores
     /// Nadie escucha ahí, no hay camino o se acabó el plazo.
@@ -85,14 +129,17 @@ impl Conexion {
         otro: SocketAddr,
         plazo: Duration,
         limites: Limites,
+        parada: &Parada,
     ) -> Result<Conexion, FalloRed> {
         if plazo.is_zero() {
             return Err(FalloRed::Vencio("la conexión"));
         }
-        let socket =
-            TcpStream::connect_timeout(&otro, plazo).map_err(|e| clasificar(e, "la conexión"))?;
-        socket.set_nodelay(true).map_err(FalloRed::Sistema)?;
-        Ok(Conexion::aceptada(&Arc::new(socket), otro, limites))
+        let (socket, apuntada) =
+            conectar(otro, plazo, parada).map_err(|e| clasificar(e, "la conexión"))?;
+        Ok(Conexion {
+            _apuntada: Some(apuntada),
+            ..Conexion::aceptada(&socket, otro, limites)
+        })
     }
 
     /// Otra conexión sobre el mismo socket, que se lleva lo recibido y aún sin consumir.
@@ -143,28 +190,45 @@ impl Conexion {
         // crecer el búfer.
         self.recibido.drain(..self.consumido);
         self.consumido = 0;
-        self.esperar_lectura(limite, que)?;
         if self.recibido.capacity() == 0 {
             // Una conexión ociosa no gasta búfer: se reserva cuando ya hay algo que leer.
-            reintentar(|| self.socket.peek(&mut [0])).map_err(|e| clasificar(e, que))?;
+            self.esperar(limite, que, |socket| socket.peek(&mut [0]))?;
         }
-        let antes = self.recibido.len();
-        self.recibido.resize(antes + LECTURA, 0);
-        let destino = &mut self.recibido[antes..];
-        let leido = reintentar(|| (&*self.socket).read(destino)).map_err(|e| clasificar(e, que));
-        self.recibido
-            .truncate(antes + *leido.as_ref().unwrap_or(&0));
+        let mut recibido = std::mem::take(&mut self.recibido);
+        let antes = recibido.len();
+        recibido.resize(antes + LECTURA, 0);
+        let leido = self.esperar(limite, que, |mut s| s.read(&mut recibido[antes..]));
+        recibido.truncate(antes + *leido.as_ref().unwrap_or(&0));
+        self.recibido = recibido;
         leido
     }
 
+    /// Hace una lectura, con lo que queda hasta `limite` como plazo.
+    fn esperar(
+        &mut self,
+        limite: Instant,
+        que: &'static str,
+        mut leer: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Result<usize, FalloRed> {
+        loop {
+            self.poner_plazo(limite, que)?;
+            match leer(&self.socket) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted || vencio(&e) => {}
+                leido => return leido.map_err(|e| clasificar(e, que)),
+            }
+        }
+    }
+
     /// Pone en el socket el plazo que queda hasta `limite` (si ya es el que tiene, no molesta al sistema).
-    fn esperar_lectura(&mut self, limite: Instant, que: &'static str) -> Result<(), FalloRed> {
+    fn poner_plazo(&mut self, limite: Instant, que: &'static str) -> Result<(), FalloRed> {
         let falta = limite.saturating_duration_since(Instant::now());
         if falta.is_zero() {
             return Err(FalloRed::Vencio(que));
         }
         // Redondear a décimas ahorra una llamada al sistema en casi todas las lecturas.
-        let falta = Duration::from_millis((falta.as_millis() as u64).div_ceil(100) * 100);
+        let decimas = Duration::from_millis((falta.as_millis() as u64 / 100 + 1) * 100);
+        let corta = falta < UN_SEGUNDO;
+        let falta = if corta { falta } else { decimas }.min(REBANADA);
         if self.plazo_puesto != Some(falta) {
             self.socket
                 .set_read_timeout(Some(falta))
@@ -227,9 +291,7 @@ impl Conexion {
     pub fn leer_datos(&mut self, destino: &mut [u8], plazo: Duration) -> Result<usize, FalloRed> {
         let pendiente = self.pendiente();
         if pendiente.is_empty() {
-            self.esperar_lectura(Instant::now() + plazo, "datos")?;
-            return reintentar(|| (&*self.socket).read(destino))
-                .map_err(|e| clasificar(e, "datos"));
+            return self.esperar(Instant::now() + plazo, "datos", |mut s| s.read(destino));
         }
         let cuantos = pendiente.len().min(destino.len());
         destino[..cuantos].copy_from_slice(&pendiente[..cuantos]);
@@ -262,25 +324,49 @@ impl Conexion {
     /// El otro cerró, o lleva sin recibir un byte lo que dice [`Limites::escribir`].
     pub fn escribir_datos(&mut self, datos: &[u8]) -> Result<(), FalloRed> {
         let mut falta = datos;
+        let mut avance = Instant::now();
         while !falta.is_empty() {
             match (&*self.socket).write(falta) {
                 Ok(0) => return Err(FalloRed::Cortada),
-                Ok(escrito) => falta = &falta[escrito..],
+                Ok(escrito) => {
+                    falta = &falta[escrito..];
+                    avance = Instant::now();
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if vencio(&e) && avance.elapsed() < self.limites.escribir => {}
                 Err(e) => return Err(clasificar(e, "que el otro reciba")),
+            }
+            let limite = self.limite_de_envio.filter(|_| !falta.is_empty());
+            if limite.is_some_and(|limite| Instant::now() >= limite) {
+                return Err(FalloRed::Vencio("que el otro lo reciba todo"));
             }
         }
         Ok(())
     }
 
+    /// Lo que se mande desde ahora tiene `plazo` en total, además de avanzar: quien lee a cucharadas no
+    /// retiene para siempre una respuesta grande.
+    pub fn limitar_envio(&mut self, plazo: Duration) {
+        self.limite_de_envio = Some(Instant::now() + plazo);
+    }
+
+    /// Lo que se mande desde ahora sólo tiene que avanzar.
+    pub fn sin_limite_de_envio(&mut self) {
+        self.limite_de_envio = None;
+    }
+
     /// Pone el plazo de escritura. Se llama antes de mandar algo que puede no caber en el búfer del sistema: una
     /// respuesta corta siempre cabe, y se ahorra la llamada.
+    ///
+    /// El del sistema es más corto que [`Limites::escribir`]: un `write` al que se le acaba cuenta como
+    /// avance lo que aceptó al principio, y sin mirar más a menudo el plazo volvería a empezar entero.
     ///
     /// # Errores
     /// Falló el socket.
     pub fn prepararse_a_enviar(&mut self) -> Result<(), FalloRed> {
+        let plazo = self.limites.escribir / PARTES_DE_ESCRIBIR;
         self.socket
-            .set_write_timeout(Some(self.limites.escribir))
+            .set_write_timeout(Some(plazo))
             .map_err(FalloRed::Sistema)
     }
 
@@ -302,7 +388,7 @@ impl Conexion {
         }
         let mut tirado = 0;
         while tirado < TOPE_DE_DESPEDIDA {
-            self.consumir(usize::MAX);
+            self.consumir(self.recibido.len());
             match self.recibir(limite, "que el otro cierre") {
                 Ok(0) | Err(_) => return,
                 Ok(cuantos) => tirado += cuantos,
@@ -311,20 +397,18 @@ impl Conexion {
     }
 }
 
-fn reintentar<T>(mut leer: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match leer() {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            otro => return otro,
-        }
-    }
+/// ¿Venció un plazo? Es `WouldBlock` en Unix y `TimedOut` en Windows: aquí se unifican.
+pub fn vencio(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
-/// Un plazo vencido es `WouldBlock` en Unix y `TimedOut` en Windows: aquí se unifican.
 fn clasificar(error: io::Error, que: &'static str) -> FalloRed {
     use io::ErrorKind as Clase;
     match error.kind() {
-        Clase::WouldBlock | Clase::TimedOut => FalloRed::Vencio(que),
+        _ if vencio(&error) => FalloRed::Vencio(que),
         Clase::ConnectionReset | Clase::ConnectionAborted | Clase::BrokenPipe => FalloRed::Cortada,
         _ => FalloRed::Sistema(error),
     }
@@ -339,8 +423,13 @@ mod tests {
     fn pareja() -> (Conexion, TcpStream) {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
         let direccion = escucha.local_addr().unwrap();
-        let nuestra =
-            Conexion::conectar(direccion, Duration::from_secs(2), Limites::default()).unwrap();
+        let nuestra = Conexion::conectar(
+            direccion,
+            Duration::from_secs(2),
+            Limites::default(),
+            &Parada::nueva(),
+        )
+        .unwrap();
         (nuestra, escucha.accept().unwrap().0)
     }
 

@@ -18,7 +18,7 @@ use crate::nodo::carpeta::huella::{Huella, Resumen};
 use crate::nodo::carpeta::huellas::resumir;
 use crate::nodo::carpeta::nombres::{NombreRecibible, con_numero, en_nfc, es_copia_de};
 use crate::nodo::carpeta::{Abierto, Carpeta};
-use crate::red::cancelacion::Cancelacion;
+use crate::red::parada::Parada;
 use crate::texto::tamano as texto_tamano;
 
 /// Cuántos `(n)` se prueban antes de rendirse.
@@ -83,7 +83,7 @@ impl Carpeta {
         nombre: &NombreRecibible,
         tamano: u64,
         huella: Huella,
-        cancelacion: &Cancelacion,
+        parada: &Parada,
     ) -> Option<String> {
         let (sub, archivo) = nombre.partes();
         let con_sub = |n: String| {
@@ -106,7 +106,7 @@ impl Carpeta {
             .find(|candidato| {
                 self.abrir_archivo(candidato).is_ok_and(|abierto| {
                     abierto.tamano == tamano
-                        && resumir(&abierto, cancelacion).is_ok_and(|r| r.huella == huella)
+                        && resumir(&abierto, parada).is_ok_and(|r| r.huella == huella)
                 })
             })
     }
@@ -235,11 +235,11 @@ impl AMedias {
     ///
     /// # Errores
     /// El disco falló, o se canceló.
-    pub fn resumir(&self, cancelacion: &Cancelacion) -> io::Result<Resumen> {
+    pub fn resumir(&self, parada: &Parada) -> io::Result<Resumen> {
         let archivo = self.archivo.try_clone()?;
         let abierto =
             Abierto::mirar(archivo).map_err(|_| io::Error::other("el .part no se deja leer"))?;
-        resumir(&abierto, cancelacion)
+        resumir(&abierto, parada)
     }
 
     /// Bytes que tiene ahora.
@@ -442,14 +442,14 @@ mod tests {
         fs::write(temporal.path().join("a.txt"), "otro").unwrap();
         fs::write(temporal.path().join("a (7).txt"), "abc").unwrap();
         let huella = huella_de_bloque(3, 0, b"abc");
-        let (_cancelador, cancelacion) = crate::red::cancelacion::cancelacion();
+        let parada = Parada::nueva();
         assert_eq!(
             carpeta
-                .copia_igual(&nombre("a.txt"), 3, huella, &cancelacion)
+                .copia_igual(&nombre("a.txt"), 3, huella, &parada)
                 .as_deref(),
             Some("a (7).txt")
         );
-        let otra = carpeta.copia_igual(&nombre("b.txt"), 3, huella, &cancelacion);
+        let otra = carpeta.copia_igual(&nombre("b.txt"), 3, huella, &parada);
         assert_eq!(otra, None);
     }
 

@@ -16,7 +16,7 @@ use crate::nodo::carpeta::huella::{
     BLOQUE, Cuenta, Huella, Resumen, cuantos_bloques, longitud_de_bloque,
 };
 use crate::nodo::carpeta::{Abierto, Archivo, Carpeta, NoSeAbre};
-use crate::red::cancelacion::Cancelacion;
+use crate::red::parada::Parada;
 
 /// Bloques que se leen de un archivo antes de dar el turno a otro: 64 MiB, unas centésimas de segundo.
 const BLOQUES_POR_TURNO: usize = 16;
@@ -305,11 +305,11 @@ fn leer_bloque(abierto: &Abierto, indice: u64, bufer: &mut [u8]) -> io::Result<H
 ///
 /// # Errores
 /// No se puede leer, cambió mientras se leía o se canceló.
-pub fn resumir(abierto: &Abierto, cancelacion: &Cancelacion) -> io::Result<Resumen> {
+pub fn resumir(abierto: &Abierto, parada: &Parada) -> io::Result<Resumen> {
     let mut bufer = vec![0; LECTURA];
     let bloques: io::Result<Vec<Huella>> = (0..cuantos_bloques(abierto.tamano))
         .map(|indice| {
-            if cancelacion.cancelada() {
+            if parada.avisada() {
                 return Err(io::Error::other("cancelado"));
             }
             leer_bloque(abierto, indice, &mut bufer)
@@ -466,13 +466,13 @@ mod tests {
         for otro in ["x", "y", "../y", "", "/etc/passwd"] {
             assert!(estante.abrir(otro).is_err());
         }
-        let (cancelador, cancelacion) = crate::red::cancelacion::cancelacion();
+        let parada = Parada::nueva();
         let abierto = estante.abrir("nombre").unwrap();
         assert_eq!(
-            resumir(&abierto, &cancelacion).unwrap().huella.to_string(),
+            resumir(&abierto, &parada).unwrap().huella.to_string(),
             blake3::hash(b"x").to_string()
         );
-        drop(cancelador);
-        assert!(resumir(&abierto, &cancelacion).is_err());
+        parada.avisar();
+        assert!(resumir(&abierto, &parada).is_err());
     }
 }

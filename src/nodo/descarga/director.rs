@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, after, never, select};
 
+use crate::consola::progreso::{Fase, Marcha};
 use crate::fallo::Fallo;
 use crate::nodo::carpeta::a_medias::{AMedias, NoSeRecibe};
 use crate::nodo::carpeta::huella::{BLOQUE, Huella, Resumen, huella_de_bloque, longitud_de_bloque};
@@ -18,15 +19,17 @@ use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::cola::Cola;
 use crate::nodo::descarga::fuente::{Encargo, Parte, Plan};
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
-use crate::nodo::descarga::progreso::Fase;
 use crate::nodo::palabras::pedir::FalloPar;
 use crate::texto::{cuenta, tamano as texto_tamano};
 
 /// Con una huella ya en la mano, cuánto se espera a que contesten las demás fuentes antes de decidir.
 const GRACIA: Duration = Duration::from_millis(300);
 
-pub(super) enum Obtenido {
+/// Lo que se consiguió por bloques.
+pub enum Obtenido {
+    /// El archivo, comprobado.
     Comprobado(Descargado),
+    /// Nada: sólo hay nodos de la guía, que no dan con qué comprobar.
     SoloLaGuia(Vec<SocketAddr>),
 }
 
@@ -143,11 +146,11 @@ impl<'a> Direccion<'a> {
                 vacio => vacio.insert(self.abrir_a_medias(nombre)?),
             };
             // Con el cerrojo ya echado: así no puede aparecer justo después, recién bajado por otro.
-            let (carpeta, cancelacion) = (self.pedido.carpeta, self.pedido.cancelacion);
-            if let Some(ya) = carpeta.copia_igual(nombre, tamano, huella, cancelacion) {
+            let (carpeta, parada) = (self.pedido.carpeta, self.pedido.parada);
+            if let Some(ya) = carpeta.copia_igual(nombre, tamano, huella, parada) {
                 return Ok(Obtenido::Comprobado(self.ya_estaba(ya, version)));
             }
-            if cancelacion.cancelada() {
+            if parada.avisada() {
                 return Err(NoDescargado::Cancelado);
             }
             if let Err(no_cabe) = a_medias.ver_si_cabe(tamano) {
@@ -210,7 +213,7 @@ impl<'a> Direccion<'a> {
         });
         select! {
             recv(self.partes) -> parte => Ok(parte.ok()),
-            recv(self.pedido.cancelacion.canal()) -> _ => Err(NoDescargado::Cancelado),
+            recv(self.pedido.parada.canal()) -> _ => Err(NoDescargado::Cancelado),
             recv(vence) -> _ => Ok(None),
         }
     }
@@ -462,7 +465,7 @@ impl<'a> Direccion<'a> {
         let mut datos = vec![0; BLOQUE as usize];
         let mut faltan = Vec::new();
         for bloque in todos {
-            if self.pedido.cancelacion.cancelada() {
+            if self.pedido.parada.avisada() {
                 return Err(NoDescargado::Cancelado);
             }
             let datos = &mut datos[..longitud_de_bloque(tamano, bloque) as usize];
@@ -538,7 +541,9 @@ impl<'a> Direccion<'a> {
         if self.queda_otra_version() || (faltan == total && self.fuentes.iter().any(de_la_guia)) {
             return Ok(None);
         }
-        let (_, hechos, de, _) = self.pedido.progreso.mirar();
+        let Marcha {
+            hechos, total: de, ..
+        } = self.pedido.progreso.mirar();
         let frase = format!(
             "no queda ninguna fuente de {}{}: hay {} de {total} bloques buenos y faltan {}; lo bueno queda guardado: vuelve a pedirlo cuando haya otra fuente y seguirá por donde iba",
             self.pedido.nombre,

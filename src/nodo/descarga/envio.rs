@@ -6,27 +6,25 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
+use crate::consola::progreso::{Fase, Progreso};
 use crate::fallo::Fallo;
 use crate::nodo::Nodo;
+use crate::nodo::acciones::contar_descarga;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
-use crate::nodo::descarga::progreso::{Fase, Progreso};
 use crate::nodo::descarga::recibir;
-use crate::nodo::evento::Evento;
-use crate::nodo::palabras::contestar::{Corte, responder_de_archivos};
+use crate::nodo::palabras::contestar::{Corte, contestar_de_archivos};
 use crate::nodo::palabras::pedir::{FalloPar, pedir};
-use crate::nodo::palabras::protocolo::{Peticion, Respuesta};
+use crate::nodo::palabras::protocolo::{Palabra, Respuesta};
 use crate::nodo::vecinos::Vecinos;
-use crate::red::cancelacion::Cancelacion;
 use crate::red::conexion::{Conexion, FalloRed};
-
-/// Archivos que se aceptan a la vez: cada uno gasta un bloque de memoria.
-const TOPE_DE_RECEPCIONES: usize = 16;
+use crate::red::hilos::arrancar_en;
+use crate::red::parada::Parada;
+use crate::red::turnos::Turno;
 
 // ----- Quien recibe -----
 
@@ -40,25 +38,26 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
         Err(motivo) => return Ok(conexion.escribir_linea(Respuesta::Error(motivo))?),
     };
     conexion.escribir_linea(Respuesta::Aceptado)?;
+    let quien = conexion.otro();
     nodo.avisador
-        .avisar(Evento::Recibiendo(nombre.to_string(), conexion.otro()));
+        .destacar(vec![format!("[RECIBIENDO] {nombre}, que envía {quien}")]);
     let progreso = Progreso::default();
     let pedido = Pedido {
         nombre,
         carpeta: &nodo.carpeta,
         limites: nodo.vecinos.limites,
         conexiones: 1,
-        cancelacion: &nodo.saliendo,
+        parada: &nodo.saliendo,
         progreso: &progreso,
-        avisar: &|frase| nodo.avisador.avisar(Evento::Aviso(frase)),
+        avisar: &|frase| nodo.avisador.destacar(vec![frase]),
     };
     let (descargado, sigue_viva) = recibir(conexion.ceder(), &pedido);
     drop(turno);
     if descargado.is_ok() {
         nodo.cambio_la_carpeta();
     }
-    let (evento, respuesta) = contar(nombre, conexion.otro(), &descargado);
-    nodo.avisador.avisar(evento);
+    let (lineas, respuesta) = contar(nombre, conexion.otro(), &descargado);
+    nodo.avisador.destacar(lineas);
     match sigue_viva {
         Some(mut viva) => Ok(viva.escribir_linea(respuesta)?),
         None => Ok(()),
@@ -69,21 +68,21 @@ fn contar(
     nombre: &str,
     desde: SocketAddr,
     descargado: &Result<Descargado, NoDescargado>,
-) -> (Evento, Respuesta) {
+) -> (Vec<String>, Respuesta) {
     match descargado {
         Ok(bueno) => (
-            Evento::Recibido(Box::new(bueno.clone())),
+            contar_descarga(&bueno.nombre, bueno),
             Respuesta::Recibido(Some(bueno.nombre.clone())),
         ),
         Err(fallo) => (
-            Evento::Aviso(format!("[ERROR AL RECIBIR] {nombre}, de {desde}: {fallo}")),
+            vec![format!("[ERROR AL RECIBIR] {nombre}, de {desde}: {fallo}")],
             Respuesta::Error(fallo.to_string()),
         ),
     }
 }
 
 /// Sólo de la IP de un peer de la lista, con un nombre que se pueda guardar, y si no hay demasiados llegando.
-fn aceptar<'a>(desde: SocketAddr, nombre: &str, nodo: &'a Nodo) -> Result<Turno<'a>, String> {
+fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<Turno, String> {
     let ip = desde.ip().to_canonical();
     if !nodo
         .vecinos
@@ -94,23 +93,9 @@ fn aceptar<'a>(desde: SocketAddr, nombre: &str, nodo: &'a Nodo) -> Result<Turno<
         return Err(format!("{ip} no está entre los peers de este nodo"));
     }
     NombreRecibible::nuevo(nombre).map_err(|malo| malo.to_string())?;
-    let hay_sitio = |n: usize| (n < TOPE_DE_RECEPCIONES).then_some(n + 1);
-    match nodo
-        .recepciones
-        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, hay_sitio)
-    {
-        Ok(_) => Ok(Turno(&nodo.recepciones)),
-        Err(_) => Err("ya está recibiendo demasiados archivos; prueba dentro de un rato".into()),
-    }
-}
-
-/// Sitio para un archivo que llega; vuelve solo.
-struct Turno<'a>(&'a AtomicUsize);
-
-impl Drop for Turno<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
+    let turno = nodo.recepciones.pedir(Duration::ZERO, &nodo.saliendo);
+    let muchos = "ya está recibiendo demasiados archivos; prueba dentro de un rato";
+    turno.ok_or_else(|| muchos.into())
 }
 
 // ----- Quien envía -----
@@ -124,16 +109,15 @@ pub fn enviar_archivo(
     vecinos: &Vecinos,
     ruta: &Path,
     peer: SocketAddr,
-    cancelacion: &Cancelacion,
+    parada: &Parada,
     progreso: &Progreso,
 ) -> Result<String, Fallo> {
     let (nombre, tamano) = mirar(ruta)?;
     let fallo = |fallo: FalloPar| Fallo::nuevo(format!("{peer} {}", no_lo_acepta(&fallo)));
-    let mut conexion = Conexion::conectar(peer, vecinos.limites.conectar, vecinos.limites)
-        .map_err(|f| fallo(f.into()))?;
-    let socket = Arc::clone(conexion.socket());
-    let ofrecer = || pedir(&mut conexion, &Peticion::Ofrecer(nombre.clone()));
-    match cancelacion.cortando(&socket, ofrecer).map_err(fallo)? {
+    let limites = vecinos.limites;
+    let mut conexion =
+        Conexion::conectar(peer, limites.conectar, limites, parada).map_err(|f| fallo(f.into()))?;
+    match pedir(&mut conexion, &Palabra::Ofrecer(nombre.clone())).map_err(fallo)? {
         Respuesta::Aceptado => {}
         _ => {
             return Err(Fallo::nuevo(format!(
@@ -144,15 +128,8 @@ pub fn enviar_archivo(
     progreso.empezar(Fase::Pasando, tamano, 0);
     let estante = Estante::de_uno(nombre.clone(), ruta.to_path_buf());
     let quedo = thread::scope(|ambito| {
-        let calcular = thread::Builder::new()
-            .name("huellas".into())
-            .spawn_scoped(ambito, || estante.trabajar());
-        let quedo = match calcular {
-            Ok(_) => cancelacion.cortando(&socket, || {
-                servir_lo_ofrecido(&mut conexion, &estante, progreso)
-            }),
-            Err(error) => Err(Fallo::de_sistema("creando el hilo de las huellas", &error)),
-        };
+        let calcular = arrancar_en(ambito, "huellas", || estante.trabajar());
+        let quedo = calcular.and_then(|_| servir_lo_ofrecido(&mut conexion, &estante, progreso));
         estante.cerrar();
         quedo
     });
@@ -160,7 +137,7 @@ pub fn enviar_archivo(
 }
 
 /// El nombre con que se ofrece un archivo y lo que mide.
-fn mirar(ruta: &Path) -> Result<(String, u64), Fallo> {
+pub fn mirar(ruta: &Path) -> Result<(String, u64), Fallo> {
     let que =
         |motivo: String| Fallo::nuevo(format!("no se puede enviar {}: {motivo}", ruta.display()));
     let datos = std::fs::metadata(ruta).map_err(|e| que(crate::fallo::motivo(&e)))?;
@@ -207,10 +184,10 @@ fn servir_lo_ofrecido(
             }
             _ => {}
         }
-        let peticion = Peticion::leer(&linea)
+        let peticion = Palabra::leer(&linea)
             .map_err(|_| Fallo::nuevo("pidió algo que no es del protocolo"))?;
-        let enviado = responder_de_archivos(conexion, &peticion, estante)
+        let enviado = contestar_de_archivos(conexion, &peticion, estante)
             .map_err(|c| Fallo::nuevo(c.to_string()))?;
-        progreso.sumar(enviado.map_or(0, |tramo| tramo.bytes()));
+        progreso.sumar(enviado.map_or(0, |tramo| tramo.bytes));
     }
 }

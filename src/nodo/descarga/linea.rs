@@ -3,79 +3,46 @@
 //! Quien sirve cierra las conexiones ociosas. Por eso una ya usada que se cierra antes del primer byte de la respuesta
 //! se abre otra vez, una: no es culpa de la fuente. La de un envío no se puede reabrir, porque la abrió el otro.
 
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::net::SocketAddr;
 
 use crate::config::Limites;
 use crate::nodo::palabras::pedir::FalloPar;
 use crate::red::conexion::Conexion;
-
-/// Los sockets de una descarga o de una tanda de preguntas, para cortarlos todos al terminar o al cancelar.
-#[derive(Debug, Default)]
-pub struct Sockets {
-    lista: Mutex<Lista>,
-}
-
-#[derive(Debug, Default)]
-struct Lista {
-    abiertos: Vec<Weak<TcpStream>>,
-    cortados: bool,
-}
-
-impl Sockets {
-    /// Apunta un socket. Falso si ya se cortó todo: entonces no hay que usarlo.
-    pub fn apuntar(&self, socket: &Arc<TcpStream>) -> bool {
-        let mut lista = self.lista();
-        lista.abiertos.retain(|s| s.strong_count() > 0);
-        lista.abiertos.push(Arc::downgrade(socket));
-        !lista.cortados
-    }
-
-    /// Corta los apuntados, y los que se apunten después.
-    pub fn cortar(&self) {
-        let mut lista = self.lista();
-        lista.cortados = true;
-        for socket in lista.abiertos.iter().filter_map(Weak::upgrade) {
-            // Falla si ya estaba cerrado: es lo que se quería.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-    }
-
-    fn lista(&self) -> MutexGuard<'_, Lista> {
-        self.lista.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use crate::red::parada::{Apuntado, Parada, Trato};
 
 /// La conexión con una fuente.
 pub struct Linea<'a> {
     direccion: SocketAddr,
     limites: Limites,
-    sockets: &'a Sockets,
+    parada: &'a Parada,
     conexion: Option<Conexion>,
+    _apuntada: Option<Apuntado>,
     usada: bool,
     prestada: bool,
 }
 
 impl<'a> Linea<'a> {
     /// Una línea que se abrirá al usarla.
-    pub fn por_abrir(direccion: SocketAddr, limites: Limites, sockets: &'a Sockets) -> Linea<'a> {
+    pub fn por_abrir(direccion: SocketAddr, limites: Limites, parada: &'a Parada) -> Linea<'a> {
         Linea {
             direccion,
             limites,
-            sockets,
+            parada,
             conexion: None,
+            _apuntada: None,
             usada: false,
             prestada: false,
         }
     }
 
     /// Una línea sobre una conexión que abrió el otro (un envío): no se puede reabrir.
-    pub fn prestada(conexion: Conexion, sockets: &'a Sockets) -> Linea<'a> {
+    pub fn prestada(conexion: Conexion, parada: &'a Parada) -> Linea<'a> {
         let (direccion, limites) = (conexion.otro(), *conexion.limites());
         Linea {
             direccion,
             limites,
-            sockets,
+            parada,
+            _apuntada: Some(parada.apuntar(conexion.socket(), Trato::Sigue)),
             conexion: Some(conexion),
             usada: true,
             prestada: true,
@@ -84,7 +51,7 @@ impl<'a> Linea<'a> {
 
     /// Otra línea con la misma fuente. `None` si no se puede abrir otra.
     pub fn otra(&self) -> Option<Linea<'a>> {
-        (!self.prestada).then(|| Linea::por_abrir(self.direccion, self.limites, self.sockets))
+        (!self.prestada).then(|| Linea::por_abrir(self.direccion, self.limites, self.parada))
     }
 
     /// Con quién.
@@ -125,11 +92,8 @@ impl<'a> Linea<'a> {
         match &mut self.conexion {
             Some(conexion) => Ok(conexion),
             vacia => {
-                let conexion =
-                    Conexion::conectar(self.direccion, self.limites.conectar, self.limites)?;
-                if !self.sockets.apuntar(conexion.socket()) {
-                    return Err(FalloPar::Cerro);
-                }
+                let (a, limites) = (self.direccion, self.limites);
+                let conexion = Conexion::conectar(a, limites.conectar, limites, self.parada)?;
                 Ok(vacia.insert(conexion))
             }
         }

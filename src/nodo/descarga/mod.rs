@@ -18,7 +18,6 @@ pub mod envio;
 pub mod fuente;
 pub mod linea;
 pub mod pedido;
-pub mod progreso;
 pub mod sin_comprobar;
 
 use std::collections::HashSet;
@@ -30,28 +29,24 @@ use crossbeam_channel::unbounded;
 use crate::fallo::Fallo;
 use crate::nodo::descarga::director::{Direccion, Fuente, Obtenido};
 use crate::nodo::descarga::fuente::atender_fuente;
-use crate::nodo::descarga::linea::{Linea, Sockets};
+use crate::nodo::descarga::linea::Linea;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
-use crate::nodo::descarga::sin_comprobar::bajar_de_la_guia;
 use crate::red::conexion::Conexion;
+use crate::red::parada::Parada;
 
-/// Baja un archivo de las `fuentes` que lo den.
+/// Baja un archivo, por bloques comprobados, de las `fuentes` que den su huella.
 ///
 /// # Errores
 /// Nadie lo tiene, se canceló o no se pudo.
-pub fn descargar(fuentes: &[SocketAddr], pedido: &Pedido) -> Result<Descargado, NoDescargado> {
-    let sockets = Sockets::default();
+pub fn por_bloques(fuentes: &[SocketAddr], pedido: &Pedido) -> Result<Obtenido, NoDescargado> {
+    let sockets = Parada::nueva();
     let mut vistas = HashSet::new();
     let lineas = fuentes
         .iter()
         .filter(|fuente| vistas.insert(**fuente))
         .map(|fuente| Linea::por_abrir(*fuente, pedido.limites, &sockets))
         .collect();
-    match con_fuentes(lineas, &sockets, pedido).0 {
-        Ok(Obtenido::Comprobado(descargado)) => Ok(descargado),
-        Ok(Obtenido::SoloLaGuia(fuentes)) => bajar_de_la_guia(&fuentes, pedido),
-        Err(fallo) => Err(fallo),
-    }
+    con_fuentes(lineas, &sockets, pedido).0
 }
 
 /// Baja por una conexión que abrió el otro, que nos invita. La devuelve, si sigue viva, para decirle cómo acabó.
@@ -59,7 +54,7 @@ pub fn recibir(
     conexion: Conexion,
     pedido: &Pedido,
 ) -> (Result<Descargado, NoDescargado>, Option<Conexion>) {
-    let sockets = Sockets::default();
+    let sockets = Parada::nueva();
     let linea = Linea::prestada(conexion, &sockets);
     let (obtenido, lineas) = con_fuentes(vec![linea], &sockets, pedido);
     let descargado = match obtenido {
@@ -78,7 +73,7 @@ pub fn recibir(
 /// Pone un hilo por fuente, dirige, y no vuelve con ninguno vivo.
 fn con_fuentes<'s>(
     lineas: Vec<Linea<'s>>,
-    sockets: &'s Sockets,
+    sockets: &'s Parada,
     pedido: &Pedido,
 ) -> (Result<Obtenido, NoDescargado>, Vec<Linea<'s>>) {
     thread::scope(|ambito| {

@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::config::Limites;
+use crate::consola::progreso::Progreso;
 use crate::fallo::Fallo;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::huella::Huella;
-use crate::nodo::descarga::progreso::Progreso;
-use crate::red::cancelacion::Cancelacion;
+use crate::red::parada::Parada;
 
 /// Qué se baja, a dónde y cómo se cuenta.
 pub struct Pedido<'a> {
@@ -21,7 +21,7 @@ pub struct Pedido<'a> {
     /// Conexiones con cada fuente.
     pub conexiones: usize,
     /// Para dejarlo a medias.
-    pub cancelacion: &'a Cancelacion,
+    pub parada: &'a Parada,
     /// Por dónde va.
     pub progreso: &'a Progreso,
     /// Lo que conviene saber mientras tanto: una fuente retirada, que se reanuda…

@@ -5,60 +5,40 @@
 //! eso se avisa siempre.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
+use crate::consola::progreso::Fase;
 use crate::fallo::Fallo;
 use crate::nodo::carpeta::a_medias::{AMedias, NoSeRecibe};
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
-use crate::nodo::descarga::progreso::Fase;
 use crate::nodo::palabras::pedir::FalloPar;
-use crate::nodo::palabras::protocolo::Peticion;
+use crate::nodo::palabras::protocolo::Palabra;
 use crate::red::conexion::Conexion;
 
 /// Bytes que se reciben de una vez.
 const TROZO: usize = 256 * 1024;
 
-/// Baja un archivo del primero de los `peers` de la guía que lo dé entero.
+/// Baja un archivo de `peer` con la palabra de la guía.
 ///
 /// # Errores
-/// Ninguno lo tiene, se canceló o no se pudo.
-pub fn bajar_de_la_guia(peers: &[SocketAddr], pedido: &Pedido) -> Result<Descargado, NoDescargado> {
+/// No lo tiene, se canceló o no se pudo.
+pub fn bajar_como_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Descargado, NoDescargado> {
     let empezo = Instant::now();
-    let nombre = NombreRecibible::nuevo(pedido.nombre)
+    let nombre = &NombreRecibible::nuevo(pedido.nombre)
         .map_err(|malo| Fallo::nuevo(format!("no se puede guardar «{}»: {malo}", pedido.nombre)))?;
-    let mut ultimo = NoDescargado::NoEncontrado;
-    for peer in peers {
-        match bajar_de_uno(*peer, &nombre, pedido, empezo) {
-            Ok(descargado) => return Ok(descargado),
-            Err(NoDescargado::NoEncontrado) => {}
-            Err(cancelado @ NoDescargado::Cancelado) => return Err(cancelado),
-            Err(fallo) => {
-                (pedido.avisar)(format!("[FUENTE RETIRADA] {peer}: {fallo}"));
-                ultimo = fallo;
-            }
-        }
-    }
-    Err(ultimo)
-}
-
-fn bajar_de_uno(
-    peer: SocketAddr,
-    nombre: &NombreRecibible,
-    pedido: &Pedido,
-    empezo: Instant,
-) -> Result<Descargado, NoDescargado> {
     let del_par = |fallo: FalloPar| Fallo::nuevo(fallo.to_string());
-    let mut conexion = Conexion::conectar(peer, pedido.limites.conectar, pedido.limites)
-        .map_err(|f| del_par(f.into()))?;
-    let socket = Arc::clone(conexion.socket());
-    let pedir = || pedir_a_la_guia(&mut conexion, pedido.nombre);
-    let pedida = pedido.cancelacion.cortando(&socket, pedir);
-    if pedido.cancelacion.cancelada() {
+    let limites = pedido.limites;
+    let pedida = Conexion::conectar(peer, limites.conectar, limites, pedido.parada)
+        .map_err(FalloPar::from)
+        .and_then(|mut conexion| {
+            pedir_a_la_guia(&mut conexion, pedido.nombre)?;
+            Ok(conexion)
+        });
+    if pedido.parada.avisada() {
         return Err(NoDescargado::Cancelado);
     }
-    pedida.map_err(|fallo| match fallo {
+    let mut conexion = pedida.map_err(|fallo| match fallo {
         FalloPar::NoLoTiene => NoDescargado::NoEncontrado,
         otro => del_par(otro).into(),
     })?;
@@ -72,8 +52,7 @@ fn bajar_de_uno(
             NoSeRecibe::YaSeEstaBajando => Fallo::nuevo(format!("{nombre} ya se está bajando")),
             NoSeRecibe::Sistema(fallo) => fallo,
         })?;
-    let recibir = || recibir_hasta_el_cierre(&mut conexion, &a_medias, pedido);
-    let recibido = pedido.cancelacion.cortando(&socket, recibir);
+    let recibido = recibir_hasta_el_cierre(&mut conexion, &a_medias, pedido);
     if recibido.is_err() {
         a_medias.descartar_si_vacio();
     }
@@ -88,7 +67,7 @@ fn bajar_de_uno(
 
 /// Manda `DESCARGAR` y lee los dos bytes que deciden: `OK`, o `NO` de `NOFILE`. Lo que siga a `OK` ya son datos.
 fn pedir_a_la_guia(conexion: &mut Conexion, nombre: &str) -> Result<(), FalloPar> {
-    conexion.escribir_texto(&Peticion::Descargar(nombre.to_string()).to_string())?;
+    conexion.escribir_texto(&Palabra::Descargar(nombre.to_string()).to_string())?;
     let limite = Instant::now() + conexion.limites().respuesta;
     while conexion.pendiente().len() < 2 {
         if conexion.recibir(limite, "la respuesta")? == 0 {
@@ -120,7 +99,7 @@ fn recibir_hasta_el_cierre(
     pedido.progreso.fuentes(1);
     loop {
         let leido = conexion.leer_datos(&mut bufer, pedido.limites.respuesta);
-        if pedido.cancelacion.cancelada() {
+        if pedido.parada.avisada() {
             return Err(NoDescargado::Cancelado);
         }
         match leido {
@@ -152,12 +131,12 @@ fn guardar(
 ) -> Result<Descargado, NoDescargado> {
     pedido.progreso.empezar(Fase::Guardando, tamano, tamano);
     let que = |e: &std::io::Error| Fallo::de_sistema(format!("leyendo lo recibido de {nombre}"), e);
-    let resumen = a_medias.resumir(pedido.cancelacion).map_err(|e| que(&e));
+    let resumen = a_medias.resumir(pedido.parada).map_err(|e| que(&e));
     let ya = resumen.as_ref().ok().and_then(|r| {
-        let (carpeta, cancelacion) = (pedido.carpeta, pedido.cancelacion);
-        carpeta.copia_igual(nombre, tamano, r.huella, cancelacion)
+        let (carpeta, parada) = (pedido.carpeta, pedido.parada);
+        carpeta.copia_igual(nombre, tamano, r.huella, parada)
     });
-    if pedido.cancelacion.cancelada() {
+    if pedido.parada.avisada() {
         return Err(NoDescargado::Cancelado);
     }
     let resumen = resumen?;

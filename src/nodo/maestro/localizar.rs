@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use crate::config::Limites;
+use crate::config::{Limites, MAX_PEERS};
 use crate::fallo::Fallo;
-use crate::http::cliente::pedir_con;
+use crate::http::cliente::pedir;
 use crate::http::url::{Url, codificar};
-use crate::nodo::cliente::{buscar_en_peers, lo_tiene, preguntar_a_todos};
+use crate::nodo::cliente::{buscar_en_peers, lo_tiene};
 use crate::nodo::vecinos::Vecinos;
+use crate::red::parada::Parada;
 
 /// A quién se pregunta al buscar un archivo.
 #[derive(Debug, Clone, Copy)]
@@ -41,44 +42,54 @@ pub fn a_quien_preguntar(vecinos: &Vecinos) -> Vec<AQuien<'_>> {
         .collect()
 }
 
-/// Quiénes tienen `nombre`, según `a_quien`. Lo que diga el maestro se comprueba preguntando a cada uno: pudo irse.
+/// Quiénes tienen `nombre`, según `a_quien`. Lo que diga el maestro se comprueba preguntando a cada uno:
+/// pudo irse.
 pub fn quienes_lo_tienen(vecinos: &Vecinos, a_quien: AQuien, nombre: &str) -> Vec<SocketAddr> {
     match a_quien {
         AQuien::Peer(peer) if lo_tiene(vecinos, peer, nombre) => vec![peer],
         AQuien::Peer(_) => Vec::new(),
         AQuien::Maestro(url) => {
-            let espera = vecinos.espera;
-            let limites = Limites {
-                conectar: espera,
-                respuesta: espera,
-                ..vecinos.limites
+            let limites = con_espera(vecinos);
+            let mut otros = Vecinos {
+                peers: Vec::new(),
+                ..vecinos.clone()
             };
-            let mut peers = fuentes_del_maestro(url, nombre, limites);
-            peers.retain(|peer| !vecinos.peers.contains(peer) && !vecinos.soy_yo(*peer));
-            buscar_en_peers(
-                &Vecinos {
-                    peers,
-                    ..vecinos.clone()
-                },
-                nombre,
-                |_| {},
-            )
+            otros.conocer(&fuentes_del_maestro(url, nombre, limites, &vecinos.parada));
+            otros.peers.retain(|peer| !vecinos.peers.contains(peer));
+            buscar_en_peers(&otros, nombre)
         }
     }
 }
 
-/// Todos los que tienen `nombre`: los peers, en el orden de la lista, y los que además conozca el maestro.
-pub fn buscar_en_la_red(vecinos: &Vecinos, nombre: &str) -> Vec<SocketAddr> {
-    let a_quienes = a_quien_preguntar(vecinos);
-    let preguntar = |a_quien| quienes_lo_tienen(vecinos, a_quien, nombre);
-    let mut por_lugar: Vec<_> = preguntar_a_todos(&a_quienes, preguntar, |respuestas| {
-        respuestas.iter().collect()
-    });
-    por_lugar.sort_unstable_by_key(|(lugar, _)| *lugar);
-    por_lugar
-        .into_iter()
-        .flat_map(|(_, duenos)| duenos)
-        .collect()
+/// Los límites de una pregunta al maestro: se espera lo que diga `--espera`, no más.
+fn con_espera(vecinos: &Vecinos) -> Limites {
+    Limites {
+        conectar: vecinos.espera,
+        respuesta: vecinos.espera,
+        ..vecinos.limites
+    }
+}
+
+/// Los nodos que conoce el maestro de `url`.
+pub fn peers_del_maestro(
+    url: &str,
+    vecinos: &Vecinos,
+    parada: &Parada,
+) -> Result<Vec<SocketAddr>, Fallo> {
+    let pregunta = format!("{url}/peers");
+    let (codigo, valor) = pedir("GET", &pregunta, None, con_espera(vecinos), parada)?;
+    let Some(peers) = valor["peers"].as_array().filter(|_| codigo == 200) else {
+        let motivo = motivo(codigo, &valor);
+        return Err(Fallo::nuevo(format!(
+            "{url} no dice a quién conoce: {motivo}"
+        )));
+    };
+    // Aquí no viene el puerto: el de los nuestros es el mismo que el de su REST.
+    let direccion = |peer: &Value| {
+        let url = Url::leer(peer["rest"].as_str()?)?;
+        Some(SocketAddr::new(url.ip()?, url.puerto))
+    };
+    Ok(peers.iter().filter_map(direccion).take(MAX_PEERS).collect())
 }
 
 /// El maestro de los documentos, para cuando no se dice otro.
@@ -126,9 +137,14 @@ impl fmt::Display for Hallado {
 ///
 /// # Errores
 /// No contesta, o contesta otra cosa; la frase dice quién.
-pub fn localizar(url: &str, nombre: &str, limites: Limites) -> Result<Vec<Hallado>, Fallo> {
+pub fn localizar(
+    url: &str,
+    nombre: &str,
+    limites: Limites,
+    parada: &Parada,
+) -> Result<Vec<Hallado>, Fallo> {
     let pregunta = format!("{url}/locate?file={}", codificar(nombre));
-    let (codigo, valor) = pedir_con("GET", &pregunta, None, limites)?;
+    let (codigo, valor) = pedir("GET", &pregunta, None, limites, parada)?;
     match valor["peers"].as_array() {
         Some(peers) if codigo == 200 => Ok(peers.iter().filter_map(Hallado::leer).collect()),
         _ => Err(Fallo::nuevo(format!(
@@ -140,8 +156,13 @@ pub fn localizar(url: &str, nombre: &str, limites: Limites) -> Result<Vec<Hallad
 
 /// Las direcciones de quienes tienen `nombre` según el maestro, para usarlas de fuente. Si el maestro no contesta no hay
 /// ninguna, y no es un error: se sigue con los peers.
-pub fn fuentes_del_maestro(url: &str, nombre: &str, limites: Limites) -> Vec<SocketAddr> {
-    let hallados = localizar(url, nombre, limites).unwrap_or_else(|fallo| {
+fn fuentes_del_maestro(
+    url: &str,
+    nombre: &str,
+    limites: Limites,
+    parada: &Parada,
+) -> Vec<SocketAddr> {
+    let hallados = localizar(url, nombre, limites, parada).unwrap_or_else(|fallo| {
         log::debug!("{fallo}");
         Vec::new()
     });

@@ -6,21 +6,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use serde_json::json;
 
-use crate::config::Limites;
+use crate::config::{Limites, MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
 use crate::fallo::Fallo;
-use crate::http::cliente::{pedir_con, resolver};
+use crate::http::cliente::{pedir, resolver};
 use crate::http::url::Url;
 use crate::nodo::Nodo;
-use crate::nodo::evento::Evento;
 use crate::nodo::maestro::localizar::motivo;
-use crate::practicas::maestro::cupo::{MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
-use crate::red::ip_en_la_red;
+use crate::red::hilos::{Hilo, arrancar};
+use crate::red::maquina::ip_en_la_red;
+use crate::red::parada::Parada;
 
 /// Cada cuánto se renueva.
 const RENOVAR: Duration = Duration::from_secs(5);
@@ -66,6 +65,7 @@ impl Inscripcion {
     /// No se pudo leer la carpeta, o el maestro no contesta o no lo admite.
     pub fn renovar(
         &self,
+        parada: &Parada,
         listar: impl FnOnce() -> Result<Vec<String>, Fallo>,
     ) -> Result<Vec<String>, Fallo> {
         let fuera = self.fuera.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,6 +86,7 @@ impl Inscripcion {
                 respuesta,
                 ..Limites::default()
             },
+            parada,
         )?;
         Ok(archivos)
     }
@@ -103,7 +104,12 @@ impl Inscripcion {
             respuesta: DESPEDIDA,
             ..Limites::default()
         };
-        self.mandar("/leave", &json!({"peer": self.quien_soy()?}), limites)
+        self.mandar(
+            "/leave",
+            &json!({"peer": self.quien_soy()?}),
+            limites,
+            &Parada::nueva(),
+        )
     }
 
     fn mandar(
@@ -111,13 +117,10 @@ impl Inscripcion {
         ruta: &str,
         cuerpo: &serde_json::Value,
         limites: Limites,
+        parada: &Parada,
     ) -> Result<(), Fallo> {
-        match pedir_con(
-            "POST",
-            &format!("{}{ruta}", self.url),
-            Some(cuerpo),
-            limites,
-        )? {
+        let url = format!("{}{ruta}", self.url);
+        match pedir("POST", &url, Some(cuerpo), limites, parada)? {
             (200, _) => Ok(()),
             (codigo, valor) => Err(Fallo::nuevo(format!(
                 "el maestro {} no lo admite: {}",
@@ -173,27 +176,23 @@ fn los_que_caben(archivos: &[String]) -> Vec<&str> {
 ///
 /// # Errores
 /// El sistema no da más hilos.
-pub fn mantener(nodo: &Arc<Nodo>) -> Result<Option<JoinHandle<()>>, Fallo> {
+pub fn mantener(nodo: &Arc<Nodo>) -> Result<Option<Hilo<()>>, Fallo> {
     let Some(maestro) = nodo.maestro.clone() else {
         return Ok(None);
     };
     let nodo = Arc::clone(nodo);
-    let hilo = Builder::new()
-        .name("registro".into())
-        .spawn(move || renovar_hasta_salir(&nodo, &maestro));
-    hilo.map(Some)
-        .map_err(|e| Fallo::de_sistema("creando el hilo del registro", &e))
+    arrancar("registro", move || renovar_hasta_salir(&nodo, &maestro)).map(Some)
 }
 
 fn renovar_hasta_salir(nodo: &Nodo, maestro: &Inscripcion) {
     let mut dentro = None;
-    while !nodo.saliendo.cancelada() {
-        let renovado = maestro.renovar(|| nodo.nombres());
+    while !nodo.saliendo.avisada() {
+        let renovado = maestro.renovar(&nodo.saliendo, || nodo.nombres());
         if dentro != Some(renovado.is_ok()) {
-            nodo.avisador.avisar(Evento::Aviso(match &renovado {
+            nodo.avisador.destacar(vec![match &renovado {
                 Ok(_) => format!("[MAESTRO] Registrado en {}", maestro.url()),
                 Err(fallo) => format!("[MAESTRO] {fallo}. Se sigue sin él y se vuelve a probar."),
-            }));
+            }]);
         }
         dentro = Some(renovado.is_ok());
         select! {

@@ -1,25 +1,34 @@
-//! Servir archivos por una conexión: `INFO`, `BLOQUES` y `OBTENER`, y el envío de un tramo en trozos grandes.
+//! Las palabras ampliadas, vistas desde quien las contesta; y cómo se manda un tramo de un archivo.
 //!
-//! Lo usan quien atiende a un par (`servidor.rs`), quien envía lo que le aceptaron (`envio.rs`) y quien contesta a un
-//! navegador (`rest.rs`): todos mandan los bytes de la misma manera. No sabe de pantalla.
+//! De mandar bytes se encarga [`enviar_tramo`], lo pida un nodo de la guía (`servidor.rs`), uno de los
+//! nuestros, quien aceptó un envío (`descarga/envio.rs`) o un navegador (`web/`). No pinta: avisa.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::debug;
 
+use crate::config::{MAX_MENSAJE, nombre_de_nodo_valido};
 use crate::nodo::carpeta::disco::leer_en;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
-use crate::nodo::evento::Evento;
-use crate::nodo::palabras::protocolo::{CALCULANDO, Info, Peticion, Respuesta};
+use crate::nodo::descarga::envio;
+use crate::nodo::palabras::protocolo::*;
+use crate::nodo::{Mensaje, Nodo};
 use crate::red::conexion::{Conexion, FalloRed};
+use crate::texto::tamano as texto_tamano;
 
 /// Cuánto se espera por una huella que aún se está calculando.
 const ESPERA_DE_HUELLA: Duration = Duration::from_secs(5);
-/// Bytes que se leen del archivo y se mandan de una vez. Medido: de 64 a 256 KiB da lo mismo; 8 KiB, menos de la mitad.
+/// Bytes que se leen del archivo y se mandan de una vez. Medido: de 64 a 256 KiB da lo mismo; 8 KiB,
+/// menos de la mitad.
 const TROZO: usize = 256 * 1024;
+/// Bytes de una lista que se juntan antes de mandarlos: ninguna está entera en memoria.
+const TROZO_DE_LISTA: usize = 32 * 1024;
+/// Lo que puede tardar en salir una lista entera: quien la lee a cucharadas no la retiene más.
+const PLAZO_DE_LISTA: Duration = Duration::from_secs(60);
+/// Cuánto se espera a que cierre quien mandó algo que no se entiende, para que alcance a leer por qué.
+const DESPEDIDA: Duration = Duration::from_millis(500);
 
 /// Por qué se cierra una conexión antes de tiempo.
 #[derive(Debug)]
@@ -86,44 +95,171 @@ pub fn enviar_tramo(
     Ok(())
 }
 
-/// Lo que se ha enviado de un archivo por una conexión. Con varias fuentes, cada una sólo envía una parte.
+/// Una línea tras otra hasta que el otro cierre, calle o diga algo que no se entiende. La primera tiene
+/// que estar entera antes de `primera`: reconocer su palabra ya gastó parte del plazo.
+pub fn conversar(conexion: &mut Conexion, primera: Instant, nodo: &Nodo) -> Result<(), Corte> {
+    conexion.prepararse_a_enviar()?;
+    let mut envios = Envios::default();
+    let mut plazo = primera.saturating_duration_since(Instant::now());
+    let fin = loop {
+        let palabra = match conexion.leer_linea(plazo, "la petición") {
+            Ok(Some(linea)) => Palabra::leer(&linea),
+            Ok(None) => break Ok(()),
+            Err(FalloRed::LineaLarga) => break despedir(conexion, "línea de más de 4096 bytes"),
+            Err(FalloRed::NoEsTexto) => break despedir(conexion, "la línea no es texto UTF-8"),
+            Err(fallo) => break Err(fallo.into()),
+        };
+        let contestado = match palabra {
+            Ok(Palabra::Ofrecer(nombre)) => break envio::recibir_ofrecido(conexion, &nombre, nodo),
+            Ok(palabra) => contestar(conexion, palabra, nodo, &mut envios),
+            Err(no_se_entiende) => break despedir(conexion, &no_se_entiende.to_string()),
+        };
+        if let Err(corte) = contestado {
+            break Err(corte);
+        }
+        plazo = conexion.limites().peticion;
+    };
+    nodo.avisador.destacar(envios.contar_el_ultimo(conexion));
+    fin
+}
+
+/// Contesta `ERROR` y cierra de modo que el otro alcance a leerlo.
+fn despedir(conexion: &mut Conexion, motivo: &str) -> Result<(), Corte> {
+    conexion.escribir_linea(Respuesta::Error(motivo.to_string()))?;
+    conexion.cerrar_con_calma(DESPEDIDA);
+    Ok(())
+}
+
+/// Contesta una palabra. El compilador pide aquí un brazo por cada una.
+fn contestar(
+    conexion: &mut Conexion,
+    palabra: Palabra,
+    nodo: &Nodo,
+    envios: &mut Envios,
+) -> Result<(), Corte> {
+    match palabra {
+        Palabra::Hola(_) => {
+            let quien = Presentacion {
+                puerto: nodo.direccion.port(),
+                nombre: nodo.vecinos.nombre.clone(),
+            };
+            Ok(conexion.escribir_linea(Respuesta::Hola(quien))?)
+        }
+        Palabra::Listar => contestar_lista(conexion, nodo),
+        Palabra::Mensaje { de, texto } => contestar_mensaje(conexion, de, texto, nodo),
+        Palabra::Info(_) | Palabra::Bloques(_) | Palabra::Obtener { .. } => {
+            let tramo = contestar_de_archivos(conexion, &palabra, &nodo.estante)?;
+            nodo.avisador.destacar(envios.sumar(conexion, tramo));
+            Ok(())
+        }
+        // Las de la guía sólo valen como primera petición, y a `OFRECER` se llega antes.
+        Palabra::Buscar(_) | Palabra::Descargar(_) | Palabra::Ofrecer(_) => {
+            let motivo = NoSeEntiende::Palabra.to_string();
+            Ok(conexion.escribir_linea(Respuesta::Error(motivo))?)
+        }
+    }
+}
+
+/// `LISTAR`: los archivos con lo que se sepa de su huella. Lo que falte se calcula de fondo.
+fn contestar_lista(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Corte> {
+    let archivos = match nodo.lista() {
+        Ok(archivos) => archivos,
+        Err(fallo) => return Ok(conexion.escribir_linea(Respuesta::Error(fallo.publico()))?),
+    };
+    nodo.estante.repasar(&archivos);
+    conexion.limitar_envio(PLAZO_DE_LISTA);
+    let mut trozo = format!("{}\n", Respuesta::Lista(archivos.len() as u64));
+    for archivo in archivos.iter() {
+        let conocido = nodo
+            .estante
+            .conocido(&archivo.nombre, archivo.tamano, archivo.fecha);
+        let entrada = Entrada {
+            tamano: archivo.tamano,
+            huella: conocido.map(|resumen| resumen.huella),
+            nombre: archivo.nombre.clone(),
+        };
+        trozo.push_str(&format!("{entrada}\n"));
+        if trozo.len() >= TROZO_DE_LISTA {
+            conexion.escribir_texto(&trozo)?;
+            trozo.clear();
+        }
+    }
+    conexion.escribir_texto(&trozo)?;
+    conexion.sin_limite_de_envio();
+    Ok(())
+}
+
+/// `MENSAJE`: se guarda antes de contestar, así `RECIBIDO` es verdad aunque la pantalla no dé abasto.
+fn contestar_mensaje(
+    conexion: &mut Conexion,
+    de: String,
+    texto: String,
+    nodo: &Nodo,
+) -> Result<(), Corte> {
+    if texto.len() > MAX_MENSAJE {
+        let largo = texto.len();
+        let motivo = format!("el mensaje tiene {largo} bytes y el tope es {MAX_MENSAJE}");
+        return Ok(conexion.escribir_linea(Respuesta::Error(motivo))?);
+    }
+    if !nombre_de_nodo_valido(&de) {
+        let motivo = "nombre de nodo no válido".into();
+        return Ok(conexion.escribir_linea(Respuesta::Error(motivo))?);
+    }
+    let mensaje = Mensaje {
+        de,
+        desde: conexion.otro(),
+        cuando: Instant::now(),
+        texto,
+    };
+    let linea = mensaje.to_string();
+    nodo.guardar_mensaje(mensaje);
+    nodo.avisador.destacar(vec![linea]);
+    Ok(conexion.escribir_linea(Respuesta::Recibido(None))?)
+}
+
+/// Bytes enviados de un archivo que mide `tamano`.
 #[derive(Default)]
 pub struct Enviado {
     nombre: String,
-    bytes: u64,
+    /// Cuántos.
+    pub bytes: u64,
     tamano: u64,
 }
 
-impl Enviado {
-    /// Un tramo de `bytes` de un archivo de `tamano` bytes.
-    fn tramo(nombre: &str, bytes: u64, tamano: u64) -> Enviado {
-        Enviado {
-            nombre: nombre.to_string(),
-            bytes,
-            tamano,
-        }
-    }
+/// Lo que se lleva enviado del último archivo por una conexión, para contarlo una vez. Con varias
+/// fuentes, cada una sólo envía una parte.
+#[derive(Default)]
+struct Envios(Enviado);
 
-    /// Suma otro tramo. Si con él se envió el archivo entero, da lo que hay que contar.
-    pub fn sumar(&mut self, tramo: Option<Enviado>) -> Option<Evento> {
-        let tramo = tramo?;
-        if tramo.nombre == self.nombre {
-            self.bytes += tramo.bytes;
+impl Envios {
+    /// Suma otro tramo. Lo que hay que contar: que con él se envió el archivo entero, o que se pasó a
+    /// otro sin acabar el de antes.
+    fn sumar(&mut self, conexion: &Conexion, tramo: Option<Enviado>) -> Vec<String> {
+        let Some(tramo) = tramo else {
+            return Vec::new();
+        };
+        let mut lineas = Vec::new();
+        if tramo.nombre == self.0.nombre {
+            self.0.bytes += tramo.bytes;
         } else {
-            *self = tramo;
+            lineas = self.contar_el_ultimo(conexion);
+            self.0 = tramo;
         }
-        (self.bytes >= self.tamano).then(|| Evento::EnvioCompleto(std::mem::take(self).nombre))
+        if self.0.bytes >= self.0.tamano {
+            let nombre = std::mem::take(&mut self.0).nombre;
+            lineas.push(format!("[ENVÍO COMPLETO] {nombre}"));
+        }
+        lineas
     }
 
-    /// Al cerrar la conexión con `a`: lo que hay que contar, si se quedó en una parte.
-    pub fn parcial(self, a: SocketAddr) -> Option<Evento> {
-        let Enviado { nombre, bytes, .. } = self;
-        (bytes > 0).then_some(Evento::EnvioParcial { nombre, bytes, a })
-    }
-
-    /// Bytes enviados.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    /// Lo que hay que contar si el último se quedó en una parte.
+    fn contar_el_ultimo(&mut self, conexion: &Conexion) -> Vec<String> {
+        let Enviado { nombre, bytes, .. } = std::mem::take(&mut self.0);
+        let parte = (bytes > 0).then(|| {
+            let cuanto = texto_tamano(bytes);
+            format!("[ENVÍO] {cuanto} de {nombre} a {}", conexion.otro())
+        });
+        parte.into_iter().collect()
     }
 }
 
@@ -132,12 +268,12 @@ impl Enviado {
 ///
 /// # Errores
 /// Falló la red, no quedan descriptores o el archivo cambió a medias: hay que cerrar.
-pub fn responder_de_archivos(
+pub fn contestar_de_archivos(
     conexion: &mut Conexion,
-    peticion: &Peticion,
+    peticion: &Palabra,
     estante: &Estante,
 ) -> Result<Option<Enviado>, Corte> {
-    let (Peticion::Info(nombre) | Peticion::Bloques(nombre) | Peticion::Obtener { nombre, .. }) =
+    let (Palabra::Info(nombre) | Palabra::Bloques(nombre) | Palabra::Obtener { nombre, .. }) =
         peticion
     else {
         conexion.escribir_linea(Respuesta::Error("eso no se puede pedir aquí".into()))?;
@@ -152,13 +288,17 @@ pub fn responder_de_archivos(
         }
     };
     match peticion {
-        Peticion::Obtener {
+        Palabra::Obtener {
             desde, longitud, ..
         } => {
             let bytes = responder_tramo(conexion, &abierto, *desde, *longitud)?;
-            return Ok(bytes.map(|bytes| Enviado::tramo(nombre, bytes, abierto.tamano)));
+            return Ok(bytes.map(|bytes| Enviado {
+                nombre: nombre.clone(),
+                bytes,
+                tamano: abierto.tamano,
+            }));
         }
-        Peticion::Info(_) => responder_info(conexion, nombre, &abierto, estante)?,
+        Palabra::Info(_) => responder_info(conexion, nombre, &abierto, estante)?,
         _ => responder_bloques(conexion, nombre, &abierto, estante)?,
     }
     Ok(None)

@@ -4,12 +4,21 @@
 //! conexiones ni toca el disco.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::config::Limites;
 use crate::nodo::carpeta::huella::{BLOQUE, Cuenta, Huella, cuantos_bloques, longitud_de_bloque};
-use crate::nodo::palabras::protocolo::{CALCULANDO, Info, Peticion, Respuesta};
+use crate::nodo::palabras::protocolo::*;
+use crate::nodo::vecinos::Vecinos;
 use crate::red::conexion::{Conexion, FalloRed};
 
+/// Entradas que se aceptan en una lista ajena.
+const TOPE_DE_LISTA: u64 = 1_000_000;
+/// Bytes de todos los nombres de una lista ajena: un millón de nombres de 4 KB no cabría en memoria.
+const TOPE_DE_NOMBRES: usize = 64 << 20;
+/// Lo que puede tardar una lista entera.
+const PLAZO_DE_LISTA: Duration = Duration::from_secs(60);
 /// Lo que puede tardar entera la lista de bloques, que para 1 TiB son 16 MiB: mientras llega, no se baja nada.
 const PLAZO_DE_BLOQUES: Duration = Duration::from_secs(15);
 /// Lo que puede tardar un bloque entero: 4 MiB a 7 KB/s. Quien va más despacio no sirve de fuente.
@@ -61,7 +70,7 @@ impl fmt::Display for FalloPar {
 ///
 /// # Errores
 /// El par no contesta, rechaza o no habla el protocolo.
-pub fn pedir(conexion: &mut Conexion, peticion: &Peticion) -> Result<Respuesta, FalloPar> {
+pub fn pedir(conexion: &mut Conexion, peticion: &Palabra) -> Result<Respuesta, FalloPar> {
     match conexion.escribir_linea(peticion) {
         Err(FalloRed::Cortada) => return Err(FalloPar::Cerro),
         escrita => escrita?,
@@ -88,7 +97,7 @@ pub(crate) fn no_es_respuesta() -> FalloPar {
 /// # Errores
 /// Los de [`pedir`].
 pub fn pedir_info(conexion: &mut Conexion, nombre: &str) -> Result<Info, FalloPar> {
-    match pedir(conexion, &Peticion::Info(nombre.to_string()))? {
+    match pedir(conexion, &Palabra::Info(nombre.to_string()))? {
         Respuesta::Info(info) => Ok(info),
         _ => Err(no_es_respuesta()),
     }
@@ -104,7 +113,7 @@ pub fn pedir_bloques(
     nombre: &str,
     tamano: u64,
 ) -> Result<Vec<Huella>, FalloPar> {
-    let anunciados = match pedir(conexion, &Peticion::Bloques(nombre.to_string()))? {
+    let anunciados = match pedir(conexion, &Palabra::Bloques(nombre.to_string()))? {
         Respuesta::Bloques(n) => n,
         _ => return Err(no_es_respuesta()),
     };
@@ -147,7 +156,7 @@ pub fn pedir_bloque(
     let desde = indice * BLOQUE;
     let anunciados = match pedir(
         conexion,
-        &Peticion::Obtener {
+        &Palabra::Obtener {
             desde,
             longitud,
             nombre: nombre.to_string(),
@@ -197,4 +206,82 @@ fn recibir_bloque(
         )));
     }
     Ok(())
+}
+
+// ----- Preguntas sueltas, cada una por su conexión -----
+
+/// `HOLA`: quién es ese peer. [`FalloPar::Cerro`] es la manera en que un nodo de la guía dice que no conoce la palabra.
+///
+/// # Errores
+/// Los de [`pedir`].
+pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, FalloPar> {
+    let mut conexion = vecinos.conectar(peer, con_espera(vecinos))?;
+    let quien = Presentacion {
+        puerto: vecinos.puerto(),
+        nombre: vecinos.nombre.clone(),
+    };
+    match pedir(&mut conexion, &Palabra::Hola(quien))? {
+        Respuesta::Hola(quien) => Ok(quien),
+        _ => Err(no_es_respuesta()),
+    }
+}
+
+/// Los límites de una pregunta corta: se espera lo que diga `--espera`, no más.
+fn con_espera(vecinos: &Vecinos) -> Limites {
+    Limites {
+        respuesta: vecinos.espera,
+        ..vecinos.limites
+    }
+}
+
+/// `LISTAR`: los archivos que comparte un peer.
+///
+/// # Errores
+/// Los de [`pedir`], o una lista demasiado larga.
+pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, FalloPar> {
+    let mut conexion = vecinos.conectar(peer, vecinos.limites)?;
+    let anunciadas = match pedir(&mut conexion, &Palabra::Listar)? {
+        Respuesta::Lista(n) if n <= TOPE_DE_LISTA => n,
+        Respuesta::Lista(n) => {
+            return Err(FalloPar::Miente(format!(
+                "anuncia una lista de {n} archivos"
+            )));
+        }
+        _ => return Err(no_es_respuesta()),
+    };
+    let limite = Instant::now() + PLAZO_DE_LISTA;
+    let (mut entradas, mut bytes) = (Vec::new(), 0);
+    for _ in 0..anunciadas {
+        let plazo = conexion
+            .limites()
+            .respuesta
+            .min(limite.saturating_duration_since(Instant::now()));
+        let linea = conexion
+            .leer_linea(plazo, "la lista")?
+            .ok_or(FalloRed::Cortada)?;
+        let entrada = Entrada::leer(&linea)
+            .ok_or_else(|| FalloPar::Miente("su lista no son archivos".into()))?;
+        bytes += entrada.nombre.len();
+        if bytes > TOPE_DE_NOMBRES {
+            return Err(FalloPar::Miente("su lista ocupa demasiado".into()));
+        }
+        entradas.push(entrada);
+    }
+    Ok(entradas)
+}
+
+/// `MENSAJE`: un texto para quien esté delante de ese peer.
+///
+/// # Errores
+/// Los de [`pedir`].
+pub fn enviar_mensaje(vecinos: &Vecinos, peer: SocketAddr, texto: &str) -> Result<(), FalloPar> {
+    let mut conexion = vecinos.conectar(peer, vecinos.limites)?;
+    let mensaje = Palabra::Mensaje {
+        de: vecinos.nombre.clone(),
+        texto: en_una_linea(texto),
+    };
+    match pedir(&mut conexion, &mensaje)? {
+        Respuesta::Recibido(_) => Ok(()),
+        _ => Err(no_es_respuesta()),
+    }
 }

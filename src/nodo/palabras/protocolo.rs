@@ -17,21 +17,12 @@ pub const CALCULANDO: &str = "calculando la huella";
 /// Quién habla, según la primera palabra de la conexión.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Habla {
-    /// Un nodo de la guía, o quien usa sus palabras.
-    Guia(PalabraGuia),
+    /// Un nodo de la guía, o quien usa sus palabras: `BUSCAR` y `DESCARGAR`.
+    Guia,
     /// Uno de los nuestros.
     Ampliada,
     /// Un navegador o `curl`.
     Http,
-}
-
-/// Las dos palabras de la guía.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PalabraGuia {
-    /// `BUSCAR:<nombre>`.
-    Buscar,
-    /// `DESCARGAR:<nombre>`.
-    Descargar,
 }
 
 /// Lo que dicen los primeros bytes de una conexión.
@@ -53,8 +44,7 @@ pub fn quien_habla(bytes: &[u8]) -> Primera {
         .position(|b| matches!(b, b':' | b' ' | b'\n'))
     {
         Some(donde) => Primera::Es(match (&mirados[..donde], mirados[donde]) {
-            (b"BUSCAR", b':') => Habla::Guia(PalabraGuia::Buscar),
-            (b"DESCARGAR", b':') => Habla::Guia(PalabraGuia::Descargar),
+            (b"BUSCAR" | b"DESCARGAR", b':') => Habla::Guia,
             (_, b' ') => Habla::Http,
             _ => Habla::Ampliada,
         }),
@@ -65,7 +55,7 @@ pub fn quien_habla(bytes: &[u8]) -> Primera {
 
 /// Algo que un par pide a otro.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Peticion {
+pub enum Palabra {
     /// `BUSCAR:<nombre>` → `SI` o `NO` (guía).
     Buscar(String),
     /// `DESCARGAR:<nombre>` → `OK` y los bytes hasta el cierre, o `NOFILE` (guía).
@@ -125,25 +115,37 @@ impl fmt::Display for NoSeEntiende {
     }
 }
 
-impl Peticion {
+impl Palabra {
+    /// Lee una palabra de la guía: el nombre es todo lo que haya llegado, sin el fin de línea de quien
+    /// prueba con `nc`.
+    pub fn de_la_guia(texto: &str) -> Option<Palabra> {
+        let (palabra, nombre) = texto.split_once(':')?;
+        let nombre = nombre.trim_end_matches(['\r', '\n']).to_string();
+        match palabra {
+            "BUSCAR" => Some(Palabra::Buscar(nombre)),
+            "DESCARGAR" => Some(Palabra::Descargar(nombre)),
+            _ => None,
+        }
+    }
+
     /// Lee una petición ampliada, de una línea sin su `\n`.
     ///
     /// # Errores
     /// No es una palabra ampliada o no tiene su forma.
-    pub fn leer(linea: &str) -> Result<Peticion, NoSeEntiende> {
+    pub fn leer(linea: &str) -> Result<Palabra, NoSeEntiende> {
         let (palabra, resto) = linea.split_once(':').unwrap_or((linea, ""));
         match palabra {
             "HOLA" => Presentacion::leer(resto)
-                .map(Peticion::Hola)
+                .map(Palabra::Hola)
                 .ok_or(NoSeEntiende::Forma),
-            "LISTAR" if resto.is_empty() => Ok(Peticion::Listar),
-            "INFO" => Ok(Peticion::Info(resto.to_string())),
-            "BLOQUES" => Ok(Peticion::Bloques(resto.to_string())),
+            "LISTAR" if resto.is_empty() => Ok(Palabra::Listar),
+            "INFO" => Ok(Palabra::Info(resto.to_string())),
+            "BLOQUES" => Ok(Palabra::Bloques(resto.to_string())),
             "OBTENER" => leer_obtener(resto).ok_or(NoSeEntiende::Forma),
-            "OFRECER" => Ok(Peticion::Ofrecer(resto.to_string())),
+            "OFRECER" => Ok(Palabra::Ofrecer(resto.to_string())),
             "MENSAJE" => {
                 let (de, texto) = resto.split_once(':').ok_or(NoSeEntiende::Forma)?;
-                Ok(Peticion::Mensaje {
+                Ok(Palabra::Mensaje {
                     de: de.to_string(),
                     texto: texto.to_string(),
                 })
@@ -153,10 +155,10 @@ impl Peticion {
     }
 }
 
-fn leer_obtener(resto: &str) -> Option<Peticion> {
+fn leer_obtener(resto: &str) -> Option<Palabra> {
     let mut partes = resto.splitn(3, ':');
     let (desde, longitud) = (leer_numero(partes.next()?)?, leer_numero(partes.next()?)?);
-    Some(Peticion::Obtener {
+    Some(Palabra::Obtener {
         desde,
         longitud,
         nombre: partes.next()?.to_string(),
@@ -188,22 +190,22 @@ impl fmt::Display for Presentacion {
     }
 }
 
-impl fmt::Display for Peticion {
+impl fmt::Display for Palabra {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Peticion::Buscar(nombre) => write!(f, "BUSCAR:{nombre}"),
-            Peticion::Descargar(nombre) => write!(f, "DESCARGAR:{nombre}"),
-            Peticion::Hola(quien) => quien.fmt(f),
-            Peticion::Listar => f.write_str("LISTAR"),
-            Peticion::Info(nombre) => write!(f, "INFO:{nombre}"),
-            Peticion::Bloques(nombre) => write!(f, "BLOQUES:{nombre}"),
-            Peticion::Obtener {
+            Palabra::Buscar(nombre) => write!(f, "BUSCAR:{nombre}"),
+            Palabra::Descargar(nombre) => write!(f, "DESCARGAR:{nombre}"),
+            Palabra::Hola(quien) => quien.fmt(f),
+            Palabra::Listar => f.write_str("LISTAR"),
+            Palabra::Info(nombre) => write!(f, "INFO:{nombre}"),
+            Palabra::Bloques(nombre) => write!(f, "BLOQUES:{nombre}"),
+            Palabra::Obtener {
                 desde,
                 longitud,
                 nombre,
             } => write!(f, "OBTENER:{desde}:{longitud}:{nombre}"),
-            Peticion::Ofrecer(nombre) => write!(f, "OFRECER:{nombre}"),
-            Peticion::Mensaje { de, texto } => write!(f, "MENSAJE:{de}:{texto}"),
+            Palabra::Ofrecer(nombre) => write!(f, "OFRECER:{nombre}"),
+            Palabra::Mensaje { de, texto } => write!(f, "MENSAJE:{de}:{texto}"),
         }
     }
 }
@@ -361,14 +363,8 @@ mod tests {
     #[test]
     fn las_primeras_letras_deciden() {
         let casos: [(&[u8], Primera); 12] = [
-            (
-                b"BUSCAR:foto",
-                Primera::Es(Habla::Guia(PalabraGuia::Buscar)),
-            ),
-            (
-                b"DESCARGAR:",
-                Primera::Es(Habla::Guia(PalabraGuia::Descargar)),
-            ),
+            (b"BUSCAR:foto", Primera::Es(Habla::Guia)),
+            (b"DESCARGAR:", Primera::Es(Habla::Guia)),
             (b"GET / HTTP/1.1", Primera::Es(Habla::Http)),
             (b"LISTAR\n", Primera::Es(Habla::Ampliada)),
             (b"HOLA:1:x\n", Primera::Es(Habla::Ampliada)),
@@ -403,10 +399,10 @@ mod tests {
             "MENSAJE:solo",
             "OBTENER:99999999999999999999:1:x",
         ] {
-            assert_eq!(Peticion::leer(mala), Err(NoSeEntiende::Forma), "{mala}");
+            assert_eq!(Palabra::leer(mala), Err(NoSeEntiende::Forma), "{mala}");
         }
         for mala in ["", "BUSCAR:x", "DESCARGAR:x", "listar", "LISTAR:x", "QUÉ"] {
-            assert_eq!(Peticion::leer(mala), Err(NoSeEntiende::Palabra), "{mala}");
+            assert_eq!(Palabra::leer(mala), Err(NoSeEntiende::Palabra), "{mala}");
         }
     }
 
@@ -414,22 +410,22 @@ mod tests {
         "[^\n\r]{0,40}"
     }
 
-    fn peticion() -> impl Strategy<Value = Peticion> {
+    fn peticion() -> impl Strategy<Value = Palabra> {
         prop_oneof![
             (any::<u16>(), "[a-zñ ]{1,20}")
-                .prop_map(|(puerto, nombre)| Peticion::Hola(Presentacion { puerto, nombre })),
-            Just(Peticion::Listar),
-            nombre().prop_map(Peticion::Info),
-            nombre().prop_map(Peticion::Bloques),
-            nombre().prop_map(Peticion::Ofrecer),
+                .prop_map(|(puerto, nombre)| Palabra::Hola(Presentacion { puerto, nombre })),
+            Just(Palabra::Listar),
+            nombre().prop_map(Palabra::Info),
+            nombre().prop_map(Palabra::Bloques),
+            nombre().prop_map(Palabra::Ofrecer),
             (any::<u64>(), any::<u64>(), nombre()).prop_map(|(desde, longitud, nombre)| {
-                Peticion::Obtener {
+                Palabra::Obtener {
                     desde,
                     longitud,
                     nombre,
                 }
             }),
-            ("[^:\n\r]{0,20}", nombre()).prop_map(|(de, texto)| Peticion::Mensaje { de, texto }),
+            ("[^:\n\r]{0,20}", nombre()).prop_map(|(de, texto)| Palabra::Mensaje { de, texto }),
         ]
     }
 
@@ -451,14 +447,14 @@ mod tests {
     proptest! {
         #[test]
         fn leer_lo_escrito_da_lo_mismo(peticion in peticion(), respuesta in respuesta()) {
-            prop_assert_eq!(Peticion::leer(&peticion.to_string()), Ok(peticion.clone()));
+            prop_assert_eq!(Palabra::leer(&peticion.to_string()), Ok(peticion.clone()));
             prop_assert_eq!(Respuesta::leer(&respuesta.to_string()), Some(respuesta.clone()));
         }
 
         #[test]
         fn ninguna_basura_lo_tumba(bytes in any::<Vec<u8>>(), texto in any::<String>()) {
             quien_habla(&bytes);
-            let _ = (Peticion::leer(&texto), Respuesta::leer(&texto), Entrada::leer(&texto));
+            let _ = (Palabra::leer(&texto), Respuesta::leer(&texto), Entrada::leer(&texto));
         }
 
         #[test]
@@ -472,7 +468,7 @@ mod tests {
             let mut letras: Vec<char> = peticion.to_string().chars().collect();
             let donde = donde % letras.len();
             letras[donde] = letra;
-            let _ = Peticion::leer(&letras.into_iter().collect::<String>());
+            let _ = Palabra::leer(&letras.into_iter().collect::<String>());
         }
     }
 }

@@ -12,9 +12,9 @@ use crate::http::url::codificar;
 use crate::http::{Corte, Envio, Metodo, Peticion, Respuesta, rechazar};
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
-use crate::nodo::evento::Evento;
 use crate::nodo::palabras::contestar::enviar_tramo;
 use crate::red::conexion::{Conexion, FalloRed};
+use crate::texto::tamano;
 
 /// Lo que se guarda para el final: no se manda hasta ver que el archivo sigue como estaba.
 const ULTIMO_TROZO: u64 = 64 * 1024;
@@ -109,23 +109,21 @@ fn ya_lo_tiene(lista: Option<&str>, etag: &str) -> bool {
 }
 
 /// Lo que se contará en pantalla cuando acabe.
-fn al_terminar(conexion: &Conexion, nombre: &str, bytes: u64, total: u64) -> Evento {
-    let (nombre, a) = (nombre.to_string(), conexion.otro());
+fn al_terminar(conexion: &Conexion, nombre: &str, bytes: u64, total: u64) -> String {
     if bytes == total {
-        Evento::EnvioCompleto(nombre)
+        format!("[ENVÍO COMPLETO] {nombre}")
     } else {
-        Evento::EnvioParcial { nombre, bytes, a }
+        format!(
+            "[ENVÍO] {} de {nombre} a {}",
+            tamano(bytes),
+            conexion.otro()
+        )
     }
 }
 
 /// Manda el tramo. El final espera a comprobar que el archivo no cambió: quien cuenta los bytes no debe recibir los
 /// prometidos si son mitad de antes y mitad de después.
-fn enviar(
-    abierto: Abierto,
-    tramo: Range<u64>,
-    avisador: Avisador<Evento>,
-    aviso: Option<Evento>,
-) -> Envio {
+fn enviar(abierto: Abierto, tramo: Range<u64>, avisador: Avisador, aviso: Option<String>) -> Envio {
     Box::new(move |conexion, cabeza| {
         let cambio = |_| FalloRed::Cortada;
         let corte = tramo.end.saturating_sub(ULTIMO_TROZO).max(tramo.start);
@@ -138,7 +136,7 @@ fn enviar(
             return Err(FalloRed::Cortada);
         }
         enviar_tramo(conexion, &abierto, corte..tramo.end, cabeza).map_err(cambio)?;
-        aviso.into_iter().for_each(|aviso| avisador.avisar(aviso));
+        avisador.destacar(aviso.into_iter().collect());
         Ok(())
     })
 }

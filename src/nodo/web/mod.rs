@@ -13,14 +13,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::consola::preguntar_a_todos;
 use crate::fallo::Fallo;
 use crate::http::{self, Corte, Peticion, Respuesta, rechazar};
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::NoSeAbre;
-use crate::nodo::cliente::{buscar_en_peers, preguntar_a_todos, saludar};
+use crate::nodo::cliente::buscar_en_peers;
 use crate::nodo::maestro::localizar::localizar;
 use crate::nodo::palabras::contestar;
-use crate::nodo::palabras::pedir::FalloPar;
+use crate::nodo::palabras::pedir::{FalloPar, saludar};
 use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::pagina::{Datos, Estado, pagina};
 use crate::red::conexion::Conexion;
@@ -101,7 +102,7 @@ fn presentarse(
     peticion: &Peticion,
     nodo: &Nodo,
 ) -> Result<Respuesta, Corte> {
-    let archivos = nodo.carpeta.listar().map_err(no_se_lee)?;
+    let archivos = nodo.lista().map_err(no_se_lee)?;
     if peticion
         .acepta
         .as_deref()
@@ -152,7 +153,7 @@ fn localizar_desde_aqui(
     if lo_tengo(archivo, nodo)? {
         peers.push(nuestro(aqui(conexion, nodo)));
     } else {
-        let turno = nodo.web.turnos.pedir(ESPERA_DE_TURNO);
+        let turno = nodo.web.turnos.pedir(ESPERA_DE_TURNO, &nodo.saliendo);
         let _turno = turno.ok_or_else(|| {
             rechazar(
                 503,
@@ -160,7 +161,7 @@ fn localizar_desde_aqui(
             )
         })?;
         peers.extend(
-            buscar_en_peers(&nodo.vecinos, archivo, |_| {})
+            buscar_en_peers(&nodo.vecinos, archivo)
                 .into_iter()
                 .map(nuestro),
         );
@@ -175,10 +176,11 @@ fn localizar_desde_aqui(
 }
 
 fn preguntar_al_maestro(maestro: &str, archivo: &str, nodo: &Nodo) -> Vec<Value> {
-    let hallados = localizar(maestro, archivo, nodo.vecinos.limites).unwrap_or_else(|fallo| {
-        log::debug!("{fallo}");
-        Vec::new()
-    });
+    let hallados = localizar(maestro, archivo, nodo.vecinos.limites, &nodo.saliendo)
+        .unwrap_or_else(|fallo| {
+            log::debug!("{fallo}");
+            Vec::new()
+        });
     hallados
         .into_iter()
         .map(|hallado| {
@@ -195,7 +197,7 @@ fn preguntar_al_maestro(maestro: &str, archivo: &str, nodo: &Nodo) -> Vec<Value>
 fn refrescar(nodo: &Nodo) -> Result<Respuesta, Corte> {
     let archivos = match &nodo.maestro {
         Some(maestro) => maestro
-            .renovar(|| nodo.nombres())
+            .renovar(&nodo.saliendo, || nodo.nombres())
             .map_err(|fallo| rechazar(502, fallo.to_string()))?,
         None => nombres(nodo)?,
     };
@@ -210,7 +212,7 @@ fn nombres(nodo: &Nodo) -> Result<Vec<String>, Corte> {
 }
 
 fn no_se_lee(fallo: Fallo) -> Corte {
-    rechazar(500, fallo.to_string())
+    rechazar(500, fallo.publico())
 }
 
 fn lo_tengo(archivo: &str, nodo: &Nodo) -> Result<bool, Corte> {

@@ -7,8 +7,8 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use crate::http::url::codificar_ruta;
+use crate::nodo::Mensaje;
 use crate::nodo::carpeta::Archivo;
-use crate::nodo::evento::Mensaje;
 use crate::texto::{cuenta, limpiar, tamano};
 
 /// Cuántos archivos se enseñan; para ver más está `GET /files`.
@@ -205,6 +205,7 @@ mod tests {
         let mensaje = Mensaje {
             de: malo.into(),
             desde: peer,
+            cuando: std::time::Instant::now(),
             texto: malo.into(),
         };
         let html = con(

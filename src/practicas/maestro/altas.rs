@@ -11,7 +11,7 @@ use super::directorio::sin_repetidos;
 use super::ficha::Ficha;
 use crate::http::url::Url;
 use crate::http::{Corte, rechazar};
-use crate::red::es_de_esta_maquina;
+use crate::red::maquina::es_de_esta_maquina;
 
 /// `ttl` que se admite, en segundos; lo que se salga se recorta.
 const TTL: (f64, f64) = (1.0, 86_400.0);

@@ -1,10 +1,11 @@
-//! Por dónde va una transferencia: cuentas que los hilos suman y el hilo principal mira para pintar la barra.
+//! Por dónde va un trabajo largo: cuentas que los hilos suman y el principal mira para pintar la barra.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// En qué está una transferencia.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Fase {
+    #[default]
     /// Averiguando quién lo tiene y cómo es.
     Preguntando,
     /// Comprobando lo que quedó de otra vez.
@@ -42,23 +43,33 @@ impl Progreso {
         self.fuentes.store(cuantas, Ordering::Relaxed);
     }
 
-    /// La fase, los bytes hechos, el total y las fuentes.
-    pub fn mirar(&self) -> (Fase, u64, u64, usize) {
+    /// Una foto de las cuentas.
+    pub fn mirar(&self) -> Marcha {
         let fase = match self.fase.load(Ordering::Relaxed) {
             0 => Fase::Preguntando,
             1 => Fase::Comprobando,
             2 => Fase::Pasando,
             _ => Fase::Guardando,
         };
-        let (hechos, total) = (
-            self.hechos.load(Ordering::Relaxed),
-            self.total.load(Ordering::Relaxed),
-        );
-        (
+        let hechos = self.hechos.load(Ordering::Relaxed);
+        Marcha {
             fase,
             hechos,
-            total.max(hechos),
-            self.fuentes.load(Ordering::Relaxed),
-        )
+            total: self.total.load(Ordering::Relaxed).max(hechos),
+            fuentes: self.fuentes.load(Ordering::Relaxed),
+        }
     }
+}
+
+/// Por dónde va.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marcha {
+    /// En qué está.
+    pub fase: Fase,
+    /// Bytes hechos.
+    pub hechos: u64,
+    /// Bytes en total; 0 si no se sabe.
+    pub total: u64,
+    /// Cuántas fuentes están dando bloques.
+    pub fuentes: usize,
 }

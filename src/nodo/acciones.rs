@@ -1,0 +1,360 @@
+//! Lo que se puede hacer con un nodo, una vez: lo usan el menú y las órdenes sueltas, que sólo preguntan.
+//!
+//! Cada acción consulta o trabaja con la consola, pinta el resultado con los textos entre corchetes de
+//! la guía y dice cómo acabó. No abre puertos ni sabe de opciones.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::config::{CONEXIONES_POR_FUENTE, MAX_MENSAJE};
+use crate::consola::Consola;
+use crate::consola::pantalla::Pantalla;
+use crate::fallo::{Fallo, Salida};
+use crate::nodo::carpeta::Carpeta;
+use crate::nodo::carpeta::nombres::en_nfc;
+use crate::nodo::cliente::descargar_archivo;
+use crate::nodo::descarga::envio::enviar_archivo;
+use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
+use crate::nodo::maestro::localizar::{a_quien_preguntar, peers_del_maestro, quienes_lo_tienen};
+use crate::nodo::palabras::pedir::{FalloPar, enviar_mensaje, listar_de, saludar};
+use crate::nodo::palabras::protocolo::{Entrada, Presentacion};
+use crate::nodo::vecinos::Vecinos;
+use crate::red::parada::Parada;
+use crate::texto::{cuenta, decimal, duracion, tamano};
+
+/// Cómo acabó una consulta: si llegó al final, y si sirvió de algo.
+fn salida(acabo: bool, bien: bool) -> Salida {
+    match (acabo, bien) {
+        (false, _) => Salida::Interrumpido,
+        (true, true) => Salida::Bien,
+        (true, false) => Salida::NoSePudo,
+    }
+}
+
+/// A quienes preguntar ahora: los peers de la lista y los que dé el maestro, si lo hay. `None` si un
+/// Ctrl-C lo dejó.
+fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<Vecinos>, Fallo> {
+    let mut todos = vecinos.para_una_tanda(&Parada::nueva());
+    if let Some(maestro) = &vecinos.maestro {
+        let (hallados, dejado) = consola.trabajar(|encargo| {
+            let hallados = peers_del_maestro(maestro, vecinos, encargo.parada);
+            (hallados, encargo.parada.avisada())
+        })?;
+        match hallados {
+            _ if dejado => return Ok(None),
+            Ok(hallados) => todos.conocer(&hallados),
+            Err(fallo) => consola.pantalla.aviso(format!("[MAESTRO] {fallo}")),
+        }
+    }
+    if todos.peers.is_empty() {
+        let nadie = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
+        consola.pantalla.error(nadie);
+    }
+    Ok(Some(todos))
+}
+
+/// A quiénes se puede enviar algo. `None` si no hay nadie, o si un Ctrl-C lo dejó.
+pub fn a_quienes(
+    consola: &mut Consola,
+    vecinos: &Vecinos,
+) -> Result<Option<Vec<SocketAddr>>, Fallo> {
+    let todos = todos(consola, vecinos)?.map(|todos| todos.peers);
+    Ok(todos.filter(|peers| !peers.is_empty()))
+}
+
+// ----- Ver archivos de la red -----
+
+/// `LISTAR` a todos: da cada lista a `pintar` según llega.
+pub fn listar_la_red(
+    consola: &mut Consola,
+    vecinos: &Vecinos,
+    pintar: fn(&mut Pantalla, SocketAddr, Vec<Entrada>),
+) -> Result<Salida, Fallo> {
+    let Some(vecinos) = &todos(consola, vecinos)? else {
+        return Ok(Salida::Interrumpido);
+    };
+    let mut alguno = false;
+    let pregunta = |peer| listar_de(vecinos, peer);
+    let acabo = consola.consultar(
+        &vecinos.peers,
+        &vecinos.parada,
+        pregunta,
+        |pantalla, peer, lista| {
+            alguno |= lista.is_ok();
+            match lista {
+                Ok(entradas) => pintar(pantalla, peer, entradas),
+                Err(fallo) => {
+                    pantalla.error(format!("{peer}: {}", no_sabe(&fallo, "no sabe listar")))
+                }
+            }
+        },
+    );
+    Ok(salida(acabo, alguno))
+}
+
+/// Un nodo de la guía cierra cuando no conoce la palabra: se dice así, y no como un error.
+fn no_sabe(fallo: &FalloPar, que: &str) -> String {
+    match fallo {
+        FalloPar::Cerro => format!("es un nodo de la guía (o no habla este protocolo): {que}"),
+        otro => otro.to_string(),
+    }
+}
+
+// ----- Buscar y descargar -----
+
+/// Pregunta a todos los peers, y al maestro si lo hay. Da los hallados a `pintar` según llegan, y los
+/// devuelve en el orden de la lista. `None` si un Ctrl-C lo dejó.
+pub fn buscar(
+    consola: &mut Consola,
+    vecinos: &Vecinos,
+    nombre: &str,
+    pintar: fn(&mut Pantalla, SocketAddr),
+) -> Option<Vec<SocketAddr>> {
+    let vecinos = &vecinos.para_una_tanda(&Parada::nueva());
+    let a_quienes: Vec<_> = a_quien_preguntar(vecinos).into_iter().enumerate().collect();
+    let mut por_lugar: Vec<(usize, Vec<SocketAddr>)> = Vec::new();
+    let pregunta = |(_, a_quien)| quienes_lo_tienen(vecinos, a_quien, nombre);
+    let acabo = consola.consultar(
+        &a_quienes,
+        &vecinos.parada,
+        pregunta,
+        |pantalla, (lugar, _), duenos| {
+            duenos.iter().for_each(|dueno| pintar(pantalla, *dueno));
+            por_lugar.push((lugar, duenos));
+        },
+    );
+    por_lugar.sort_unstable_by_key(|(lugar, _)| *lugar);
+    let hallados = por_lugar.into_iter().flat_map(|(_, duenos)| duenos);
+    acabo.then(|| hallados.collect())
+}
+
+/// Dice que nadie lo tiene, o que ya se tiene aquí.
+pub fn no_se_encontro(consola: &mut Consola, carpeta: &Carpeta, nombre: &str) {
+    consola
+        .pantalla
+        .error("No se encontró ese archivo en la red.");
+    if carpeta.abrir_archivo(nombre).is_ok() {
+        consola.pantalla.error(format!(
+            "«{nombre}» ya lo tienes tú, en {}.",
+            carpeta.ruta().display()
+        ));
+    }
+}
+
+/// Baja `nombre` de las `fuentes`.
+pub fn descargar(
+    consola: &mut Consola,
+    vecinos: &Vecinos,
+    carpeta: &Carpeta,
+    nombre: &str,
+    fuentes: &[SocketAddr],
+) -> Result<Salida, Fallo> {
+    let fin = consola.trabajar(|encargo| {
+        let pedido = Pedido {
+            nombre,
+            carpeta,
+            limites: vecinos.limites,
+            conexiones: CONEXIONES_POR_FUENTE,
+            parada: encargo.parada,
+            progreso: encargo.progreso,
+            avisar: encargo.avisar,
+        };
+        descargar_archivo(fuentes, &pedido)
+    })?;
+    Ok(match fin {
+        Ok(descargado) => {
+            consola.pantalla.tanda(contar_descarga(nombre, &descargado));
+            Salida::Bien
+        }
+        Err(NoDescargado::NoEncontrado) => {
+            consola
+                .pantalla
+                .error(format!("[NO ENCONTRADO] {}", NoDescargado::NoEncontrado));
+            Salida::NoSePudo
+        }
+        Err(fallo) => {
+            consola
+                .pantalla
+                .error(format!("[ERROR AL DESCARGAR] {nombre}: {fallo}"));
+            match fallo {
+                NoDescargado::Cancelado => Salida::Interrumpido,
+                _ => Salida::NoSePudo,
+            }
+        }
+    })
+}
+
+/// Cómo acabó la descarga de lo que se pidió como `pedido`: la línea de la guía y la de las cifras.
+pub fn contar_descarga(pedido: &str, fin: &Descargado) -> Vec<String> {
+    let huella = &fin.huella;
+    if fin.ya_estaba {
+        let nombre = &fin.nombre;
+        return vec![format!(
+            "[YA LO TIENES] {nombre} es el mismo archivo (huella {huella}); no se guarda otra vez"
+        )];
+    }
+    let mut lineas = vec![format!("[DESCARGADO EN COMPARTIDOS] {}", fin.nombre)];
+    if fin.nombre != en_nfc(pedido) {
+        lineas.push(format!(
+            "  queda como «{}»: ya había otro archivo distinto llamado {pedido}",
+            fin.nombre
+        ));
+    }
+    let como_llego = if fin.fuentes == 0 {
+        "ya estaba entero de otra vez".to_string()
+    } else {
+        let segundos = fin.tiempo.as_secs_f64().max(1e-6);
+        let ritmo = decimal(fin.bajados as f64 / 1e6 / segundos);
+        let fuentes = cuenta(fin.fuentes, "fuente", "fuentes");
+        format!("{ritmo} MB/s · {fuentes}")
+    };
+    let comprobado = if fin.comprobado {
+        "comprobado"
+    } else {
+        "SIN COMPROBAR"
+    };
+    let (cuanto, tiempo) = (tamano(fin.tamano), duracion(fin.tiempo));
+    lineas.push(format!(
+        "  {cuanto} en {tiempo} · {como_llego} · huella {huella} · {comprobado}"
+    ));
+    lineas
+}
+
+// ----- Enviar -----
+
+/// Ofrece el archivo de `ruta` a `peer` y espera a que lo tenga.
+pub fn enviar(
+    consola: &mut Consola,
+    vecinos: &Vecinos,
+    ruta: &Path,
+    peer: SocketAddr,
+) -> Result<Salida, Fallo> {
+    let empezo = Instant::now();
+    let (fin, cancelado) = consola.trabajar(|encargo| {
+        let fin = enviar_archivo(vecinos, ruta, peer, encargo.parada, encargo.progreso);
+        (fin, encargo.parada.avisada())
+    })?;
+    Ok(match fin {
+        Ok(quedo) => {
+            let (que, tiempo) = (ruta.display(), duracion(empezo.elapsed()));
+            let linea = format!("[ENVÍO COMPLETO] {que} quedó en {peer} como {quedo} ({tiempo})");
+            consola.pantalla.linea(linea);
+            Salida::Bien
+        }
+        Err(_) if cancelado => {
+            consola.pantalla.error("[ERROR AL ENVIAR] envío cancelado");
+            Salida::Interrumpido
+        }
+        Err(fallo) => {
+            consola.pantalla.error(format!("[ERROR AL ENVIAR] {fallo}"));
+            Salida::NoSePudo
+        }
+    })
+}
+
+// ----- Mensajes -----
+
+/// Manda `texto` a `a`, o a todos. Bien si lo recibió alguno.
+pub fn mandar_mensaje(
+    consola: &mut Consola,
+    vecinos: &Vecinos,
+    texto: &str,
+    a: Option<SocketAddr>,
+) -> Result<Salida, Fallo> {
+    let largo = texto.len();
+    if texto.trim().is_empty() || largo > MAX_MENSAJE {
+        let frase = format!("Un mensaje tiene de 1 a {MAX_MENSAJE} bytes; ese tiene {largo}.");
+        consola.pantalla.error(frase);
+        return Ok(Salida::NoSePudo);
+    }
+    let mut vecinos = vecinos.para_una_tanda(&Parada::nueva());
+    match a {
+        Some(a) => vecinos.peers = vec![a],
+        None => match todos(consola, &vecinos)? {
+            Some(todos) => vecinos = todos,
+            None => return Ok(Salida::Interrumpido),
+        },
+    }
+    let mut alguno = false;
+    let pregunta = |peer| enviar_mensaje(&vecinos, peer, texto);
+    let acabo = consola.consultar(
+        &vecinos.peers,
+        &vecinos.parada,
+        pregunta,
+        |pantalla, peer, fin| {
+            alguno |= fin.is_ok();
+            match fin {
+                Ok(()) => pantalla.linea(format!("{peer} lo recibió")),
+                Err(fallo) => {
+                    pantalla.error(format!("{peer}: {}", no_sabe(&fallo, "no recibe mensajes")));
+                }
+            }
+        },
+    );
+    Ok(salida(acabo, alguno))
+}
+
+// ----- Estado -----
+
+/// Qué peers responden, quiénes son y en cuánto. Bien si respondió alguno.
+pub fn estado(consola: &mut Consola, vecinos: &Vecinos) -> Result<Salida, Fallo> {
+    let Some(vecinos) = &todos(consola, vecinos)? else {
+        return Ok(Salida::Interrumpido);
+    };
+    let mut alguno = false;
+    let pregunta = |peer| {
+        let antes = Instant::now();
+        (saludar(vecinos, peer), antes.elapsed())
+    };
+    let acabo = consola.consultar(
+        &vecinos.peers,
+        &vecinos.parada,
+        pregunta,
+        |pantalla, peer, (saludo, tiempo)| {
+            alguno |= matches!(saludo, Ok(_) | Err(FalloPar::Cerro));
+            pantalla.linea(contar_saludo(peer, &saludo, tiempo));
+        },
+    );
+    Ok(salida(acabo, alguno))
+}
+
+fn contar_saludo(
+    peer: SocketAddr,
+    saludo: &Result<Presentacion, FalloPar>,
+    tiempo: Duration,
+) -> String {
+    let tiempo = duracion(tiempo);
+    match saludo {
+        Ok(quien) => format!("{peer} responde: {} ({tiempo})", quien.nombre),
+        Err(FalloPar::Cerro) => format!("{peer} responde: un nodo de la guía ({tiempo})"),
+        Err(fallo) => format!("{peer} no responde: {fallo}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nodo::carpeta::huella::huella_de_bloque;
+
+    #[test]
+    fn el_final_dice_si_se_comprobo_y_con_que_nombre_quedo() {
+        let fin = Descargado {
+            nombre: "a (1).txt".into(),
+            tamano: 3,
+            bajados: 3,
+            tiempo: Duration::from_millis(5),
+            fuentes: 1,
+            huella: huella_de_bloque(3, 0, b"abc"),
+            comprobado: false,
+            ya_estaba: false,
+        };
+        let lineas = contar_descarga("a.txt", &fin).join("\n");
+        assert!(lineas.starts_with("[DESCARGADO EN COMPARTIDOS] a (1).txt"));
+        assert!(
+            lineas.contains("ya había otro")
+                && lineas.contains("SIN COMPROBAR")
+                && lineas.contains("1 fuente")
+        );
+    }
+}

@@ -1,0 +1,310 @@
+//! clap en español: sólo sabe inglés, así que se sustituyen sus títulos, sus opciones propias y sus quejas.
+//!
+//! No sabe qué hace cada orden: eso, en [`crate::ordenes`].
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
+
+use crate::ordenes::opciones::{Argumentos, Opciones, es_practica};
+
+/// Qué hacer si no hay una orden que cumplir.
+#[derive(Debug)]
+pub enum SinOrden {
+    /// Pidieron la ayuda o la versión: este texto, y todo bien.
+    Ayuda(String),
+    /// Está mal escrito: esta frase.
+    MalEscrito(String),
+}
+
+/// Lee la línea de órdenes (`palabras` empieza por el nombre del programa).
+///
+/// # Errores
+/// La ayuda, la versión, o la frase que dice qué está mal escrito.
+pub fn leer<I, T>(palabras: I) -> Result<Argumentos, SinOrden>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<std::ffi::OsString> + Clone,
+{
+    let mal_escrito = |frase| SinOrden::MalEscrito(format!("{frase}\nLa ayuda: nodo --help"));
+    let leido = comando()
+        .try_get_matches_from(palabras)
+        .and_then(|mut leidas| juntar(&mut leidas));
+    let leido = leido.map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => SinOrden::Ayuda(error.to_string()),
+        _ => mal_escrito(que_esta_mal(&error)),
+    })?;
+    leido.dar_a_la_practica().map_err(mal_escrito)
+}
+
+/// Lo escrito antes de la orden, la orden y lo escrito después, en un solo valor.
+fn juntar(leidas: &mut ArgMatches) -> Result<Argumentos, clap::Error> {
+    let despues = match leidas.subcommand() {
+        Some((orden, suyas)) if !es_practica(orden) => Opciones::from_arg_matches(suyas)?,
+        _ => Opciones::default(),
+    };
+    let Argumentos { nodo, orden } = Argumentos::from_arg_matches_mut(leidas)?;
+    let nodo = nodo.unir(despues);
+    Ok(Argumentos { nodo, orden })
+}
+
+/// Los argumentos con la ayuda en español. clap sólo sabe inglés: se sustituyen sus títulos y sus opciones propias.
+fn comando() -> Command {
+    let version = Arg::new("version")
+        .short('V')
+        .long("version")
+        .action(ArgAction::Version)
+        .help("Muestra la versión");
+    let a_los_dos_lados = |comando: Command, orden: &str| match es_practica(orden) {
+        true => comando,
+        false => comando.mut_subcommand(orden, Opciones::augment_args),
+    };
+    let comando = Argumentos::command().arg(version);
+    let ordenes = nombres_de_ordenes(&comando);
+    let comando = ordenes
+        .iter()
+        .fold(comando, |c, orden| a_los_dos_lados(c, orden));
+    en_espanol(comando, "nodo")
+}
+
+fn nombres_de_ordenes(comando: &Command) -> Vec<String> {
+    let ordenes = comando.get_subcommands();
+    ordenes.map(|orden| orden.get_name().to_string()).collect()
+}
+
+fn en_espanol(comando: Command, escrito: &str) -> Command {
+    let ayuda = Arg::new("ayuda")
+        .short('h')
+        .long("help")
+        .action(ArgAction::Help)
+        .help("Muestra esta ayuda");
+    let posicionales: String = comando
+        .get_positionals()
+        .map(|arg| format!(" {arg}"))
+        .collect();
+    let orden = if comando.has_subcommands() {
+        " [ORDEN]"
+    } else {
+        ""
+    };
+    let uso = format!(
+        "{escrito} [OPCIONES]{orden}{}",
+        posicionales.replace("...", "…")
+    );
+    let ordenes = nombres_de_ordenes(&comando);
+    let comando = comando
+        .disable_help_flag(true)
+        .disable_help_subcommand(true)
+        .arg(ayuda)
+        .override_usage(uso)
+        .subcommand_help_heading("Órdenes")
+        .mut_args(|arg| match (arg.is_positional(), arg.get_help_heading()) {
+            (true, _) => arg.help_heading("Argumentos"),
+            (false, None) => arg.help_heading("Opciones"),
+            (false, Some(_)) => arg,
+        })
+        .help_template("{about}\n\nUso: {usage}\n\n{all-args}");
+    ordenes.into_iter().fold(comando, |comando, orden| {
+        comando.mut_subcommand(&orden, |c| en_espanol(c, &format!("{escrito} {orden}")))
+    })
+}
+
+fn que_esta_mal(error: &clap::Error) -> String {
+    let dato = |clave| match error.get(clave) {
+        Some(ContextValue::String(texto)) => texto.clone(),
+        Some(ContextValue::Strings(varios)) => varios.join(", "),
+        _ => String::new(),
+    };
+    let (arg, valor) = (
+        dato(ContextKind::InvalidArg),
+        dato(ContextKind::InvalidValue),
+    );
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            format!(
+                "no conozco «{arg}»{}",
+                parecido(&dato(ContextKind::SuggestedArg))
+            )
+        }
+        ErrorKind::InvalidSubcommand => format!(
+            "no conozco la orden «{}»{}",
+            dato(ContextKind::InvalidSubcommand),
+            parecido(&dato(ContextKind::SuggestedSubcommand))
+        ),
+        ErrorKind::MissingRequiredArgument => format!("falta {arg}"),
+        ErrorKind::InvalidValue if valor.is_empty() => format!("a {arg} le falta el valor"),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+            let motivo =
+                std::error::Error::source(error).map_or(String::new(), |e| format!(": {e}"));
+            format!("«{valor}» no vale para {arg}{motivo}")
+        }
+        ErrorKind::ArgumentConflict => match dato(ContextKind::PriorArg) {
+            otro if otro == arg || otro.is_empty() => format!("{arg} está escrito más de una vez"),
+            otro => format!("{arg} y {otro} no van juntos"),
+        },
+        ErrorKind::InvalidUtf8 => "hay un argumento que no es texto UTF-8".into(),
+        ErrorKind::NoEquals
+        | ErrorKind::TooManyValues
+        | ErrorKind::TooFewValues
+        | ErrorKind::WrongNumberOfValues => {
+            format!("{arg} no lleva ese número de valores")
+        }
+        _ => "no se entiende la orden".into(),
+    }
+}
+
+fn parecido(sugerencia: &str) -> String {
+    if sugerencia.is_empty() {
+        String::new()
+    } else {
+        format!(" (¿querías decir {sugerencia}?)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PUERTO;
+    use crate::ordenes::opciones::Orden;
+
+    fn leer_linea(linea: &str) -> Argumentos {
+        leer(linea.split(' ')).unwrap_or_else(|e| panic!("{linea}: {e:?}"))
+    }
+
+    fn fallo(linea: &str) -> String {
+        match leer(linea.split(' ')) {
+            Err(SinOrden::MalEscrito(frase)) => frase,
+            otro => panic!("{linea}: {otro:?}"),
+        }
+    }
+
+    #[test]
+    fn clap_da_por_buena_la_definicion() {
+        comando().debug_assert();
+    }
+
+    #[test]
+    fn cada_opcion_vale_a_los_dos_lados() {
+        let opciones = [
+            "--nodo 2",
+            "--ip 127.0.0.1",
+            "--puerto 0",
+            "--carpeta x",
+            "--peer 127.0.0.1:7",
+            "--nombre yo",
+            "--espera 1",
+            "--max-conexiones 9",
+            "--maestro http://127.0.0.1:9000",
+        ];
+        for opcion in opciones {
+            for linea in [
+                format!("nodo {opcion} buscar foto"),
+                format!("nodo buscar foto {opcion}"),
+            ] {
+                let Argumentos { nodo, orden } = leer_linea(&linea);
+                let Some(Orden::Buscar { archivo }) = orden else {
+                    panic!("{linea}");
+                };
+                let juntas = format!("{nodo:?}");
+                assert_ne!(juntas, format!("{:?}", Opciones::default()), "{linea}");
+                assert_eq!(archivo, "foto");
+            }
+        }
+    }
+
+    #[test]
+    fn un_peer_a_cada_lado_son_dos_peers() {
+        let linea = "nodo --peer 127.0.0.1:1 buscar x --peer 127.0.0.1:2 --peer 127.0.0.1";
+        let peers = leer_linea(linea).nodo.peers;
+        let puertos: Vec<u16> = peers.iter().map(|p| p.port()).collect();
+        assert_eq!(puertos, [1, 2, PUERTO]);
+    }
+
+    #[test]
+    fn una_practica_toma_lo_suyo_de_los_dos_lados() {
+        let linea = "nodo --puerto 9001 --nombre uno --ip 127.0.0.2 backend --nombre dos";
+        let Some(Orden::Backend { donde, nombre }) = leer_linea(linea).orden else {
+            panic!("{linea}")
+        };
+        assert_eq!(donde.o_en(8001), "127.0.0.2:9001".parse().unwrap());
+        assert_eq!(nombre.as_deref(), Some("dos"));
+        for orden in ["balanceador", "maestro"] {
+            let linea = format!("nodo --puerto 1 --ip 127.0.0.3 {orden} --puerto 2");
+            let Some(Orden::Balanceador { donde, .. } | Orden::Maestro { donde }) =
+                leer_linea(&linea).orden
+            else {
+                panic!("{linea}")
+            };
+            assert_eq!(donde.o_en(0), "127.0.0.3:2".parse().unwrap(), "{linea}");
+        }
+    }
+
+    #[test]
+    fn lo_del_nodo_no_vale_para_una_practica() {
+        for (linea, sobra) in [
+            ("nodo --nombre yo balanceador", "--nombre"),
+            ("nodo --carpeta x backend", "--carpeta"),
+            ("nodo --puerto 1 --peer 127.0.0.1 maestro", "--peer"),
+            ("nodo --puerto 1 chat", "--puerto"),
+            ("nodo --espera 1 solicitar", "--espera"),
+        ] {
+            let frase = fallo(linea);
+            assert!(
+                frase.starts_with(&format!("{sobra} es una opción del nodo y no vale")),
+                "{linea}: {frase}"
+            );
+        }
+    }
+
+    #[test]
+    fn lo_mal_escrito_se_dice_en_espanol() {
+        for (linea, dice) in [
+            ("nodo --colador", "no conozco «--colador»"),
+            ("nodo busca x", "no conozco la orden «busca»"),
+            ("nodo buscar", "falta <NOMBRE>"),
+            (
+                "nodo --puerto hola",
+                "«hola» no vale para --puerto <PUERTO>: se esperaba",
+            ),
+            ("nodo --puerto 70000", "no vale para"),
+            ("nodo --nodo", "a --nodo <N> le falta el valor"),
+            ("nodo --nodo 1 --nodo 2", "está escrito más de una vez"),
+            (
+                "nodo chat --servidor 127.0.0.1:1 --conectar 127.0.0.1:1",
+                "no van juntos",
+            ),
+            (
+                "nodo --ip casa",
+                "«casa» no vale para --ip <IP>: se esperaba",
+            ),
+        ] {
+            let frase = fallo(linea);
+            assert!(frase.contains(dice), "{linea}: {frase}");
+        }
+    }
+
+    #[test]
+    fn la_ayuda_no_tiene_ingles() {
+        for linea in [
+            "nodo --help",
+            "nodo descargar -h",
+            "nodo balanceador --help",
+            "nodo huella -h",
+        ] {
+            let Err(SinOrden::Ayuda(texto)) = leer(linea.split(' ')) else {
+                panic!("{linea}")
+            };
+            for ingles in [
+                "Usage",
+                "Options",
+                "OPTIONS",
+                "Commands",
+                "COMMAND",
+                "Arguments",
+                "default",
+                "Print",
+            ] {
+                assert!(!texto.contains(ingles), "{linea}: {ingles}\n{texto}");
+            }
+        }
+    }
+}

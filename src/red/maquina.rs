@@ -1,0 +1,100 @@
+//! Qué es esta máquina para la red: sus IP, por dónde la ven los demás y cuántas conexiones le caben.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+
+/// Descriptores que no son de conexiones: los tres del proceso, la carpeta, el que escucha, la
+/// reserva y las conexiones que abre el propio nodo.
+const DESCRIPTORES_PROPIOS: usize = 32;
+
+/// La dirección con que uno puede conectarse a sí mismo: 0.0.0.0 significa «todas», y no se puede llamar.
+pub fn alcanzable(direccion: SocketAddr) -> SocketAddr {
+    let ip = match direccion.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, direccion.port())
+}
+
+/// ¿Es una IP de esta máquina? Lo es si el sistema deja enlazar un puerto en ella.
+pub fn es_de_esta_maquina(ip: IpAddr) -> bool {
+    ip.is_loopback() || TcpListener::bind((ip, 0)).is_ok()
+}
+
+/// ¿Lleva `otra` al mismo sitio que `nuestra`, donde se escucha aquí? El puerto es el mismo y la IP es
+/// aquella en que se escucha o, si se escucha en todas, una de esta máquina.
+pub fn es_la_misma(otra: SocketAddr, nuestra: SocketAddr) -> bool {
+    if otra.port() != nuestra.port() {
+        return false;
+    }
+    let ip = otra.ip().to_canonical();
+    ip == nuestra.ip().to_canonical() || (nuestra.ip().is_unspecified() && es_de_esta_maquina(ip))
+}
+
+/// La IP con que los demás ven a esta máquina al hablar con `peer`. No manda ningún paquete: conectar
+/// un socket UDP sólo pregunta al sistema por dónde saldría.
+pub fn ip_en_la_red(peer: SocketAddr) -> Option<IpAddr> {
+    let cualquiera: IpAddr = match peer {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((cualquiera, 0)).ok()?;
+    socket.connect(peer).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// Cuántas conexiones se admiten: las `pedidas`, o las que permitan los descriptores del proceso (cada
+/// una puede necesitar dos: su socket y el archivo que sirve). Antes se sube el límite blando al duro.
+pub fn conexiones_posibles(pedidas: usize) -> usize {
+    let sobran = descriptores_del_proceso().saturating_sub(DESCRIPTORES_PROPIOS);
+    pedidas.min(sobran / 2).max(1)
+}
+
+#[cfg(unix)]
+fn descriptores_del_proceso() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limite = getrlimit(Resource::Nofile);
+    let blando = limite.current;
+    limite.current = limite.maximum;
+    if setrlimit(Resource::Nofile, limite).is_err() {
+        limite.current = blando;
+    }
+    let tope = |n| usize::try_from(n).unwrap_or(usize::MAX);
+    limite.current.map_or(usize::MAX, tope)
+}
+
+/// En Windows los sockets no gastan descriptores de un cupo por proceso.
+#[cfg(not(unix))]
+fn descriptores_del_proceso() -> usize {
+    usize::MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir(texto: &str) -> SocketAddr {
+        texto.parse().unwrap()
+    }
+
+    #[test]
+    fn uno_mismo_se_reconoce() {
+        assert!(es_la_misma(dir("127.0.0.1:6001"), dir("127.0.0.1:6001")));
+        assert!(es_la_misma(dir("127.0.0.1:6001"), dir("0.0.0.0:6001")));
+        assert!(es_la_misma(
+            dir("[::ffff:127.0.0.1]:6001"),
+            dir("127.0.0.1:6001")
+        ));
+        assert!(!es_la_misma(dir("127.0.0.1:6002"), dir("0.0.0.0:6001")));
+        // El mismo puerto en otra IP de la máquina es otro nodo, si no escuchamos en todas.
+        assert!(!es_la_misma(dir("127.0.0.2:6001"), dir("127.0.0.1:6001")));
+        // Una IP reservada para documentación: no es de nadie.
+        assert!(!es_la_misma(dir("192.0.2.1:6001"), dir("0.0.0.0:6001")));
+    }
+
+    #[test]
+    fn cabe_al_menos_una_y_no_mas_de_las_pedidas() {
+        assert_eq!(conexiones_posibles(1), 1);
+        assert!(conexiones_posibles(1024) <= 1024);
+    }
+}

@@ -1,0 +1,193 @@
+//! Parar: la única señal de «déjalo» del programa, y los sockets que hay que soltar con ella.
+//!
+//! El nodo de la guía no se puede terminar con orden. Aquí quien manda avisa una [`Parada`] y todos
+//! los que la miran se enteran a la vez: quien espera en un `select!` (un canal que se cierra),
+//! quien pregunta de vez en cuando y quien está leyendo o conectándose, porque su socket está
+//! apuntado. La usan igual un servidor que se cierra, una descarga que se cancela y una pregunta
+//! que ya no interesa. No sabe qué se dice por los sockets.
+
+use std::collections::HashMap;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+
+/// Por el canal de una parada no viaja nada: sólo se cierra.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nada {}
+
+/// Una señal de parada, compartida: clonarla da otro mango de la misma.
+#[derive(Debug, Clone)]
+pub struct Parada {
+    canal: Receiver<Nada>,
+    sockets: Arc<Mutex<Sockets>>,
+}
+
+#[derive(Debug)]
+struct Sockets {
+    /// Soltarlo cierra el canal.
+    sin_avisar: Option<Sender<Nada>>,
+    cortada: bool,
+    siguiente: u64,
+    vivos: HashMap<u64, (Trato, Arc<TcpStream>)>,
+}
+
+/// Qué se hace con un socket al avisar. Al cortar, todos se cierran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trato {
+    /// Deja de leer: si estaba ociosa lee un fin, y si estaba enviando sigue hasta acabar.
+    DejaDeLeer,
+    /// Sigue como si nada.
+    Sigue,
+}
+
+impl Parada {
+    /// Una parada sin avisar.
+    pub fn nueva() -> Parada {
+        let (sin_avisar, canal) = bounded(0);
+        let sockets = Sockets {
+            sin_avisar: Some(sin_avisar),
+            cortada: false,
+            siguiente: 0,
+            vivos: HashMap::new(),
+        };
+        Parada {
+            canal,
+            sockets: Arc::new(Mutex::new(sockets)),
+        }
+    }
+
+    /// ¿Hay que dejarlo ya?
+    pub fn avisada(&self) -> bool {
+        self.canal.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    /// El canal, para un `select!`: está listo cuando hay que dejarlo.
+    pub fn canal(&self) -> &Receiver<Nada> {
+        &self.canal
+    }
+
+    /// Que nadie empiece nada más. Lo que está a medias puede acabar.
+    pub fn avisar(&self) {
+        let mut sockets = self.sockets();
+        sockets.sin_avisar = None;
+        for (trato, socket) in sockets.vivos.values() {
+            if *trato == Trato::DejaDeLeer {
+                cerrar(socket, Shutdown::Read);
+            }
+        }
+    }
+
+    /// Avisa y además corta ya todos los sockets apuntados, y los que se apunten después.
+    pub fn cortar(&self) {
+        let mut sockets = self.sockets();
+        sockets.sin_avisar = None;
+        sockets.cortada = true;
+        for (_, socket) in sockets.vivos.values() {
+            cerrar(socket, Shutdown::Both);
+        }
+    }
+
+    /// Apunta un socket mientras viva lo que devuelve. Si ya se avisó o se cortó, se le hace lo mismo.
+    pub fn apuntar(&self, socket: &Arc<TcpStream>, trato: Trato) -> Apuntado {
+        let mut sockets = self.sockets();
+        if sockets.cortada {
+            cerrar(socket, Shutdown::Both);
+        } else if sockets.sin_avisar.is_none() && trato == Trato::DejaDeLeer {
+            cerrar(socket, Shutdown::Read);
+        }
+        sockets.siguiente += 1;
+        let numero = sockets.siguiente;
+        sockets.vivos.insert(numero, (trato, Arc::clone(socket)));
+        drop(sockets);
+        Apuntado {
+            parada: self.clone(),
+            numero,
+        }
+    }
+
+    /// Cuántos sockets apuntados dejarán de leer al avisar: las conexiones de un servidor.
+    pub fn conexiones(&self) -> usize {
+        let sockets = self.sockets();
+        let vivos = sockets.vivos.values();
+        vivos
+            .filter(|(trato, _)| *trato == Trato::DejaDeLeer)
+            .count()
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Sockets> {
+        // Ninguna sección crítica deja la lista a medias: un cerrojo envenenado sigue siendo bueno.
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Parada {
+    fn default() -> Parada {
+        Parada::nueva()
+    }
+}
+
+/// Cierra un sentido de un socket. Falla si el otro ya cerró, y es lo que se quería.
+pub fn cerrar(socket: &TcpStream, sentido: Shutdown) {
+    let _ = socket.shutdown(sentido);
+}
+
+/// Un socket apuntado con [`Parada::apuntar`]; al soltarlo se borra de la lista.
+#[derive(Debug)]
+pub struct Apuntado {
+    parada: Parada,
+    numero: u64,
+}
+
+impl Drop for Apuntado {
+    fn drop(&mut self) {
+        let socket = self.parada.sockets().vivos.remove(&self.numero);
+        // Si es la última copia se cierra aquí, fuera del cerrojo.
+        drop(socket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{self, Read};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    #[test]
+    fn avisar_no_toca_lo_que_sigue_y_cortar_alcanza_a_todos() {
+        let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+        let conectar = || Arc::new(TcpStream::connect(escucha.local_addr().unwrap()).unwrap());
+        let vivo = |socket: &TcpStream| {
+            let un_momento = Some(Duration::from_millis(50));
+            socket.set_read_timeout(un_momento).unwrap();
+            { socket }
+                .read(&mut [0])
+                .is_err_and(|e| e.kind() != io::ErrorKind::NotConnected)
+        };
+        let parada = Parada::nueva();
+        let (entrante, antes, olvidado, tarde) = (conectar(), conectar(), conectar(), conectar());
+        let _entrante = parada.apuntar(&entrante, Trato::DejaDeLeer);
+        let _antes = parada.apuntar(&antes, Trato::Sigue);
+        drop(parada.apuntar(&olvidado, Trato::Sigue));
+        assert!(!parada.avisada());
+        parada.avisar();
+        assert!(parada.avisada());
+        assert!(vivo(&antes) && !vivo(&entrante));
+        assert_eq!(parada.conexiones(), 1);
+        parada.cortar();
+        let _tarde = parada.apuntar(&tarde, Trato::Sigue);
+        assert!(!vivo(&antes) && !vivo(&tarde) && vivo(&olvidado));
+    }
+
+    #[test]
+    fn quien_espera_en_un_select_se_entera() {
+        let parada = Parada::nueva();
+        let otra = parada.clone();
+        std::thread::scope(|ambito| {
+            let espera = ambito.spawn(|| parada.canal().recv().is_err());
+            otra.avisar();
+            assert!(espera.join().unwrap());
+        });
+    }
+}
