@@ -6,8 +6,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::comun::conectar;
 use super::comun::practicas::{
-    Programa, backend, backend_del_curso, cliente_del_curso, conectar, libre, todo,
+    Programa, backend, backend_del_curso, cliente_del_curso, libre, todo,
 };
 
 fn balanceador(backends: &[SocketAddr]) -> (Programa, SocketAddr) {

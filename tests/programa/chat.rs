@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::comun::practicas::{PLAZO, Programa, conectar, libre, todo};
+use super::comun::practicas::{Programa, libre, todo};
+use super::comun::{PACIENCIA, conectar};
 
 fn servidor() -> (Programa, SocketAddr) {
     Programa::servidor(&["chat", "--servidor", "127.0.0.1:0"])
@@ -16,7 +17,7 @@ fn cliente() -> (Programa, TcpStream) {
     let a = escucha.local_addr().unwrap().to_string();
     let programa = Programa::arrancar(&["chat", "--conectar", &a]);
     let par = escucha.accept().unwrap().0;
-    par.set_read_timeout(Some(PLAZO)).unwrap();
+    par.set_read_timeout(Some(PACIENCIA)).unwrap();
     (programa, par)
 }
 

@@ -1,16 +1,17 @@
 //! El maestro de verdad, por la red: las seis rutas, la caducidad y lo que se rechaza.
 
-use super::comun::rest::{Programa, enviar, mandar, molestar, pedir};
+use super::comun::rest::{enviar, mandar, molestar, pedir};
+use super::comun::{Proceso, codigo, orden, quejas};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-fn maestro() -> Programa {
-    Programa::arrancar(["maestro", "--puerto", "0"])
+fn maestro() -> Proceso {
+    Proceso::maestro(0)
 }
 
-fn localizar(maestro: &Programa, archivo: &str) -> Value {
+fn localizar(maestro: &Proceso, archivo: &str) -> Value {
     let contestado = pedir(maestro.direccion(), &format!("/locate?file={archivo}"), "");
     assert_eq!(contestado.codigo, 200);
     let valor = contestado.json();
@@ -261,7 +262,8 @@ fn sigterm_lo_cierra_con_130_aunque_haya_quien_calle() {
     let _callado = TcpStream::connect(maestro.direccion()).unwrap();
     assert_eq!(pedir(maestro.direccion(), "/", "").codigo, 200);
     let antes = std::time::Instant::now();
-    assert_eq!(maestro.terminar().code(), Some(130));
+    maestro.senal("TERM");
+    assert_eq!(maestro.terminar(), Some(130));
     assert!(antes.elapsed() < Duration::from_secs(4));
 }
 
@@ -269,10 +271,7 @@ fn sigterm_lo_cierra_con_130_aunque_haya_quien_calle() {
 fn un_puerto_ocupado_es_una_frase_y_un_1() {
     let ocupado = TcpListener::bind("127.0.0.1:0").unwrap();
     let puerto = ocupado.local_addr().unwrap().port().to_string();
-    let salida = std::process::Command::new(env!("CARGO_BIN_EXE_nodo"))
-        .args(["maestro", "--puerto", &puerto])
-        .output()
-        .unwrap();
-    assert_eq!(salida.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&salida.stderr).contains(&puerto));
+    let salida = orden(["maestro", "--puerto", &puerto]);
+    assert_eq!(codigo(&salida), Some(1));
+    assert!(quejas(&salida).contains(&puerto));
 }

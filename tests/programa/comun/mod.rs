@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Lo más que se espera por algo que tiene que pasar. Sobra en una máquina libre; en una cargada, no estorba.
-pub const PACIENCIA: Duration = Duration::from_secs(40);
+pub const PACIENCIA: Duration = Duration::from_secs(60);
 
 /// El programa, sin la configuración de quien lo prueba.
 pub fn nodo() -> Command {
@@ -151,9 +151,21 @@ impl Proceso {
         Proceso::nuevo(programa)
     }
 
+    /// Un maestro, en ese puerto (0: el que esté libre).
+    pub fn maestro(puerto: u16) -> Proceso {
+        let mut programa = nodo();
+        programa.args(["maestro", "--puerto", &puerto.to_string()]);
+        Proceso::nuevo(programa)
+    }
+
     /// Dónde escucha.
     pub fn direccion(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.puerto))
+    }
+
+    /// Dónde escucha, como lo dice quien habla HTTP.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.direccion())
     }
 
     /// Lo dicho hasta ahora por stdout.
@@ -205,6 +217,12 @@ impl Proceso {
         senal(self.hijo.id(), cual);
     }
 
+    /// Lo mata sin avisar (`kill -9`).
+    pub fn matar(&mut self) {
+        let _ = self.hijo.kill();
+        let _ = self.hijo.wait();
+    }
+
     /// Espera a que termine y da su código.
     pub fn terminar(&mut self) -> Option<i32> {
         let limite = Instant::now() + PACIENCIA;
@@ -238,8 +256,7 @@ impl Drop for Proceso {
             let estado = self.hijo.try_wait();
             eprintln!("el nodo: {estado:?}; por stderr:\n{}", self.quejas());
         }
-        let _ = self.hijo.kill();
-        let _ = self.hijo.wait();
+        self.matar();
     }
 }
 

@@ -1,13 +1,14 @@
-//! Ayuda de las pruebas de las prácticas: el programa de verdad, con su teclado y su pantalla en la mano.
+//! Ayuda de las pruebas de las prácticas: el programa de verdad, con su teclado y su pantalla en la mano, línea a línea
+//! y sin distinguir stdout de stderr. Y los programas del documento, para ponerlos al otro lado.
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Plazo de cualquier espera de una prueba.
-pub const PLAZO: Duration = Duration::from_secs(20);
+use super::{PACIENCIA, conectar, nodo};
 
 /// Un `nodo` en marcha. Al soltarlo se mata.
 pub struct Programa {
@@ -20,9 +21,8 @@ pub struct Programa {
 impl Programa {
     /// Arranca `nodo` con esas palabras.
     pub fn arrancar(palabras: &[&str]) -> Programa {
-        let mut hijo = Command::new(env!("CARGO_BIN_EXE_nodo"))
+        let mut hijo = nodo()
             .args(palabras)
-            .env_remove("RUST_LOG")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -49,7 +49,7 @@ impl Programa {
 
     /// La primera línea nueva que contenga `que`.
     pub fn esperar(&mut self, que: &str) -> String {
-        let limite = Instant::now() + PLAZO;
+        let limite = Instant::now() + PACIENCIA;
         loop {
             let falta = limite.saturating_duration_since(Instant::now());
             match self.pantalla.recv_timeout(falta) {
@@ -97,7 +97,7 @@ impl Programa {
 
     /// Espera a que termine. Su código de salida y todo lo que salió en pantalla.
     pub fn terminar(mut self) -> (i32, Vec<String>) {
-        let limite = Instant::now() + PLAZO;
+        let limite = Instant::now() + PACIENCIA;
         let estado = loop {
             match self.hijo.try_wait().unwrap() {
                 Some(estado) => break estado,
@@ -135,13 +135,6 @@ fn leer_lineas(de: impl Read + Send + 'static, decir: Sender<String>) {
             linea.clear();
         }
     });
-}
-
-/// Se conecta, con plazo para leer.
-pub fn conectar(a: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect(a).unwrap();
-    socket.set_read_timeout(Some(PLAZO)).unwrap();
-    socket
 }
 
 /// Lee hasta el fin.
