@@ -27,6 +27,7 @@ mod programa {
     pub mod envio;
     pub mod guia;
     pub mod hostiles;
+    pub mod ingenuo;
     pub mod maestro;
     pub mod menu;
     pub mod nombres;

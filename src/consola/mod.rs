@@ -108,7 +108,6 @@ impl Consola {
                 "Terminando {cuantas} en curso ({plazo} s como mucho; Ctrl-C las corta ya)"
             ));
         });
-        self.pintar_avisos();
     }
 
     /// Lo último: con qué se sale. Si no se pudo escribir el resultado, no salió bien.
@@ -171,8 +170,8 @@ impl Consola {
 
     /// El `input()` de la guía: pregunta y espera la respuesta. `Err` si en vez de contestar se va.
     pub fn preguntar(&mut self, texto: &str) -> Result<String, Fin> {
-        self.pantalla.preguntar(texto);
         self.teclado.leer(texto)?;
+        self.pantalla.preguntar(texto);
         let paso = self.siguiente(&never::<()>());
         self.teclado.callar();
         self.pantalla.contestada();

@@ -69,6 +69,11 @@ impl Vecinos {
             .is_some_and(|nuestra| es_la_misma(peer, nuestra))
     }
 
+    /// ¿No hay a quién preguntar, ni quien lo diga?
+    pub fn esta_solo(&self) -> bool {
+        self.peers.is_empty() && self.maestro.is_none()
+    }
+
     /// Puerto en que escucha; 0 si no escucha.
     pub fn puerto(&self) -> u16 {
         self.escucha.map_or(0, |escucha| escucha.port())

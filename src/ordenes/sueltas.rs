@@ -5,16 +5,19 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Fila, PEERS};
-use crate::consola::Consola;
+use crate::config::{CARPETA_ARCHIVOS, Config, Fila, PEERS, PUERTO};
+use crate::consola::{Consola, Paso};
 use crate::fallo::{Fallo, Salida, motivo};
 use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::localizar::{self, MAESTRO};
 use crate::nodo::vecinos::Vecinos;
+use crate::ordenes::opciones::DondeEscucha;
+use crate::practicas::ingenuo;
+use crate::red::hilos::arrancar;
 use crate::red::parada::Parada;
 
 /// Bytes que se leen de una vez al calcular una huella, sin mirar si hay que dejarlo.
@@ -179,4 +182,28 @@ pub fn localizar(
         return Ok(Salida::NoSePudo);
     }
     Ok(Salida::Bien)
+}
+
+/// `nodo ingenuo`: la guía tal cual, que no sabe terminar. En su hilo, para que un Ctrl-C acabe con todo.
+pub fn ingenuo(
+    peers: &[(IpAddr, Option<u16>)],
+    donde: &DondeEscucha,
+    carpeta: Option<PathBuf>,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    let aqui = donde.o_en(PUERTO);
+    let con_puerto =
+        |&(ip, puerto): &(IpAddr, Option<u16>)| SocketAddr::new(ip, puerto.unwrap_or(aqui.port()));
+    let peers: Vec<SocketAddr> = peers.iter().map(con_puerto).collect();
+    let carpeta = carpeta.unwrap_or_else(|| CARPETA_ARCHIVOS.into());
+    let abrir = move || ingenuo::abrir(aqui.ip(), aqui.port(), carpeta, &peers);
+    let hilo = arrancar("ingenuo", abrir)?;
+    if consola.siguiente(hilo.fin()) == Paso::Interrumpido {
+        return Ok(Salida::Interrumpido);
+    }
+    match hilo.esperar() {
+        Some(Ok(())) => Ok(Salida::Bien),
+        Some(Err(error)) => Err(Fallo::de_sistema("ingenuo", &error)),
+        None => Ok(Salida::NoSePudo),
+    }
 }

@@ -3,11 +3,13 @@
 //! Cada acción consulta o trabaja con la consola, pinta el resultado con los textos entre corchetes de
 //! la guía y dice cómo acabó. No abre puertos ni sabe de opciones.
 
+pub mod nuestras;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::config::{CONEXIONES_POR_FUENTE, MAX_MENSAJE};
+use crate::config::MAX_MENSAJE;
 use crate::consola::Consola;
 use crate::consola::pantalla::Pantalla;
 use crate::fallo::{Fallo, Salida};
@@ -15,13 +17,16 @@ use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::nombres::en_nfc;
 use crate::nodo::cliente::descargar_archivo;
 use crate::nodo::descarga::envio::enviar_archivo;
-use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
+use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, Descargado, NoDescargado, Pedido};
 use crate::nodo::maestro::localizar::{a_quien_preguntar, peers_del_maestro, quienes_lo_tienen};
 use crate::nodo::palabras::pedir::{FalloPar, enviar_mensaje, listar_de, saludar};
 use crate::nodo::palabras::protocolo::{Entrada, Presentacion};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::parada::Parada;
 use crate::texto::{cuenta, decimal, duracion, tamano};
+
+/// Lo que se dice cuando no hay a quién preguntar.
+pub const NADIE: &str = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
 
 /// Cómo acabó una consulta: si llegó al final, y si sirvió de algo.
 fn salida(acabo: bool, bien: bool) -> Salida {
@@ -48,8 +53,7 @@ fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<Vecinos>, Fa
         }
     }
     if todos.peers.is_empty() {
-        let nadie = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
-        consola.pantalla.error(nadie);
+        consola.pantalla.error(NADIE);
     }
     Ok(Some(todos))
 }
