@@ -1,14 +1,16 @@
 //! Todas las pruebas en una sola caja: se enlaza una vez y da un solo resumen.
 //!
-//! Son de dos clases. Las de cada pieza van junto a su código, en `src/`, y llegan aquí con [`biblioteca`]. Las del
-//! programa entero arrancan procesos de verdad, y están en `tests/programa/`, un archivo por tema.
+//! Son de dos clases. Las de cada pieza van junto a su código, en `src/`, y llegan aquí con
+//! [`biblioteca`]. Las del programa entero arrancan procesos de verdad, y están en
+//! `tests/programa/`, un archivo por tema.
 //!
-//! Se hacen a la vez tantas como núcleos hay, por orden alfabético. Por eso las que sólo esperan van juntas, y primero.
+//! Se hacen a la vez tantas como núcleos hay, por orden alfabético. Por eso las que sólo esperan van
+//! juntas, y primero.
 //!
-//! `cargo test NOMBRE` hace sólo aquellas cuyo nombre contenga eso: `cargo test guia`.
+//! `cargo test --test todas guia` hace sólo aquellas cuyo nombre contenga `guia`.
 
-/// El mismo código que la biblioteca, con sus pruebas. Dentro se llama a todo por `crate::`, y por eso sus nombres se
-/// traen a la raíz.
+/// El mismo código que la biblioteca, con sus pruebas. Dentro se llama a todo por `crate::`, y por
+/// eso sus nombres se traen a la raíz.
 #[path = "../src/lib.rs"]
 pub mod biblioteca;
 use biblioteca::*;
@@ -36,8 +38,9 @@ mod programa {
     pub mod rest;
 }
 
-/// Las que esperan cinco segundos o más a que venza un plazo casi no gastan procesador, y de dos en dos tardarían minutos.
-/// Cada una va en su hilo: todas tardan lo que la más larga. Las que fallen lo dicen con su archivo y su línea.
+/// Las que esperan cinco segundos o más a que venza un plazo casi no gastan procesador, y de dos en
+/// dos tardarían minutos. Cada una va en su hilo: todas tardan lo que la más larga. Las que fallen
+/// lo dicen con su archivo y su línea.
 #[test]
 fn a_la_vez_las_que_esperan_plazos() {
     use programa::*;

@@ -1,4 +1,5 @@
-//! El balanceador, el backend y el cliente de verdad, con los programas del documento a los dos lados.
+//! El balanceador, el backend y el cliente de verdad, con los programas del documento a los dos
+//! lados.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};

@@ -1,4 +1,5 @@
-//! La carpeta: nada se pisa, nada a medias se sirve, y un archivo que cambia o no cabe se dice y no hace daño.
+//! La carpeta: nada se pisa, nada a medias se sirve, y un archivo que cambia o no cabe se dice y no
+//! hace daño.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -492,8 +493,8 @@ fn tras_cambiar_la_huella_es_la_nueva() {
     assert_eq!(charla.pedir(&format!("INFO:{NOMBRE}")), "NOFILE");
 }
 
-/// Dos archivos que se turnan el nombre mientras se calcula la huella (en varias tandas, por lo que miden): la que se dé
-/// es la de uno o la del otro, nunca la de una mezcla.
+/// Dos archivos que se turnan el nombre mientras se calcula la huella (en varias tandas, por lo que
+/// miden): la que se dé es la de uno o la del otro, nunca la de una mezcla.
 #[test]
 fn mientras_se_reemplaza_no_se_da_la_huella_de_una_mezcla() {
     let (aparte, carpeta) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

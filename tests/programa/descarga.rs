@@ -1,4 +1,5 @@
-//! Descargar: de una fuente o de muchas, honradas o no, sin que quede nunca un archivo malo con el nombre bueno.
+//! Descargar: de una fuente o de muchas, honradas o no, sin que quede nunca un archivo malo con el
+//! nombre bueno.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -302,8 +303,9 @@ fn un_byte_cambiado() {
 
 #[test]
 fn un_byte_cambiado_entre_honrados() {
-    // Los honrados pueden acabar (también el bloque del otro) antes de que llegue el falso: entonces no hay a quién
-    // culpar. El archivo tiene que ser bueno siempre; en alguno de los intentos se tiene que haber notado.
+    // Los honrados pueden acabar (también el bloque del otro) antes de que llegue el falso:
+    // entonces no hay a quién culpar. El archivo tiene que ser bueno siempre; en alguno de los
+    // intentos se tiene que haber notado.
     let contenido = contenido();
     assert!((0..10).any(|_| se_nota_el_falso(&contenido)));
 }
@@ -574,7 +576,8 @@ fn un_kill_9_en_cualquier_momento_se_reanuda_sin_pedir_lo_que_ya_estaba() {
                 for vez in 0..5 {
                     let lento = Falso::nuevo(contenido, Mana::Lento(40 << 20));
                     let mut proceso = empezar(&carpeta, &[lento.direccion]);
-                    // En momentos distintos: al preguntar, al pedir la lista, con varios bloques en marcha…
+                    // En momentos distintos: al preguntar, al pedir la lista, con varios bloques en
+                    // marcha…
                     match (hilo, vez) {
                         (0, 0) => lento.registro.esperar("INFO", 1),
                         (0, 1) => lento.registro.esperar("BLOQUES", 1),

@@ -1,4 +1,5 @@
-//! Enviar: quien recibe pide por la misma conexión, sólo de quien está en su lista, y los dos saben cómo acabó.
+//! Enviar: quien recibe pide por la misma conexión, sólo de quien está en su lista, y los dos saben
+//! cómo acabó.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -145,7 +146,8 @@ fn el_archivo_que_cambia_mientras_se_envia_no_llega_como_bueno() {
     let (carpeta, receptor) = receptor();
     let (_suya, ruta) = archivo(&datos(6 * BLOQUE));
     let suya = ruta.clone();
-    // Quien envía abre la conexión y quien recibe pide por ella: el puente oye las peticiones en la otra dirección.
+    // Quien envía abre la conexión y quien recibe pide por ella: el puente oye las peticiones en la
+    // otra dirección.
     let puente = Puente::al_reves(receptor.direccion(), move |pedido, vez| {
         if pedido.starts_with("OBTENER") && vez == 2 {
             fs::write(&suya, vec![1; 6 * BLOQUE]).unwrap();

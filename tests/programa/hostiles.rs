@@ -1,5 +1,5 @@
-//! Lo que el nodo tiene que aguantar: basura, pares que callan o gotean, falta de descriptores, señales, mensajes con
-//! trampas. Nada de eso lo tumba, lo hace crecer ni lo notan los demás.
+//! Lo que el nodo tiene que aguantar: basura, pares que callan o gotean, falta de descriptores,
+//! señales, mensajes con trampas. Nada de eso lo tumba, lo hace crecer ni lo notan los demás.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -60,7 +60,8 @@ impl Azar {
             b"MENSAJE:nodo1:hola\n",
             b"OFRECER:b.txt\nINFO:3:-\n",
             b"GET /files/a.txt HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-1\r\n\r\n",
-            b"POST /refresh HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n{}",
+            b"POST /refresh HTTP/1.1\r\nHost: localhost\r\n\
+              Content-Length: 99999999999999999999\r\n\r\n{}",
             b"LISTA:3\nOK:5\nNOFILE\nERROR:x\nACEPTADO\n",
         ];
         if self.hasta(3) == 0 {
@@ -84,7 +85,8 @@ impl Azar {
     }
 }
 
-/// Manda lo que sea y se va de una de tres maneras: esperando el final, cerrando su mitad o de golpe.
+/// Manda lo que sea y se va de una de tres maneras: esperando el final, cerrando su mitad o de
+/// golpe.
 fn hablar_mal(a: SocketAddr, azar: &mut Azar) {
     let mut conexion = conectar(a);
     // Si el nodo ya cerró, escribirle falla: también vale.
@@ -170,10 +172,12 @@ fn varias_peticiones_en_un_paquete_se_contestan_por_orden() {
     let huella = blake3::hash(b"abcdef");
     let llego = preguntar_y_cerrar(
         nodo.direccion(),
-        b"HOLA:6001:otro\nINFO:a.txt\r\nOBTENER:1:3:a.txt\nOBTENER:6:9:a.txt\nBLOQUES:a.txt\nINFO:no\nLISTAR",
+        b"HOLA:6001:otro\nINFO:a.txt\r\nOBTENER:1:3:a.txt\nOBTENER:6:9:a.txt\n\
+          BLOQUES:a.txt\nINFO:no\nLISTAR",
     );
     let esperado = format!(
-        "HOLA:{}:ana\nINFO:6:{huella}\nOK:3\nbcdOK:0\nBLOQUES:1\n{huella}\nNOFILE\nLISTA:1\n6:{huella}:a.txt\n",
+        "HOLA:{}:ana\nINFO:6:{huella}\nOK:3\nbcdOK:0\nBLOQUES:1\n{huella}\n\
+         NOFILE\nLISTA:1\n6:{huella}:a.txt\n",
         nodo.puerto
     );
     assert_eq!(String::from_utf8_lossy(&llego), esperado);
@@ -221,7 +225,8 @@ pub fn seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s() {
 pub fn quien_gotea_su_linea_se_va_a_los_10_s_en_total() {
     let (_carpeta, nodo) = nodo_con(&[], &[]);
     thread::scope(|ambito| {
-        // La primera palabra se reconoce enseguida, a los ocho segundos y nunca: el plazo es el mismo para las tres.
+        // La primera palabra se reconoce enseguida, a los ocho segundos y nunca: el plazo es el
+        // mismo para las tres.
         for (inicio, gotas) in [("MENSAJE:a:", "x"), ("", "MENSAJE:a:"), ("", "x")] {
             let a = nodo.direccion();
             ambito.spawn(move || {
@@ -237,7 +242,8 @@ pub fn quien_gotea_su_linea_se_va_a_los_10_s_en_total() {
     });
 }
 
-/// Manda `inicio` y después una de las `gotas` por segundo, hasta que el nodo cierre. Cuánto tardó en cerrar.
+/// Manda `inicio` y después una de las `gotas` por segundo, hasta que el nodo cierre. Cuánto tardó
+/// en cerrar.
 fn gotear(a: SocketAddr, inicio: &str, gotas: &str) -> Duration {
     let desde = Instant::now();
     let mut conexion = conectar(a);
@@ -324,7 +330,8 @@ mod descriptores {
             .env("RUST_LOG", "nodo=warn");
         let nodo = Proceso::nuevo(programa);
         assert_eq!(preguntar(nodo.direccion(), b"BUSCAR:a.txt"), b"SI");
-        // El nodo contó con muchos al arrancar: bajárselos después es la manera de que `accept` falle de verdad.
+        // El nodo contó con muchos al arrancar: bajárselos después es la manera de que `accept`
+        // falle de verdad.
         let pid = nodo.hijo.id();
         let abiertos = std::fs::read_dir(format!("/proc/{pid}/fd"))
             .unwrap()
@@ -343,7 +350,8 @@ mod descriptores {
             .collect();
         let gasto = gasto_en_un_segundo(&nodo);
         assert!(gasto < 0.3, "gasta {gasto} s de procesador por segundo");
-        // Cada intento fallido deja una línea en el registro: en una máquina cargada se ven mejor que el gasto.
+        // Cada intento fallido deja una línea en el registro: en una máquina cargada se ven mejor
+        // que el gasto.
         let intentos = nodo.quejas().matches("accept: ").count();
         assert!(
             (1..100).contains(&intentos),
@@ -370,7 +378,8 @@ mod descriptores {
 #[test]
 fn diez_veces_seguidas_en_el_mismo_puerto() {
     let carpeta = tempfile::tempdir().unwrap();
-    // En Linux cualquier 127.x es de esta máquina: en una propia, ninguna otra prueba puede ocupar el puerto entre medias.
+    // En Linux cualquier 127.x es de esta máquina: en una propia, ninguna otra prueba puede ocupar
+    // el puerto entre medias.
     let ip = if cfg!(target_os = "linux") {
         "127.77.0.1"
     } else {
@@ -479,7 +488,8 @@ pub mod senales {
 fn comprobar_limpio(texto: &str) {
     let malo = texto.chars().find(|c| {
         (c.is_control() && *c != '\n')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{200e}' | '\u{200f}')
             || *c == '\u{fffd}'
     });
     assert!(malo.is_none(), "{malo:?} en {texto:?}");

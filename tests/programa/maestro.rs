@@ -34,9 +34,15 @@ fn las_seis_rutas_tienen_la_forma_acordada() {
     assert_eq!(contestado.cabecera("Connection"), Some("close"));
     assert_eq!(
         contestado.json(),
-        json!({"status": "registered", "peer": "http://127.0.0.1:9001", "files": ["a.txt", "b.txt"], "grpc_port": 9002})
+        json!({
+            "status": "registered", "peer": "http://127.0.0.1:9001",
+            "files": ["a.txt", "b.txt"], "grpc_port": 9002,
+        })
     );
-    let nuestro = json!({"peer": "http://127.0.0.1:6001", "files": ["b.txt"], "grpc_port": 0, "puerto": 6001, "ttl": 60});
+    let nuestro = json!({
+        "peer": "http://127.0.0.1:6001", "files": ["b.txt"],
+        "grpc_port": 0, "puerto": 6001, "ttl": 60,
+    });
     assert_eq!(enviar(a_donde, "/register", &nuestro).codigo, 200);
     maestro.esperar("[REGISTRADO] http://127.0.0.1:9001 con 2 archivos");
 
@@ -125,7 +131,8 @@ pub fn a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta() {
     assert_eq!(localizar(&maestro, "a"), json!([]));
 }
 
-/// Todo 127.0.0.0/8 es de esta máquina, pero son IP distintas: vale para probar quién registró a quién.
+/// Todo 127.0.0.0/8 es de esta máquina, pero son IP distintas: vale para probar quién registró a
+/// quién.
 #[cfg(target_os = "linux")]
 #[test]
 fn solo_se_despide_desde_la_ip_que_registro() {

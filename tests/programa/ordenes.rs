@@ -1,4 +1,5 @@
-//! Las órdenes sueltas: qué sale por stdout y qué por stderr, con qué código, y las opciones a los dos lados.
+//! Las órdenes sueltas: qué sale por stdout y qué por stderr, con qué código, y las opciones a los
+//! dos lados.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;

@@ -67,7 +67,10 @@ fn las_rutas_del_nodo_tienen_la_forma_acordada() {
     );
     assert_eq!(
         pedir(a_donde, "/info", "").json(),
-        json!({"id": "prueba", "rest_url": url, "grpc_port": 0, "puerto": nodo.puerto, "files": files})
+        json!({
+            "id": "prueba", "rest_url": url, "grpc_port": 0,
+            "puerto": nodo.puerto, "files": files,
+        })
     );
     for (archivo, exists) in [("a.txt", true), ("b.txt", false), ("../a.txt", false)] {
         assert_eq!(
@@ -77,7 +80,10 @@ fn las_rutas_del_nodo_tienen_la_forma_acordada() {
     }
     assert_eq!(
         pedir(a_donde, "/locate?file=sub/%C3%B1and%C3%BA+1.txt", "").json(),
-        json!({"file": "sub/ñandú 1.txt", "peers": [{"rest": url, "grpc_port": 0, "puerto": nodo.puerto}]})
+        json!({
+            "file": "sub/ñandú 1.txt",
+            "peers": [{"rest": url, "grpc_port": 0, "puerto": nodo.puerto}],
+        })
     );
     assert_eq!(
         pedir(a_donde, "/locate?file=b", "").json(),

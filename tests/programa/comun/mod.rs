@@ -1,6 +1,7 @@
 //! Lo que comparten las pruebas: arrancar nodos de verdad, hablarles y recoger lo que dicen.
 //!
-//! Cada nodo escucha en el puerto 0 y dice cuál le tocó en su primera línea; se lee de ahí. Al soltarlo, se mata.
+//! Cada nodo escucha en el puerto 0 y dice cuál le tocó en su primera línea; se lee de ahí. Al
+//! soltarlo, se mata.
 
 pub mod falsos;
 pub mod practicas;
@@ -15,7 +16,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Lo más que se espera por algo que tiene que pasar. Sobra en una máquina libre; en una cargada, no estorba.
+/// Lo más que se espera por algo que tiene que pasar. Sobra en una máquina libre; en una cargada,
+/// no estorba.
 pub const PACIENCIA: Duration = Duration::from_secs(60);
 
 /// El programa, sin la configuración de quien lo prueba.
@@ -104,8 +106,8 @@ struct Salida {
 }
 
 impl Proceso {
-    /// Arranca el programa y espera a que diga en qué puerto escucha (`… puerto N` o `…:N` al final de una línea con
-    /// `[ESCUCHANDO]`).
+    /// Arranca el programa y espera a que diga en qué puerto escucha (`… puerto N` o `…:N` al final
+    /// de una línea con `[ESCUCHANDO]`).
     pub fn nuevo(mut programa: Command) -> Proceso {
         let mut hijo = programa
             .stdin(Stdio::piped())
@@ -131,7 +133,8 @@ impl Proceso {
         proceso
     }
 
-    /// Un nodo sin menú, con esa carpeta, en un puerto libre de 127.0.0.1 y sin más peers que los que se digan.
+    /// Un nodo sin menú, con esa carpeta, en un puerto libre de 127.0.0.1 y sin más peers que los
+    /// que se digan.
     pub fn nodo(carpeta: &Path, opciones: &[&str]) -> Proceso {
         let mut programa = nodo();
         programa
@@ -341,8 +344,8 @@ pub fn responde(a: SocketAddr) -> bool {
     preguntar(a, b"BUSCAR:no-esta-en-ningun-sitio") == b"NO"
 }
 
-/// `tamano` bytes que no se repiten (y siempre los mismos): cambiar o mover un trozo se nota. BLAKE3 da cuantos se
-/// quieran, y deprisa aun sin optimizar.
+/// `tamano` bytes que no se repiten (y siempre los mismos): cambiar o mover un trozo se nota.
+/// BLAKE3 da cuantos se quieran, y deprisa aun sin optimizar.
 pub fn datos(tamano: usize) -> Vec<u8> {
     let mut todos = vec![0; tamano];
     blake3::Hasher::new().finalize_xof().fill(&mut todos);

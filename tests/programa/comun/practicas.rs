@@ -1,5 +1,6 @@
-//! Ayuda de las pruebas de las prácticas: el programa de verdad, con su teclado y su pantalla en la mano, línea a línea
-//! y sin distinguir stdout de stderr. Y los programas del documento, para ponerlos al otro lado.
+//! Ayuda de las pruebas de las prácticas: el programa de verdad, con su teclado y su pantalla en la
+//! mano, línea a línea y sin distinguir stdout de stderr. Y los programas del documento, para
+//! ponerlos al otro lado.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -153,8 +154,8 @@ pub fn cliente_del_curso(a: SocketAddr) -> String {
     String::from_utf8(respuesta[..leido].to_vec()).unwrap()
 }
 
-/// El backend del documento: atiende de uno en uno, lee una vez, contesta y cierra. Como aquel, no atrapa errores: un
-/// RST lo mata (y deja de escuchar).
+/// El backend del documento: atiende de uno en uno, lee una vez, contesta y cierra. Como aquel, no
+/// atrapa errores: un RST lo mata (y deja de escuchar).
 pub fn backend_del_curso(escucha: TcpListener, nombre: &str) -> SocketAddr {
     let direccion = escucha.local_addr().unwrap();
     let respuesta = format!("Response from {nombre}\n");

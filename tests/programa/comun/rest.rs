@@ -67,7 +67,8 @@ pub fn pedir(direccion: SocketAddr, ruta: &str, cabeceras: &str) -> Contestado {
 pub fn enviar(direccion: SocketAddr, ruta: &str, cuerpo: &Value) -> Contestado {
     let cuerpo = cuerpo.to_string();
     let peticion = format!(
-        "POST {ruta} HTTP/1.1\r\nHost: {direccion}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{cuerpo}",
+        "POST {ruta} HTTP/1.1\r\nHost: {direccion}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{cuerpo}",
         cuerpo.len()
     );
     mandar(direccion, peticion.as_bytes()).unwrap()
