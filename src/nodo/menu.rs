@@ -79,11 +79,11 @@ fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
     let Some(nombre) = preguntar_nombre("Nombre del archivo que deseas buscar: ", consola)? else {
         return Ok(());
     };
-    let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, &nombre, |_, _| {}) else {
+    let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, &nombre, |_, _| {})? else {
         return Ok(());
     };
     if disponibles.is_empty() {
-        acciones::no_se_encontro(consola, &nodo.carpeta, &nombre);
+        acciones::no_se_encontro(consola, Some(&nodo.carpeta), &nombre);
         return Ok(());
     }
     consola.pantalla.linea("Archivo disponible en:");

@@ -3,7 +3,7 @@
 //! No están en la guía. Lo que hacen está en `nodo/acciones.rs`; aquí, quién es quien pregunta y cómo se
 //! escribe el resultado: por stdout, y lo demás por stderr.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -57,13 +57,12 @@ pub fn listar(config: &Config, red: bool, consola: &mut Consola) -> Result<Salid
 pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Salida, Fallo> {
     let hallados = acciones::buscar(consola, &vecinos_de(config), nombre, |pantalla, peer| {
         pantalla.linea(peer.to_string());
-    });
+    })?;
     Ok(match hallados {
         None => Salida::Interrumpido,
         Some(hallados) if hallados.is_empty() => {
-            consola
-                .pantalla
-                .aviso("No se encontró ese archivo en la red.");
+            let carpeta = Carpeta::abrir(&config.carpeta_o_la_de_la_guia()).ok();
+            acciones::no_se_encontro(consola, carpeta.as_ref(), nombre);
             Salida::NoSePudo
         }
         Some(_) => Salida::Bien,
@@ -80,14 +79,23 @@ pub fn descargar(
     let vecinos = vecinos_de(config);
     let mut fuentes = de;
     if fuentes.is_empty() {
-        fuentes = match acciones::buscar(consola, &vecinos, nombre, |_, _| {}) {
+        fuentes = match acciones::buscar(consola, &vecinos, nombre, |_, _| {})? {
             Some(hallados) => hallados,
             None => return Ok(Salida::Interrumpido),
         };
     }
     let ruta = config.carpeta_o_la_de_la_guia();
+    let ya_estaban: Vec<&Path> = ruta.ancestors().filter(|ruta| ruta.exists()).collect();
     let carpeta = Carpeta::abrir_o_crear(&ruta)?;
-    acciones::descargar(consola, &vecinos, &carpeta, nombre, &fuentes)
+    let salida = acciones::descargar(consola, &vecinos, &carpeta, nombre, &fuentes)?;
+    if salida != Salida::Bien {
+        // La carpeta que se creó para nada, y las de encima: `remove_dir` sólo quita las vacías.
+        let creadas = ruta.ancestors().filter(|ruta| !ya_estaban.contains(ruta));
+        let _ = creadas
+            .take_while(|ruta| !ruta.as_os_str().is_empty())
+            .try_for_each(fs::remove_dir);
+    }
+    Ok(salida)
 }
 
 /// `nodo enviar`: ofrece un archivo a un nodo y espera a que lo tenga.

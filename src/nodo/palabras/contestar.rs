@@ -138,10 +138,11 @@ fn contestar(
     envios: &mut Envios,
 ) -> Result<(), Corte> {
     match palabra {
-        Palabra::Hola(_) => {
+        Palabra::Hola(otro) => {
             let quien = Presentacion {
                 puerto: nodo.direccion.port(),
                 nombre: nodo.vecinos.nombre.clone(),
+                id: otro.id.map(|_| nodo.vecinos.id.clone()),
             };
             Ok(conexion.escribir_linea(Respuesta::Hola(quien))?)
         }
