@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Mira qué está en marcha en esta máquina: en qué puerto, quién contesta y en cuánto. No arranca ni cambia nada.
+# Mira qué está en marcha en esta máquina: en qué puerto, quién contesta y en cuánto. No arranca ni
+# cambia nada.
 #
-# Primero se ve en qué puertos escucha alguien, y sólo a esos se les pregunta. Ellos lo notan como una conexión más:
-# al balanceador le gasta un turno. Al chat no se le pregunta nada, porque para él una conexión es alguien que llega.
+# Primero se ve en qué puertos escucha alguien, y sólo a esos se les pregunta. Ellos lo notan como una
+# conexión más: al balanceador le gasta un turno. Al chat no se le pregunta nada, porque para él una
+# conexión es alguien que llega.
 #
 #   scripts/verificar_sistema.sh                      los puertos de las prácticas
 #   scripts/verificar_sistema.sh nodo:6001 maestro:9000 backend:8001…    estos
@@ -38,11 +40,14 @@ buscar_nodo() {
     command -v nodo
 }
 
-# ¿Escucha alguien en el puerto $1? Se mira en las tablas del sistema: conectarse ya sería hacerse notar.
+# ¿Escucha alguien en el puerto $1? Se mira en las tablas del sistema: conectarse ya sería hacerse
+# notar.
 escucha_alguien() {
     if [[ -r /proc/net/tcp ]]; then
-        # En Linux la segunda columna acaba en el puerto en hexadecimal, y la cuarta es 0A si está escuchando.
-        grep -Eiq "^ *[0-9]+: [0-9A-F]+:$(printf '%04X' "$1") [0-9A-F:]+ 0A " /proc/net/tcp /proc/net/tcp6 2>/dev/null
+        # En Linux la segunda columna acaba en el puerto en hexadecimal, y la cuarta es 0A si está
+        # escuchando.
+        grep -Eiq "^ *[0-9]+: [0-9A-F]+:$(printf '%04X' "$1") [0-9A-F:]+ 0A " \
+            /proc/net/tcp /proc/net/tcp6 2>/dev/null
     elif command -v netstat >/dev/null; then
         netstat -an | grep -Eq "[.:]$1[[:space:]].*LISTEN"
     else
@@ -54,10 +59,12 @@ escucha_alguien() {
 por_http() {
     command -v curl >/dev/null || { printf 'HTTP: sin curl no se puede preguntar' && return; }
     local respuesta codigo segundos
-    if respuesta=$(curl -sS --max-time 5 -w '\n%{http_code} %{time_total}' "http://127.0.0.1:$1/" 2>/dev/null); then
+    local pedir=(curl -sS --max-time 5 -w '\n%{http_code} %{time_total}' "http://127.0.0.1:$1/")
+    if respuesta=$("${pedir[@]}" 2>/dev/null); then
         read -r codigo segundos <<<"${respuesta##*$'\n'}"
         segundos=${segundos/./,}
-        printf 'HTTP %s en %s s: %s' "$codigo" "${segundos:0:6}" "$(head -n 1 <<<"$respuesta" | cut -c 1-100)"
+        printf 'HTTP %s en %s s: %s' "$codigo" "${segundos:0:6}" \
+            "$(head -n 1 <<<"$respuesta" | cut -c 1-100)"
     else
         printf 'HTTP: no contesta'
     fi

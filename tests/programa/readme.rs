@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use nodo::config::PEERS;
-use nodo::ordenes::espanol::{SinOrden, leer as leer_orden};
+use crate::config::PEERS;
+use crate::ordenes::espanol::{SinOrden, leer as leer_orden};
 
 fn raiz() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
