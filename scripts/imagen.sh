@@ -127,8 +127,8 @@ BEGIN {
     printf " width=\"%.0f\" height=\"%.0f\" role=\"img\">\n", w, h
     print "<title>Tres nodos, cada uno en su panel</title>"
     print "<style>"
-    print "text { font: 14px ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace;"
-    print "       fill: #e6edf3; white-space: pre; }"
+    print "text { fill: #e6edf3; white-space: pre; font: 14px ui-monospace, SFMono-Regular,"
+    print "       Menlo, Consolas, 'DejaVu Sans Mono', monospace; }"
     print ".t { font-weight: bold; fill: #7ee787; }"
     print "</style>"
     printf "<rect x=\".5\" y=\".5\" width=\"%.1f\" height=\"%.1f\" rx=\"8\"", w - 1, h - 1

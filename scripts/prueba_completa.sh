@@ -3,8 +3,8 @@
 # resultado.
 #
 # Arranca un maestro, tres nodos, tres backends y el balanceador en puertos libres, con carpetas
-# temporales: no toca «compartidos» ni molesta a otros nodos. Al terminar cierra y borra lo suyo. Sale con
-# 1 si algo no fue como debía.
+# temporales: no toca «compartidos» ni molesta a otros nodos. Al terminar cierra y borra lo suyo.
+# Sale con 1 si algo no fue como debía.
 #
 #   scripts/prueba_completa.sh            compila y prueba
 #   NODO=ruta scripts/prueba_completa.sh  prueba ese ejecutable
@@ -123,8 +123,8 @@ preparar() {
     if [[ -z $nodo ]]; then
         command -v cargo >/dev/null ||
             abortar "no encuentro cargo: instala Rust desde https://rustup.rs"
-        cargo build --release --locked --bin nodo || abortar "no compiló"
-        nodo=${CARGO_TARGET_DIR:-target}/release/nodo
+        cargo build --locked --bin nodo || abortar "no compiló"
+        nodo=${CARGO_TARGET_DIR:-target}/debug/nodo
     fi
     [[ -x $nodo ]] || abortar "no se puede ejecutar «$nodo»"
     local n
