@@ -1,13 +1,12 @@
-//! Las órdenes sueltas: qué sale por stdout y qué por stderr, con qué código, y las opciones a los dos lados.
-
-mod comun;
+//! Las órdenes sueltas: qué sale por stdout y qué por stderr, con qué código, y las opciones a los
+//! dos lados.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use comun::{Proceso, codigo, dicho, nodo, orden, quejas};
+use super::comun::{Proceso, codigo, dicho, nodo, orden, quejas};
 use socket2::{Domain, Socket, Type};
 
 /// Nadie escucha en el puerto 1.
