@@ -7,6 +7,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use super::comun::{Proceso, codigo, dicho, nodo, orden, quejas};
+use crate::config::{CARPETA_ARCHIVOS, PEERS};
 use socket2::{Domain, Socket, Type};
 
 /// Nadie escucha en el puerto 1.
@@ -85,7 +86,12 @@ fn ninguna_crea_la_carpeta_salvo_para_recibir() {
     let (_carpeta, _nodo, peer) = nodo_con(&[("a.txt", "hola")], &[]);
     let donde = tempfile::tempdir().unwrap();
     let listar = orden_en(donde.path(), &["listar"]);
-    comprobar(&listar, 1, "", &["compartidos", "no existe", "--carpeta"]);
+    comprobar(
+        &listar,
+        1,
+        "",
+        &[CARPETA_ARCHIVOS, "no existe", "--carpeta"],
+    );
     for argumentos in [
         &["buscar", "a.txt", "--peer", &peer][..],
         &["estado", "--peer", &peer],
@@ -97,7 +103,7 @@ fn ninguna_crea_la_carpeta_salvo_para_recibir() {
     }
     let descargar = orden_en(donde.path(), &["descargar", "a.txt", "--peer", &peer]);
     assert_eq!(codigo(&descargar), Some(0), "{}", quejas(&descargar));
-    let guardado = donde.path().join("compartidos").join("a.txt");
+    let guardado = donde.path().join(CARPETA_ARCHIVOS).join("a.txt");
     assert_eq!(std::fs::read(guardado).unwrap(), b"hola");
 }
 
@@ -338,10 +344,12 @@ fn una_carpeta_que_no_se_puede_crear_se_dice() {
 
 #[test]
 fn una_fila_que_no_existe_se_dice() {
-    for fila in ["0", "4", "99"] {
-        let salida = orden(["servir", "--nodo", fila]);
+    let hay = PEERS.len();
+    for fila in [0, hay + 1, hay + 96] {
+        let salida = orden(["servir", "--nodo", &fila.to_string()]);
         assert_ne!(codigo(&salida), Some(0));
-        assert!(quejas(&salida).contains("de 1 a 3"), "{}", quejas(&salida));
+        let dijo = quejas(&salida);
+        assert!(dijo.contains(&format!("de 1 a {hay}")), "{dijo}");
     }
 }
 

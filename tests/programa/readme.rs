@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::config::PEERS;
+use crate::config::{ESPERA, MAX_CONEXIONES, MAX_MENSAJE, PEERS, PUERTO};
 use crate::ordenes::espanol::{SinOrden, leer as leer_orden};
 
 fn raiz() -> PathBuf {
@@ -223,13 +223,32 @@ fn las_ordenes_se_pueden_escribir() {
     assert!(vistas > 50, "se esperaban más órdenes, y hay {vistas}");
 }
 
+/// La ayuda sale de las mismas constantes: quien cambia una no tiene que acordarse de ella.
+#[test]
+fn la_ayuda_dice_los_valores_de_config() {
+    let ayuda = ayuda_de(&["--help"]);
+    for valor in [
+        format!("de 1 a {}", PEERS.len()),
+        format!("sin puerto, {PUERTO}"),
+        format!("({ESPERA} si no se dice)"),
+        format!("({MAX_CONEXIONES} si no se dice)"),
+    ] {
+        assert!(ayuda.contains(&valor), "la ayuda no dice «{valor}»");
+    }
+    let de_mensaje = ayuda_de(&["mensaje", "--help"]);
+    assert!(de_mensaje.contains(&format!("{MAX_MENSAJE} bytes")));
+}
+
+fn ayuda_de(argumentos: &[&str]) -> String {
+    let mut programa = Command::new(env!("CARGO_BIN_EXE_nodo"));
+    let ayuda = programa.args(argumentos).output().unwrap();
+    String::from_utf8(ayuda.stdout).expect("la ayuda es texto")
+}
+
 /// Cada orden y cada opción de la ayuda está en el README, y la ayuda dice qué hace cada una.
 #[test]
 fn las_ordenes_y_opciones_estan_en_el_readme() {
-    let ayuda = Command::new(env!("CARGO_BIN_EXE_nodo"))
-        .arg("--help")
-        .output();
-    let ayuda = String::from_utf8(ayuda.unwrap().stdout).expect("la ayuda es texto");
+    let ayuda = ayuda_de(&["--help"]);
     let (_, ordenes) = ayuda.split_once("Órdenes:\n").expect("hay órdenes");
     let (ordenes, opciones) = ordenes.split_once("\n\n").expect("y después, opciones");
     let mut explicadas: Vec<&str> = Vec::new();
