@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded, never, select, tick};
+use log::debug;
 
 use crate::fallo::{Fallo, Salida};
 use crate::red::DESPEDIDA;
@@ -86,7 +87,7 @@ impl Consola {
     pub fn nueva() -> Result<Consola, Fallo> {
         Ok(Consola {
             pantalla: Pantalla::nueva(),
-            ctrl_c: avisos_de_ctrl_c()?,
+            ctrl_c: avisos_de_ctrl_c().inspect(|_| debug!("Ctrl-C se atiende"))?,
             teclado: Teclado::default(),
             oyente: None,
             trabajo: None,

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::comun::{
     PACIENCIA, Proceso, codigo, conectar, datos, dicho, leer_todo, nodo, orden, preguntar,
     preguntar_y_cerrar, quejas, responde,
@@ -136,6 +138,41 @@ fn memoria(nodo: &Proceso) -> Option<usize> {
     let linea = estado.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
     let kib: usize = linea.split_whitespace().nth(1).unwrap().parse().unwrap();
     Some(kib * 1024)
+}
+
+#[test]
+fn muchos_que_piden_la_lista_y_no_la_leen_no_gastan_una_cada_uno() {
+    let largos: Vec<String> = (0..1500).map(|n| format!("{n:0>200}.txt")).collect();
+    let archivos: Vec<(&str, &[u8])> = largos.iter().map(|nombre| (&**nombre, &b"x"[..])).collect();
+    let (_carpeta, nodo) = nodo_con(&archivos, &[]);
+    let pedir_la_lista = || {
+        let mut parado = conectar(nodo.direccion());
+        // Poco sitio para recibir: así el nodo no puede dejar toda la lista en manos del sistema.
+        SockRef::from(&parado).set_recv_buffer_size(4096).unwrap();
+        parado.write_all(b"LISTAR\n").unwrap();
+        parado
+    };
+    let una = leer_todo_hasta_el_fin(pedir_la_lista());
+    let antes = memoria(&nodo);
+    let parados: Vec<TcpStream> = (0..80).map(|_| pedir_la_lista()).collect();
+    for mut parado in &parados {
+        // Ya empezó a mandarla: la tiene entera, o lo que haga falta de ella.
+        parado.read_exact(&mut [0; 6]).unwrap();
+    }
+    if let (Some(antes), Some(despues)) = (antes, memoria(&nodo)) {
+        let de_una_en_una = parados.len() * una;
+        assert!(
+            despues < antes + de_una_en_una / 2,
+            "de {antes} a {despues} bytes"
+        );
+    }
+    assert!(responde(nodo.direccion()));
+}
+
+/// Cuántos bytes manda antes de cerrar.
+fn leer_todo_hasta_el_fin(mut conexion: TcpStream) -> usize {
+    conexion.shutdown(Shutdown::Write).unwrap();
+    leer_todo(&mut conexion).len()
 }
 
 #[test]
