@@ -76,11 +76,14 @@ arrancar() {
     "$nodo" "$@" </dev/null >"$lugar/$nombre.txt" 2>&1 &
     pid=$!
     pids+=("$pid")
-    esperar grep -q ESCUCHANDO "$lugar/$nombre.txt" ||
+    esperar dice_su_puerto "$lugar/$nombre.txt" ||
         abortar "$nombre no arrancó: $(cat "$lugar/$nombre.txt")"
-    # La primera línea acaba en el puerto.
-    puerto=$(sed -n '1s/.*[^0-9]\([0-9][0-9]*\)$/\1/p' "$lugar/$nombre.txt")
-    [[ -n $puerto ]] || abortar "$nombre no dice su puerto: $(head -n 1 "$lugar/$nombre.txt")"
+}
+
+# Cuando escucha, lo primero que dice es una línea que acaba en el puerto.
+dice_su_puerto() {
+    puerto=$(sed -n '1s/.*[^0-9]\([0-9][0-9]*\)$/\1/p' "$1")
+    [[ -n $puerto && $(wc -l <"$1") -gt 0 ]]
 }
 
 # parar SEÑAL PID: la manda y espera; deja el código de salida en $codigo.
@@ -262,9 +265,8 @@ chat() {
     "$nodo" chat --servidor 127.0.0.1:0 <"$lugar/teclado1" >"$lugar/chat1.txt" 2>&1 &
     local servidor=$! cliente puerto
     pids+=("$servidor")
-    esperar grep -q ESCUCHANDO "$lugar/chat1.txt" ||
+    esperar dice_su_puerto "$lugar/chat1.txt" ||
         abortar "el chat no arrancó: $(cat "$lugar/chat1.txt")"
-    puerto=$(sed -n '1s/.*[^0-9]\([0-9][0-9]*\)$/\1/p' "$lugar/chat1.txt")
     printf '  $ nodo chat --conectar 127.0.0.1:%s &\n' "$puerto"
     "$nodo" chat --conectar "127.0.0.1:$puerto" <"$lugar/teclado2" >"$lugar/chat2.txt" 2>&1 &
     cliente=$!
