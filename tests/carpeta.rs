@@ -287,7 +287,7 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     assert_eq!(codigo(&salida), Some(1));
     let frase = quejas(&salida);
     assert!(
-        frase.contains("no cabe: hacen falta 60,0 MiB") && frase.contains("20,0 MiB"),
+        frase.contains("no cabe: hacen falta 62,9 MB") && frase.contains("21,0 MB"),
         "{frase}"
     );
     assert_eq!(par.registro.cuantos("OBTENER"), 0);
