@@ -3,14 +3,14 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use nodo::consola::Consola;
+use env_logger::Target;
+use nodo::consola::{Consola, Registro};
 use nodo::fallo::Salida;
 use nodo::ordenes;
 use nodo::ordenes::espanol::{SinOrden, leer};
 use nodo::texto::limpiar;
 
 fn main() -> ExitCode {
-    encender_registro();
     let mut consola = match Consola::nueva() {
         Ok(consola) => consola,
         Err(fallo) => {
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
             return ExitCode::from(Salida::NoSePudo.codigo());
         }
     };
+    encender_registro(consola.registro());
     let salida = match leer(std::env::args_os()) {
         Ok(argumentos) => ordenes::cumplir(argumentos, &mut consola).unwrap_or_else(|fallo| {
             consola.pantalla.aviso(format!("nodo: {fallo}"));
@@ -38,8 +39,8 @@ fn main() -> ExitCode {
     ExitCode::from(consola.cerrar(salida).codigo())
 }
 
-/// El registro va a stderr y calla si no se pide con `RUST_LOG` (por ejemplo `RUST_LOG=nodo=debug`).
-fn encender_registro() {
+/// El registro va a stderr (sin pisar lo que se teclee) y calla si no se pide con `RUST_LOG` (por ejemplo `RUST_LOG=nodo=debug`).
+fn encender_registro(donde: Registro) {
     let callado = env_logger::Env::default().default_filter_or("off");
     env_logger::Builder::from_env(callado)
         .format(|salida, apunte| {
@@ -48,5 +49,6 @@ fn encender_registro() {
             let nombre = hilo.name().unwrap_or("-");
             writeln!(salida, "[{} {nombre}] {texto}", apunte.level())
         })
+        .target(Target::Pipe(Box::new(donde)))
         .init();
 }

@@ -8,6 +8,10 @@ pub enum Fase {
     #[default]
     /// Averiguando quién lo tiene y cómo es.
     Preguntando,
+    /// Esperando a que la fuente calcule la huella.
+    Calculando,
+    /// Calculando una huella aquí.
+    Leyendo,
     /// Comprobando lo que quedó de otra vez.
     Comprobando,
     /// Pasando bytes.
@@ -47,8 +51,10 @@ impl Progreso {
     pub fn mirar(&self) -> Marcha {
         let fase = match self.fase.load(Ordering::Relaxed) {
             0 => Fase::Preguntando,
-            1 => Fase::Comprobando,
-            2 => Fase::Pasando,
+            1 => Fase::Calculando,
+            2 => Fase::Leyendo,
+            3 => Fase::Comprobando,
+            4 => Fase::Pasando,
             _ => Fase::Guardando,
         };
         let hechos = self.hechos.load(Ordering::Relaxed);
