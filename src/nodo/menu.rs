@@ -14,6 +14,19 @@ use crate::nodo::arranque::EnMarcha;
 use crate::nodo::{Nodo, descarga::envio::mirar};
 use crate::texto::{cuenta, tamano};
 
+const MENU: [&str; 10] = [
+    "",
+    "--- MENÚ P2P ---",
+    "1. Ver archivos compartidos",
+    "2. Buscar y descargar archivo",
+    "3. Salir",
+    "4. Ver archivos de la red",
+    "5. Enviar archivo",
+    "6. Enviar mensaje",
+    "7. Mensajes recibidos",
+    "8. Estado de los nodos",
+];
+
 /// Abre el nodo con su menú y no vuelve hasta que se sale.
 pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
     let marcha = EnMarcha::arrancar(config, consola)?;
@@ -40,19 +53,8 @@ pub fn servir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
 }
 
 fn una_vuelta(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    consola.pantalla.tanda([
-        "",
-        "--- MENÚ P2P ---",
-        "1. Ver archivos compartidos",
-        "2. Buscar y descargar archivo",
-        "3. Salir",
-        "4. Ver archivos de la red",
-        "5. Enviar archivo",
-        "6. Enviar mensaje",
-        "7. Mensajes recibidos",
-        "8. Estado de los nodos",
-    ]);
-    match consola.preguntar("Seleccione una opción: ")?.trim() {
+    let quien = format!("{}:{}", nodo.vecinos.nombre, nodo.direccion.port());
+    match consola.menu(&MENU, &quien)?.trim() {
         "1" => ver_archivos(nodo, consola),
         "2" => return buscar_y_descargar(nodo, consola),
         "3" => return Err(Fin::SeVa(Salida::Bien)),
