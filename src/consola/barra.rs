@@ -30,7 +30,7 @@ pub struct Barra {
     empezo: Instant,
     /// Los bytes que ya estaban hechos al empezar la fase: no cuentan para la velocidad.
     habia: u64,
-    /// Por dónde iba en cada momento del último rato.
+    /// Cada avance del último rato: cuándo fue, y por dónde iba.
     rato: VecDeque<(Instant, u64)>,
 }
 
@@ -57,11 +57,18 @@ impl Barra {
             self.habia = marcha.hechos;
             self.rato.clear();
         }
+        if self
+            .rato
+            .back()
+            .is_none_or(|(_, iba)| *iba != marcha.hechos)
+        {
+            self.rato.push_back((ahora, marcha.hechos));
+        }
         let viejo = |(cuando, _): &(Instant, u64)| ahora - *cuando > ULTIMO_RATO;
-        while self.rato.front().is_some_and(viejo) {
+        // Siempre queda desde dónde medir: los bloques de una fuente lenta llegan de tarde en tarde.
+        while self.rato.get(1).is_some_and(viejo) {
             self.rato.pop_front();
         }
-        self.rato.push_back((ahora, marcha.hechos));
         let mensaje = contar(marcha, ahora - self.empezo, self.por_segundo(marcha.hechos));
         self.linea.set_message(mensaje);
     }

@@ -154,6 +154,11 @@ impl Consola {
                     self.teclado.contestada();
                     return linea.map_or(Paso::FinDeEntrada, Paso::Escrito);
                 }
+                recv(self.teclado.pulso()) -> _ => {
+                    if self.teclado.terminal.vuelve_de_la_shell() {
+                        self.pantalla.repintar();
+                    }
+                }
                 recv(hay_avisos) -> _ => self.pintar_avisos(),
                 recv(reposo) -> _ => {}
                 recv(repintar) -> _ => self.repintar_barra(),

@@ -123,6 +123,11 @@ impl Pantalla {
         }
     }
 
+    /// Vuelve a pintar la pregunta y lo tecleado.
+    pub fn repintar(&mut self) {
+        self.impresor.imprimir("");
+    }
+
     /// Donde tiene que escribir el registro.
     pub fn registro(&self) -> Registro {
         Registro(self.impresor.clone())

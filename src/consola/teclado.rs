@@ -8,8 +8,9 @@
 use std::io::{self, BufRead, Read, stdin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, never};
+use crossbeam_channel::{Receiver, Sender, bounded, never, tick};
 
 use crate::consola::editor::{Editor, Impresor, Lectura, Nombres, Pintor};
 use crate::consola::terminal::Terminal;
@@ -18,6 +19,9 @@ use crate::red::hilos::arrancar;
 
 /// Lo más largo que se lee de una línea, en bytes; el resto de la línea se descarta.
 const TOPE_DE_LINEA: u64 = 64 * 1024;
+
+/// Cada cuánto se mira si la terminal vuelve de la shell, mientras se escribe.
+const PULSO: Duration = Duration::from_millis(200);
 
 /// El teclado, que no se enciende hasta que alguien pregunta algo.
 pub struct Teclado {
@@ -34,6 +38,8 @@ pub struct Teclado {
     pendiente: bool,
     /// El editor tiene la línea.
     editando: Arc<AtomicBool>,
+    /// Cada cuánto se mira que siga teniéndola.
+    pulso: Receiver<Instant>,
     escuchando: bool,
     siempre: bool,
 }
@@ -52,6 +58,7 @@ impl Teclado {
             hilo: None,
             pendiente: false,
             editando: Arc::default(),
+            pulso: tick(PULSO),
             escuchando: false,
             siempre: false,
         }
@@ -104,6 +111,14 @@ impl Teclado {
         match &self.hilo {
             Some((_, lineas)) if self.escuchando => lineas.clone(),
             _ => never(),
+        }
+    }
+
+    /// Cuándo toca mirar si la terminal vuelve de la shell.
+    pub fn pulso(&self) -> Receiver<Instant> {
+        match self.editando.load(Ordering::SeqCst) {
+            true => self.pulso.clone(),
+            false => never(),
         }
     }
 

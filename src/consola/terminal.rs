@@ -18,12 +18,15 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp
 #[derive(Default)]
 pub struct Terminal {
     como_estaba: Option<Termios>,
+    /// Como la dejó el editor para la línea de ahora.
+    editando: Option<Termios>,
 }
 
 #[cfg(unix)]
 impl Terminal {
-    /// Apunta cómo está, la primera vez.
+    /// Apunta cómo está, la primera vez: el editor la va a cambiar.
     pub fn apuntar(&mut self) {
+        self.editando = None;
         if self.como_estaba.is_none() && es_nuestra() {
             self.como_estaba = tcgetattr(stdin()).ok();
         }
@@ -36,6 +39,23 @@ impl Terminal {
             callada.local_modes.remove(LocalModes::ECHO);
             poner(&callada);
         }
+    }
+
+    /// Tras un Ctrl-Z (o un `kill -STOP`) y un `fg`, la shell la devuelve con sus modos y no con los del
+    /// editor: se le ponen otra vez. Cierto si ha pasado eso, y hay que volver a pintar la línea.
+    ///
+    /// El editor lo intenta, pero en un programa con hilos la señal lo detiene después de haberlo hecho.
+    pub fn vuelve_de_la_shell(&mut self) -> bool {
+        let Ok(ahora) = tcgetattr(stdin()) else {
+            return false;
+        };
+        if !ahora.local_modes.contains(LocalModes::ICANON) {
+            self.editando = Some(ahora);
+            return false;
+        }
+        let perdida = self.editando.is_some() && es_nuestra();
+        self.editando.iter().filter(|_| perdida).for_each(poner);
+        perdida
     }
 
     /// La deja como estaba.
@@ -75,6 +95,11 @@ pub struct Terminal;
 impl Terminal {
     /// Nada que apuntar.
     pub fn apuntar(&mut self) {}
+
+    /// En Windows no hay Ctrl-Z que detenga.
+    pub fn vuelve_de_la_shell(&mut self) -> bool {
+        false
+    }
 
     /// El eco de Windows sólo existe mientras alguien lee.
     pub fn callar_el_eco(&mut self) {}
