@@ -89,7 +89,7 @@ fn es_nuestra() -> bool {
 /// van a leer, y lo que el programa dejara puesto no les llega.
 #[cfg(not(unix))]
 #[derive(Default)]
-pub struct Terminal;
+pub struct Terminal {}
 
 #[cfg(not(unix))]
 impl Terminal {
