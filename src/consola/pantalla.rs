@@ -5,11 +5,12 @@
 //! lo demás por stderr; sin terminal no hay barra ni colores.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use crate::consola::barra::Barra;
 use crate::consola::editor::{Impresor, Nombres, Registro};
 use crate::consola::progreso::Marcha;
+use crate::fallo::motivo;
 use crate::texto::limpiar;
 
 /// La pantalla, con la pregunta que esté a medias y la barra de progreso si la hay.
@@ -144,7 +145,13 @@ impl Pantalla {
                 .write_all(texto.as_bytes())
                 .and_then(|()| salida.flush())
         });
-        self.rota |= pintado.is_err();
+        if let Err(e) = pintado {
+            let antes = std::mem::replace(&mut self.rota, true);
+            // Quien leía la tubería se fue: no hay nada que contarle a nadie.
+            if !antes && e.kind() != ErrorKind::BrokenPipe {
+                self.aviso(format!("nodo: escribiendo la salida: {}", motivo(&e)));
+            }
+        }
     }
 
     fn apartando_la_barra<T>(&self, pintar: impl FnOnce() -> T) -> T {

@@ -9,13 +9,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Fila, PEERS};
-use crate::consola::Consola;
+use crate::consola::progreso::Fase;
+use crate::consola::{Consola, Encargo};
 use crate::fallo::{Fallo, Salida, motivo};
 use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::localizar::{self, MAESTRO};
 use crate::nodo::vecinos::Vecinos;
-use crate::red::parada::Parada;
 
 /// Bytes que se leen de una vez al calcular una huella, sin mirar si hay que dejarlo.
 const TROZO: usize = 256 * 1024;
@@ -116,7 +116,7 @@ pub fn estado(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
 pub fn huella(archivos: &[PathBuf], consola: &mut Consola) -> Result<Salida, Fallo> {
     let mut fin = Salida::Bien;
     for ruta in archivos {
-        match consola.trabajar(|encargo| huella_de(ruta, encargo.parada))? {
+        match consola.trabajar(|encargo| huella_de(ruta, &encargo))? {
             Ok(Some(huella)) => consola.pantalla.linea(linea_de_b3sum(&huella, ruta)),
             Ok(None) => return Ok(Salida::Interrumpido),
             Err(error) => {
@@ -130,14 +130,17 @@ pub fn huella(archivos: &[PathBuf], consola: &mut Consola) -> Result<Salida, Fal
 }
 
 /// La huella de un archivo, en hexadecimal. `None` si se dejó a medias.
-fn huella_de(ruta: &Path, parada: &Parada) -> std::io::Result<Option<String>> {
+fn huella_de(ruta: &Path, encargo: &Encargo) -> std::io::Result<Option<String>> {
     let mut archivo = File::open(ruta)?;
+    let cuanto = archivo.metadata()?.len();
+    encargo.progreso.empezar(Fase::Leyendo, cuanto, 0);
     let (mut cuenta, mut bufer) = (blake3::Hasher::new(), vec![0; TROZO]);
-    while !parada.avisada() {
+    while !encargo.parada.avisada() {
         match archivo.read(&mut bufer)? {
             0 => return Ok(Some(cuenta.finalize().to_hex().to_string())),
             leido => cuenta.update(&bufer[..leido]),
         };
+        encargo.progreso.sumar(TROZO as u64);
     }
     Ok(None)
 }
