@@ -82,6 +82,7 @@ fn ver_archivos(nodo: &Nodo, consola: &mut Consola) {
         let carpeta = nodo.carpeta.ruta().display();
         pantalla.linea(format!(" (ninguno: copia alguno en {carpeta})"));
     }
+    archivos.iter().for_each(|a| pantalla.recordar(&a.nombre));
     let lineas = archivos
         .iter()
         .map(|a| format!(" - {} ({})", a.nombre, tamano(a.tamano)));
@@ -122,6 +123,7 @@ fn ver_archivos_de_la_red(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin>
     acciones::listar_la_red(consola, &nodo.vecinos, |pantalla, peer, entradas| {
         let cuantos = cuenta(entradas.len(), "archivo", "archivos");
         pantalla.linea(format!("{peer}: {cuantos}"));
+        entradas.iter().for_each(|e| pantalla.recordar(&e.nombre));
         let lineas = entradas
             .iter()
             .map(|e| format!(" - {} ({})", e.nombre, tamano(e.tamano)));
