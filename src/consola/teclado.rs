@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, tick};
 use crate::consola::editor::{Editor, Impresor, Lectura, Nombres, Pintor};
 use crate::consola::terminal::Terminal;
 use crate::fallo::Fallo;
-use crate::red::hilos::arrancar;
+use crate::red::hilos::{arrancar, sin_hilo};
 
 /// Lo más largo que se lee de una línea, en bytes; el resto de la línea se descarta.
 const TOPE_DE_LINEA: u64 = 64 * 1024;
@@ -219,8 +219,10 @@ pub fn avisos_de_ctrl_c() -> Result<(Sender<()>, Receiver<()>), Fallo> {
         // Si hay ocho sin atender, uno más no cambia nada.
         let _ = avisar.try_send(());
     };
-    ctrlc::set_handler(apuntar)
-        .map_err(|e| Fallo::nuevo(format!("no se puede atender Ctrl-C: {e}")))?;
+    ctrlc::set_handler(apuntar).map_err(|error| match error {
+        ctrlc::Error::System(e) => sin_hilo("ctrl-c", &e),
+        _ => Fallo::nuevo("no se puede atender Ctrl-C: otro programa lo atiende ya"),
+    })?;
     Ok((tecleados, oir))
 }
 
