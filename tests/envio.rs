@@ -104,10 +104,8 @@ fn del_menu_se_envia_con_la_opcion_5() {
     menu.escribir("5");
     menu.escribir(NOMBRE);
     menu.escribir("1");
-    menu.esperar(&format!(
-        "[ENVÍO COMPLETO] quedó en {} como {NOMBRE}",
-        receptor.direccion()
-    ));
+    let quedo = format!("quedó en {} como {NOMBRE}", receptor.direccion());
+    assert!(menu.esperar(&quedo).contains("[ENVÍO COMPLETO]"));
     assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == contenido);
     menu.escribir("3");
     assert_eq!(menu.terminar(), Some(0));

@@ -108,6 +108,7 @@ fn una_eleccion_mala_de_la_lista_vuelve_al_menu() {
     let (suya, nuestra) = (carpeta(&[("a.txt", "hola")]), carpeta(&[]));
     let otro = Proceso::nodo(suya.path(), &[]);
     let mut menu = menu_con(nuestra.path(), &[&otro.direccion().to_string()]);
+    let enviable = suya.path().join("a.txt").display().to_string();
     let malas: [&[u8]; 8] = [
         b"",
         b"letras",
@@ -126,7 +127,7 @@ fn una_eleccion_mala_de_la_lista_vuelve_al_menu() {
             mala.escape_ascii()
         );
         assert!(!dijo.contains("DESCARGADO"), "{dijo}");
-        let dijo = elegir(&mut menu, &[b"5", b"a.txt", mala]);
+        let dijo = elegir(&mut menu, &[b"5", enviable.as_bytes(), mala]);
         assert!(
             dijo.contains("Opción inválida."),
             "{}: {dijo}",

@@ -110,7 +110,6 @@ impl Consola {
                 "Terminando {cuantas} en curso ({plazo} s como mucho; Ctrl-C las corta ya)"
             ));
         });
-        self.pintar_avisos();
     }
 
     /// Lo último: con qué se sale. Si no se pudo escribir el resultado, no salió bien.

@@ -56,10 +56,10 @@ impl Consola {
     /// El `input()` de la guía: pregunta y espera la respuesta. `Err` si en vez de contestar se va.
     pub fn preguntar(&mut self, texto: &str) -> Result<String, Fin> {
         let texto = limpiar(texto);
+        self.teclado.leer(&texto)?;
         if !self.teclado.en_terminal() {
             self.pantalla.preguntar(&texto);
         }
-        self.teclado.leer(&texto)?;
         let paso = self.siguiente(&never::<()>());
         self.teclado.callar();
         let tras_la_pregunta = self.pantalla.contestada();

@@ -239,6 +239,23 @@ mod tests {
     }
 
     #[test]
+    fn el_ingenuo_toma_lo_suyo_de_los_dos_lados() {
+        let linea = "nodo --puerto 7000 --carpeta x ingenuo 127.0.0.2 127.0.0.3:6000";
+        let Some(Orden::Ingenuo {
+            peers,
+            donde,
+            carpeta,
+        }) = leer_linea(linea).orden
+        else {
+            panic!("{linea}")
+        };
+        let puertos: Vec<Option<u16>> = peers.iter().map(|(_, puerto)| *puerto).collect();
+        assert_eq!(puertos, [None, Some(6000)]);
+        assert_eq!(donde.o_en(0), "127.0.0.1:7000".parse().unwrap());
+        assert_eq!(carpeta, Some("x".into()));
+    }
+
+    #[test]
     fn lo_del_nodo_no_vale_para_una_practica() {
         for (linea, sobra) in [
             ("nodo --nombre yo balanceador", "--nombre"),

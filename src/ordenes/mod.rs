@@ -9,7 +9,7 @@ pub mod sueltas;
 
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
-use crate::nodo::menu;
+use crate::nodo::{arranque, menu};
 // use crate::practicas::balanceador::{self, backend};
 // use crate::practicas::{chat, maestro};
 use opciones::{Argumentos, Orden, decidir};
@@ -20,7 +20,7 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
     let config = || decidir(nodo);
     match orden {
         None => menu::abrir(&config()?, consola),
-        Some(Orden::Servir) => menu::servir(&config()?, consola),
+        Some(Orden::Servir) => arranque::servir(&config()?, consola),
         Some(Orden::Listar { red }) => sueltas::listar(&config()?, red, consola),
         Some(Orden::Buscar { archivo }) => sueltas::buscar(&config()?, &archivo, consola),
         Some(Orden::Descargar { archivo, de }) => {
@@ -33,6 +33,11 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
         Some(Orden::Localizar { archivo, por }) => {
             sueltas::localizar(&config()?, &archivo, por, consola)
         }
+        Some(Orden::Ingenuo {
+            peers,
+            donde,
+            carpeta,
+        }) => sueltas::ingenuo(&peers, &donde, carpeta, consola),
         /*
                 Some(Orden::Chat { servidor, conectar }) => chat::abrir(servidor, conectar, consola),
                 Some(Orden::Balanceador { donde, backends }) => {

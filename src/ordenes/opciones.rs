@@ -142,6 +142,18 @@ pub enum Orden {
         #[arg(long, value_name = "URL", value_parser = leer_maestro)]
         por: Option<String>,
     },
+    /// El nodo de la guía tal cual, con sus defectos (sólo en 127.x)
+    Ingenuo {
+        /// Los demás nodos, IP o IP:PUERTO (sin puerto, el de este nodo)
+        #[arg(value_name = "IP", value_parser = leer_peer_ingenuo)]
+        peers: Vec<(IpAddr, Option<u16>)>,
+        /// Dónde escucha (puerto 6000 si no se dice).
+        #[command(flatten)]
+        donde: DondeEscucha,
+        /// Carpeta compartida.
+        #[arg(long, value_name = "CARPETA", help = format!("Carpeta compartida ({CARPETA_ARCHIVOS} si no se dice)"))]
+        carpeta: Option<PathBuf>,
+    },
     /// Práctica: chat entre dos o más
     Chat {
         /// Espera a los demás en esta dirección
@@ -239,6 +251,11 @@ impl Argumentos {
             Some(Orden::Maestro { donde }) => {
                 donde.completar(antes);
                 "maestro"
+            }
+            Some(Orden::Ingenuo { donde, carpeta, .. }) => {
+                donde.completar(antes);
+                *carpeta = carpeta.take().or(antes.carpeta.take());
+                "ingenuo"
             }
             Some(Orden::Chat { .. }) => "chat",
             Some(Orden::Solicitar { .. }) => "solicitar",
@@ -404,6 +421,13 @@ fn leer_peer(escrito: &str) -> Result<SocketAddr, String> {
             Err("se esperaba una IP o IP:PUERTO, por ejemplo 192.168.1.11 o 127.0.0.1:6002".into())
         }
     }
+}
+
+/// Lee `IP` o `IP:PUERTO` sin decidir el puerto: la guía usa siempre el suyo.
+fn leer_peer_ingenuo(escrito: &str) -> Result<(IpAddr, Option<u16>), String> {
+    let peer = leer_peer(escrito)?;
+    let con_puerto = escrito.parse::<IpAddr>().is_err();
+    Ok((peer.ip(), con_puerto.then_some(peer.port())))
 }
 
 fn leer_nombre(escrito: &str) -> Result<String, String> {

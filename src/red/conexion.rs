@@ -96,7 +96,15 @@ pub fn conectar(
     let socket = Socket::new(Domain::for_address(otro), Type::STREAM, Some(Protocol::TCP))?;
     let socket = Arc::new(TcpStream::from(socket));
     let apuntado = parada.apuntar(&socket, Trato::Sigue);
-    SockRef::from(&*socket).connect_timeout(&otro.into(), plazo)?;
+    let a_tiempo = || match parada.cortada() {
+        true => Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
+        false => Ok(()),
+    };
+    // Antes de conectarse no hay nada que cortar, así que se mira a los dos lados.
+    a_tiempo()?;
+    let conectado = SockRef::from(&*socket).connect_timeout(&otro.into(), plazo);
+    a_tiempo()?;
+    conectado?;
     // En la propia máquina, si nadie escucha en un puerto de los que el sistema da a los clientes,
     // TCP puede conectar un socket consigo mismo. Ahí no hay nadie.
     if socket.local_addr()? == otro {
@@ -434,6 +442,46 @@ mod tests {
     }
 
     const PLAZO: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn cortar_despierta_a_quien_lee_y_a_quien_se_conecta() {
+        let (parada, escucha) = (Parada::nueva(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let mudo = escucha.local_addr().unwrap();
+        // Una IP de los ejemplos: no hay nadie que conteste, ni que rechace.
+        let nadie: SocketAddr = "192.0.2.1:9".parse().unwrap();
+        let limites = Limites::default();
+        let antes = Instant::now();
+        thread::scope(|ambito| {
+            let lee = ambito.spawn(|| {
+                let conexion = Conexion::conectar(mudo, PLAZO, limites, &parada);
+                conexion.and_then(|mut conexion| conexion.leer_linea(PLAZO * 12, "una línea"))
+            });
+            let _suya = escucha.accept().unwrap();
+            let conecta = ambito.spawn(|| Conexion::conectar(nadie, PLAZO, limites, &parada).err());
+            parada.cortar();
+            assert!(!matches!(lee.join().unwrap(), Ok(Some(_))));
+            assert!(conecta.join().unwrap().is_some());
+        });
+        assert!(antes.elapsed() < PLAZO, "{:?}", antes.elapsed());
+        let tarde = Conexion::conectar(mudo, PLAZO, limites, &parada);
+        assert!(matches!(tarde.err(), Some(FalloRed::Cortada)));
+    }
+
+    #[test]
+    fn conectarse_con_uno_mismo_no_es_encontrar_a_nadie() {
+        // El sistema da a un cliente un puerto de los suyos; si es el mismo al que llama, TCP se conecta
+        // consigo. Se le obliga enlazando el socket antes.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        let yo = socket.local_addr().unwrap().as_socket().unwrap();
+        assert!(socket.connect(&yo.into()).is_ok(), "TCP lo permite");
+        drop(socket);
+        let parada = Parada::nueva();
+        // Nadie escucha ahí: conecte o no conecte consigo mismo, es un rechazo.
+        assert!(Conexion::conectar(yo, PLAZO, Limites::default(), &parada).is_err());
+    }
 
     #[test]
     fn lineas_partidas_y_varias_en_un_paquete() {

@@ -246,7 +246,9 @@ mod tests {
     fn despedir_espera_a_los_que_trabajan_y_corta_al_que_queda() {
         let trabajando = |esperar: Receiver<()>| {
             let hilos = Hilos::nuevos("prueba");
-            hilos.lanzar(move || drop(esperar.recv())).unwrap();
+            hilos
+                .lanzar(move || assert!(esperar.recv().is_err()))
+                .unwrap();
             hilos
         };
         let (soltar, esperar) = bounded::<()>(0);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use crate::config::Limites;
 use crate::nodo::palabras::pedir::FalloPar;
 use crate::red::conexion::Conexion;
-use crate::red::parada::{Apuntado, Parada, Trato};
+use crate::red::parada::Parada;
 
 /// La conexión con una fuente.
 pub struct Linea<'a> {
@@ -16,7 +16,6 @@ pub struct Linea<'a> {
     limites: Limites,
     parada: &'a Parada,
     conexion: Option<Conexion>,
-    _apuntada: Option<Apuntado>,
     usada: bool,
     prestada: bool,
 }
@@ -29,7 +28,6 @@ impl<'a> Linea<'a> {
             limites,
             parada,
             conexion: None,
-            _apuntada: None,
             usada: false,
             prestada: false,
         }
@@ -42,7 +40,6 @@ impl<'a> Linea<'a> {
             direccion,
             limites,
             parada,
-            _apuntada: Some(parada.apuntar(conexion.socket(), Trato::Sigue)),
             conexion: Some(conexion),
             usada: true,
             prestada: true,
