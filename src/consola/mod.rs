@@ -135,6 +135,9 @@ impl Consola {
     pub fn siguiente<T>(&mut self, canal: &Receiver<T>) -> Paso<T> {
         self.teclado.seguir();
         loop {
+            if self.teclado.vuelve_de_la_shell() {
+                self.pantalla.repintar();
+            }
             let (hay_avisos, reposo) = match &self.oyente {
                 Some(oyente) => oyente.canales(),
                 None => (never(), never()),
@@ -153,11 +156,7 @@ impl Consola {
                     self.teclado.contestada();
                     return linea.map_or(Paso::FinDeEntrada, Paso::Escrito);
                 }
-                recv(self.teclado.pulso()) -> _ => {
-                    if self.teclado.terminal.vuelve_de_la_shell() {
-                        self.pantalla.repintar();
-                    }
-                }
+                recv(self.teclado.pulso()) -> _ => {}
                 recv(hay_avisos) -> _ => self.pintar_avisos(),
                 recv(reposo) -> _ => {}
                 recv(repintar) -> _ => self.repintar_barra(),

@@ -58,10 +58,11 @@ impl Progreso {
             _ => Fase::Guardando,
         };
         let hechos = self.hechos.load(Ordering::Relaxed);
+        let total = self.total.load(Ordering::Relaxed);
         Marcha {
             fase,
             hechos,
-            total: self.total.load(Ordering::Relaxed).max(hechos),
+            total: if total == 0 { 0 } else { total.max(hechos) },
             fuentes: self.fuentes.load(Ordering::Relaxed),
         }
     }

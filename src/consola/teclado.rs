@@ -114,7 +114,12 @@ impl Teclado {
         }
     }
 
-    /// Cuándo toca mirar si la terminal vuelve de la shell.
+    /// ¿Hay que volver a pintar la línea, porque la terminal estuvo en manos de la shell?
+    pub fn vuelve_de_la_shell(&mut self) -> bool {
+        self.editando.load(Ordering::SeqCst) && self.terminal.vuelve_de_la_shell()
+    }
+
+    /// Cuándo toca mirarlo.
     pub fn pulso(&self) -> Receiver<Instant> {
         match self.editando.load(Ordering::SeqCst) {
             true => self.pulso.clone(),
