@@ -356,7 +356,7 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     let ruta = disco.0.path().to_str().unwrap();
     assert!(!quejas(&salida).contains(ruta), "{}", quejas(&salida));
     assert!(!quejas(&salida).contains("quedan"), "{}", quejas(&salida));
-    nodo.esperar(&format!("en {ruta} quedan 20,0 MiB"));
+    nodo.esperar(&format!("en {ruta} quedan 21,0 MB"));
 }
 
 #[cfg(target_os = "linux")]
