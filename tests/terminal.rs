@@ -1,5 +1,6 @@
-//! El nodo en una terminal de verdad (un pseudo-terminal, con un emulador detrás): lo que se ve, lo que se teclea y
-//! cómo queda al irse. Sólo en Unix: en Windows no hay pseudo-terminales que abrir desde aquí.
+//! El nodo en una terminal de verdad (un pseudo-terminal, con un emulador detrás): lo que se ve,
+//! lo que se teclea y cómo queda al irse. Sólo en Unix: en Windows no hay pseudo-terminales que
+//! abrir desde aquí.
 
 #![cfg(unix)]
 
@@ -461,8 +462,8 @@ fn no_poder_escribir_el_resultado_es_un_fallo() {
     }
 }
 
-/// Un programa sin permiso para crear más hilos que los dos primeros. Hace falta ser root, para ser otro que no tenga
-/// ninguno; si no, la prueba se salta diciéndolo.
+/// Un programa sin permiso para crear más hilos que los dos primeros. Hace falta ser root, para
+/// ser otro que no tenga ninguno; si no, la prueba se salta diciéndolo.
 #[cfg(target_os = "linux")]
 #[test]
 fn quedarse_sin_hilos_no_es_no_haberlo_encontrado() {

@@ -1,7 +1,7 @@
 //! La barra de progreso: una línea que cabe en la terminal y desaparece sin dejar restos.
 //!
-//! No está en la guía. Va por stderr, y sólo si es una terminal. Lo que enseña sale de las cuentas de
-//! [`Marcha`]; este archivo no sabe qué se está haciendo.
+//! No está en la guía. Va por stderr, y sólo si es una terminal. Lo que enseña sale de las cuentas
+//! de [`Marcha`]; este archivo no sabe qué se está haciendo.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
@@ -65,7 +65,8 @@ impl Barra {
             self.rato.push_back((ahora, marcha.hechos));
         }
         let viejo = |(cuando, _): &(Instant, u64)| ahora - *cuando > ULTIMO_RATO;
-        // Siempre queda desde dónde medir: los bloques de una fuente lenta llegan de tarde en tarde.
+        // Siempre queda desde dónde medir: los bloques de una fuente lenta llegan de tarde en
+        // tarde.
         while self.rato.get(1).is_some_and(viejo) {
             self.rato.pop_front();
         }

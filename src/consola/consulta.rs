@@ -14,9 +14,10 @@ use crate::red::hilos::arrancar_en;
 use crate::red::parada::Parada;
 
 impl Consola {
-    /// Hace la misma `pregunta` a todos a la vez, cada una en su hilo, y da cada respuesta a `llega`
-    /// según viene. Falso si un Ctrl-C lo dejó: entonces se corta la `parada`, y con ella las preguntas.
-    /// Si no caben tantos hilos es un error: callarlo parecería que no hay más respuestas.
+    /// Hace la misma `pregunta` a todos a la vez, cada una en su hilo, y da cada respuesta a
+    /// `llega` según viene. Falso si un Ctrl-C lo dejó: entonces se corta la `parada`, y con ella
+    /// las preguntas. Si no caben tantos hilos es un error: callarlo parecería que no hay más
+    /// respuestas.
     pub fn consultar<P: Copy + Send + Sync, T: Send>(
         &mut self,
         a_quienes: &[P],
@@ -46,10 +47,10 @@ impl Consola {
     }
 }
 
-/// Hace la misma `pregunta` a todos a la vez, cada una en su hilo, y da las respuestas según llegan (con
-/// el lugar de cada uno en la lista) por el canal que recibe `atender`. No vuelve hasta que acaban
-/// todas: `pregunta` tiene sus propios plazos. Falla si a alguno no se le pudo preguntar, por falta de
-/// hilos.
+/// Hace la misma `pregunta` a todos a la vez, cada una en su hilo, y da las respuestas según
+/// llegan (con el lugar de cada uno en la lista) por el canal que recibe `atender`. No vuelve
+/// hasta que acaban todas: `pregunta` tiene sus propios plazos. Falla si a alguno no se le pudo
+/// preguntar, por falta de hilos.
 pub fn preguntar_a_todos<P: Copy + Send + Sync, T: Send, R>(
     a_quienes: &[P],
     pregunta: impl Fn(P) -> T + Sync,

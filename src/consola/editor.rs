@@ -1,9 +1,9 @@
 //! La mitad de terminal del teclado: un editor de líneas que sobrevive a lo que se pinta encima.
 //!
-//! El `input()` de la guía pierde de vista lo tecleado en cuanto otro hilo hace `print`. Aquí, mientras
-//! hay pregunta, la línea es del editor (rustyline: flechas, historial y Tab); lo que haya que pintar se
-//! le manda por un [`Impresor`], y él borra la línea, lo pinta y repone la pregunta con lo tecleado. No
-//! decide qué se pregunta ni limpia lo que pinta: eso ya viene hecho.
+//! El `input()` de la guía pierde de vista lo tecleado en cuanto otro hilo hace `print`. Aquí,
+//! mientras hay pregunta, la línea es del editor (rustyline: flechas, historial y Tab); lo que
+//! haya que pintar se le manda por un [`Impresor`], y él borra la línea, lo pinta y repone la
+//! pregunta con lo tecleado. No decide qué se pregunta ni limpia lo que pinta: eso ya viene hecho.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IsTerminal, Write, stderr, stdin, stdout};
@@ -24,7 +24,8 @@ use crate::red::hilos::arrancar;
 
 /// Lo que espera a pintarse encima de la pregunta. Si no cabe más, se pinta sin esperar.
 const TOPE_POR_PINTAR: usize = 1024;
-/// Un Esc suelto no puede quedarse esperando al resto de la tecla: nada se pintaría mientras. En ms.
+/// Un Esc suelto no puede quedarse esperando al resto de la tecla: nada se pintaría mientras. En
+/// ms.
 const ESPERA_DE_TECLA: u16 = 50;
 /// Nombres que se recuerdan para completarlos con Tab.
 const TOPE_DE_NOMBRES: usize = 10_000;
@@ -108,15 +109,17 @@ impl Impresor {
         self.hay_pregunta.store(hay, Ordering::SeqCst);
     }
 
-    /// Manda unas líneas enteras. Falso si no hay pregunta (o no caben más): que las pinte quien llama.
+    /// Manda unas líneas enteras. Falso si no hay pregunta (o no caben más): que las pinte quien
+    /// llama.
     pub fn imprimir(&self, lineas: &str) -> bool {
         self.hay_pregunta.load(Ordering::SeqCst) && self.mandar.try_send(lineas.into()).is_ok()
     }
 
     /// Arranca el hilo que se las da al editor.
     ///
-    /// Es un hilo aparte porque darle una espera a que haya tomado la anterior, y el editor no toma nada
-    /// desde que se pulsa Entrar hasta la pregunta siguiente: el principal no puede esperar eso.
+    /// Es un hilo aparte porque darle una espera a que haya tomado la anterior, y el editor no
+    /// toma nada desde que se pulsa Entrar hasta la pregunta siguiente: el principal no puede
+    /// esperar eso.
     pub fn arrancar(&self, mut pintor: Pintor) -> Result<(), Fallo> {
         let recoger = self.recoger.clone();
         arrancar("pintor", move || {

@@ -1,4 +1,5 @@
-//! El hilo principal, una vez: espera a quien está delante y a los demás hilos, y es el único que pinta.
+//! El hilo principal, una vez: espera a quien está delante y a los demás hilos, y es el único que
+//! pinta.
 //!
 //! La guía espera en `input()` y no se entera de nada más. Aquí el menú, las órdenes sueltas, el
 //! chat, el balanceador y el maestro esperan con la misma [`Consola`]: el único `select!` del hilo
@@ -41,7 +42,8 @@ use teclado::{Teclado, avisos_de_ctrl_c};
 /// Avisos de un trabajo que caben sin que espere a la pantalla.
 const TOPE_DE_AVISOS: usize = 64;
 
-/// Quien está delante: su pantalla, su teclado y su Ctrl-C, y lo que los demás hilos quieren contarle.
+/// Quien está delante: su pantalla, su teclado y su Ctrl-C, y lo que los demás hilos quieren
+/// contarle.
 pub struct Consola {
     /// Donde se pinta.
     pub pantalla: Pantalla,
@@ -100,7 +102,8 @@ impl Consola {
         self.oyente = Some(oyente);
     }
 
-    /// Detiene un servidor. Si tarda porque hay envíos en curso lo dice, y otro Ctrl-C los corta ya.
+    /// Detiene un servidor. Si tarda porque hay envíos en curso lo dice, y otro Ctrl-C los corta
+    /// ya.
     pub fn despedir(&mut self, servidor: Servidor) {
         let pantalla = &mut self.pantalla;
         servidor.detener(&self.ctrl_c, |quedan| {
@@ -130,8 +133,8 @@ impl Consola {
         &self.ctrl_c
     }
 
-    /// Espera lo siguiente que pase: algo por `canal`, una línea del teclado (si se está leyendo) o un
-    /// Ctrl-C. Lo que cuenten los demás hilos mientras tanto se pinta.
+    /// Espera lo siguiente que pase: algo por `canal`, una línea del teclado (si se está leyendo)
+    /// o un Ctrl-C. Lo que cuenten los demás hilos mientras tanto se pinta.
     pub fn siguiente<T>(&mut self, canal: &Receiver<T>) -> Paso<T> {
         self.teclado.seguir();
         loop {
@@ -178,7 +181,8 @@ impl Consola {
         }
     }
 
-    /// Hace `trabajo` en otro hilo y mientras tanto pinta la barra y los avisos. Un Ctrl-C lo cancela.
+    /// Hace `trabajo` en otro hilo y mientras tanto pinta la barra y los avisos. Un Ctrl-C lo
+    /// cancela.
     pub fn trabajar<T: Send>(
         &mut self,
         trabajo: impl FnOnce(Encargo) -> T + Send,

@@ -1,8 +1,9 @@
 //! El único lugar que escribe en pantalla, y sólo lo usa el hilo principal.
 //!
-//! Sustituye a los `print` e `input` de la guía. Todo lo que se pinta pasa por [`limpiar`]: un nombre o un mensaje
-//! ajeno no puede mover el cursor ni fingir un menú, lo escriba quien lo escriba. Los resultados van por stdout y
-//! lo demás por stderr; sin terminal no hay barra ni colores.
+//! Sustituye a los `print` e `input` de la guía. Todo lo que se pinta pasa por [`limpiar`]: un
+//! nombre o un mensaje ajeno no puede mover el cursor ni fingir un menú, lo escriba quien lo
+//! escriba. Los resultados van por stdout y lo demás por stderr; sin terminal no hay barra ni
+//! colores.
 
 use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -58,7 +59,8 @@ impl Pantalla {
         let _ = self.apartando_la_barra(|| self.registro().write_all(linea.as_bytes()));
     }
 
-    /// Una línea que dice qué salió mal: por stderr, salvo en el menú, donde la guía lo dice todo por stdout.
+    /// Una línea que dice qué salió mal: por stderr, salvo en el menú, donde la guía lo dice todo
+    /// por stdout.
     pub fn error(&mut self, texto: impl AsRef<str>) {
         if self.todo_a_stdout {
             self.linea(texto);
@@ -83,7 +85,8 @@ impl Pantalla {
         self.pregunta.take().is_some()
     }
 
-    /// Algo que llegó mientras alguien leía: se pinta en líneas propias y la pregunta se repite debajo.
+    /// Algo que llegó mientras alguien leía: se pinta en líneas propias y la pregunta se repite
+    /// debajo.
     pub fn interrumpir<T: AsRef<str>>(&mut self, lineas: impl IntoIterator<Item = T>) {
         let pregunta = self.pregunta.take();
         if pregunta.is_some() {
@@ -95,7 +98,8 @@ impl Pantalla {
         }
     }
 
-    /// ¿Falló stdout? (por ejemplo, quien leía la tubería se fue). Entonces no tiene sentido seguir.
+    /// ¿Falló stdout? (por ejemplo, quien leía la tubería se fue). Entonces no tiene sentido
+    /// seguir.
     pub fn rota(&self) -> bool {
         self.rota
     }
@@ -162,8 +166,8 @@ impl Pantalla {
     }
 }
 
-/// Una huella como se lee en pantalla: sus 16 primeras cifras bastan para distinguir archivos y no parten la
-/// línea. En una tubería, entera.
+/// Una huella como se lee en pantalla: sus 16 primeras cifras bastan para distinguir archivos y no
+/// parten la línea. En una tubería, entera.
 pub fn huella_en_pantalla(huella: &impl fmt::Display) -> String {
     let mut cifras = huella.to_string();
     if io::stdout().is_terminal() {

@@ -30,9 +30,9 @@ impl Consola {
         self.teclado.leer_siempre()
     }
 
-    /// El menú: las `opciones` enteras y la pregunta, como la guía. En una terminal empujarían fuera de
-    /// la vista lo que se acaba de pedir: enteras, sólo al empezar y tras algo que no es una opción;
-    /// después basta una línea que dice `quien` pregunta.
+    /// El menú: las `opciones` enteras y la pregunta, como la guía. En una terminal empujarían
+    /// fuera de la vista lo que se acaba de pedir: enteras, sólo al empezar y tras algo que no es
+    /// una opción; después basta una línea que dice `quien` pregunta.
     pub fn menu(&mut self, opciones: &[&str], quien: &str) -> Result<String, Fin> {
         let en_terminal = self.teclado.en_terminal();
         let pregunta = match en_terminal {

@@ -1,4 +1,5 @@
-//! Por dónde va un trabajo largo: cuentas que los hilos suman y el principal mira para pintar la barra.
+//! Por dónde va un trabajo largo: cuentas que los hilos suman y el principal mira para pintar la
+//! barra.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 

@@ -1,9 +1,10 @@
 //! Lo que llega de quien está delante: las líneas del teclado y el Ctrl-C, por canales.
 //!
-//! Es el `input()` de la guía, en un hilo que sólo lee, para que el principal pueda esperar a la vez el
-//! teclado, los eventos y el Ctrl-C con un `select!`. Lee una línea por pregunta: en una terminal, con el
-//! editor (`editor.rs`); de una tubería, tal cual. A ese hilo, y al que pinta encima del editor, nadie los
-//! espera al salir: una lectura de stdin no se puede interrumpir. No interpreta lo escrito.
+//! Es el `input()` de la guía, en un hilo que sólo lee, para que el principal pueda esperar a la
+//! vez el teclado, los eventos y el Ctrl-C con un `select!`. Lee una línea por pregunta: en una
+//! terminal, con el editor (`editor.rs`); de una tubería, tal cual. A ese hilo, y al que pinta
+//! encima del editor, nadie los espera al salir: una lectura de stdin no se puede interrumpir. No
+//! interpreta lo escrito.
 
 use std::io::{self, BufRead, Read, stdin};
 use std::sync::Arc;
@@ -41,12 +42,13 @@ pub struct Teclado {
     /// Cada cuánto se mira que siga teniéndola.
     pulso: Receiver<Instant>,
     escuchando: bool,
+    /// Se pide una línea detrás de otra.
     siempre: bool,
 }
 
 impl Teclado {
-    /// Un teclado apagado. Lo que se pinte mientras se escribe va por `impresor`; los Ctrl-C tecleados,
-    /// por `avisar_ctrl_c`, como los demás.
+    /// Un teclado apagado. Lo que se pinte mientras se escribe va por `impresor`; los Ctrl-C
+    /// tecleados, por `avisar_ctrl_c`, como los demás.
     pub fn nuevo(impresor: Impresor, nombres: &Nombres, avisar_ctrl_c: Sender<()>) -> Teclado {
         let editor = Editor::nuevo(nombres);
         Teclado {
@@ -80,16 +82,18 @@ impl Teclado {
 
     fn pedir(&mut self, pregunta: &str) {
         self.escuchando = true;
+        if self.pendiente {
+            return;
+        }
+        self.pendiente = true;
         if self.en_terminal {
             self.terminal.apuntar();
             self.impresor.hay_pregunta(true);
             self.editando.store(true, Ordering::SeqCst);
         }
-        if !self.pendiente {
-            self.pendiente = true;
+        if let Some((preguntar, _)) = &self.hilo {
             // Sólo falla si se acabó la entrada, y eso lo dice el otro canal.
-            let preguntar = self.hilo.iter().map(|(preguntar, _)| preguntar);
-            preguntar.for_each(|hilo| drop(hilo.send(pregunta.into())));
+            let _ = preguntar.send(pregunta.into());
         }
     }
 
@@ -133,13 +137,17 @@ impl Teclado {
         self.callar();
     }
 
-    /// Deja de escuchar. Cierto si la línea se quedó a medias: entonces la terminal vuelve a su estado.
+    /// Deja de escuchar. Cierto si la línea se quedó a medias: entonces la terminal vuelve a su
+    /// estado.
     pub fn callar(&mut self) -> bool {
         self.escuchando = false;
         self.impresor.hay_pregunta(false);
         let a_medias = self.editando.swap(false, Ordering::SeqCst) && self.pendiente;
         if a_medias {
             self.terminal.reponer();
+        } else if self.en_terminal {
+            // Contestó, o se fue con un Ctrl-C: la siguiente será otra.
+            self.pendiente = false;
         }
         a_medias
     }

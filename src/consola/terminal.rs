@@ -1,9 +1,9 @@
 //! Cómo estaba la terminal, para dejarla igual pase lo que pase.
 //!
-//! No está en la guía: allí nadie la cambia. Aquí la cambian el editor de líneas, mientras se escribe
-//! (`editor.rs`), y este archivo, que calla el eco mientras se trabaja: sin él, un Enter o el `^C` de
-//! quien cancela partirían la barra. Al soltarse la repone: valen igual la salida normal, una señal
-//! (la atiende el hilo principal, que sale por donde siempre) y un pánico.
+//! No está en la guía: allí nadie la cambia. Aquí la cambian el editor de líneas, mientras se
+//! escribe (`editor.rs`), y este archivo, que calla el eco mientras se trabaja: sin él, un Enter o
+//! el `^C` de quien cancela partirían la barra. Al soltarse la repone: valen igual la salida
+//! normal, una señal (la atiende el hilo principal, que sale por donde siempre) y un pánico.
 
 #[cfg(unix)]
 use std::io::stdin;
@@ -32,7 +32,8 @@ impl Terminal {
         }
     }
 
-    /// Deja de repetir en pantalla lo que se teclee. Ctrl-C sigue siendo Ctrl-C, y lo tecleado no se pierde.
+    /// Deja de repetir en pantalla lo que se teclee. Ctrl-C sigue siendo Ctrl-C, y lo tecleado no
+    /// se pierde.
     pub fn callar_el_eco(&mut self) {
         self.apuntar();
         if let Some(mut callada) = self.como_estaba.clone() {
@@ -41,10 +42,12 @@ impl Terminal {
         }
     }
 
-    /// Tras un Ctrl-Z (o un `kill -STOP`) y un `fg`, la shell la devuelve con sus modos y no con los del
-    /// editor: se le ponen otra vez. Cierto si ha pasado eso, y hay que volver a pintar la línea.
+    /// Tras un Ctrl-Z (o un `kill -STOP`) y un `fg`, la shell la devuelve con sus modos y no con
+    /// los del editor: se le ponen otra vez. Cierto si ha pasado eso, y hay que volver a pintar la
+    /// línea.
     ///
-    /// El editor lo intenta, pero en un programa con hilos la señal lo detiene después de haberlo hecho.
+    /// El editor lo intenta, pero en un programa con hilos la señal lo detiene después de haberlo
+    /// hecho.
     pub fn vuelve_de_la_shell(&mut self) -> bool {
         let Ok(ahora) = tcgetattr(stdin()) else {
             return false;
@@ -85,8 +88,8 @@ fn es_nuestra() -> bool {
     !matches!(tcgetpgrp(stdin()), Ok(delante) if delante != getpgrp())
 }
 
-/// En Windows no hay nada que reponer: `cmd` y PowerShell ponen los modos de la consola cada vez que
-/// van a leer, y lo que el programa dejara puesto no les llega.
+/// En Windows no hay nada que reponer: `cmd` y PowerShell ponen los modos de la consola cada vez
+/// que van a leer, y lo que el programa dejara puesto no les llega.
 #[cfg(not(unix))]
 #[derive(Default)]
 pub struct Terminal {}
