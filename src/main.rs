@@ -4,14 +4,16 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use env_logger::Target;
-use nodo::consola::{Consola, Registro};
+use nodo::consola::{Consola, Impresor};
 use nodo::fallo::Salida;
 use nodo::ordenes;
 use nodo::ordenes::espanol::{SinOrden, leer};
 use nodo::texto::limpiar;
 
 fn main() -> ExitCode {
-    let mut consola = match Consola::nueva() {
+    let impresor = Impresor::nuevo();
+    encender_registro(impresor.clone());
+    let mut consola = match Consola::nueva(impresor) {
         Ok(consola) => consola,
         Err(fallo) => {
             // Sin consola no hay otra manera de decirlo.
@@ -19,7 +21,6 @@ fn main() -> ExitCode {
             return ExitCode::from(Salida::NoSePudo.codigo());
         }
     };
-    encender_registro(consola.registro());
     let salida = match leer(std::env::args_os()) {
         Ok(argumentos) => ordenes::cumplir(argumentos, &mut consola).unwrap_or_else(|fallo| {
             consola.pantalla.aviso(format!("nodo: {fallo}"));
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 /// El registro va a stderr (sin pisar lo que se teclee) y calla si no se pide con `RUST_LOG` (por ejemplo `RUST_LOG=nodo=debug`).
-fn encender_registro(donde: Registro) {
+fn encender_registro(donde: Impresor) {
     let callado = env_logger::Env::default().default_filter_or("off");
     env_logger::Builder::from_env(callado)
         .format(|salida, apunte| {

@@ -105,7 +105,6 @@ fn contar(marcha: &Marcha, tiempo: Duration, por_segundo: Option<f64>) -> String
             let lleva = duracion(tiempo);
             return format!("la fuente está calculando la huella: lleva {lleva}");
         }
-        Fase::Leyendo => "calculando la huella".to_string(),
         Fase::Comprobando => "comprobando lo que había".to_string(),
         Fase::Pasando if marcha.fuentes > 0 => cuenta(marcha.fuentes, "fuente", "fuentes"),
         Fase::Pasando => "enviando".to_string(),

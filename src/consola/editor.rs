@@ -135,11 +135,9 @@ impl Impresor {
 }
 
 /// Donde escribe el registro: encima de la pregunta si la hay, y si no, en stderr.
-pub struct Registro(pub Impresor);
-
-impl Write for Registro {
+impl Write for Impresor {
     fn write(&mut self, apunte: &[u8]) -> io::Result<usize> {
-        if !(stderr().is_terminal() && self.0.imprimir(&String::from_utf8_lossy(apunte))) {
+        if !(stderr().is_terminal() && self.imprimir(&String::from_utf8_lossy(apunte))) {
             stderr().write_all(apunte)?;
         }
         Ok(apunte.len())

@@ -21,9 +21,10 @@ use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded, never, select, tick};
+use log::debug;
 
 pub use consulta::preguntar_a_todos;
-pub use editor::Registro;
+pub use editor::Impresor;
 pub use preguntas::Fin;
 
 use crate::fallo::{Fallo, Salida};
@@ -33,7 +34,7 @@ use crate::red::parada::Parada;
 use crate::red::servidor::Servidor;
 use crate::texto::cuenta;
 use barra::REPINTAR;
-use editor::{Impresor, Nombres};
+use editor::Nombres;
 use eventos::Oyente;
 use pantalla::Pantalla;
 use progreso::Progreso;
@@ -82,13 +83,14 @@ pub struct Encargo<'a> {
 
 impl Consola {
     /// La consola del programa. Desde aquí, un Ctrl-C ya no mata: se atiende.
-    pub fn nueva() -> Result<Consola, Fallo> {
+    /// Mientras se teclea, todo lo que se pinte va por `impresor`.
+    pub fn nueva(impresor: Impresor) -> Result<Consola, Fallo> {
         let (avisar_ctrl_c, ctrl_c) = avisos_de_ctrl_c()?;
-        let (impresor, nombres) = (Impresor::nuevo(), Nombres::default());
+        debug!("Ctrl-C se atiende");
+        let nombres = Nombres::default();
         let teclado = Teclado::nuevo(impresor.clone(), &nombres, avisar_ctrl_c);
-        let pantalla = Pantalla::nueva(impresor, nombres);
         Ok(Consola {
-            pantalla,
+            pantalla: Pantalla::nueva(impresor, nombres),
             ctrl_c,
             teclado,
             menu_a_la_vista: false,
@@ -121,11 +123,6 @@ impl Consola {
             Salida::Bien if self.pantalla.rota() => Salida::NoSePudo,
             salida => salida,
         }
-    }
-
-    /// Donde tiene que escribir el registro para no pisar lo que se esté tecleando.
-    pub fn registro(&self) -> Registro {
-        self.pantalla.registro()
     }
 
     /// Los avisos de Ctrl-C, para quien está terminando y ya no pregunta nada.

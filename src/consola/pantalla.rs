@@ -9,7 +9,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use crate::consola::barra::Barra;
-use crate::consola::editor::{Impresor, Nombres, Registro};
+use crate::consola::editor::{Impresor, Nombres};
 use crate::consola::progreso::Marcha;
 use crate::fallo::motivo;
 use crate::texto::limpiar;
@@ -56,7 +56,7 @@ impl Pantalla {
     pub fn aviso(&mut self, texto: impl AsRef<str>) {
         let linea = limpiar(texto.as_ref()) + "\n";
         // Sin stderr no queda dónde quejarse.
-        let _ = self.apartando_la_barra(|| self.registro().write_all(linea.as_bytes()));
+        let _ = self.apartando_la_barra(|| self.impresor.clone().write_all(linea.as_bytes()));
     }
 
     /// Una línea que dice qué salió mal: por stderr, salvo en el menú, donde la guía lo dice todo
@@ -131,11 +131,6 @@ impl Pantalla {
     /// Vuelve a pintar la pregunta y lo tecleado.
     pub fn repintar(&mut self) {
         self.impresor.imprimir("");
-    }
-
-    /// Donde tiene que escribir el registro.
-    pub fn registro(&self) -> Registro {
-        Registro(self.impresor.clone())
     }
 
     /// Pinta lo ya limpio: encima de la pregunta, si la hay; si no, apartando la barra.

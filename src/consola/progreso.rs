@@ -11,8 +11,6 @@ pub enum Fase {
     Preguntando,
     /// Esperando a que la fuente calcule la huella.
     Calculando,
-    /// Calculando una huella aquí.
-    Leyendo,
     /// Comprobando lo que quedó de otra vez.
     Comprobando,
     /// Pasando bytes.
@@ -53,9 +51,8 @@ impl Progreso {
         let fase = match self.fase.load(Ordering::Relaxed) {
             0 => Fase::Preguntando,
             1 => Fase::Calculando,
-            2 => Fase::Leyendo,
-            3 => Fase::Comprobando,
-            4 => Fase::Pasando,
+            2 => Fase::Comprobando,
+            3 => Fase::Pasando,
             _ => Fase::Guardando,
         };
         let hechos = self.hechos.load(Ordering::Relaxed);

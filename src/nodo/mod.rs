@@ -80,7 +80,7 @@ pub struct Mensaje {
     pub texto: String,
 }
 
-/// «10:32 [MENSAJE] ana (192.168.1.11): hola»: cuándo, quién y qué.
+/// `10:32 [MENSAJE] ana (192.168.1.11): hola`: cuándo, quién y qué.
 impl fmt::Display for Mensaje {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Mensaje {

@@ -29,7 +29,7 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
         Some(Orden::Enviar { archivo, a }) => sueltas::enviar(&config()?, &archivo, a, consola),
         Some(Orden::Mensaje { texto, a }) => sueltas::mensaje(&config()?, &texto, a, consola),
         Some(Orden::Estado) => sueltas::estado(&config()?, consola),
-        Some(Orden::Huella { archivos }) => sueltas::huella(&archivos, consola),
+        Some(Orden::Huella { archivos }) => sueltas::huella(archivos, consola),
         Some(Orden::Localizar { archivo, por }) => {
             sueltas::localizar(&config()?, &archivo, por, consola)
         }

@@ -4,13 +4,11 @@
 //! escribe el resultado: por stdout, y lo demás por stderr.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::config::{CARPETA_ARCHIVOS, Config, Fila, PEERS, PUERTO};
-use crate::consola::progreso::Fase;
-use crate::consola::{Consola, Encargo, Paso};
+use crate::consola::{Consola, Paso};
 use crate::fallo::{Fallo, Salida, motivo};
 use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
@@ -19,9 +17,6 @@ use crate::nodo::vecinos::Vecinos;
 use crate::ordenes::opciones::DondeEscucha;
 use crate::practicas::ingenuo;
 use crate::red::hilos::arrancar;
-
-/// Bytes que se leen de una vez al calcular una huella, sin mirar si hay que dejarlo.
-const TROZO: usize = 256 * 1024;
 
 /// Los vecinos de una orden suelta. No escucha: sólo es «alguien» si se dijo quién con `--nodo` o
 /// `--puerto`.
@@ -124,38 +119,33 @@ pub fn estado(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
 }
 
 /// `nodo huella`: la misma línea que `b3sum`, una por archivo. Lo que no se puede leer se dice y se sigue.
-pub fn huella(archivos: &[PathBuf], consola: &mut Consola) -> Result<Salida, Fallo> {
+pub fn huella(archivos: Vec<PathBuf>, consola: &mut Consola) -> Result<Salida, Fallo> {
     let mut fin = Salida::Bien;
     for ruta in archivos {
-        match consola.trabajar(|encargo| huella_de(ruta, &encargo))? {
-            Ok(Some(huella)) => consola.pantalla.linea(linea_de_b3sum(&huella, ruta)),
-            Ok(None) => return Ok(Salida::Interrumpido),
-            Err(error) => {
+        let suya = ruta.clone();
+        let hilo = arrancar("huella", move || huella_de(&suya))?;
+        // A quien lee de una tubería sin fin no se le puede despertar: se le deja, y el programa acaba.
+        if consola.siguiente(hilo.fin()) == Paso::Interrumpido {
+            return Ok(Salida::Interrumpido);
+        }
+        match hilo.esperar() {
+            Some(Ok(huella)) => consola.pantalla.linea(linea_de_b3sum(&huella, &ruta)),
+            Some(Err(error)) => {
                 let frase = format!("nodo: {}: {}", ruta.display(), motivo(&error));
                 consola.pantalla.aviso(frase);
                 fin = Salida::NoSePudo;
             }
+            None => fin = Salida::NoSePudo,
         }
     }
     Ok(fin)
 }
 
-/// La huella de un archivo, en hexadecimal. `None` si se dejó a medias.
-fn huella_de(ruta: &Path, encargo: &Encargo) -> std::io::Result<Option<String>> {
-    let mut archivo = File::open(ruta)?;
-    let cuanto = archivo.metadata()?.len();
-    encargo.progreso.empezar(Fase::Leyendo, cuanto, 0);
-    let (mut cuenta, mut bufer) = (blake3::Hasher::new(), vec![0; TROZO]);
-    while !encargo.parada.avisada() {
-        match archivo.read(&mut bufer)? {
-            0 => return Ok(Some(cuenta.finalize().to_hex().to_string())),
-            leido => {
-                cuenta.update(&bufer[..leido]);
-                encargo.progreso.sumar(leido as u64);
-            }
-        }
-    }
-    Ok(None)
+/// La huella de un archivo, en hexadecimal.
+fn huella_de(ruta: &Path) -> std::io::Result<String> {
+    let mut cuenta = blake3::Hasher::new();
+    cuenta.update_reader(File::open(ruta)?)?;
+    Ok(cuenta.finalize().to_hex().to_string())
 }
 
 /// Un nombre con `\` o saltos de línea va escapado, y la línea empieza por `\`: así la escribe `b3sum`.

@@ -468,6 +468,45 @@ mod tests {
     }
 
     #[test]
+    fn lo_que_no_avanza_se_corta_y_lo_que_avanza_despacio_no() {
+        let con_prisa = |(mut nuestra, suya): (Conexion, TcpStream)| {
+            nuestra.limites.escribir = Duration::from_millis(900);
+            nuestra.prepararse_a_enviar().unwrap();
+            (nuestra, suya)
+        };
+        let mucho = vec![0; 32 << 20];
+        // No lee nada: un `write` a medias no vuelve a empezar el plazo.
+        let (mut nuestra, _sorda) = con_prisa(pareja());
+        let antes = Instant::now();
+        let fallo = nuestra.escribir_datos(&mucho);
+        assert!(matches!(fallo, Err(FalloRed::Vencio(_))), "{fallo:?}");
+        assert!(
+            antes.elapsed() < Duration::from_millis(1800),
+            "{:?}",
+            antes.elapsed()
+        );
+        // Lee un poco cada vez, durante más que el plazo: llega entero.
+        let (mut nuestra, mut lenta) = con_prisa(pareja());
+        let leer = thread::spawn(move || {
+            let (mut bufer, mut leidos) = (vec![0; 4 << 20], 0);
+            while let Ok(n @ 1..) = lenta.read(&mut bufer) {
+                leidos += n;
+                thread::sleep(Duration::from_millis(100));
+            }
+            leidos
+        });
+        nuestra.escribir_datos(&mucho).unwrap();
+        // Con plazo en total, en cambio, no basta con avanzar.
+        nuestra.limitar_envio(Duration::ZERO);
+        assert!(matches!(
+            nuestra.escribir_datos(&mucho),
+            Err(FalloRed::Vencio(_))
+        ));
+        drop(nuestra);
+        assert!(leer.join().unwrap() >= mucho.len());
+    }
+
+    #[test]
     fn conectarse_con_uno_mismo_no_es_encontrar_a_nadie() {
         // El sistema da a un cliente un puerto de los suyos; si es el mismo al que llama, TCP se conecta
         // consigo. Se le obliga enlazando el socket antes.

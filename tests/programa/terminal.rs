@@ -2,10 +2,6 @@
 //! lo que se teclea y cómo queda al irse. Sólo en Unix: en Windows no hay pseudo-terminales que
 //! abrir desde aquí.
 
-#![cfg(unix)]
-
-mod comun;
-
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -17,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use comun::{PACIENCIA, codigo, conectar, nodo, preguntar_y_cerrar, quejas, senal};
+use super::comun::{PACIENCIA, codigo, conectar, nodo, preguntar_y_cerrar, quejas, senal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize};
 use rustix::termios::{tcgetattr, tcsetattr, tcsetwinsize};
@@ -431,36 +427,7 @@ fn la_barra_cabe_y_al_cancelar_no_deja_restos() {
     }
 }
 
-// ----- La salida que falla y los hilos que faltan -----
-
-#[cfg(target_os = "linux")]
-#[test]
-fn no_poder_escribir_el_resultado_es_un_fallo() {
-    let carpeta = carpeta(&["a.txt"]);
-    for palabras in [
-        &["listar"][..],
-        &["--help"],
-        &["--version"],
-        &["huella", "a.txt"],
-    ] {
-        let mut programa = nodo();
-        programa.args(palabras).current_dir(carpeta.path());
-        if palabras == ["listar"] {
-            programa.args(["--carpeta", "."]);
-        }
-        let lleno = File::options().write(true).open("/dev/full").unwrap();
-        let salida = programa
-            .stdout(lleno)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped());
-        let salida = salida.spawn().unwrap().wait_with_output().unwrap();
-        assert_eq!(codigo(&salida), Some(1), "{palabras:?}");
-        assert!(
-            quejas(&salida).contains("el disco está lleno"),
-            "{palabras:?}"
-        );
-    }
-}
+// ----- Los hilos que faltan -----
 
 /// Un programa sin permiso para crear más hilos que los dos primeros. Hace falta ser root, para
 /// ser otro que no tenga ninguno; si no, la prueba se salta diciéndolo.
