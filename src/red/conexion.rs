@@ -477,6 +477,19 @@ mod tests {
     }
 
     #[test]
+    fn cansarse_de_que_no_contesten_no_es_un_plazo() {
+        let del_plazo = pareja()
+            .0
+            .leer_linea(Duration::from_millis(10), "una línea");
+        assert!(matches!(del_plazo, Err(FalloRed::Vencio(_))));
+        #[cfg(unix)]
+        for clase in [io::ErrorKind::TimedOut, io::ErrorKind::HostUnreachable] {
+            let fallo = clasificar(clase.into(), "una línea");
+            assert!(matches!(fallo, FalloRed::Sistema(_)), "{fallo:?}");
+        }
+    }
+
+    #[test]
     fn una_linea_sin_fin_se_corta_en_el_tope() {
         let (mut nuestra, mut suya) = pareja();
         let escritor = thread::spawn(move || drop(suya.write_all(&vec![b'x'; 1 << 20])));

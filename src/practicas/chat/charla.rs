@@ -382,6 +382,36 @@ mod tests {
     }
 
     #[test]
+    fn el_sistema_pregunta_por_el_que_calla_y_se_dice_la_verdad_de_quien_desaparece() {
+        let (nuestro, suyo) = pareja();
+        let (contar, novedades) = bounded(8);
+        let otro = suyo.local_addr().unwrap();
+        let suya = Arc::clone(&nuestro);
+        let charla = thread::spawn(move || gestionar_charla(&suya, otro, &contar));
+        novedades.recv().unwrap();
+        let socket = SockRef::from(&*nuestro);
+        assert!(socket.keepalive().unwrap());
+        let silencio = socket.tcp_keepalive_time().unwrap();
+        let insistir = socket.tcp_keepalive_interval().unwrap();
+        let veces = socket.tcp_keepalive_retries().unwrap();
+        assert!(silencio + insistir * veces <= Duration::from_secs(60));
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(SIN_CONFIRMAR));
+        drop(suyo);
+        let fin = novedades.iter().find_map(|novedad| match novedad {
+            Novedad::Rota(_, por_que) => Some(por_que),
+            _ => None,
+        });
+        assert_eq!(fin.as_deref(), Some("la cerró el otro lado"));
+        charla.join().unwrap();
+        for clase in [ErrorKind::TimedOut, ErrorKind::HostUnreachable] {
+            let por_que = por_que(FalloRed::Sistema(clase.into()));
+            assert!(por_que.starts_with("dejó de contestar"), "{por_que}");
+        }
+        assert_eq!(por_que(FalloRed::Cortada), "se cortó a la mitad");
+    }
+
+    #[test]
     fn va_y_viene_solo_lo_escrito_y_al_soltar_el_buzon_llega_el_fin() {
         let (nuestro, mut suyo) = pareja();
         let otro = suyo.local_addr().unwrap();
