@@ -18,7 +18,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::{MAX_MENSAJES, MAX_RECEPCIONES};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::config::MAX_MENSAJES;
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
 use crate::nodo::carpeta::huellas::Estante;
@@ -28,10 +31,12 @@ use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::Web;
 use crate::red::parada::Parada;
 use crate::red::turnos::Turnos;
-use crate::texto::hace;
+use crate::texto::hora;
 
 /// Cuánto se calla una IP que ya se anunció en pantalla.
 const YA_SE_DIJO: Duration = Duration::from_secs(60);
+/// Archivos que se aceptan a la vez de quienes los envían: cada uno gasta un bloque de memoria.
+const MAX_RECEPCIONES: usize = 16;
 /// IP de las que se recuerda cuándo se anunciaron.
 const MAX_VISTAS: usize = 1024;
 
@@ -44,7 +49,7 @@ pub struct Nodo {
     /// Los archivos que sirve, con sus huellas.
     pub estante: Estante,
     /// La carpeta en que guarda lo que recibe (la misma que sirve).
-    pub carpeta: Carpeta,
+    pub carpeta: Arc<Carpeta>,
     /// Por dónde cuenta lo que pasa.
     pub avisador: Avisador,
     /// Se corta al salir, para que lo que se esté preguntando o recibiendo termine.
@@ -55,6 +60,8 @@ pub struct Nodo {
     pub maestro: Option<Arc<Inscripcion>>,
     /// Lo que comparten las peticiones REST.
     pub web: Web,
+    /// La de esta máquina. Se mira al arrancar: leerla no cabe en la pila de un hilo de conexión.
+    zona: TimeZone,
     mensajes: Mutex<VecDeque<Mensaje>>,
     vistas: Mutex<HashMap<IpAddr, Instant>>,
     ultima_lista: Mutex<UltimaLista>,
@@ -67,27 +74,23 @@ pub struct Mensaje {
     pub de: String,
     /// Desde dónde llegó.
     pub desde: SocketAddr,
-    /// Cuándo llegó.
-    pub cuando: Instant,
+    /// A qué hora llegó.
+    pub hora: String,
     /// El texto.
     pub texto: String,
 }
 
-/// «[MENSAJE] ana (192.168.1.11, hace 2 min): hola»: quién y cuándo.
+/// `10:32 [MENSAJE] ana (192.168.1.11): hola`: cuándo, quién y qué.
 impl fmt::Display for Mensaje {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Mensaje {
             de,
             desde,
-            cuando,
+            hora,
             texto,
         } = self;
-        write!(
-            f,
-            "[MENSAJE] {de} ({}, {}): {texto}",
-            desde.ip(),
-            hace(cuando.elapsed())
-        )
+        let ip = desde.ip();
+        write!(f, "{hora} [MENSAJE] {de} ({ip}): {texto}")
     }
 }
 
@@ -100,26 +103,26 @@ struct UltimaLista {
 }
 
 impl Nodo {
-    /// Un nodo que escucha en `direccion` y comparte la carpeta abierta dos veces: una para servir y
-    /// otra para guardar.
+    /// Un nodo que escucha en `direccion` y comparte `carpeta`: sirve lo que hay y guarda en ella.
     pub fn nuevo(
         vecinos: Vecinos,
         direccion: SocketAddr,
-        carpetas: (Carpeta, Carpeta),
+        carpeta: Carpeta,
         avisador: Avisador,
     ) -> Nodo {
-        let (para_servir, carpeta) = carpetas;
+        let carpeta = Arc::new(carpeta);
         let maestro = vecinos.maestro.clone();
         Nodo {
             saliendo: vecinos.parada.clone(),
             vecinos,
             direccion,
-            estante: Estante::de_carpeta(para_servir),
+            estante: Estante::de_carpeta(Arc::clone(&carpeta)),
             carpeta,
             avisador,
             recepciones: Turnos::nuevos(MAX_RECEPCIONES),
             maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion))),
             web: Web::default(),
+            zona: TimeZone::system(),
             mensajes: Mutex::default(),
             vistas: Mutex::default(),
             ultima_lista: Mutex::default(),
@@ -175,6 +178,11 @@ impl Nodo {
             self.avisador
                 .avisar(format_args!("[CONEXIÓN] Desde {desde}"));
         }
+    }
+
+    /// La hora, para quien está delante.
+    pub fn hora(&self) -> String {
+        hora(Timestamp::now(), &self.zona)
     }
 
     /// Guarda un mensaje recibido. Pasado el tope, se olvida el más viejo.

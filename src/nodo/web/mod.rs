@@ -160,11 +160,9 @@ fn localizar_desde_aqui(
                 "se está buscando demasiado a la vez; prueba dentro de un rato",
             )
         })?;
-        peers.extend(
-            buscar_en_peers(&nodo.vecinos, archivo)
-                .into_iter()
-                .map(nuestro),
-        );
+        let hallados = buscar_en_peers(&nodo.vecinos, archivo)
+            .map_err(|fallo| rechazar(503, fallo.publico()))?;
+        peers.extend(hallados.into_iter().map(nuestro));
         if let (true, Some(maestro)) = (peers.is_empty(), &nodo.maestro) {
             peers = preguntar_al_maestro(maestro.url(), archivo, nodo);
         }
@@ -198,7 +196,7 @@ fn refrescar(nodo: &Nodo) -> Result<Respuesta, Corte> {
     let archivos = match &nodo.maestro {
         Some(maestro) => maestro
             .renovar(&nodo.saliendo, || nodo.nombres())
-            .map_err(|fallo| rechazar(502, fallo.to_string()))?,
+            .map_err(|fallo| rechazar(502, fallo.publico().to_string()))?,
         None => nombres(nodo)?,
     };
     Ok(Respuesta::json(
@@ -212,7 +210,8 @@ fn nombres(nodo: &Nodo) -> Result<Vec<String>, Corte> {
 }
 
 fn no_se_lee(fallo: Fallo) -> Corte {
-    rechazar(500, fallo.publico())
+    log::warn!("{fallo}");
+    rechazar(500, fallo.publico().to_string())
 }
 
 fn lo_tengo(archivo: &str, nodo: &Nodo) -> Result<bool, Corte> {
@@ -255,16 +254,14 @@ fn sondear(nodo: &Nodo) -> Sondeo {
     {
         return estados.clone();
     }
-    let vecinos = Vecinos {
-        espera: ESPERA_DE_PAGINA,
-        ..nodo.vecinos.clone()
-    };
+    let mut vecinos = nodo.vecinos.para_una_tanda(&nodo.saliendo);
+    vecinos.espera = ESPERA_DE_PAGINA;
     let mut estados: Vec<_> = vecinos
         .peers
         .iter()
         .map(|peer| (*peer, Estado::Callado))
         .collect();
-    preguntar_a_todos(
+    let preguntado = preguntar_a_todos(
         &vecinos.peers,
         |peer| como_esta(&vecinos, peer),
         |respuestas| {
@@ -273,6 +270,9 @@ fn sondear(nodo: &Nodo) -> Sondeo {
             }
         },
     );
+    if let Err(fallo) = preguntado {
+        log::warn!("{fallo}");
+    }
     *sondeo = Some((Instant::now(), estados.clone()));
     estados
 }

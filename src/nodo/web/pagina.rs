@@ -177,13 +177,14 @@ td:first-child{padding-left:0}\
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::SystemTime;
+    use crate::nodo::carpeta::Abierto;
 
     fn archivo(nombre: &str) -> Archivo {
+        let uno = Abierto::mirar(tempfile::tempfile().unwrap()).unwrap();
         Archivo {
             nombre: nombre.into(),
             tamano: 2048,
-            fecha: SystemTime::UNIX_EPOCH,
+            sello: uno.sello,
         }
     }
 
@@ -205,7 +206,7 @@ mod tests {
         let mensaje = Mensaje {
             de: malo.into(),
             desde: peer,
-            cuando: std::time::Instant::now(),
+            hora: "10:32".into(),
             texto: malo.into(),
         };
         let html = con(

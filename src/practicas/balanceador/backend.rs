@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::Consola;
 use crate::consola::eventos::Avisador;
+use crate::consola::pantalla::Pantalla;
 use crate::fallo::{Fallo, Salida};
 use crate::ordenes::opciones::DondeEscucha;
 use crate::practicas::balanceador::tabla;
@@ -56,6 +57,7 @@ pub fn abrir(
         .linea(format!("[ESCUCHANDO] {nombre} en {direccion}"));
     let salida = consola.mirar();
     consola.despedir(servidor);
+    consola.pintar_avisos();
     Ok(salida)
 }
 
@@ -88,24 +90,29 @@ pub fn solicitar(
     let (parada, mut reparto) = (Parada::nueva(), Reparto::default());
     let una = |a| una_solicitud(a, texto, Limites::default(), &parada);
     let a_quien = [a.unwrap_or(BALANCEADOR)];
-    let hechas = (0..veces).all(|_| {
-        consola.consultar(&a_quien, &parada, una, |pantalla, a, respuesta| {
-            match &respuesta {
-                Ok(respuesta) => pantalla.linea(respuesta),
-                Err(fallo) => pantalla.aviso(format!("nodo: {a}: {fallo}")),
-            }
-            reparto.apuntar(respuesta.ok());
-        })
-    });
-    let todas = reparto.contestadas() == veces as usize;
+    let mut llega = |pantalla: &mut Pantalla, a, respuesta: Result<String, FalloRed>| {
+        match &respuesta {
+            Ok(respuesta) => pantalla.linea(respuesta),
+            Err(fallo) => pantalla.aviso(format!("nodo: {a}: {fallo}")),
+        }
+        reparto.apuntar(respuesta.ok());
+    };
+    let mut interrumpido = false;
+    for _ in 0..veces {
+        interrumpido = !consola.consultar(&a_quien, &parada, una, &mut llega)?;
+        if interrumpido {
+            break;
+        }
+    }
+    let fin = match (interrumpido, reparto.fallidas) {
+        (true, _) => Salida::Interrumpido,
+        (false, 0) => Salida::Bien,
+        (false, _) => Salida::NoSePudo,
+    };
     if veces > 1 {
         consola.pantalla.tanda(reparto.tabla());
     }
-    Ok(match (hechas, todas) {
-        (false, _) => Salida::Interrumpido,
-        (true, true) => Salida::Bien,
-        (true, false) => Salida::NoSePudo,
-    })
+    Ok(fin)
 }
 
 /// Como el cliente del documento: conectar, mandar, recibir y cerrar. La respuesta se lee hasta el fin (o
@@ -155,12 +162,8 @@ impl Reparto {
         *self.veces.entry(respuesta).or_default() += 1;
     }
 
-    fn contestadas(&self) -> usize {
-        self.veces.values().sum()
-    }
-
     fn tabla(self) -> Vec<String> {
-        let total = self.contestadas() + self.fallidas;
+        let total = self.veces.values().sum::<usize>() + self.fallidas;
         let sin_respuesta = ("(sin respuesta)".to_string(), self.fallidas);
         let fallidas = (self.fallidas > 0).then_some(sin_respuesta);
         let filas = self.veces.into_iter().chain(fallidas);
