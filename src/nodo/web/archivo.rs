@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::sin_descriptores;
 use crate::consola::eventos::Avisador;
+use crate::guia::ENVIO_COMPLETO;
 use crate::http::rango::{Rango, leer_rango};
 use crate::http::url::codificar;
 use crate::http::{Corte, Envio, Metodo, Peticion, Respuesta, rechazar};
@@ -111,7 +112,7 @@ fn ya_lo_tiene(lista: Option<&str>, etag: &str) -> bool {
 /// Lo que se contará en pantalla cuando acabe.
 fn al_terminar(conexion: &Conexion, nombre: &str, bytes: u64, total: u64) -> String {
     if bytes == total {
-        format!("[ENVÍO COMPLETO] {nombre}")
+        format!("{ENVIO_COMPLETO} {nombre}")
     } else {
         format!(
             "[ENVÍO] {} de {nombre} a {}",
