@@ -1,7 +1,8 @@
 //! Menú principal, como en la guía, con sus textos y sus números; del 4 en adelante, los nuestros.
 //!
-//! Aquí sólo se pregunta: cada opción llama a su acción (`acciones.rs`), la misma de la línea de órdenes.
-//! El hilo principal espera con la [`Consola`]: por eso lo que llega mientras tanto se ve al momento.
+//! Aquí sólo se pregunta: cada opción llama a su acción (`acciones.rs`), la misma de la línea de
+//! órdenes. El hilo principal espera con la [`Consola`]: por eso lo que llega mientras tanto se ve
+//! al momento.
 
 use std::net::SocketAddr;
 
@@ -12,6 +13,19 @@ use crate::nodo::Nodo;
 use crate::nodo::acciones::{self, NADIE, nuestras};
 use crate::nodo::arranque::EnMarcha;
 use crate::texto::tamano;
+
+const MENU: [&str; 10] = [
+    "",
+    "--- MENÚ P2P ---",
+    "1. Ver archivos compartidos",
+    "2. Buscar y descargar archivo",
+    "3. Salir",
+    "4. Ver archivos de la red",
+    "5. Enviar archivo",
+    "6. Enviar mensaje",
+    "7. Mensajes recibidos",
+    "8. Estado de los nodos",
+];
 
 /// Abre el nodo con su menú y no vuelve hasta que se sale.
 pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
@@ -31,19 +45,8 @@ pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
 }
 
 fn una_vuelta(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    consola.pantalla.tanda([
-        "",
-        "--- MENÚ P2P ---",
-        "1. Ver archivos compartidos",
-        "2. Buscar y descargar archivo",
-        "3. Salir",
-        "4. Ver archivos de la red",
-        "5. Enviar archivo",
-        "6. Enviar mensaje",
-        "7. Mensajes recibidos",
-        "8. Estado de los nodos",
-    ]);
-    match consola.preguntar("Seleccione una opción: ")?.trim() {
+    let quien = format!("{}:{}", nodo.vecinos.nombre, nodo.direccion.port());
+    match consola.menu(&MENU, &quien)?.trim() {
         "4" | "5" | "6" if nodo.vecinos.esta_solo() => consola.pantalla.linea(NADIE),
         "1" => ver_archivos(nodo, consola),
         "2" => return buscar_y_descargar(nodo, consola),
@@ -69,6 +72,7 @@ fn ver_archivos(nodo: &Nodo, consola: &mut Consola) {
         let carpeta = nodo.carpeta.ruta().display();
         pantalla.linea(format!(" (ninguno: copia alguno en {carpeta})"));
     }
+    archivos.iter().for_each(|a| pantalla.recordar(&a.nombre));
     let lineas = archivos
         .iter()
         .map(|a| format!(" - {} ({})", a.nombre, tamano(a.tamano)));

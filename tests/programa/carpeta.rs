@@ -338,7 +338,7 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     assert_eq!(codigo(&salida), Some(1));
     let frase = quejas(&salida);
     assert!(
-        frase.contains("no cabe: hacen falta 60,0 MiB") && frase.contains("20,0 MiB"),
+        frase.contains("no cabe: hacen falta 62,9 MB") && frase.contains("21,0 MB"),
         "{frase}"
     );
     assert_eq!(par.registro.cuantos("OBTENER"), 0);
@@ -358,7 +358,7 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     let ruta = disco.0.path().to_str().unwrap();
     assert!(!quejas(&salida).contains(ruta), "{}", quejas(&salida));
     assert!(!quejas(&salida).contains("quedan"), "{}", quejas(&salida));
-    nodo.esperar(&format!("en {ruta} quedan 20,0 MiB"));
+    nodo.esperar(&format!("en {ruta} quedan 21,0 MB"));
 }
 
 #[cfg(target_os = "linux")]

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::comun::{Proceso, codigo, dicho, nodo, orden, quejas};
@@ -26,10 +26,7 @@ fn nodo_con(archivos: &[(&str, &str)], opciones: &[&str]) -> (tempfile::TempDir,
 fn orden_en(donde: &Path, argumentos: &[&str]) -> Output {
     let mut programa = nodo();
     programa.args(argumentos).current_dir(donde);
-    programa
-        .stdin(std::process::Stdio::null())
-        .output()
-        .unwrap()
+    programa.stdin(Stdio::null()).output().unwrap()
 }
 
 fn esta_vacia(carpeta: &Path) -> bool {
@@ -220,10 +217,20 @@ fn lo_que_no_se_pudo_escribir_no_esta_bien() {
         &["listar", "--carpeta", donde][..],
         &["huella", archivo.to_str().unwrap()],
         &["--help"],
+        &["--version"],
     ] {
         let lleno = std::fs::File::create("/dev/full").unwrap();
-        let estado = nodo().args(argumentos).stdout(lleno).status().unwrap();
-        assert_eq!(estado.code(), Some(1), "{argumentos:?}");
+        let hijo = nodo()
+            .args(argumentos)
+            .stdout(lleno)
+            .stderr(Stdio::piped())
+            .spawn();
+        let salida = hijo.unwrap().wait_with_output().unwrap();
+        assert_eq!(codigo(&salida), Some(1), "{argumentos:?}");
+        assert!(
+            quejas(&salida).contains("el disco está lleno"),
+            "{argumentos:?}"
+        );
     }
 }
 
@@ -532,8 +539,8 @@ fn ctrl_c_deja_una_orden_a_medias_con_130() {
         programa
             .args(argumentos)
             .args(["--peer", &peer, "--carpeta", donde, "--espera", "60"])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null());
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut hijo = programa.spawn().unwrap();
         // En cuanto se conecta ya atiende las señales.
         let (_conexion, _) = mudo.accept().unwrap();

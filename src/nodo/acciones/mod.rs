@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::MAX_MENSAJE;
 use crate::consola::Consola;
-use crate::consola::pantalla::Pantalla;
+use crate::consola::pantalla::{Pantalla, huella_en_pantalla};
 use crate::fallo::{Fallo, Salida};
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::nombres::en_nfc;
@@ -23,7 +23,7 @@ use crate::nodo::palabras::pedir::{FalloPar, enviar_mensaje, listar_de, saludar}
 use crate::nodo::palabras::protocolo::{Entrada, Presentacion};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::parada::Parada;
-use crate::texto::{cuenta, decimal, duracion, tamano};
+use crate::texto::{cuenta, duracion, ritmo, tamano};
 
 /// Lo que se dice cuando no hay a quién preguntar.
 pub const NADIE: &str = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
@@ -194,7 +194,8 @@ pub fn descargar(
 /// Cómo acabó la descarga de lo que se pidió como `pedido`: la línea de la guía, dónde quedó (que puede no
 /// ser `compartidos`) y las cifras.
 pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec<String> {
-    let huella = &fin.huella;
+    log::info!("{pedido}: huella {}", fin.huella);
+    let huella = huella_en_pantalla(&fin.huella);
     if fin.ya_estaba {
         let nombre = &fin.nombre;
         return vec![format!(
@@ -215,10 +216,11 @@ pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec
     let como_llego = if fin.fuentes == 0 {
         "ya estaba entero de otra vez".to_string()
     } else {
-        let segundos = fin.tiempo.as_secs_f64().max(1e-6);
-        let ritmo = decimal(fin.bajados as f64 / 1e6 / segundos);
         let fuentes = cuenta(fin.fuentes, "fuente", "fuentes");
-        format!("{ritmo} MB/s · {fuentes}")
+        match ritmo(fin.bajados, fin.tiempo) {
+            Some(ritmo) => format!("{ritmo} · {fuentes}"),
+            None => fuentes,
+        }
     };
     let comprobado = if fin.comprobado {
         "comprobado"

@@ -14,6 +14,7 @@ pub fn ver_archivos_de_la_red(nodo: &Nodo, consola: &mut Consola) -> Result<(), 
     acciones::listar_la_red(consola, &nodo.vecinos, |pantalla, peer, entradas| {
         let cuantos = cuenta(entradas.len(), "archivo", "archivos");
         pantalla.linea(format!("{peer}: {cuantos}"));
+        entradas.iter().for_each(|e| pantalla.recordar(&e.nombre));
         let lineas = entradas
             .iter()
             .map(|e| format!(" - {} ({})", e.nombre, tamano(e.tamano)));
