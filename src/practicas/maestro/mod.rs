@@ -12,12 +12,10 @@ pub mod ficha;
 pub mod listados;
 pub mod vigilante;
 
-use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, select};
 use log::debug;
 use serde_json::json;
 
@@ -25,17 +23,17 @@ use self::altas::{leer_registro, quien_dice_ser};
 use self::directorio::{Despedida, Registro};
 use self::ficha::Ficha;
 use self::listados::{escribir_directorio, escribir_localizados, escribir_peers};
-use self::vigilante::{Ausencia, Guarda, Vigilante};
+use self::vigilante::{Guarda, arrancar_vigilante};
 use crate::config::{Limites, MAX_CONEXIONES};
+use crate::consola::Consola;
 use crate::consola::eventos::Avisador;
-use crate::consola::pantalla::Pantalla;
-use crate::consola::teclado::avisos_de_ctrl_c;
 use crate::fallo::{Fallo, Salida};
 use crate::http::{self, Corte, Peticion, Respuesta, rechazar};
-use crate::ordenes::opciones as argumentos;
+use crate::ordenes::opciones::DondeEscucha;
 use crate::red::conexion::Conexion;
+use crate::red::parada::Parada;
+use crate::red::servidor::{Servidor, abrir_en};
 use crate::red::turnos::{Turno, Turnos};
-use crate::red::{self, Parada, Servidor};
 use crate::texto::cuenta;
 
 /// El puerto de los documentos.
@@ -50,94 +48,35 @@ const GRANDE: usize = 64 * 1024;
 const TURNOS: usize = 4;
 const ESPERA_DE_TURNO: Duration = Duration::from_secs(10);
 
+/// Sucesos que se enseñan de una vez; los demás se cuentan.
+const SUCESOS_POR_TANDA: usize = 20;
+
 /// `nodo maestro`: atiende hasta Ctrl-C.
-///
-/// # Errores
-/// El puerto no se puede abrir o el sistema no da hilos.
-pub fn abrir(opciones: argumentos::Maestro, pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
-    let ip = opciones.donde.ip.unwrap_or(Ipv4Addr::LOCALHOST.into());
-    let direccion = SocketAddr::new(ip, opciones.donde.puerto.unwrap_or(PUERTO));
-    let fallo = |error| red::fallo_al_abrir(direccion, "--puerto", &error);
-    let escucha = red::abrir_puerto(direccion.ip(), direccion.port()).map_err(fallo)?;
-    let puerto = escucha.local_addr().map_err(fallo)?.port();
-    let ctrl_c = avisos_de_ctrl_c()?;
-
-    let (avisador, oir) = Avisador::nuevo();
-    let maestro = Arc::new(Maestro::nuevo(avisador.clone()));
-    let contar = avisador.clone();
-    let vigilante = Vigilante::arrancar(Arc::clone(&maestro.guarda), move |ficha, por| {
-        contar.avisar(Suceso::Falta(ficha.rest.clone(), por));
-    })?;
-    let parada = Arc::new(Parada::nueva(red::conexiones_posibles(MAX_CONEXIONES)));
-    let servidor = Servidor::arrancar(escucha, parada, move |socket, desde| {
-        gestionar_registro(
-            Conexion::aceptada(socket, desde, Limites::default()),
-            &maestro,
-        );
-    })?;
-
-    pantalla.linea(format!("[ESCUCHANDO] Maestro activo en puerto {puerto}"));
-    pintar_hasta_ctrl_c(&oir, &avisador, &ctrl_c, pantalla);
-    servidor.detener(&ctrl_c, |quedan| {
-        pantalla.aviso(format!(
-            "Terminando {}…",
-            cuenta(quedan, "petición", "peticiones")
-        ));
-    });
-    vigilante.detener();
-    Ok(Salida::Interrumpido)
-}
-
-fn pintar_hasta_ctrl_c(
-    oir: &Receiver<Suceso>,
-    avisador: &Avisador<Suceso>,
-    ctrl_c: &Receiver<()>,
-    pantalla: &mut Pantalla,
-) {
-    while !pantalla.rota() {
-        select! {
-            recv(ctrl_c) -> _ => return,
-            recv(oir) -> suceso => {
-                pantalla.tanda(suceso.into_iter().chain(oir.try_iter()).map(|s| s.to_string()));
-                match avisador.perdidos() {
-                    0 => {}
-                    n => pantalla.aviso(format!("(y {} que no dio tiempo a contar)", cuenta(n, "suceso", "sucesos"))),
-                }
-            }
-        }
-    }
-}
-
-/// Lo que quien mira la pantalla debe ver. Las renovaciones no: serían una línea por nodo cada cinco segundos.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Suceso {
-    Llega(String, usize),
-    SeVa(String),
-    Falta(String, Ausencia),
-}
-
-impl fmt::Display for Suceso {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Suceso::Llega(quien, n) => {
-                write!(
-                    f,
-                    "[REGISTRADO] {quien} con {}",
-                    cuenta(*n, "archivo", "archivos")
-                )
-            }
-            Suceso::SeVa(quien) => write!(f, "[DESPEDIDO] {quien}"),
-            Suceso::Falta(quien, Ausencia::Caduco) => {
-                write!(f, "[CADUCADO] {quien} dejó de renovar")
-            }
-            Suceso::Falta(quien, Ausencia::NoResponde) => write!(f, "[CAÍDO] {quien} no responde"),
-        }
-    }
+pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fallo> {
+    let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
+    let (avisador, oyente) = Avisador::nuevo(SUCESOS_POR_TANDA);
+    consola.oir(oyente);
+    let parada = Parada::nueva();
+    let maestro = Arc::new(Maestro::nuevo(avisador.clone(), parada.clone()));
+    let vigilante = arrancar_vigilante(Arc::clone(&maestro.guarda), avisador, parada.clone())?;
+    let atender = move |conexion: &Arc<TcpStream>, desde| {
+        gestionar_registro(conexion, desde, &maestro);
+    };
+    let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, parada.clone(), atender)?;
+    let puerto = direccion.port();
+    consola
+        .pantalla
+        .linea(format!("[ESCUCHANDO] Maestro activo en puerto {puerto}"));
+    let salida = consola.mirar();
+    consola.despedir(servidor);
+    parada.cortar();
+    vigilante.esperar();
+    Ok(salida)
 }
 
 /// Una conexión con el maestro: una pregunta y su respuesta.
-fn gestionar_registro(mut conexion: Conexion, maestro: &Maestro) {
-    let desde = conexion.otro();
+fn gestionar_registro(socket: &Arc<TcpStream>, desde: SocketAddr, maestro: &Maestro) {
+    let mut conexion = Conexion::aceptada(socket, desde, Limites::default());
     if let Err(fallo) = http::atender(&mut conexion, |conexion, peticion| {
         maestro.contestar(conexion, peticion)
     }) {
@@ -147,15 +86,17 @@ fn gestionar_registro(mut conexion: Conexion, maestro: &Maestro) {
 
 struct Maestro {
     guarda: Arc<Guarda>,
-    avisador: Avisador<Suceso>,
+    avisador: Avisador,
+    parada: Parada,
     turnos: Turnos,
 }
 
 impl Maestro {
-    fn nuevo(avisador: Avisador<Suceso>) -> Maestro {
+    fn nuevo(avisador: Avisador, parada: Parada) -> Maestro {
         Maestro {
             guarda: Arc::default(),
             avisador,
+            parada,
             turnos: Turnos::nuevos(TURNOS),
         }
     }
@@ -211,12 +152,13 @@ impl Maestro {
             "status": "registered", "peer": ficha.rest, "grpc_port": ficha.grpc_port,
             "files": ficha.archivos.iter().map(|nombre| &**nombre).collect::<Vec<&str>>(),
         });
-        let llega = Suceso::Llega(ficha.rest.clone(), ficha.archivos.len());
+        let cuantos = cuenta(ficha.archivos.len(), "archivo", "archivos");
+        let llega = format!("[REGISTRADO] {} con {cuantos}", ficha.rest);
         match self
             .guarda
             .con(|directorio| directorio.registrar(ficha, ttl, Instant::now()))
         {
-            Ok(Registro::Nuevo) => self.avisador.avisar(llega),
+            Ok(Registro::Nuevo) => self.avisador.avisar(format_args!("{llega}")),
             Ok(Registro::Cambiado | Registro::Renovado) => {}
             Err(no_cabe) => return Err(rechazar(503, no_cabe.to_string())),
         }
@@ -235,7 +177,9 @@ impl Maestro {
             .guarda
             .con(|directorio| directorio.despedir(direccion, desde))
         {
-            Despedida::Hecha(ficha) => self.avisador.avisar(Suceso::SeVa(ficha.rest.clone())),
+            Despedida::Hecha(ficha) => self
+                .avisador
+                .avisar(format_args!("[DESPEDIDO] {}", ficha.rest)),
             // Quien se despide dos veces, o de un maestro recién reiniciado, ya está fuera: es lo que quería.
             Despedida::NoEstaba => {}
             Despedida::DeOtro => {
@@ -274,7 +218,7 @@ impl Maestro {
         if !grande {
             return Ok(None);
         }
-        let turno = self.turnos.pedir(ESPERA_DE_TURNO);
+        let turno = self.turnos.pedir(ESPERA_DE_TURNO, &self.parada);
         turno.map(Some).ok_or_else(|| {
             rechazar(
                 503,
