@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 use log::{debug, warn};
 
-use super::directorio::{Directorio, Id, Pendientes};
+use super::directorio::{Directorio, Pendientes};
 use crate::consola::eventos::Avisador;
 use crate::fallo::{Fallo, motivo, sin_descriptores};
 use crate::red::conexion::conectar;
@@ -105,20 +105,15 @@ fn vigilar(guarda: &Guarda, avisador: &Avisador, parada: &Parada) {
     }
 }
 
-fn ver_quien_sigue(
-    guarda: &Guarda,
-    por_ver: &[(Id, SocketAddr)],
-    avisador: &Avisador,
-    parada: &Parada,
-) {
+fn ver_quien_sigue(guarda: &Guarda, por_ver: &[SocketAddr], avisador: &Avisador, parada: &Parada) {
     let turno = AtomicUsize::new(0);
     let mirar = || {
-        while let Some(&(id, direccion)) = por_ver.get(turno.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(&direccion) = por_ver.get(turno.fetch_add(1, Ordering::Relaxed)) {
             let sigue = sigue(direccion, parada);
             if parada.avisada() {
                 return;
             }
-            let revisar = |sigue| guarda.con(|d| d.revisado(id, direccion, sigue));
+            let revisar = |sigue| guarda.con(|d| d.revisado(direccion, sigue));
             if let Some(ficha) = sigue.and_then(revisar) {
                 avisador.avisar(format_args!("[CAÍDO] {} no responde", ficha.rest));
             }
@@ -148,8 +143,8 @@ fn sigue(direccion: SocketAddr, parada: &Parada) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ficha::Ficha;
     use super::*;
+    use crate::practicas::maestro::directorio::Ficha;
 
     fn ficha(n: u16) -> Ficha {
         let direccion = SocketAddr::from(([127, 0, 0, 1], n));
