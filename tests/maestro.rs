@@ -46,7 +46,7 @@ fn las_seis_rutas_tienen_la_forma_acordada() {
     let de_los_nuestros = json!({"rest": "http://127.0.0.1:6001", "grpc_port": 0});
     let con_puerto = json!({"rest": "http://127.0.0.1:6001", "grpc_port": 0, "puerto": 6001});
     assert_eq!(localizar(&maestro, "a.txt"), json!([del_curso]));
-    assert_eq!(localizar(&maestro, "b.txt"), json!([del_curso, con_puerto]));
+    assert_eq!(localizar(&maestro, "b.txt"), json!([con_puerto, del_curso]));
     assert_eq!(localizar(&maestro, "nadie"), json!([]));
     assert_eq!(
         pedir(a_donde, "/directory", "").json(),
@@ -166,33 +166,33 @@ fn lo_que_esta_mal_tiene_su_codigo_y_su_frase() {
         contestado
     };
     for (texto, codigo) in [
-        ("GET /nada HTTP/1.1\r\n\r\n", 404),
-        ("GET /locate HTTP/1.1\r\n\r\n", 400),
-        ("GET /locate?file= HTTP/1.1\r\n\r\n", 400),
-        ("GET /locate?file=%ff HTTP/1.1\r\n\r\n", 400),
-        ("POST /register HTTP/1.1\r\n\r\n", 411),
+        ("GET /nada HTTP/1.0\r\n\r\n", 404),
+        ("GET /locate HTTP/1.0\r\n\r\n", 400),
+        ("GET /locate?file= HTTP/1.0\r\n\r\n", 400),
+        ("GET /locate?file=%ff HTTP/1.0\r\n\r\n", 400),
+        ("POST /register HTTP/1.0\r\n\r\n", 411),
         (
-            "POST /register HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST /register HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
             411,
         ),
         (
-            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n{]",
+            "POST /register HTTP/1.0\r\nContent-Length: 2\r\n\r\n{]",
             400,
         ),
         (
-            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+            "POST /register HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}",
             400,
         ),
         (
-            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]",
+            "POST /register HTTP/1.0\r\nContent-Length: 2\r\n\r\n[]",
             400,
         ),
         (
-            "POST /register HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n{}",
+            "POST /register HTTP/1.0\r\nContent-Length: 99999999\r\n\r\n{}",
             413,
         ),
         (
-            "POST /leave HTTP/1.1\r\nContent-Length: 70000\r\n\r\n{}",
+            "POST /leave HTTP/1.0\r\nContent-Length: 70000\r\n\r\n{}",
             413,
         ),
         ("GET /peers HTTP/1.1\r\nHost: malo.com\r\n\r\n", 403),
@@ -205,10 +205,10 @@ fn lo_que_esta_mal_tiene_su_codigo_y_su_frase() {
         assert_eq!(peticion(texto).codigo, codigo, "{texto}");
     }
     for (texto, valen) in [
-        ("DELETE /peers HTTP/1.1\r\n\r\n", "GET, HEAD"),
-        ("GET /register HTTP/1.1\r\n\r\n", "POST"),
+        ("DELETE /peers HTTP/1.0\r\n\r\n", "GET, HEAD"),
+        ("GET /register HTTP/1.0\r\n\r\n", "POST"),
         (
-            "PUT /leave HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "PUT /leave HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc",
             "POST",
         ),
     ] {
@@ -219,7 +219,7 @@ fn lo_que_esta_mal_tiene_su_codigo_y_su_frase() {
             "{texto}"
         );
     }
-    let cabeza = mandar(maestro.direccion(), b"HEAD /peers HTTP/1.1\r\n\r\n").unwrap();
+    let cabeza = mandar(maestro.direccion(), b"HEAD /peers HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!(
         (
             cabeza.codigo,
@@ -238,7 +238,7 @@ fn nada_de_lo_que_le_manden_lo_tumba() {
         .collect();
     let largo = [b"GET /".as_slice(), &[b'a'; 100_000]].concat();
     let hondo = format!(
-        "POST /register HTTP/1.1\r\nContent-Length: 50000\r\n\r\n{}",
+        "POST /register HTTP/1.0\r\nContent-Length: 50000\r\n\r\n{}",
         "[".repeat(50_000)
     );
     for basura in [
@@ -247,7 +247,7 @@ fn nada_de_lo_que_le_manden_lo_tumba() {
         b"BUSCAR:x",
         &largo,
         hondo.as_bytes(),
-        b"POST /leave HTTP/1.1\r\nContent-Length: 9\r\n\r\n{",
+        b"POST /leave HTTP/1.0\r\nContent-Length: 9\r\n\r\n{",
     ] {
         for _ in 0..20 {
             molestar(maestro.direccion(), basura);

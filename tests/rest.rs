@@ -108,20 +108,20 @@ fn las_rutas_del_nodo_tienen_la_forma_acordada() {
         pedir(a_donde, "/locate?file=b", "").json(),
         json!({"file": "b", "peers": []})
     );
-    let refrescado = mandar(a_donde, b"POST /refresh HTTP/1.1\r\n\r\n").unwrap();
+    let refrescado = mandar(a_donde, b"POST /refresh HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!(
         refrescado.json(),
         json!({"status": "refreshed", "files": files})
     );
     for (peticion, codigo) in [
-        ("GET /nada HTTP/1.1\r\n\r\n", 404),
-        ("GET /search HTTP/1.1\r\n\r\n", 400),
-        ("GET /refresh HTTP/1.1\r\n\r\n", 405),
+        ("GET /nada HTTP/1.0\r\n\r\n", 404),
+        ("GET /search HTTP/1.0\r\n\r\n", 400),
+        ("GET /refresh HTTP/1.0\r\n\r\n", 405),
         (
-            "PUT /files/a.txt HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "PUT /files/a.txt HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc",
             405,
         ),
-        ("DELETE /files/a.txt HTTP/1.1\r\n\r\n", 405),
+        ("DELETE /files/a.txt HTTP/1.0\r\n\r\n", 405),
         ("GET /files HTTP/1.1\r\nHost: malo.com\r\n\r\n", 403),
         (
             "GET /files HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://malo.com\r\n\r\n",
@@ -219,7 +219,7 @@ fn un_archivo_entero_por_partes_y_si_cambio() {
 
     let cabeza = mandar(
         nodo.direccion(),
-        format!("HEAD {ruta} HTTP/1.1\r\n\r\n").as_bytes(),
+        format!("HEAD {ruta} HTTP/1.0\r\n\r\n").as_bytes(),
     )
     .unwrap();
     assert_eq!(
@@ -279,7 +279,7 @@ fn un_archivo_que_encoge_mientras_se_sirve_no_llega_entero() {
     let mut socket = TcpStream::connect(nodo.direccion()).unwrap();
     socket.set_read_timeout(Some(PACIENCIA)).unwrap();
     socket
-        .write_all(b"GET /files/grande HTTP/1.1\r\n\r\n")
+        .write_all(b"GET /files/grande HTTP/1.0\r\n\r\n")
         .unwrap();
     socket.read_exact(&mut vec![0; 100_000]).unwrap();
     archivo.set_len(50_000).unwrap();
@@ -306,7 +306,7 @@ fn un_archivo_sustituido_mientras_se_sirve_no_llega_entero() {
     let mut socket = TcpStream::connect(nodo.direccion()).unwrap();
     socket.set_read_timeout(Some(PACIENCIA)).unwrap();
     socket
-        .write_all(b"GET /files/grande HTTP/1.1\r\n\r\n")
+        .write_all(b"GET /files/grande HTTP/1.0\r\n\r\n")
         .unwrap();
     socket.read_exact(&mut vec![0; 100_000]).unwrap();
     // Mide lo mismo, pero ya no es el mismo contenido.
