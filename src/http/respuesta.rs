@@ -23,7 +23,7 @@ const ULTIMA_FECHA: Duration = Duration::from_secs(253_402_300_799);
 
 /// Manda la cabeza que recibe y el cuerpo: exactamente los bytes prometidos, o un error. Así los dos
 /// pueden salir en un solo `write`.
-pub type Envio = Box<dyn FnOnce(&mut Conexion, &[u8]) -> Result<(), FalloRed>>;
+pub type Envio = Box<dyn FnOnce(&mut Conexion, &[u8]) -> Result<(), FalloRed> + Send>;
 
 /// Un trozo de un cuerpo que se escribe poco a poco; un fallo corta la respuesta.
 pub type Pieza = Result<Cow<'static, str>, FalloRed>;
@@ -79,7 +79,7 @@ impl RespuestaHttp {
     /// JSON que puede ser muy largo, pieza a pieza: nunca está entero en memoria, y mil que lo pidan y no
     /// lo lean cuestan mil trozos. Sólo si es corto se sabe cuánto mide; si no, acaba con la conexión.
     pub fn json_por_piezas(
-        piezas: impl Iterator<Item = Pieza> + 'static,
+        piezas: impl Iterator<Item = Pieza> + Send + 'static,
     ) -> Result<RespuestaHttp, CorteHttp> {
         let mut piezas = piezas.chain(iter::once(Ok("\n".into())));
         let mut trozo = un_trozo(&mut piezas)?;

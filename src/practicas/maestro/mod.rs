@@ -11,7 +11,7 @@
 //! |---|---|
 //! | quienes mandan poco a poco: la cabeza y un cuerpo corto (hasta 64 KiB) | 1024 × 72 KiB |
 //! | cuerpos largos que están llegando: 8 MiB, por turno y a buen ritmo | 16 × 8 MiB |
-//! | registros que se están entendiendo, que es sólo cálculo | 2 × 40 MiB |
+//! | el registro que se está entendiendo, en el único hilo que lo hace | 40 MiB |
 //! | quienes no leen su respuesta: sale por trozos y no retiene el directorio | 1024 × 64 KiB |
 //! | el directorio | 256 MiB |
 
@@ -24,6 +24,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::debug;
 use serde_json::{Value, json};
 
@@ -39,9 +40,10 @@ use crate::http::{CorteHttp, PeticionHttp, Pieza, RespuestaHttp, con_lista, piez
 use crate::http::{atender, leer_cuerpo, leer_json, rechazar, solo_admite};
 use crate::ordenes::opciones::DondeEscucha;
 use crate::red::conexion::{Conexion, FalloRed};
+use crate::red::hilos::arrancar;
 use crate::red::parada::Parada;
 use crate::red::servidor::{Servidor, abrir_en};
-use crate::red::turnos::{Turnos, TurnosPorIp};
+use crate::red::turnos::TurnosPorIp;
 use crate::texto::cuenta;
 
 /// El puerto de los documentos.
@@ -55,8 +57,6 @@ const TOPE_DESPEDIDA: usize = 4 * 1024;
 /// Cuerpos largos que pueden estar llegando a la vez, de todos y de cada IP.
 const LLEGADAS: usize = 16;
 const LLEGADAS_POR_IP: usize = 2;
-/// Cuerpos que se están entendiendo a la vez: más no acaban antes.
-const CALCULOS: usize = 2;
 /// Cuánto se espera un turno.
 const ESPERA_DE_TURNO: Duration = Duration::from_secs(20);
 /// Archivos de `GET /directory` que se escriben cada vez que se toca el directorio.
@@ -68,13 +68,16 @@ pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fall
     let (avisador, oyente) = Avisador::nuevo(SUCESOS_POR_TANDA);
     consola.oir(oyente);
     let parada = Parada::nueva();
+    let (tareas, por_hacer) = bounded(0);
     let maestro = Arc::new(Maestro {
         guarda: Arc::default(),
         avisador: avisador.clone(),
         parada: parada.clone(),
         llegadas: TurnosPorIp::nuevos(LLEGADAS, LLEGADAS_POR_IP),
-        calculos: Turnos::nuevos(CALCULOS),
+        tareas,
     });
+    let suya = parada.clone();
+    let calculos = arrancar("registros", move || hacer_de_una_en_una(&por_hacer, &suya))?;
     let vigilante = arrancar_vigilante(Arc::clone(&maestro.guarda), avisador, parada.clone())?;
     let gestionar = move |conexion: &Arc<TcpStream>, desde| {
         gestionar_registro(conexion, desde, &maestro);
@@ -88,7 +91,24 @@ pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fall
     consola.despedir(servidor);
     parada.cortar();
     vigilante.esperar();
+    calculos.esperar();
     Ok(salida)
+}
+
+type Tarea = Box<dyn FnOnce() + Send>;
+
+/// Entender un registro son cien mil trozos pequeños de memoria. Si lo hiciera el hilo de cada conexión
+/// quedarían huecos en la de todos, que el sistema no recupera: lo hace uno solo.
+fn hacer_de_una_en_una(tareas: &Receiver<Tarea>, parada: &Parada) {
+    loop {
+        select! {
+            recv(tareas) -> tarea => match tarea {
+                Ok(tarea) => tarea(),
+                Err(_) => return,
+            },
+            recv(parada.canal()) -> _ => return,
+        }
+    }
 }
 
 /// Una conexión con el maestro: una pregunta y su respuesta.
@@ -107,7 +127,8 @@ struct Maestro {
     avisador: Avisador,
     parada: Parada,
     llegadas: TurnosPorIp,
-    calculos: Turnos,
+    /// Lo que ha de hacer el hilo `registros`.
+    tareas: Sender<Tarea>,
 }
 
 impl Maestro {
@@ -148,6 +169,24 @@ impl Maestro {
         }
     }
 
+    /// Hace `tarea` en el hilo `registros` y espera su resultado.
+    fn hacer<T: Send + 'static>(
+        &self,
+        tarea: impl FnOnce() -> Result<T, CorteHttp> + Send + 'static,
+    ) -> Result<T, CorteHttp> {
+        let (contestar, contestado) = bounded(1);
+        let tarea: Tarea = Box::new(move || {
+            // Sólo falla si quien preguntaba se cansó de esperar.
+            let _ = contestar.send(tarea());
+        });
+        select! {
+            send(self.tareas, tarea) -> _ => {}
+            recv(self.parada.canal()) -> _ => return Err(ocupado()),
+            default(ESPERA_DE_TURNO) => return Err(ocupado()),
+        }
+        contestado.recv().unwrap_or_else(|_| Err(ocupado()))
+    }
+
     fn registrar(
         &self,
         conexion: &mut Conexion,
@@ -159,12 +198,12 @@ impl Maestro {
             turno.ok_or_else(ocupado)
         };
         let (cuerpo, _llegada) = leer_cuerpo(conexion, peticion, TOPE_REGISTRO, permiso)?;
-        let turno = self.calculos.pedir(ESPERA_DE_TURNO, &self.parada);
-        let _turno = turno.ok_or_else(ocupado)?;
-        let (ficha, ttl) = leer_registro(&cuerpo, desde)?;
-        drop(cuerpo);
-        let registrada = self.guarda.con(|d| d.registrar(ficha, ttl, Instant::now()));
-        let (alta, ficha) = registrada.map_err(|no_cabe| rechazar(503, no_cabe))?;
+        let guarda = Arc::clone(&self.guarda);
+        let (alta, ficha) = self.hacer(move || {
+            let (ficha, ttl) = leer_registro(&cuerpo, desde)?;
+            let registrada = guarda.con(|d| d.registrar(ficha, ttl, Instant::now()));
+            registrada.map_err(|no_cabe| rechazar(503, no_cabe))
+        })?;
         // Las renovaciones no se cuentan: serían una línea por nodo cada cinco segundos.
         if alta == Alta::Nuevo {
             let cuantos = cuenta(ficha.archivos.len(), "archivo", "archivos");
@@ -180,10 +219,9 @@ impl Maestro {
         peticion: &mut PeticionHttp,
     ) -> Result<RespuestaHttp, CorteHttp> {
         let (cuerpo, _) = leer_cuerpo(conexion, peticion, TOPE_DESPEDIDA, || Ok(()))?;
-        let turno = self.calculos.pedir(ESPERA_DE_TURNO, &self.parada);
-        let _turno = turno.ok_or_else(ocupado)?;
         let desde = conexion.otro().ip().to_canonical();
-        let (rest, direccion) = quien_dice_ser(&leer_json(&cuerpo)?, desde)?;
+        let quien = self.hacer(move || quien_dice_ser(&leer_json(&cuerpo)?, desde));
+        let (rest, direccion) = quien?;
         match self.guarda.con(|d| d.despedir(direccion, desde)) {
             Baja::Hecha(ficha) => self
                 .avisador
