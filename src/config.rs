@@ -33,10 +33,6 @@ pub const MAX_NOMBRE: usize = 64;
 pub const MAX_MENSAJE: usize = 2000;
 /// Cuántos mensajes recibidos se guardan; después se olvidan los más viejos.
 pub const MAX_MENSAJES: usize = 200;
-/// Archivos que se aceptan a la vez de quienes los envían: cada uno gasta un bloque de memoria.
-pub const MAX_RECEPCIONES: usize = 16;
-/// Conexiones que se abren a cada fuente al descargar (medido con `scripts/comparar.sh`).
-pub const CONEXIONES_POR_FUENTE: usize = 2;
 /// Cuántos archivos caben en un registro del maestro, y tope del nombre de cada uno, en bytes.
 pub const MAX_ARCHIVOS: usize = 100_000;
 /// Tope del nombre de un archivo en el maestro, en bytes.

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded, never, select, tick};
+use log::debug;
 
 use crate::fallo::{Fallo, Salida};
 use crate::red::DESPEDIDA;
@@ -86,7 +87,7 @@ impl Consola {
     pub fn nueva() -> Result<Consola, Fallo> {
         Ok(Consola {
             pantalla: Pantalla::nueva(),
-            ctrl_c: avisos_de_ctrl_c()?,
+            ctrl_c: avisos_de_ctrl_c().inspect(|_| debug!("Ctrl-C se atiende"))?,
             teclado: Teclado::default(),
             oyente: None,
             trabajo: None,
@@ -170,8 +171,8 @@ impl Consola {
 
     /// El `input()` de la guía: pregunta y espera la respuesta. `Err` si en vez de contestar se va.
     pub fn preguntar(&mut self, texto: &str) -> Result<String, Fin> {
-        self.pantalla.preguntar(texto);
         self.teclado.leer(texto)?;
+        self.pantalla.preguntar(texto);
         let paso = self.siguiente(&never::<()>());
         self.teclado.callar();
         self.pantalla.contestada();
@@ -189,13 +190,14 @@ impl Consola {
 
     /// Hace la misma `pregunta` a todos a la vez, cada una en su hilo, y da cada respuesta a `llega`
     /// según viene. Falso si un Ctrl-C lo dejó: entonces se corta la `parada`, y con ella las preguntas.
-    pub fn consultar<P: Copy + Sync, T: Send>(
+    /// Si no caben tantos hilos es un error: callarlo parecería que no hay más respuestas.
+    pub fn consultar<P: Copy + Send + Sync, T: Send>(
         &mut self,
         a_quienes: &[P],
         parada: &Parada,
         pregunta: impl Fn(P) -> T + Sync,
         mut llega: impl FnMut(&mut Pantalla, P, T),
-    ) -> bool {
+    ) -> Result<bool, Fallo> {
         preguntar_a_todos(a_quienes, pregunta, |respuestas| {
             loop {
                 match self.siguiente(respuestas) {
@@ -264,27 +266,26 @@ impl Consola {
 
 /// Hace la misma `pregunta` a todos a la vez, cada una en su hilo, y da las respuestas según llegan (con
 /// el lugar de cada uno en la lista) por el canal que recibe `atender`. No vuelve hasta que acaban
-/// todas: `pregunta` tiene sus propios plazos.
-pub fn preguntar_a_todos<P: Copy + Sync, T: Send, R>(
+/// todas: `pregunta` tiene sus propios plazos. Falla si a alguno no se le pudo preguntar, por falta de
+/// hilos.
+pub fn preguntar_a_todos<P: Copy + Send + Sync, T: Send, R>(
     a_quienes: &[P],
     pregunta: impl Fn(P) -> T + Sync,
     atender: impl FnOnce(&Receiver<(usize, T)>) -> R,
-) -> R {
+) -> Result<R, Fallo> {
     // Con sitio para todas: ningún hilo espera a que alguien lea su respuesta.
     let (contestar, respuestas) = bounded(a_quienes.len());
     let pregunta = &pregunta;
     thread::scope(|ambito| {
-        for (lugar, quien) in a_quienes.iter().enumerate() {
-            let contestar = contestar.clone();
-            let preguntar = move || {
-                // Sólo falla si quien preguntaba ya no quiere saberlo.
-                let _ = contestar.send((lugar, pregunta(*quien)));
-            };
-            if let Err(fallo) = arrancar_en(ambito, &format!("pregunta-{lugar}"), preguntar) {
-                log::warn!("{fallo}");
-            }
-        }
+        let preguntar = |(lugar, quien): (usize, &P)| {
+            let (contestar, quien) = (contestar.clone(), *quien);
+            // Sólo falla si quien preguntaba ya no quiere saberlo.
+            let preguntar = move || drop(contestar.send((lugar, pregunta(quien))));
+            arrancar_en(ambito, &format!("pregunta-{lugar}"), preguntar).map(drop)
+        };
+        let preguntado = a_quienes.iter().enumerate().try_for_each(preguntar);
         drop(contestar);
-        atender(&respuestas)
+        let atendido = atender(&respuestas);
+        preguntado.map(|()| atendido)
     })
 }

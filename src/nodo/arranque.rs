@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::config::{Config, Fila, PEERS, carpeta_de_fila};
 use crate::consola::Consola;
 use crate::consola::eventos::Avisador;
-use crate::fallo::Fallo;
+use crate::fallo::{Fallo, Salida};
 use crate::http::url::Url;
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::Carpeta;
@@ -46,13 +46,13 @@ impl EnMarcha {
             .local_addr()
             .map_err(|e| Fallo::de_sistema("mirando el puerto", &e))?;
         let ruta = carpeta_elegida(config, fila);
-        let carpetas = (Carpeta::abrir_o_crear(&ruta)?, Carpeta::abrir(&ruta)?);
+        let carpeta = Carpeta::abrir_o_crear(&ruta)?;
         let en_la_red = direccion_en_la_red(direccion, config);
         let nombre = nombre_elegido(config, fila, direccion, en_la_red);
         let vecinos = Vecinos::nuevos(config, nombre, Some(direccion));
         let (avisador, oyente) = Avisador::nuevo(CONEXIONES_POR_TANDA);
         consola.oir(oyente);
-        let nodo = Arc::new(Nodo::nuevo(vecinos, direccion, carpetas, avisador));
+        let nodo = Arc::new(Nodo::nuevo(vecinos, direccion, carpeta, avisador));
         let huellas = calcular_huellas(&nodo)?;
         let registro = registro::mantener(&nodo)?;
         let suyo = Arc::clone(&nodo);
@@ -92,6 +92,14 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
             "Los demás me encuentran en {en_la_red} (para ellos: --peer {en_la_red})"
         ));
     }
+}
+
+/// El nodo sin menú: sirve y cuenta lo que pasa, hasta un Ctrl-C o un SIGTERM.
+pub fn servir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
+    let marcha = EnMarcha::arrancar(config, consola)?;
+    let salida = consola.mirar();
+    marcha.detener(consola);
+    Ok(salida)
 }
 
 /// El hilo que calcula huellas, empezando por todo lo que ya hay en la carpeta.

@@ -10,6 +10,7 @@ use std::time::Instant;
 use log::debug;
 
 use crate::consola::preguntar_a_todos;
+use crate::fallo::Fallo;
 use crate::nodo::descarga::director::Obtenido;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::por_bloques;
@@ -20,17 +21,18 @@ use crate::red::conexion::FalloRed;
 use crate::texto::limpiar;
 
 /// Qué peers tienen un archivo, en el orden de la lista: la función de la guía. Uno mismo no está en ella.
-pub fn buscar_en_peers(vecinos: &Vecinos, nombre: &str) -> Vec<SocketAddr> {
+pub fn buscar_en_peers(vecinos: &Vecinos, nombre: &str) -> Result<Vec<SocketAddr>, Fallo> {
     let pregunta = |peer| lo_tiene(vecinos, peer, nombre);
-    let mut lugares: Vec<usize> = preguntar_a_todos(&vecinos.peers, pregunta, |respuestas| {
-        let tienen = respuestas.iter().filter(|(_, tiene)| *tiene);
-        tienen.map(|(lugar, _)| lugar).collect()
-    });
-    lugares.sort_unstable();
-    lugares
-        .into_iter()
-        .map(|lugar| vecinos.peers[lugar])
-        .collect()
+    let mut tienen = vec![false; vecinos.peers.len()];
+    preguntar_a_todos(&vecinos.peers, pregunta, |respuestas| {
+        respuestas
+            .iter()
+            .for_each(|(lugar, tiene)| tienen[lugar] = tiene);
+    })?;
+    let disponibles = vecinos.peers.iter().zip(tienen);
+    Ok(disponibles
+        .filter_map(|(peer, tiene)| tiene.then_some(*peer))
+        .collect())
 }
 
 /// ¿Tiene `peer` el archivo? Con la palabra de la guía, que entienden todos, y en menos de `--espera`.

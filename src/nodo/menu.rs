@@ -4,15 +4,14 @@
 //! El hilo principal espera con la [`Consola`]: por eso lo que llega mientras tanto se ve al momento.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::consola::{Consola, Fin};
 use crate::fallo::{Fallo, Salida};
-use crate::nodo::acciones::{self, NADIE};
+use crate::nodo::Nodo;
+use crate::nodo::acciones::{self, NADIE, nuestras};
 use crate::nodo::arranque::EnMarcha;
-use crate::nodo::{Nodo, descarga::envio::mirar};
-use crate::texto::{cuenta, tamano};
+use crate::texto::tamano;
 
 /// Abre el nodo con su menú y no vuelve hasta que se sale.
 pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
@@ -29,14 +28,6 @@ pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
     consola.pantalla.linea("Saliendo...");
     marcha.detener(consola);
     fin
-}
-
-/// El nodo sin menú: sirve y cuenta lo que pasa, hasta un Ctrl-C o un SIGTERM.
-pub fn servir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let marcha = EnMarcha::arrancar(config, consola)?;
-    let salida = consola.mirar();
-    marcha.detener(consola);
-    Ok(salida)
 }
 
 fn una_vuelta(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
@@ -57,14 +48,11 @@ fn una_vuelta(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
         "1" => ver_archivos(nodo, consola),
         "2" => return buscar_y_descargar(nodo, consola),
         "3" => return Err(Fin::SeVa(Salida::Bien)),
-        "4" => ver_archivos_de_la_red(nodo, consola)?,
-        "5" => return enviar(nodo, consola),
-        "6" => {
-            let texto = consola.preguntar("Mensaje para todos: ")?;
-            acciones::mandar_mensaje(consola, &nodo.vecinos, &texto, None)?;
-        }
-        "7" => ver_mensajes(nodo, consola),
-        "8" => ver_estado(nodo, consola)?,
+        "4" => return nuestras::ver_archivos_de_la_red(nodo, consola),
+        "5" => return nuestras::enviar(nodo, consola),
+        "6" => return nuestras::enviar_mensaje(nodo, consola),
+        "7" => nuestras::ver_mensajes(nodo, consola),
+        "8" => return nuestras::ver_estado(nodo, consola),
         _ => consola.pantalla.linea("Opción inválida."),
     }
     Ok(())
@@ -91,11 +79,11 @@ fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
     let Some(nombre) = preguntar_nombre("Nombre del archivo que deseas buscar: ", consola)? else {
         return Ok(());
     };
-    let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, &nombre, |_, _| {}) else {
+    let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, &nombre, |_, _| {})? else {
         return Ok(());
     };
     if disponibles.is_empty() {
-        acciones::no_se_encontro(consola, &nodo.carpeta, &nombre);
+        acciones::no_se_encontro(consola, Some(&nodo.carpeta), &nombre);
         return Ok(());
     }
     consola.pantalla.linea("Archivo disponible en:");
@@ -114,8 +102,8 @@ fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
     Ok(())
 }
 
-/// `None` si no escribió ninguno.
-fn preguntar_nombre(pregunta: &str, consola: &mut Consola) -> Result<Option<String>, Fin> {
+/// Pregunta un nombre. `None` si no escribió ninguno.
+pub fn preguntar_nombre(pregunta: &str, consola: &mut Consola) -> Result<Option<String>, Fin> {
     let nombre = consola.preguntar(pregunta)?.trim().to_string();
     if nombre.is_empty() {
         consola.pantalla.linea("No escribiste ningún nombre.");
@@ -123,83 +111,15 @@ fn preguntar_nombre(pregunta: &str, consola: &mut Consola) -> Result<Option<Stri
     Ok(Some(nombre).filter(|nombre| !nombre.is_empty()))
 }
 
-fn ver_archivos_de_la_red(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    acciones::listar_la_red(consola, &nodo.vecinos, |pantalla, peer, entradas| {
-        let cuantos = cuenta(entradas.len(), "archivo", "archivos");
-        pantalla.linea(format!("{peer}: {cuantos}"));
-        let lineas = entradas
-            .iter()
-            .map(|e| format!(" - {} ({})", e.nombre, tamano(e.tamano)));
-        pantalla.tanda(lineas);
-    })?;
-    Ok(())
-}
-
-fn enviar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    let pregunta = "Archivo que deseas enviar (nombre de la carpeta compartida, o ruta): ";
-    let Some(escrito) = preguntar_nombre(pregunta, consola)? else {
-        return Ok(());
-    };
-    // Un nombre es primero el de un archivo de la carpeta; si no está en ella, una ruta cualquiera.
-    let ruta = match nodo.carpeta.abrir_archivo(&escrito) {
-        Ok(_) => nodo.carpeta.ruta().join(&escrito),
-        Err(_) => PathBuf::from(escrito),
-    };
-    if let Err(fallo) = mirar(&ruta) {
-        consola.pantalla.linea(format!("[ERROR AL ENVIAR] {fallo}"));
-        return Ok(());
-    }
-    let Some(peers) = acciones::a_quienes(consola, &nodo.vecinos)? else {
-        return Ok(());
-    };
-    consola.pantalla.linea("Nodos:");
-    consola.pantalla.tanda(numerados(&peers));
-    let eleccion = consola.preguntar("Selecciona a quién deseas enviarlo (número): ")?;
-    match elegir(&eleccion, &peers).as_deref() {
-        Some([peer]) => drop(acciones::enviar(consola, &nodo.vecinos, &ruta, *peer)?),
-        _ => consola.pantalla.linea("Opción inválida."),
-    }
-    Ok(())
-}
-
-fn ver_mensajes(nodo: &Nodo, consola: &mut Consola) {
-    let mensajes = nodo.mensajes();
-    if mensajes.is_empty() {
-        consola.pantalla.linea("No ha llegado ningún mensaje.");
-    }
-    consola
-        .pantalla
-        .tanda(mensajes.iter().map(ToString::to_string));
-}
-
-fn ver_estado(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    let peers: Vec<String> = nodo.vecinos.peers.iter().map(ToString::to_string).collect();
-    let a_quienes = if peers.is_empty() {
-        "nadie".into()
-    } else {
-        peers.join(", ")
-    };
-    consola.pantalla.tanda([
-        format!(
-            "Este nodo: {} (se cambia con --nombre)",
-            nodo.vecinos.nombre
-        ),
-        format!("  escucha en {} (--ip, --puerto)", nodo.direccion),
-        format!("  comparte {} (--carpeta)", nodo.carpeta.ruta().display()),
-        format!("  pregunta a {a_quienes} (--peer, una vez por cada uno)"),
-    ]);
-    acciones::estado(consola, &nodo.vecinos)?;
-    Ok(())
-}
-
-fn numerados(peers: &[SocketAddr]) -> impl Iterator<Item = String> {
+/// Una lista de la que se elige por número.
+pub fn numerados(peers: &[SocketAddr]) -> impl Iterator<Item = String> {
     (1..)
         .zip(peers)
         .map(|(numero, peer)| format!("{numero}. {peer}"))
 }
 
 /// Lo elegido de una lista: `0` es toda (si hay más de uno), o el número de uno.
-fn elegir(escrito: &str, peers: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
+pub fn elegir(escrito: &str, peers: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
     match escrito.trim().parse::<usize>().ok()? {
         0 if peers.len() > 1 => Some(peers.to_vec()),
         numero => peers.get(numero.checked_sub(1)?).map(|peer| vec![*peer]),

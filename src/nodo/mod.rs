@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::config::{MAX_MENSAJES, MAX_RECEPCIONES};
+use crate::config::MAX_MENSAJES;
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
 use crate::nodo::carpeta::huellas::Estante;
@@ -35,6 +35,8 @@ use crate::texto::hora;
 
 /// Cuánto se calla una IP que ya se anunció en pantalla.
 const YA_SE_DIJO: Duration = Duration::from_secs(60);
+/// Archivos que se aceptan a la vez de quienes los envían: cada uno gasta un bloque de memoria.
+const MAX_RECEPCIONES: usize = 16;
 /// IP de las que se recuerda cuándo se anunciaron.
 const MAX_VISTAS: usize = 1024;
 
@@ -47,7 +49,7 @@ pub struct Nodo {
     /// Los archivos que sirve, con sus huellas.
     pub estante: Estante,
     /// La carpeta en que guarda lo que recibe (la misma que sirve).
-    pub carpeta: Carpeta,
+    pub carpeta: Arc<Carpeta>,
     /// Por dónde cuenta lo que pasa.
     pub avisador: Avisador,
     /// Se corta al salir, para que lo que se esté preguntando o recibiendo termine.
@@ -78,7 +80,7 @@ pub struct Mensaje {
     pub texto: String,
 }
 
-/// «10:32 [MENSAJE] ana (192.168.1.11): hola»: cuándo, quién y qué.
+/// `10:32 [MENSAJE] ana (192.168.1.11): hola`: cuándo, quién y qué.
 impl fmt::Display for Mensaje {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Mensaje {
@@ -101,21 +103,20 @@ struct UltimaLista {
 }
 
 impl Nodo {
-    /// Un nodo que escucha en `direccion` y comparte la carpeta abierta dos veces: una para servir y
-    /// otra para guardar.
+    /// Un nodo que escucha en `direccion` y comparte `carpeta`: sirve lo que hay y guarda en ella.
     pub fn nuevo(
         vecinos: Vecinos,
         direccion: SocketAddr,
-        carpetas: (Carpeta, Carpeta),
+        carpeta: Carpeta,
         avisador: Avisador,
     ) -> Nodo {
-        let (para_servir, carpeta) = carpetas;
+        let carpeta = Arc::new(carpeta);
         let maestro = vecinos.maestro.clone();
         Nodo {
             saliendo: vecinos.parada.clone(),
             vecinos,
             direccion,
-            estante: Estante::de_carpeta(para_servir),
+            estante: Estante::de_carpeta(Arc::clone(&carpeta)),
             carpeta,
             avisador,
             recepciones: Turnos::nuevos(MAX_RECEPCIONES),

@@ -9,7 +9,7 @@ pub mod sueltas;
 
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
-use crate::nodo::menu;
+use crate::nodo::{arranque, menu};
 // use crate::practicas::balanceador::{self, backend};
 // use crate::practicas::chat;
 use crate::practicas::maestro;
@@ -21,7 +21,7 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
     let config = || decidir(nodo);
     match orden {
         None => menu::abrir(&config()?, consola),
-        Some(Orden::Servir) => menu::servir(&config()?, consola),
+        Some(Orden::Servir) => arranque::servir(&config()?, consola),
         Some(Orden::Listar { red }) => sueltas::listar(&config()?, red, consola),
         Some(Orden::Buscar { archivo }) => sueltas::buscar(&config()?, &archivo, consola),
         Some(Orden::Descargar { archivo, de }) => {
@@ -30,7 +30,7 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
         Some(Orden::Enviar { archivo, a }) => sueltas::enviar(&config()?, &archivo, a, consola),
         Some(Orden::Mensaje { texto, a }) => sueltas::mensaje(&config()?, &texto, a, consola),
         Some(Orden::Estado) => sueltas::estado(&config()?, consola),
-        Some(Orden::Huella { archivos }) => sueltas::huella(&archivos, consola),
+        Some(Orden::Huella { archivos }) => sueltas::huella(archivos, consola),
         Some(Orden::Localizar { archivo, por }) => {
             sueltas::localizar(&config()?, &archivo, por, consola)
         }

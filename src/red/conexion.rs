@@ -35,8 +35,12 @@ const REBANADA: Duration = if cfg!(windows) {
 /// Un plazo más corto que esto se respeta al milisegundo.
 const UN_SEGUNDO: Duration = Duration::from_secs(1);
 
-/// En cuántas partes se mira si una escritura avanza: el plazo sin avance se pasa, a lo sumo, en una.
-const PARTES_DE_ESCRIBIR: u32 = 6;
+/// En cuántas partes se mira si una escritura avanza: el plazo sin avance se pasa, a lo sumo, en una. En
+/// Windows no se sabe cuánto salió de una escritura que vence, así que no se repite: se hace en trozos
+/// pequeños, cada uno con todo el plazo.
+const PARTES_DE_ESCRIBIR: u32 = if cfg!(windows) { 1 } else { 6 };
+/// Bytes que se escriben de una vez.
+const ESCRITURA: usize = if cfg!(windows) { 64 * 1024 } else { usize::MAX };
 
 /// Por qué no se pudo leer o escribir.
 #[derive(Debug)]
@@ -96,7 +100,15 @@ pub fn conectar(
     let socket = Socket::new(Domain::for_address(otro), Type::STREAM, Some(Protocol::TCP))?;
     let socket = Arc::new(TcpStream::from(socket));
     let apuntado = parada.apuntar(&socket, Trato::Sigue);
-    SockRef::from(&*socket).connect_timeout(&otro.into(), plazo)?;
+    let a_tiempo = || match parada.cortada() {
+        true => Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
+        false => Ok(()),
+    };
+    // Antes de conectarse no hay nada que cortar, así que se mira a los dos lados.
+    a_tiempo()?;
+    let conectado = SockRef::from(&*socket).connect_timeout(&otro.into(), plazo);
+    a_tiempo()?;
+    conectado?;
     // En la propia máquina, si nadie escucha en un puerto de los que el sistema da a los clientes,
     // TCP puede conectar un socket consigo mismo. Ahí no hay nadie.
     if socket.local_addr()? == otro {
@@ -326,7 +338,7 @@ impl Conexion {
         let mut falta = datos;
         let mut avance = Instant::now();
         while !falta.is_empty() {
-            match (&*self.socket).write(falta) {
+            match (&*self.socket).write(&falta[..falta.len().min(ESCRITURA)]) {
                 Ok(0) => return Err(FalloRed::Cortada),
                 Ok(escrito) => {
                     falta = &falta[escrito..];
@@ -434,6 +446,85 @@ mod tests {
     }
 
     const PLAZO: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn cortar_despierta_a_quien_lee_y_a_quien_se_conecta() {
+        let (parada, escucha) = (Parada::nueva(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let mudo = escucha.local_addr().unwrap();
+        // Una IP de los ejemplos: no hay nadie que conteste, ni que rechace.
+        let nadie: SocketAddr = "192.0.2.1:9".parse().unwrap();
+        let limites = Limites::default();
+        let antes = Instant::now();
+        thread::scope(|ambito| {
+            let lee = ambito.spawn(|| {
+                let conexion = Conexion::conectar(mudo, PLAZO, limites, &parada);
+                conexion.and_then(|mut conexion| conexion.leer_linea(PLAZO * 12, "una línea"))
+            });
+            let _suya = escucha.accept().unwrap();
+            let conecta = ambito.spawn(|| Conexion::conectar(nadie, PLAZO, limites, &parada).err());
+            parada.cortar();
+            assert!(!matches!(lee.join().unwrap(), Ok(Some(_))));
+            assert!(conecta.join().unwrap().is_some());
+        });
+        assert!(antes.elapsed() < PLAZO, "{:?}", antes.elapsed());
+        let tarde = Conexion::conectar(mudo, PLAZO, limites, &parada);
+        assert!(matches!(tarde.err(), Some(FalloRed::Cortada)));
+    }
+
+    #[test]
+    fn lo_que_no_avanza_se_corta_y_lo_que_avanza_despacio_no() {
+        let con_prisa = |(mut nuestra, suya): (Conexion, TcpStream)| {
+            nuestra.limites.escribir = Duration::from_millis(900);
+            nuestra.prepararse_a_enviar().unwrap();
+            (nuestra, suya)
+        };
+        let mucho = vec![0; 32 << 20];
+        // No lee nada: un `write` a medias no vuelve a empezar el plazo.
+        let (mut nuestra, _sorda) = con_prisa(pareja());
+        let antes = Instant::now();
+        let fallo = nuestra.escribir_datos(&mucho);
+        assert!(matches!(fallo, Err(FalloRed::Vencio(_))), "{fallo:?}");
+        assert!(
+            antes.elapsed() < Duration::from_millis(1800),
+            "{:?}",
+            antes.elapsed()
+        );
+        // Lee un poco cada vez, durante más que el plazo: llega entero.
+        let (mut nuestra, mut lenta) = con_prisa(pareja());
+        let leer = thread::spawn(move || {
+            let (mut bufer, mut leidos) = (vec![0; 4 << 20], 0);
+            while let Ok(n @ 1..) = lenta.read(&mut bufer) {
+                leidos += n;
+                thread::sleep(Duration::from_millis(100));
+            }
+            leidos
+        });
+        nuestra.escribir_datos(&mucho).unwrap();
+        // Con plazo en total, en cambio, no basta con avanzar.
+        nuestra.limitar_envio(Duration::ZERO);
+        assert!(matches!(
+            nuestra.escribir_datos(&mucho),
+            Err(FalloRed::Vencio(_))
+        ));
+        drop(nuestra);
+        assert!(leer.join().unwrap() >= mucho.len());
+    }
+
+    #[test]
+    fn conectarse_con_uno_mismo_no_es_encontrar_a_nadie() {
+        // El sistema da a un cliente un puerto de los suyos; si es el mismo al que llama, TCP se conecta
+        // consigo. Se le obliga enlazando el socket antes.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        let yo = socket.local_addr().unwrap().as_socket().unwrap();
+        assert!(socket.connect(&yo.into()).is_ok(), "TCP lo permite");
+        drop(socket);
+        let parada = Parada::nueva();
+        // Nadie escucha ahí: conecte o no conecte consigo mismo, es un rechazo.
+        assert!(Conexion::conectar(yo, PLAZO, Limites::default(), &parada).is_err());
+    }
 
     #[test]
     fn lineas_partidas_y_varias_en_un_paquete() {

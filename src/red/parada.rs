@@ -62,6 +62,11 @@ impl Parada {
         self.canal.try_recv() == Err(TryRecvError::Disconnected)
     }
 
+    /// ¿Se cortó ya?
+    pub fn cortada(&self) -> bool {
+        self.sockets().cortada
+    }
+
     /// El canal, para un `select!`: está listo cuando hay que dejarlo.
     pub fn canal(&self) -> &Receiver<Nada> {
         &self.canal

@@ -13,6 +13,7 @@ use crate::consola::progreso::{Fase, Progreso};
 use crate::fallo::Fallo;
 use crate::nodo::Nodo;
 use crate::nodo::acciones::contar_descarga;
+use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
@@ -56,7 +57,7 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
     if descargado.is_ok() {
         nodo.cambio_la_carpeta();
     }
-    let (lineas, respuesta) = contar(nombre, conexion.otro(), &descargado);
+    let (lineas, respuesta) = contar(nombre, conexion.otro(), &descargado, &nodo.carpeta);
     nodo.avisador.destacar(lineas);
     match sigue_viva {
         Some(mut viva) => Ok(viva.escribir_linea(respuesta)?),
@@ -68,15 +69,16 @@ fn contar(
     nombre: &str,
     desde: SocketAddr,
     descargado: &Result<Descargado, NoDescargado>,
+    carpeta: &Carpeta,
 ) -> (Vec<String>, Respuesta) {
     match descargado {
         Ok(bueno) => (
-            contar_descarga(&bueno.nombre, bueno),
+            contar_descarga(&bueno.nombre, bueno, carpeta),
             Respuesta::Recibido(Some(bueno.nombre.clone())),
         ),
         Err(fallo) => (
             vec![format!("[ERROR AL RECIBIR] {nombre}, de {desde}: {fallo}")],
-            Respuesta::Error(fallo.to_string()),
+            Respuesta::Error(fallo.publico()),
         ),
     }
 }

@@ -10,6 +10,9 @@ use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::huella::Huella;
 use crate::red::parada::Parada;
 
+/// Conexiones que se abren a cada fuente al descargar (medido con `scripts/comparar.sh`).
+pub const CONEXIONES_POR_FUENTE: usize = 2;
+
 /// Qué se baja, a dónde y cómo se cuenta.
 pub struct Pedido<'a> {
     /// El nombre con que se pide.
@@ -63,6 +66,16 @@ pub enum NoDescargado {
 impl From<Fallo> for NoDescargado {
     fn from(fallo: Fallo) -> NoDescargado {
         NoDescargado::Fallo(fallo)
+    }
+}
+
+impl NoDescargado {
+    /// La frase que se le dice a otro.
+    pub fn publico(&self) -> String {
+        match self {
+            NoDescargado::Fallo(fallo) => fallo.publico().to_string(),
+            otro => otro.to_string(),
+        }
     }
 }
 

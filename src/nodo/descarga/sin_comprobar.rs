@@ -1,15 +1,15 @@
 //! Bajar de un nodo de la guía, el último recurso: sin longitud ni huella no hay con qué comprobar lo recibido.
 //!
-//! Se pide con `DESCARGAR`, en un solo `write` y sin fin de línea, y se guarda según llega en el `.part`. Si la conexión
-//! se corta con un error se sabe; si el otro cierra antes de tiempo con un final normal, no hay manera de notarlo: por
-//! eso se avisa siempre.
+//! Se pide con `DESCARGAR`, en un solo `write` y sin fin de línea, y se guarda según llega en un archivo
+//! a medias aparte, que si algo falla se borra. Si la conexión se corta con un error se sabe; si el
+//! otro cierra antes de tiempo con un final normal, no hay manera de notarlo: por eso se avisa siempre.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::consola::progreso::Fase;
 use crate::fallo::Fallo;
-use crate::nodo::carpeta::a_medias::{AMedias, NoSeRecibe};
+use crate::nodo::carpeta::a_medias::AMedias;
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::palabras::pedir::FalloPar;
@@ -45,18 +45,8 @@ pub fn bajar_como_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Descargad
     (pedido.avisar)(format!(
         "[SIN COMPROBAR] {peer} es un nodo de la guía: no dice la longitud ni la huella de {nombre}, así que no se puede comprobar"
     ));
-    let a_medias = pedido
-        .carpeta
-        .empezar_a_recibir(nombre)
-        .map_err(|fallo| match fallo {
-            NoSeRecibe::YaSeEstaBajando => Fallo::nuevo(format!("{nombre} ya se está bajando")),
-            NoSeRecibe::Sistema(fallo) => fallo,
-        })?;
-    let recibido = recibir_hasta_el_cierre(&mut conexion, &a_medias, pedido);
-    if recibido.is_err() {
-        a_medias.descartar_si_vacio();
-    }
-    let tamano = recibido?;
+    let a_medias = pedido.carpeta.empezar_sin_comprobar(nombre)?;
+    let tamano = recibir_hasta_el_cierre(&mut conexion, &a_medias, pedido)?;
     if tamano == 0 {
         (pedido.avisar)(format!(
             "{nombre} llegó vacío: puede que lo esté, o que se cortara"
@@ -85,14 +75,12 @@ fn pedir_a_la_guia(conexion: &mut Conexion, nombre: &str) -> Result<(), FalloPar
     }
 }
 
-/// Guarda lo que llega hasta que el otro cierre. Escribe encima de lo que hubiera en el `.part` y al acabar corta lo que
-/// sobre: nunca queda una mezcla. Devuelve cuántos bytes llegaron.
+/// Guarda lo que llega hasta que el otro cierre. Devuelve cuántos bytes llegaron.
 fn recibir_hasta_el_cierre(
     conexion: &mut Conexion,
     a_medias: &AMedias,
     pedido: &Pedido,
 ) -> Result<u64, NoDescargado> {
-    let archivo = a_medias.para_escribir()?;
     let mut bufer = vec![0; TROZO];
     let mut recibidos = 0;
     pedido.progreso.empezar(Fase::Pasando, 0, 0);
@@ -103,9 +91,9 @@ fn recibir_hasta_el_cierre(
             return Err(NoDescargado::Cancelado);
         }
         match leido {
-            Ok(0) => break,
+            Ok(0) => return Ok(recibidos),
             Ok(cuantos) => {
-                archivo.escribir_en(recibidos, &bufer[..cuantos])?;
+                a_medias.escribir_en(recibidos, &bufer[..cuantos])?;
                 recibidos += cuantos as u64;
                 pedido.progreso.sumar(cuantos as u64);
             }
@@ -117,8 +105,6 @@ fn recibir_hasta_el_cierre(
             }
         }
     }
-    a_medias.cortar(recibidos)?;
-    Ok(recibidos)
 }
 
 /// Le da su nombre, salvo que ya lo tuviéramos: eso sólo se puede saber ahora, con el archivo entero.
@@ -142,11 +128,8 @@ fn guardar(
     let resumen = resumen?;
     let ya_estaba = ya.is_some();
     let nombre = match ya {
-        Some(ya) => {
-            a_medias.descartar();
-            ya
-        }
-        None => a_medias.terminar()?,
+        Some(ya) => ya,
+        None => a_medias.terminar(tamano)?,
     };
     let (bajados, fuentes, comprobado) = (tamano, 1, false);
     let (tiempo, huella) = (empezo.elapsed(), resumen.huella);

@@ -44,17 +44,19 @@ pub fn a_quien_preguntar(vecinos: &Vecinos) -> Vec<AQuien<'_>> {
 
 /// Quiénes tienen `nombre`, según `a_quien`. Lo que diga el maestro se comprueba preguntando a cada uno:
 /// pudo irse.
-pub fn quienes_lo_tienen(vecinos: &Vecinos, a_quien: AQuien, nombre: &str) -> Vec<SocketAddr> {
+pub fn quienes_lo_tienen(
+    vecinos: &Vecinos,
+    a_quien: AQuien,
+    nombre: &str,
+) -> Result<Vec<SocketAddr>, Fallo> {
     match a_quien {
-        AQuien::Peer(peer) if lo_tiene(vecinos, peer, nombre) => vec![peer],
-        AQuien::Peer(_) => Vec::new(),
+        AQuien::Peer(peer) if lo_tiene(vecinos, peer, nombre) => Ok(vec![peer]),
+        AQuien::Peer(_) => Ok(Vec::new()),
         AQuien::Maestro(url) => {
             let limites = con_espera(vecinos);
-            let mut otros = Vecinos {
-                peers: Vec::new(),
-                ..vecinos.clone()
-            };
-            otros.conocer(&fuentes_del_maestro(url, nombre, limites, &vecinos.parada));
+            let mut otros = vecinos.clone();
+            otros.peers.clear();
+            otros.conocer(&fuentes_del_maestro(url, nombre, limites, &vecinos.parada)?);
             otros.peers.retain(|peer| !vecinos.peers.contains(peer));
             buscar_en_peers(&otros, nombre)
         }
@@ -154,23 +156,16 @@ pub fn localizar(
     }
 }
 
-/// Las direcciones de quienes tienen `nombre` según el maestro, para usarlas de fuente. Si el maestro no contesta no hay
-/// ninguna, y no es un error: se sigue con los peers.
+/// Las direcciones de quienes tienen `nombre` según el maestro, para usarlas de fuente.
 fn fuentes_del_maestro(
     url: &str,
     nombre: &str,
     limites: Limites,
     parada: &Parada,
-) -> Vec<SocketAddr> {
-    let hallados = localizar(url, nombre, limites, parada).unwrap_or_else(|fallo| {
-        log::debug!("{fallo}");
-        Vec::new()
-    });
-    hallados
-        .iter()
-        .filter_map(Hallado::direccion)
-        .take(MAX_FUENTES)
-        .collect()
+) -> Result<Vec<SocketAddr>, Fallo> {
+    let hallados = localizar(url, nombre, limites, parada)?;
+    let direcciones = hallados.iter().filter_map(Hallado::direccion);
+    Ok(direcciones.take(MAX_FUENTES).collect())
 }
 
 /// Por qué contestó `codigo`: lo que diga su `{"error": …}`, o el número.

@@ -244,13 +244,15 @@ fn renovar_hasta_salir(nodo: &Nodo, maestro: &Inscripcion) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodo::carpeta::Abierto;
 
     #[test]
     fn se_registra_lo_que_cabe() {
+        let uno = Abierto::mirar(tempfile::tempfile().unwrap()).unwrap();
         let archivo = |n: usize, largo| Archivo {
             nombre: format!("{n:0>largo$}"),
-            tamano: 1,
-            fecha: std::time::SystemTime::now(),
+            tamano: uno.tamano,
+            sello: uno.sello.clone(),
         };
         let muchos: Vec<_> = (0..MAX_ARCHIVOS + 5).map(|n| archivo(n, 8)).collect();
         assert_eq!(los_que_caben(&muchos).len(), MAX_ARCHIVOS);

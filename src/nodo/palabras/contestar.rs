@@ -138,10 +138,11 @@ fn contestar(
     envios: &mut Envios,
 ) -> Result<(), Corte> {
     match palabra {
-        Palabra::Hola(_) => {
+        Palabra::Hola(otro) => {
             let quien = Presentacion {
                 puerto: nodo.direccion.port(),
                 nombre: nodo.vecinos.nombre.clone(),
+                id: otro.id.map(|_| nodo.vecinos.id.clone()),
             };
             Ok(conexion.escribir_linea(Respuesta::Hola(quien))?)
         }
@@ -164,15 +165,13 @@ fn contestar(
 fn contestar_lista(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Corte> {
     let archivos = match nodo.lista() {
         Ok(archivos) => archivos,
-        Err(fallo) => return Ok(conexion.escribir_linea(Respuesta::Error(fallo.publico()))?),
+        Err(fallo) => return Ok(conexion.escribir_linea(Respuesta::Error(fallo.publico().into()))?),
     };
     nodo.estante.repasar(&archivos);
     conexion.limitar_envio(PLAZO_DE_LISTA);
     let mut trozo = format!("{}\n", Respuesta::Lista(archivos.len() as u64));
     for archivo in archivos.iter() {
-        let conocido = nodo
-            .estante
-            .conocido(&archivo.nombre, archivo.tamano, archivo.fecha);
+        let conocido = nodo.estante.conocido(archivo);
         let entrada = Entrada {
             tamano: archivo.tamano,
             huella: conocido.map(|resumen| resumen.huella),

@@ -39,6 +39,8 @@ pub enum FalloPar {
     Calculando,
     /// Contestó `ERROR:<motivo>`.
     Rechaza(String),
+    /// Es un nodo (que se llama así) que ya contestó por otra dirección, o nosotros mismos.
+    Repetido(String),
     /// Contestó algo que no puede ser verdad, o que no es el protocolo.
     Miente(String),
 }
@@ -61,6 +63,9 @@ impl fmt::Display for FalloPar {
             FalloPar::NoLoTiene => f.write_str("no tiene el archivo"),
             FalloPar::Calculando => f.write_str("aún calcula la huella"),
             FalloPar::Rechaza(motivo) => write!(f, "contestó con un error: {motivo}"),
+            FalloPar::Repetido(nombre) => {
+                write!(f, "es {nombre}, que ya contó por otra dirección")
+            }
             FalloPar::Miente(que) => write!(f, "{que}"),
         }
     }
@@ -210,19 +215,36 @@ fn recibir_bloque(
 
 // ----- Preguntas sueltas, cada una por su conexión -----
 
-/// `HOLA`: quién es ese peer. [`FalloPar::Cerro`] es la manera en que un nodo de la guía dice que no conoce la palabra.
-///
-/// # Errores
-/// Los de [`pedir`].
+/// `HOLA`: quién es ese peer. [`FalloPar::Cerro`] es la manera en que un nodo de la guía dice que no
+/// conoce la palabra.
 pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, FalloPar> {
-    let mut conexion = vecinos.conectar(peer, con_espera(vecinos))?;
+    presentarse(&mut vecinos.conectar(peer, con_espera(vecinos))?, vecinos)
+}
+
+/// Saluda por una conexión. Quien tiene dos direcciones cuenta una vez: la segunda es un error.
+fn presentarse(conexion: &mut Conexion, vecinos: &Vecinos) -> Result<Presentacion, FalloPar> {
     let quien = Presentacion {
         puerto: vecinos.puerto(),
         nombre: vecinos.nombre.clone(),
+        id: Some(vecinos.id.clone()),
     };
-    match pedir(&mut conexion, &Palabra::Hola(quien))? {
-        Respuesta::Hola(quien) => Ok(quien),
-        _ => Err(no_es_respuesta()),
+    let quien = match pedir(conexion, &Palabra::Hola(quien))? {
+        Respuesta::Hola(quien) => quien,
+        _ => return Err(no_es_respuesta()),
+    };
+    match &quien.id {
+        Some(id) if !vecinos.es_nuevo(id) => Err(FalloPar::Repetido(quien.nombre)),
+        _ => Ok(quien),
+    }
+}
+
+/// Abre una conexión con `peer` y le saluda. Con quien no sabe saludar se abre otra: la primera la cerró.
+fn saludando(vecinos: &Vecinos, peer: SocketAddr) -> Result<Conexion, FalloPar> {
+    let mut conexion = vecinos.conectar(peer, vecinos.limites)?;
+    match presentarse(&mut conexion, vecinos) {
+        Ok(_) => Ok(conexion),
+        Err(fallo @ (FalloPar::Red(_) | FalloPar::Repetido(_))) => Err(fallo),
+        Err(_) => Ok(vecinos.conectar(peer, vecinos.limites)?),
     }
 }
 
@@ -239,7 +261,7 @@ fn con_espera(vecinos: &Vecinos) -> Limites {
 /// # Errores
 /// Los de [`pedir`], o una lista demasiado larga.
 pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, FalloPar> {
-    let mut conexion = vecinos.conectar(peer, vecinos.limites)?;
+    let mut conexion = saludando(vecinos, peer)?;
     let anunciadas = match pedir(&mut conexion, &Palabra::Listar)? {
         Respuesta::Lista(n) if n <= TOPE_DE_LISTA => n,
         Respuesta::Lista(n) => {
@@ -275,7 +297,7 @@ pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, Fa
 /// # Errores
 /// Los de [`pedir`].
 pub fn enviar_mensaje(vecinos: &Vecinos, peer: SocketAddr, texto: &str) -> Result<(), FalloPar> {
-    let mut conexion = vecinos.conectar(peer, vecinos.limites)?;
+    let mut conexion = saludando(vecinos, peer)?;
     let mensaje = Palabra::Mensaje {
         de: vecinos.nombre.clone(),
         texto: en_una_linea(texto),

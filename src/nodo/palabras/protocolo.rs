@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::config::nombre_de_nodo_valido;
 use crate::nodo::carpeta::huella::Huella;
 
 /// Cuántos bytes se miran, como mucho, para saber quién habla.
@@ -70,7 +71,7 @@ pub enum Palabra {
     Buscar(String),
     /// `DESCARGAR:<nombre>` → `OK` y los bytes hasta el cierre, o `NOFILE` (guía).
     Descargar(String),
-    /// `HOLA:<puerto>:<nombre del nodo>` → lo mismo del otro.
+    /// `HOLA:<puerto>:<nombre del nodo>[:<id>]` → lo mismo del otro.
     Hola(Presentacion),
     /// `LISTAR` → `LISTA:<n>` y n entradas.
     Listar,
@@ -105,6 +106,8 @@ pub struct Presentacion {
     pub puerto: u16,
     /// Nombre que se ha puesto.
     pub nombre: String,
+    /// Lo que lo distingue de los demás, se llamen como se llamen: 8 cifras al azar en cada arranque.
+    pub id: Option<String>,
 }
 
 /// Por qué una petición no se entiende.
@@ -185,18 +188,25 @@ fn leer_numero(texto: &str) -> Option<u64> {
 
 impl Presentacion {
     fn leer(resto: &str) -> Option<Presentacion> {
-        let (puerto, nombre) = resto.split_once(':')?;
-        let puerto = u16::try_from(leer_numero(puerto)?).ok()?;
-        crate::config::nombre_de_nodo_valido(nombre).then(|| Presentacion {
+        let mut partes = resto.splitn(3, ':');
+        let puerto = u16::try_from(leer_numero(partes.next()?)?).ok()?;
+        let nombre = partes
+            .next()
+            .filter(|nombre| nombre_de_nodo_valido(nombre))?;
+        let id = partes.next();
+        let cifras = |id: &str| id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        id.is_none_or(cifras).then(|| Presentacion {
             puerto,
             nombre: nombre.to_string(),
+            id: id.map(str::to_string),
         })
     }
 }
 
 impl fmt::Display for Presentacion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HOLA:{}:{}", self.puerto, self.nombre)
+        write!(f, "HOLA:{}:{}", self.puerto, self.nombre)?;
+        self.id.iter().try_for_each(|id| write!(f, ":{id}"))
     }
 }
 
@@ -429,8 +439,20 @@ mod tests {
 
     fn peticion() -> impl Strategy<Value = Palabra> {
         prop_oneof![
-            (any::<u16>(), "[a-zñ ]{1,20}")
-                .prop_map(|(puerto, nombre)| Palabra::Hola(Presentacion { puerto, nombre })),
+            (any::<u16>(), "[a-zñ ]{1,20}").prop_map(|(puerto, nombre)| Palabra::Hola(
+                Presentacion {
+                    puerto,
+                    nombre,
+                    id: None
+                }
+            )),
+            (any::<u16>(), "[a-zñ ]{1,20}", "[0-9a-f]{8}").prop_map(|(puerto, nombre, id)| {
+                Palabra::Hola(Presentacion {
+                    puerto,
+                    nombre,
+                    id: Some(id),
+                })
+            }),
             Just(Palabra::Listar),
             nombre().prop_map(Palabra::Info),
             nombre().prop_map(Palabra::Bloques),

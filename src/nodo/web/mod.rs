@@ -157,6 +157,7 @@ fn localizar_desde_aqui(
         let frase = "se está buscando demasiado a la vez; prueba dentro de un rato";
         let _turno = turno.ok_or_else(|| rechazar(503, frase))?;
         let duenos = buscar_en_peers(&nodo.vecinos, archivo);
+        let duenos = duenos.map_err(|fallo| rechazar(503, fallo.publico()))?;
         peers.extend(duenos.into_iter().map(nuestro));
         if let (true, Some(maestro)) = (peers.is_empty(), &nodo.maestro) {
             peers = preguntar_al_maestro(maestro.url(), archivo, nodo);
@@ -194,7 +195,10 @@ fn refrescar(nodo: &Nodo) -> Result<RespuestaHttp, CorteHttp> {
 }
 
 fn compartidos(nodo: &Nodo) -> Result<Arc<Vec<Archivo>>, CorteHttp> {
-    nodo.lista().map_err(|fallo| rechazar(500, fallo.publico()))
+    nodo.lista().map_err(|fallo| {
+        log::warn!("{fallo}");
+        rechazar(500, fallo.publico())
+    })
 }
 
 fn lo_tengo(archivo: &str, nodo: &Nodo) -> Result<bool, CorteHttp> {
@@ -238,21 +242,22 @@ fn sondear(nodo: &Nodo) -> Sondeo {
     {
         return estados.clone();
     }
-    let vecinos = Vecinos {
-        espera: ESPERA_DE_PAGINA,
-        ..nodo.vecinos.clone()
-    };
+    let mut vecinos = nodo.vecinos.para_una_tanda(&nodo.saliendo);
+    vecinos.espera = ESPERA_DE_PAGINA;
     let callados = vecinos
         .peers
         .iter()
         .map(|peer| (*peer, EstadoDePeer::Callado));
     let mut estados: Sondeo = callados.collect();
     let pregunta = |peer| como_esta(&vecinos, peer);
-    preguntar_a_todos(&vecinos.peers, pregunta, |respuestas| {
+    let preguntado = preguntar_a_todos(&vecinos.peers, pregunta, |respuestas| {
         for (lugar, estado) in respuestas {
             estados[lugar].1 = estado;
         }
     });
+    if let Err(fallo) = preguntado {
+        log::warn!("{fallo}");
+    }
     *guardado() = Some((Instant::now(), estados.clone()));
     estados
 }

@@ -1,9 +1,8 @@
-//! Convivir con los nodos de la guía, en los dos sentidos, con un par escrito a mano que hace lo mismo que el suyo.
+//! Convivir con los nodos de la guía, en los dos sentidos, con un par escrito a mano que hace lo
+//! mismo que el suyo.
 //!
-//! Lo que lo distingue: lee la petición con un solo `recv(1024)`, compara la respuesta entera con `OK`, no dice
-//! longitudes y a una palabra que no conoce contesta cerrando.
-
-mod comun;
+//! Lo que lo distingue: lee la petición con un solo `recv(1024)`, compara la respuesta entera con
+//! `OK`, no dice longitudes y a una palabra que no conoce contesta cerrando.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,14 +12,15 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use comun::{PACIENCIA, Proceso, codigo, conectar, datos, dicho, orden, preguntar, quejas};
+use super::comun::{PACIENCIA, Proceso, codigo, conectar, datos, dicho, orden, preguntar, quejas};
 use socket2::SockRef;
 
 const TAMANOS: [usize; 7] = [0, 1, 1023, 1024, 1025, 20_000, 300_000];
 
 // ----- El par de la guía -----
 
-/// El `descargar_archivo` de la guía: si la primera lectura no es justo `OK`, da el archivo por no encontrado.
+/// El `descargar_archivo` de la guía: si la primera lectura no es justo `OK`, da el archivo por no
+/// encontrado.
 fn descargar_como_la_guia(a: SocketAddr, nombre: &str) -> Option<Vec<u8>> {
     let mut conexion = conectar(a);
     conexion
@@ -40,8 +40,9 @@ fn descargar_como_la_guia(a: SocketAddr, nombre: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// Lo mismo, con otros dos intentos: si la máquina está tan cargada que este cliente tarda más en leer que la pausa tras
-/// `OK`, los datos le llegan pegados. Sin la pausa pasaría casi siempre, y tres intentos no bastarían para tantos archivos.
+/// Lo mismo, con otros dos intentos: si la máquina está tan cargada que este cliente tarda más en
+/// leer que la pausa tras `OK`, los datos le llegan pegados. Sin la pausa pasaría casi siempre, y
+/// tres intentos no bastarían para tantos archivos.
 fn descargar_con_paciencia(a: SocketAddr, nombre: &str) -> Option<Vec<u8>> {
     (0..3).find_map(|_| descargar_como_la_guia(a, nombre))
 }

@@ -1,19 +1,17 @@
 //! El maestro de verdad, por la red: las seis rutas, la caducidad y lo que se rechaza.
 
-#[path = "comun/rest.rs"]
-mod comun;
-
-use comun::{Programa, enviar, mandar, molestar, pedir};
+use super::comun::rest::{enviar, mandar, molestar, pedir};
+use super::comun::{Proceso, codigo, orden, quejas};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-fn maestro() -> Programa {
-    Programa::arrancar(["maestro", "--puerto", "0"])
+fn maestro() -> Proceso {
+    Proceso::maestro(0)
 }
 
-fn localizar(maestro: &Programa, archivo: &str) -> Value {
+fn localizar(maestro: &Proceso, archivo: &str) -> Value {
     let contestado = pedir(maestro.direccion(), &format!("/locate?file={archivo}"), "");
     assert_eq!(contestado.codigo, 200);
     let valor = contestado.json();
@@ -36,9 +34,15 @@ fn las_seis_rutas_tienen_la_forma_acordada() {
     assert_eq!(contestado.cabecera("Connection"), Some("close"));
     assert_eq!(
         contestado.json(),
-        json!({"status": "registered", "peer": "http://127.0.0.1:9001", "files": ["a.txt", "b.txt"], "grpc_port": 9002})
+        json!({
+            "status": "registered", "peer": "http://127.0.0.1:9001",
+            "files": ["a.txt", "b.txt"], "grpc_port": 9002,
+        })
     );
-    let nuestro = json!({"peer": "http://127.0.0.1:6001", "files": ["b.txt"], "grpc_port": 0, "puerto": 6001, "ttl": 60});
+    let nuestro = json!({
+        "peer": "http://127.0.0.1:6001", "files": ["b.txt"],
+        "grpc_port": 0, "puerto": 6001, "ttl": 60,
+    });
     assert_eq!(enviar(a_donde, "/register", &nuestro).codigo, 200);
     maestro.esperar("[REGISTRADO] http://127.0.0.1:9001 con 2 archivos");
 
@@ -102,8 +106,8 @@ fn quien_dio_ttl_y_no_renueva_desaparece() {
     assert_eq!(localizar(&maestro, "a"), json!([]));
 }
 
-#[test]
-fn a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta() {
     let maestro = maestro();
     let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = format!("http://{}", escucha.local_addr().unwrap());
@@ -127,7 +131,8 @@ fn a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta() {
     assert_eq!(localizar(&maestro, "a"), json!([]));
 }
 
-/// Todo 127.0.0.0/8 es de esta máquina, pero son IP distintas: vale para probar quién registró a quién.
+/// Todo 127.0.0.0/8 es de esta máquina, pero son IP distintas: vale para probar quién registró a
+/// quién.
 #[cfg(target_os = "linux")]
 #[test]
 fn solo_se_despide_desde_la_ip_que_registro() {
@@ -264,7 +269,8 @@ fn sigterm_lo_cierra_con_130_aunque_haya_quien_calle() {
     let _callado = TcpStream::connect(maestro.direccion()).unwrap();
     assert_eq!(pedir(maestro.direccion(), "/", "").codigo, 200);
     let antes = std::time::Instant::now();
-    assert_eq!(maestro.terminar().code(), Some(130));
+    maestro.senal("TERM");
+    assert_eq!(maestro.terminar(), Some(130));
     assert!(antes.elapsed() < Duration::from_secs(4));
 }
 
@@ -272,10 +278,7 @@ fn sigterm_lo_cierra_con_130_aunque_haya_quien_calle() {
 fn un_puerto_ocupado_es_una_frase_y_un_1() {
     let ocupado = TcpListener::bind("127.0.0.1:0").unwrap();
     let puerto = ocupado.local_addr().unwrap().port().to_string();
-    let salida = std::process::Command::new(env!("CARGO_BIN_EXE_nodo"))
-        .args(["maestro", "--puerto", &puerto])
-        .output()
-        .unwrap();
-    assert_eq!(salida.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&salida.stderr).contains(&puerto));
+    let salida = orden(["maestro", "--puerto", &puerto]);
+    assert_eq!(codigo(&salida), Some(1));
+    assert!(quejas(&salida).contains(&puerto));
 }

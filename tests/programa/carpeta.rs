@@ -1,6 +1,5 @@
-//! La carpeta: nada se pisa, nada a medias se sirve, y un archivo que cambia o no cabe se dice y no hace daño.
-
-mod comun;
+//! La carpeta: nada se pisa, nada a medias se sirve, y un archivo que cambia o no cabe se dice y no
+//! hace daño.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,8 +9,11 @@ use std::process::{Child, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use comun::falsos::{BLOQUE, Charla, Compuerta, Falso, Mana, huella};
-use comun::{Proceso, acabar, codigo, conectar, datos, dicho, nodo, preguntar, quejas, responde};
+use super::comun::falsos::{BLOQUE, Charla, Compuerta, Falso, Mana, huella};
+use super::comun::{
+    Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, preguntar, quejas, responde,
+    senal,
+};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "apuntes.pdf";
@@ -142,6 +144,55 @@ fn dos_descargas_de_lo_mismo_a_la_vez_no_se_estorban() {
     compuerta.abrir();
     let primera = acabar(primera);
     assert_eq!(codigo(&primera), Some(0), "{}", quejas(&primera));
+    assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == contenido);
+    assert_eq!(nombres(&carpeta), [NOMBRE]);
+}
+
+/// Sin su archivo a medias, la primera no da su nombre al de la segunda.
+#[cfg(unix)]
+#[test]
+fn si_le_quitan_el_archivo_a_medias_no_se_queda_con_el_de_otra() {
+    let contenido = datos(3 * BLOQUE);
+    let media = format!(".{NOMBRE}.part");
+    let carpeta = tempfile::tempdir().unwrap();
+    let retenida = || {
+        let compuerta = Arc::new(Compuerta::default());
+        let mana = Mana::Retenido(Arc::clone(&compuerta));
+        let par = Falso::nuevo(&contenido, mana);
+        let proceso = empezar(NOMBRE, carpeta.path(), &[par.direccion]);
+        par.registro.esperar("OBTENER", 1);
+        (proceso, compuerta, par)
+    };
+    let (primera, abrir_primera, _par) = retenida();
+    fs::remove_file(carpeta.path().join(&media)).unwrap();
+    let (segunda, abrir_segunda, _par) = retenida();
+    abrir_primera.abrir();
+    let primera = acabar(primera);
+    assert_eq!(codigo(&primera), Some(1), "{}", dicho(&primera));
+    let frase = format!("alguien quitó {media} mientras se bajaba; vuelve a pedirlo");
+    assert!(quejas(&primera).contains(&frase), "{}", quejas(&primera));
+    assert_eq!(nombres(&carpeta), [media]);
+    abrir_segunda.abrir();
+    let segunda = acabar(segunda);
+    assert_eq!(codigo(&segunda), Some(0), "{}", quejas(&segunda));
+    assert_eq!(nombres(&carpeta), [NOMBRE]);
+    assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == contenido);
+}
+
+#[test]
+fn quien_anuncia_menos_no_recorta_lo_que_ya_estaba() {
+    let contenido = datos(5 * BLOQUE);
+    let carpeta = tempfile::tempdir().unwrap();
+    let media = carpeta.path().join(format!(".{NOMBRE}.part"));
+    fs::write(&media, &contenido[..4 * BLOQUE]).unwrap();
+    let malo = Falso::nuevo(b"x", Mana::Rechaza);
+    let salida = descargar(NOMBRE, carpeta.path(), &[malo.direccion]);
+    assert_eq!(codigo(&salida), Some(1), "{}", dicho(&salida));
+    assert!(fs::read(&media).unwrap() == contenido[..4 * BLOQUE]);
+    let par = Falso::nuevo(&contenido, Mana::Honrado);
+    let salida = descargar(NOMBRE, carpeta.path(), &[par.direccion]);
+    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+    assert_eq!(par.registro.cuantos("OBTENER"), 1);
     assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == contenido);
     assert_eq!(nombres(&carpeta), [NOMBRE]);
 }
@@ -296,13 +347,18 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     let nodo = Proceso::nodo(disco.0.path(), &["--peer", "127.0.0.1:1"]);
     let suya = tempfile::tempdir().unwrap();
     fs::write(suya.path().join(NOMBRE), vec![1; 60 << 20]).unwrap();
-    let mut enviar = comun::nodo();
+    let mut enviar = super::comun::nodo();
     enviar.arg("enviar").arg(suya.path().join(NOMBRE));
     enviar.args(["--a", &nodo.direccion().to_string()]);
     let salida = enviar.output().unwrap();
     assert_eq!(codigo(&salida), Some(1));
     assert!(quejas(&salida).contains("no cabe"), "{}", quejas(&salida));
     assert!(nombres(&disco.0).is_empty());
+    // Pero ni dónde lo guarda el otro ni cuánto le queda: eso, en la pantalla del otro.
+    let ruta = disco.0.path().to_str().unwrap();
+    assert!(!quejas(&salida).contains(ruta), "{}", quejas(&salida));
+    assert!(!quejas(&salida).contains("quedan"), "{}", quejas(&salida));
+    nodo.esperar(&format!("en {ruta} quedan 20,0 MiB"));
 }
 
 #[cfg(target_os = "linux")]
@@ -339,10 +395,31 @@ fn un_disco_que_se_llena_a_medias_es_una_frase_y_se_puede_seguir() {
         "{}",
         quejas(&salida)
     );
+    // Y de eso no deja nada, porque no se podría seguir.
+    assert_eq!(nombres(&disco.0), [&format!(".{NOMBRE}.part"), "relleno"]);
     fs::remove_file(relleno).unwrap();
     let salida = descargar(NOMBRE, disco.0.path(), &[par.direccion]);
     assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
     assert!(fs::read(disco.0.path().join(NOMBRE)).unwrap() == contenido);
+}
+
+/// No dice cuánto va a mandar: podría no acabar nunca.
+#[cfg(target_os = "linux")]
+#[test]
+fn una_fuente_de_la_guia_sin_fin_no_llena_el_disco() {
+    let Some(disco) = DiscoPequeno::nuevo() else {
+        return;
+    };
+    let guia = Falso::nuevo(&datos(40 << 20), Mana::Guia);
+    let salida = descargar(NOMBRE, disco.0.path(), &[guia.direccion]);
+    assert_eq!(codigo(&salida), Some(1));
+    // «Casi»: se para antes de que los demás programas se queden sin sitio.
+    assert!(
+        quejas(&salida).contains("el disco está casi lleno; libera sitio"),
+        "{}",
+        quejas(&salida)
+    );
+    assert!(nombres(&disco.0).is_empty());
 }
 
 // ----- Archivos que cambian mientras se sirven -----
@@ -372,7 +449,7 @@ fn cortado_mientras_se_sirve_no_llega_lo_anunciado() {
     let mut cabecera = vec![0; format!("OK:{tamano}\n").len()];
     conexion.read_exact(&mut cabecera).unwrap();
     cortar(&carpeta, 1000);
-    let llegaron = comun::leer_todo(&mut conexion).len();
+    let llegaron = leer_todo(&mut conexion).len();
     assert!(llegaron < tamano, "llegaron {llegaron}");
     assert!(responde(nodo.direccion()));
 }
@@ -416,8 +493,8 @@ fn tras_cambiar_la_huella_es_la_nueva() {
     assert_eq!(charla.pedir(&format!("INFO:{NOMBRE}")), "NOFILE");
 }
 
-/// Dos archivos que se turnan el nombre mientras se calcula la huella (en varias tandas, por lo que miden): la que se dé
-/// es la de uno o la del otro, nunca la de una mezcla.
+/// Dos archivos que se turnan el nombre mientras se calcula la huella (en varias tandas, por lo que
+/// miden): la que se dé es la de uno o la del otro, nunca la de una mezcla.
 #[test]
 fn mientras_se_reemplaza_no_se_da_la_huella_de_una_mezcla() {
     let (aparte, carpeta) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -471,8 +548,8 @@ fn enorme(carpeta: &TempDir, nombre: &str) -> bool {
 }
 
 #[cfg(unix)]
-#[test]
-fn uno_de_50_gib_recien_puesto_no_hace_esperar_a_nadie() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn uno_de_50_gib_recien_puesto_no_hace_esperar_a_nadie() {
     let carpeta = tempfile::tempdir().unwrap();
     if !enorme(&carpeta, "enorme.iso") {
         return;
@@ -525,7 +602,7 @@ fn mirar_si_ya_se_tiene_uno_enorme_se_puede_cancelar() {
     let proceso = empezar(NOMBRE, carpeta.path(), &[par.direccion]);
     par.registro.esperar("INFO", 1);
     let antes = Instant::now();
-    comun::senal(proceso.id(), "INT");
+    senal(proceso.id(), "INT");
     let salida = acabar(proceso);
     assert_eq!(codigo(&salida), Some(130), "{}", quejas(&salida));
     assert!(

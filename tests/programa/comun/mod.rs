@@ -1,14 +1,11 @@
 //! Lo que comparten las pruebas: arrancar nodos de verdad, hablarles y recoger lo que dicen.
 //!
-//! Cada nodo escucha en el puerto 0 y dice cuál le tocó en su primera línea; se lee de ahí. Al soltarlo, se mata.
-
-#![allow(dead_code, reason = "cada archivo de pruebas usa una parte")]
-#![allow(
-    clippy::unwrap_used,
-    reason = "en una prueba, fallar es entrar en pánico"
-)]
+//! Cada nodo escucha en el puerto 0 y dice cuál le tocó en su primera línea; se lee de ahí. Al
+//! soltarlo, se mata.
 
 pub mod falsos;
+pub mod practicas;
+pub mod rest;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,8 +16,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Lo más que se espera por algo que tiene que pasar. Sobra en una máquina libre; en una cargada, no estorba.
-pub const PACIENCIA: Duration = Duration::from_secs(40);
+/// Lo más que se espera por algo que tiene que pasar. Sobra en una máquina libre; en una cargada,
+/// no estorba.
+pub const PACIENCIA: Duration = Duration::from_secs(60);
 
 /// El programa, sin la configuración de quien lo prueba.
 pub fn nodo() -> Command {
@@ -108,8 +106,8 @@ struct Salida {
 }
 
 impl Proceso {
-    /// Arranca el programa y espera a que diga en qué puerto escucha (`… puerto N` o `…:N` al final de una línea con
-    /// `[ESCUCHANDO]`).
+    /// Arranca el programa y espera a que diga en qué puerto escucha (`… puerto N` o `…:N` al final
+    /// de una línea con `[ESCUCHANDO]`).
     pub fn nuevo(mut programa: Command) -> Proceso {
         let mut hijo = programa
             .stdin(Stdio::piped())
@@ -135,7 +133,8 @@ impl Proceso {
         proceso
     }
 
-    /// Un nodo sin menú, con esa carpeta, en un puerto libre de 127.0.0.1 y sin más peers que los que se digan.
+    /// Un nodo sin menú, con esa carpeta, en un puerto libre de 127.0.0.1 y sin más peers que los
+    /// que se digan.
     pub fn nodo(carpeta: &Path, opciones: &[&str]) -> Proceso {
         let mut programa = nodo();
         programa
@@ -155,9 +154,21 @@ impl Proceso {
         Proceso::nuevo(programa)
     }
 
+    /// Un maestro, en ese puerto (0: el que esté libre).
+    pub fn maestro(puerto: u16) -> Proceso {
+        let mut programa = nodo();
+        programa.args(["maestro", "--puerto", &puerto.to_string()]);
+        Proceso::nuevo(programa)
+    }
+
     /// Dónde escucha.
     pub fn direccion(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.puerto))
+    }
+
+    /// Dónde escucha, como lo dice quien habla HTTP.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.direccion())
     }
 
     /// Lo dicho hasta ahora por stdout.
@@ -204,9 +215,15 @@ impl Proceso {
     }
 
     /// Manda una señal (`INT`, `TERM`, `KILL`).
-    #[cfg(unix)]
+    #[cfg_attr(not(unix), allow(dead_code, reason = "sólo en Unix hay señales"))]
     pub fn senal(&self, cual: &str) {
         senal(self.hijo.id(), cual);
+    }
+
+    /// Lo mata sin avisar (`kill -9`).
+    pub fn matar(&mut self) {
+        let _ = self.hijo.kill();
+        let _ = self.hijo.wait();
     }
 
     /// Espera a que termine y da su código.
@@ -227,7 +244,7 @@ impl Proceso {
 }
 
 /// Manda una señal (`INT`, `TERM`, `KILL`) a un proceso.
-#[cfg(unix)]
+#[cfg_attr(not(unix), allow(dead_code, reason = "sólo en Unix hay señales"))]
 pub fn senal(proceso: u32, cual: &str) {
     let mandada = Command::new("kill")
         .arg(format!("-{cual}"))
@@ -242,8 +259,7 @@ impl Drop for Proceso {
             let estado = self.hijo.try_wait();
             eprintln!("el nodo: {estado:?}; por stderr:\n{}", self.quejas());
         }
-        let _ = self.hijo.kill();
-        let _ = self.hijo.wait();
+        self.matar();
     }
 }
 
@@ -329,15 +345,9 @@ pub fn responde(a: SocketAddr) -> bool {
 }
 
 /// `tamano` bytes que no se repiten (y siempre los mismos): cambiar o mover un trozo se nota.
+/// BLAKE3 da cuantos se quieran, y deprisa aun sin optimizar.
 pub fn datos(tamano: usize) -> Vec<u8> {
-    let mut estado = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut todos = Vec::with_capacity(tamano + 8);
-    while todos.len() < tamano {
-        estado ^= estado << 13;
-        estado ^= estado >> 7;
-        estado ^= estado << 17;
-        todos.extend_from_slice(&estado.to_le_bytes());
-    }
-    todos.truncate(tamano);
+    let mut todos = vec![0; tamano];
+    blake3::Hasher::new().finalize_xof().fill(&mut todos);
     todos
 }

@@ -5,8 +5,6 @@
 //! falta otra IP: su servidor no arranca, pero su menú sigue (es uno de los defectos). Y pierde
 //! descargas: las que tienen que salir se repiten.
 
-mod comun;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -14,7 +12,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::thread;
 
-use comun::{
+use super::comun::{
     PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, nodo, orden, preguntar, quejas,
 };
 

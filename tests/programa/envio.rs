@@ -1,6 +1,5 @@
-//! Enviar: quien recibe pide por la misma conexión, sólo de quien está en su lista, y los dos saben cómo acabó.
-
-mod comun;
+//! Enviar: quien recibe pide por la misma conexión, sólo de quien está en su lista, y los dos saben
+//! cómo acabó.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -10,8 +9,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use comun::falsos::{BLOQUE, Charla, Compuerta, Puente, huella, huellas_de_bloques};
-use comun::{Proceso, acabar, codigo, datos, dicho, nodo, quejas, responde};
+use super::comun::falsos::{BLOQUE, Charla, Compuerta, Puente, huella, huellas_de_bloques};
+use super::comun::{Proceso, acabar, codigo, datos, dicho, nodo, quejas, responde, senal};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "tarea.bin";
@@ -147,7 +146,8 @@ fn el_archivo_que_cambia_mientras_se_envia_no_llega_como_bueno() {
     let (carpeta, receptor) = receptor();
     let (_suya, ruta) = archivo(&datos(6 * BLOQUE));
     let suya = ruta.clone();
-    // Quien envía abre la conexión y quien recibe pide por ella: el puente oye las peticiones en la otra dirección.
+    // Quien envía abre la conexión y quien recibe pide por ella: el puente oye las peticiones en la
+    // otra dirección.
     let puente = Puente::al_reves(receptor.direccion(), move |pedido, vez| {
         if pedido.starts_with("OBTENER") && vez == 2 {
             fs::write(&suya, vec![1; 6 * BLOQUE]).unwrap();
@@ -275,8 +275,8 @@ fn lo_que_conteste_el_receptor_se_cuenta_y_se_limpia() {
 
 // ----- Los que callan: diez segundos, todos a la vez -----
 
-#[test]
-fn a_quien_calla_no_se_le_espera() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn a_quien_calla_no_se_le_espera() {
     thread::scope(|ambito| {
         ambito.spawn(|| receptor_mudo("al ofrecerle", |_| {}));
         ambito.spawn(|| receptor_mudo("tras aceptar", |charla| charla.decir("ACEPTADO")));
@@ -541,7 +541,7 @@ fn un_envio_cortado_por_cualquier_lado_se_reanuda() {
     // Ctrl-C de quien envía: 130, y quien recibe lo dice y guarda lo que tenía.
     let (proceso, _compuerta) = en_marcha(receptor.direccion());
     let antes = Instant::now();
-    comun::senal(proceso.id(), "INT");
+    senal(proceso.id(), "INT");
     let salida = acabar(proceso);
     assert_eq!(codigo(&salida), Some(130), "{}", quejas(&salida));
     assert!(antes.elapsed() < Duration::from_secs(5));
@@ -554,8 +554,9 @@ fn un_envio_cortado_por_cualquier_lado_se_reanuda() {
     acabar(proceso);
     receptor.esperar_veces("[ERROR AL RECIBIR]", 2);
     // kill -9 de quien recibe: quien envía lo dice y sale.
-    let (proceso, _compuerta) = en_marcha(receptor.direccion());
+    let (proceso, compuerta) = en_marcha(receptor.direccion());
     drop(receptor);
+    compuerta.abrir();
     let salida = acabar(proceso);
     assert_eq!(codigo(&salida), Some(1), "{}", quejas(&salida));
     assert!(

@@ -1,16 +1,14 @@
 //! El REST del nodo de verdad: rutas, archivos por HTTP, la página, y su vida en el maestro.
 
-#[path = "comun/rest.rs"]
-mod comun;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
-use comun::{PACIENCIA, Programa, enviar, hasta_que, mandar, pedir};
+use super::comun::rest::{enviar, hasta_que, mandar, pedir};
+use super::comun::{PACIENCIA, Proceso, orden};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -28,36 +26,13 @@ fn carpeta(archivos: &[(&str, &[u8])]) -> TempDir {
     carpeta
 }
 
-fn nodo(carpeta: &Path, mas: &[&str]) -> Programa {
-    let carpeta = carpeta.to_str().unwrap();
-    let fijos = [
-        "servir",
-        "--puerto",
-        "0",
-        "--carpeta",
-        carpeta,
-        "--nombre",
-        "prueba",
-        "--peer",
-    ];
-    let peer = if mas.contains(&"--peer") {
-        &[][..]
+fn nodo(carpeta: &Path, mas: &[&str]) -> Proceso {
+    let fijos: &[&str] = if mas.contains(&"--peer") {
+        &["--nombre", "prueba"]
     } else {
-        &[NADIE]
+        &["--nombre", "prueba", "--peer", NADIE]
     };
-    let fijos = if peer.is_empty() {
-        &fijos[..7]
-    } else {
-        &fijos[..]
-    };
-    Programa::arrancar(fijos.iter().chain(peer).chain(mas))
-}
-
-fn orden(argumentos: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_nodo"))
-        .args(argumentos)
-        .output()
-        .unwrap()
+    Proceso::nodo(carpeta, &[fijos, mas].concat())
 }
 
 fn lineas(salida: &Output) -> Vec<String> {
@@ -67,11 +42,11 @@ fn lineas(salida: &Output) -> Vec<String> {
         .collect()
 }
 
-fn archivos_en(maestro: &Programa) -> Value {
+fn archivos_en(maestro: &Proceso) -> Value {
     pedir(maestro.direccion(), "/peers", "").json()["peers"].clone()
 }
 
-fn cuantos_en(maestro: &Programa) -> usize {
+fn cuantos_en(maestro: &Proceso) -> usize {
     archivos_en(maestro).as_array().unwrap().len()
 }
 
@@ -92,7 +67,10 @@ fn las_rutas_del_nodo_tienen_la_forma_acordada() {
     );
     assert_eq!(
         pedir(a_donde, "/info", "").json(),
-        json!({"id": "prueba", "rest_url": url, "grpc_port": 0, "puerto": nodo.puerto, "files": files})
+        json!({
+            "id": "prueba", "rest_url": url, "grpc_port": 0,
+            "puerto": nodo.puerto, "files": files,
+        })
     );
     for (archivo, exists) in [("a.txt", true), ("b.txt", false), ("../a.txt", false)] {
         assert_eq!(
@@ -102,7 +80,10 @@ fn las_rutas_del_nodo_tienen_la_forma_acordada() {
     }
     assert_eq!(
         pedir(a_donde, "/locate?file=sub/%C3%B1and%C3%BA+1.txt", "").json(),
-        json!({"file": "sub/ñandú 1.txt", "peers": [{"rest": url, "grpc_port": 0, "puerto": nodo.puerto}]})
+        json!({
+            "file": "sub/ñandú 1.txt",
+            "peers": [{"rest": url, "grpc_port": 0, "puerto": nodo.puerto}],
+        })
     );
     assert_eq!(
         pedir(a_donde, "/locate?file=b", "").json(),
@@ -327,7 +308,7 @@ fn la_pagina_se_lee_y_no_ejecuta_nada_ajeno() {
     let peer = otro.direccion().to_string();
     let nodo = nodo(carpeta.path(), &["--peer", &peer, "--peer", NADIE]);
     let direccion = nodo.direccion().to_string();
-    let mensaje = orden(&[
+    let mensaje = orden([
         "mensaje",
         "<script>alert(2)</script>",
         "--a",
@@ -370,7 +351,7 @@ fn la_pagina_se_lee_y_no_ejecuta_nada_ajeno() {
 
 #[test]
 fn los_nodos_se_encuentran_solo_por_el_maestro() {
-    let maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
+    let maestro = Proceso::maestro(0);
     let con = ["--maestro", &maestro.url()];
     let datos: Vec<u8> = (0..100_000u32).map(|n| (n / 7) as u8).collect();
     let carpetas = [
@@ -390,10 +371,10 @@ fn los_nodos_se_encuentran_solo_por_el_maestro() {
     ];
     duenos.sort();
 
-    let mut localizados = lineas(&orden(&["localizar", "foto.png", "--maestro", con[1]]));
+    let mut localizados = lineas(&orden(["localizar", "foto.png", "--maestro", con[1]]));
     localizados.sort();
     assert_eq!(localizados, duenos);
-    let por_un_peer = orden(&["localizar", "foto.png", "--por", &nodos[2].url()]);
+    let por_un_peer = orden(["localizar", "foto.png", "--por", &nodos[2].url()]);
     assert_eq!(por_un_peer.status.code(), Some(0));
     assert_eq!(
         lineas(&por_un_peer).len(),
@@ -401,19 +382,19 @@ fn los_nodos_se_encuentran_solo_por_el_maestro() {
         "el tercero no lo tiene y pregunta al maestro"
     );
     assert_eq!(
-        orden(&["localizar", "nadie", "--maestro", con[1]])
+        orden(["localizar", "nadie", "--maestro", con[1]])
             .status
             .code(),
         Some(1)
     );
     assert_eq!(
-        orden(&["localizar", "nadie", "--maestro", "http://127.0.0.1:1"])
+        orden(["localizar", "nadie", "--maestro", "http://127.0.0.1:1"])
             .status
             .code(),
         Some(1)
     );
 
-    let mut buscados = lineas(&orden(&[
+    let mut buscados = lineas(&orden([
         "buscar",
         "foto.png",
         "--peer",
@@ -425,7 +406,7 @@ fn los_nodos_se_encuentran_solo_por_el_maestro() {
     assert_eq!(buscados, duenos);
     let destino = carpeta(&[]);
     let ruta = destino.path().to_str().unwrap();
-    let bajado = orden(&[
+    let bajado = orden([
         "descargar",
         "foto.png",
         "--carpeta",
@@ -439,9 +420,9 @@ fn los_nodos_se_encuentran_solo_por_el_maestro() {
     assert_eq!(fs::read(destino.path().join("foto.png")).unwrap(), datos);
 }
 
-#[test]
-fn lo_que_llega_a_la_carpeta_se_registra_en_el_acto() {
-    let maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn lo_que_llega_a_la_carpeta_se_registra_en_el_acto() {
+    let maestro = Proceso::maestro(0);
     let carpeta_del_nodo = carpeta(&[]);
     // Para aceptar un envío hay que conocer a quien envía: basta su IP.
     let nodo = nodo(carpeta_del_nodo.path(), &["--maestro", &maestro.url()]);
@@ -449,7 +430,7 @@ fn lo_que_llega_a_la_carpeta_se_registra_en_el_acto() {
     let registrado = Instant::now();
     let mio = carpeta(&[("regalo.txt", b"para ti")]);
     let ruta = mio.path().join("regalo.txt");
-    let envio = orden(&[
+    let envio = orden([
         "enviar",
         ruta.to_str().unwrap(),
         "--a",
@@ -486,16 +467,17 @@ fn lo_que_llega_a_la_carpeta_se_registra_en_el_acto() {
 }
 
 #[cfg(unix)]
-#[test]
-fn quien_sale_se_despide_y_quien_muere_caduca() {
-    let maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn quien_sale_se_despide_y_quien_muere_caduca() {
+    let maestro = Proceso::maestro(0);
     let carpeta = carpeta(&[("a", b"a")]);
     let con = ["--maestro", &maestro.url()];
     let (mut educado, mut muerto) = (nodo(carpeta.path(), &con), nodo(carpeta.path(), &con));
     hasta_que("los dos se registran", || {
         (cuantos_en(&maestro) == 2).then_some(())
     });
-    assert_eq!(educado.terminar().code(), Some(130));
+    educado.senal("TERM");
+    assert_eq!(educado.terminar(), Some(130));
     maestro.esperar(&format!("[DESPEDIDO] {}", educado.url()));
     assert_eq!(cuantos_en(&maestro), 1);
     muerto.matar();
@@ -503,10 +485,9 @@ fn quien_sale_se_despide_y_quien_muere_caduca() {
     assert_eq!(cuantos_en(&maestro), 0);
 }
 
-#[test]
-fn un_maestro_que_se_reinicia_vuelve_a_saberlo_todo() {
-    let mut maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
-    let puerto = maestro.puerto.to_string();
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn un_maestro_que_se_reinicia_vuelve_a_saberlo_todo() {
+    let mut maestro = Proceso::maestro(0);
     let carpeta = carpeta(&[("a", b"a")]);
     let nodo = nodo(carpeta.path(), &["--maestro", &maestro.url()]);
     nodo.esperar("[MAESTRO] Registrado en");
@@ -518,8 +499,8 @@ fn un_maestro_que_se_reinicia_vuelve_a_saberlo_todo() {
         "el nodo sigue sirviendo"
     );
     assert_eq!(enviar(nodo.direccion(), "/refresh", &json!({})).codigo, 502);
-    let maestro = Programa::arrancar(["maestro", "--puerto", &puerto]);
-    nodo.esperar("[MAESTRO] Registrado en");
+    let maestro = Proceso::maestro(maestro.puerto);
+    nodo.esperar_veces("[MAESTRO] Registrado en", 2);
     assert_eq!(archivos_en(&maestro)[0]["files"], json!(["a"]));
 }
 

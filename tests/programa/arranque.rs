@@ -1,8 +1,6 @@
 //! El nodo arranca, dice dónde escucha, sirve y se va bien.
 
-mod comun;
-
-use comun::{Proceso, preguntar, responde};
+use super::comun::{Proceso, preguntar, responde};
 
 #[test]
 fn arranca_en_un_puerto_libre_y_sirve_lo_que_hay() {

@@ -1,11 +1,5 @@
-//! El balanceador, el backend y el cliente de verdad, con los programas del documento a los dos lados.
-#![allow(
-    clippy::unwrap_used,
-    reason = "en una prueba, un unwrap roto es un fallo"
-)]
-
-#[path = "comun/practicas.rs"]
-mod comun;
+//! El balanceador, el backend y el cliente de verdad, con los programas del documento a los dos
+//! lados.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -13,7 +7,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use comun::{Programa, backend, backend_del_curso, cliente_del_curso, conectar, libre, todo};
+use super::comun::conectar;
+use super::comun::practicas::{
+    Programa, backend, backend_del_curso, cliente_del_curso, libre, todo,
+};
 
 fn balanceador(backends: &[SocketAddr]) -> (Programa, SocketAddr) {
     let backends: Vec<String> = backends.iter().map(|b| format!("--backend={b}")).collect();

@@ -1,13 +1,12 @@
-//! Las órdenes sueltas: qué sale por stdout y qué por stderr, con qué código, y las opciones a los dos lados.
-
-mod comun;
+//! Las órdenes sueltas: qué sale por stdout y qué por stderr, con qué código, y las opciones a los
+//! dos lados.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use comun::{Proceso, codigo, dicho, nodo, orden, quejas};
+use super::comun::{Proceso, codigo, dicho, nodo, orden, quejas};
 use socket2::{Domain, Socket, Type};
 
 /// Nadie escucha en el puerto 1.
@@ -96,6 +95,16 @@ fn ninguna_crea_la_carpeta_salvo_para_recibir() {
         assert_eq!(codigo(&orden_en(donde.path(), argumentos)), Some(0));
         assert!(esta_vacia(donde.path()), "{argumentos:?}");
     }
+    for que in ["no está.txt", "../a.txt"] {
+        let hondo = donde.path().join("uno/dos");
+        let hondo = hondo.to_str().unwrap();
+        let pedir = ["descargar", que, "--de", &peer, "--carpeta", hondo];
+        assert_eq!(codigo(&orden_en(donde.path(), &pedir)), Some(1), "{que}");
+        assert!(
+            esta_vacia(donde.path()),
+            "una descarga que falla no deja carpetas: {que}"
+        );
+    }
     let descargar = orden_en(donde.path(), &["descargar", "a.txt", "--peer", &peer]);
     assert_eq!(codigo(&descargar), Some(0), "{}", quejas(&descargar));
     let guardado = donde.path().join("compartidos").join("a.txt");
@@ -160,6 +169,101 @@ fn estado_dice_quien_responde_y_quien_no() {
         "{dijo}"
     );
     assert!(dijo.contains(&format!("{NADIE} no responde: ")), "{dijo}");
+    let nadie = orden(["estado", "--peer", NADIE]);
+    assert_eq!(codigo(&nadie), Some(1), "no contestó nadie");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn quien_tiene_dos_direcciones_cuenta_una_vez() {
+    let (_carpeta, _nodo, peer) = nodo_con(&[("a.txt", "hola")], &["--ip", "0.0.0.0"]);
+    let otra = peer.replace("127.0.0.1", "127.0.0.2");
+    let como_ipv4 = format!("[::ffff:127.0.0.1]:{}", peer.rsplit_once(':').unwrap().1);
+    let en = |orden_y_mas: &[&str]| {
+        let peers = ["--peer", &peer, "--peer", &otra, "--peer", &como_ipv4];
+        dicho(&orden(orden_y_mas.iter().chain(&peers)))
+    };
+    assert_eq!(en(&["listar", "--red"]).lines().count(), 1);
+    assert_eq!(en(&["mensaje", "hola"]).matches("lo recibió").count(), 1);
+    let estado = en(&["estado"]);
+    assert_eq!(estado.matches(" responde: ").count(), 1, "{estado}");
+    assert!(
+        estado.contains("que ya contó por otra dirección"),
+        "{estado}"
+    );
+    assert_eq!(estado.lines().count(), 2, "{estado}");
+}
+
+#[test]
+fn buscar_lo_que_ya_se_tiene_lo_dice() {
+    let (_carpeta, _nodo, peer) = nodo_con(&[], &[]);
+    let suya = tempfile::tempdir().unwrap();
+    std::fs::write(suya.path().join("mio.txt"), "x").unwrap();
+    let donde = suya.path().to_str().unwrap();
+    let salida = orden(["buscar", "mio.txt", "--peer", &peer, "--carpeta", donde]);
+    comprobar(
+        &salida,
+        1,
+        "",
+        &["No se encontró", "ya lo tienes tú", "mio.txt"],
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn lo_que_no_se_pudo_escribir_no_esta_bien() {
+    let carpeta = tempfile::tempdir().unwrap();
+    std::fs::write(carpeta.path().join("a.txt"), "x").unwrap();
+    let donde = carpeta.path().to_str().unwrap();
+    let archivo = carpeta.path().join("a.txt");
+    for argumentos in [
+        &["listar", "--carpeta", donde][..],
+        &["huella", archivo.to_str().unwrap()],
+        &["--help"],
+    ] {
+        let lleno = std::fs::File::create("/dev/full").unwrap();
+        let estado = nodo().args(argumentos).stdout(lleno).status().unwrap();
+        assert_eq!(estado.code(), Some(1), "{argumentos:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_deja_la_huella_y_localizar_a_medias_con_130() {
+    let mudo = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", mudo.local_addr().unwrap());
+    let carpeta = tempfile::tempdir().unwrap();
+    let tuberia = carpeta.path().join("tuberia");
+    let creada = std::process::Command::new("mkfifo").arg(&tuberia).status();
+    assert!(creada.unwrap().success());
+    for (argumentos, senal) in [
+        (&["huella", "/dev/zero"][..], "INT"),
+        (&["huella", tuberia.to_str().unwrap()], "TERM"),
+        (&["localizar", "a", "--maestro", &url], "INT"),
+        (
+            &["buscar", "a", "--maestro", &url, "--espera", "60"],
+            "TERM",
+        ),
+        (
+            &["descargar", "a", "--maestro", &url, "--espera", "60"],
+            "INT",
+        ),
+    ] {
+        let mut programa = nodo();
+        programa.args(argumentos).env("RUST_LOG", "nodo=trace");
+        programa.args(["--peer", NADIE]).current_dir(carpeta.path());
+        let mut hijo = programa
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Cuando dice algo por el registro ya atiende las señales.
+        let mut algo = [0];
+        std::io::Read::read_exact(hijo.stderr.as_mut().unwrap(), &mut algo).unwrap();
+        let antes = Instant::now();
+        crate::programa::comun::senal(hijo.id(), senal);
+        assert_eq!(hijo.wait().unwrap().code(), Some(130), "{argumentos:?}");
+        assert!(antes.elapsed() < Duration::from_secs(3), "{argumentos:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! El menú de la guía: lo que se escriba, lo que llegue mientras tanto y Ctrl-C.
 
-mod comun;
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use comun::{PACIENCIA, Proceso, conectar, nodo, preguntar_y_cerrar};
+use super::comun::{PACIENCIA, Proceso, conectar, nodo, preguntar_y_cerrar};
 
 const PREGUNTA: &str = "Seleccione una opción: ";
 /// Nadie escucha en el puerto 1.
@@ -309,8 +307,8 @@ fn par_lento() -> (SocketAddr, Sender<()>) {
 #[test]
 fn uno_mismo_no_sale_en_sus_busquedas() {
     let carpeta = carpeta(&[("a.txt", "hola")]);
-    // Su dirección tiene que estar entre los peers antes de arrancar: se le busca un puerto libre y, si justo lo toma
-    // otro, se prueba con otro.
+    // Su dirección tiene que estar entre los peers antes de arrancar: se le busca un puerto libre
+    // y, si justo lo toma otro, se prueba con otro.
     let mut menu = (0..5)
         .find_map(|_| {
             let libre = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -407,8 +405,8 @@ fn ctrl_c_en_el_menu_o_en_una_pregunta_sale_con_130() {
     assert_eq!(menu.terminar(), Some(130));
 }
 
-/// Un nodo de la guía que tiene de todo y no acaba nunca: da un poco de archivo y calla, o (si se le pide `callado`) ni
-/// contesta. Avisa de cada descarga que le piden.
+/// Un nodo de la guía que tiene de todo y no acaba nunca: da un poco de archivo y calla, o (si se
+/// le pide `callado`) ni contesta. Avisa de cada descarga que le piden.
 fn guia_que_no_acaba() -> (SocketAddr, Receiver<()>) {
     let escucha = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let direccion = escucha.local_addr().unwrap();

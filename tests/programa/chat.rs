@@ -1,17 +1,11 @@
 //! El chat de verdad, con pares que mandan y reciben bytes a secas, como los del documento.
-#![allow(
-    clippy::unwrap_used,
-    reason = "en una prueba, un unwrap roto es un fallo"
-)]
-
-#[path = "comun/practicas.rs"]
-mod comun;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use comun::{Programa, conectar, libre, todo};
+use super::comun::practicas::{Programa, libre, todo};
+use super::comun::{PACIENCIA, conectar};
 
 fn servidor() -> (Programa, SocketAddr) {
     Programa::servidor(&["chat", "--servidor", "127.0.0.1:0"])
@@ -23,7 +17,7 @@ fn cliente() -> (Programa, TcpStream) {
     let a = escucha.local_addr().unwrap().to_string();
     let programa = Programa::arrancar(&["chat", "--conectar", &a]);
     let par = escucha.accept().unwrap().0;
-    par.set_read_timeout(Some(comun::PLAZO)).unwrap();
+    par.set_read_timeout(Some(PACIENCIA)).unwrap();
     (programa, par)
 }
 
@@ -113,8 +107,8 @@ fn el_servidor_sigue_con_los_demas_cuando_uno_se_corta() {
     assert_eq!(recibir(&par, 5), "sigo\n");
 }
 
-#[test]
-fn un_par_que_no_lee_no_para_a_los_demas_ni_la_salida() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn un_par_que_no_lee_no_para_a_los_demas_ni_la_salida() {
     let (mut programa, a) = servidor();
     let _sordo = entrar(&mut programa, a);
     let mut par = entrar(&mut programa, a);

@@ -1,6 +1,5 @@
-//! Descargar: de una fuente o de muchas, honradas o no, sin que quede nunca un archivo malo con el nombre bueno.
-
-mod comun;
+//! Descargar: de una fuente o de muchas, honradas o no, sin que quede nunca un archivo malo con el
+//! nombre bueno.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -10,8 +9,8 @@ use std::process::{Child, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use comun::falsos::{BLOQUE, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques};
-use comun::{PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, quejas};
+use super::comun::falsos::{BLOQUE, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques};
+use super::comun::{PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, quejas};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "clase.bin";
@@ -304,8 +303,9 @@ fn un_byte_cambiado() {
 
 #[test]
 fn un_byte_cambiado_entre_honrados() {
-    // Los honrados pueden acabar (también el bloque del otro) antes de que llegue el falso: entonces no hay a quién
-    // culpar. El archivo tiene que ser bueno siempre; en alguno de los intentos se tiene que haber notado.
+    // Los honrados pueden acabar (también el bloque del otro) antes de que llegue el falso:
+    // entonces no hay a quién culpar. El archivo tiene que ser bueno siempre; en alguno de los
+    // intentos se tiene que haber notado.
     let contenido = contenido();
     assert!((0..10).any(|_| se_nota_el_falso(&contenido)));
 }
@@ -435,8 +435,8 @@ fn si_hay_dos_distintos_se_baja_el_que_tienen_mas_y_se_dice() {
 
 // ----- Los que callan, los lentos y los que se van -----
 
-#[test]
-fn a_los_mudos_y_a_los_que_gotean_no_se_les_espera() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn a_los_mudos_y_a_los_que_gotean_no_se_les_espera() {
     let contenido = &contenido();
     let acompanado = |mana| {
         let malo = Falso::nuevo(contenido, mana);
@@ -494,7 +494,7 @@ fn de_tres_nodos_uno_muere_con_kill_9() {
     let primero = nodos[0].hijo.id();
     let puente = Puente::nuevo(todas[0], move |pedido, vez| {
         if pedido.starts_with("OBTENER") && vez == 3 {
-            comun::senal(primero, "KILL");
+            super::comun::senal(primero, "KILL");
         }
     });
     // Los otros dos no dan nada hasta entonces.
@@ -539,9 +539,9 @@ fn sin_ninguna_fuente_se_dice_como_seguir_y_se_sigue() {
 
 /// Los bloques que en el `.part` no están o están mal.
 fn bloques_malos(carpeta: &TempDir, contenido: &[u8]) -> Vec<usize> {
-    let hay = fs::read(carpeta.path().join(MEDIA)).unwrap_or_default();
+    let mut hay = fs::read(carpeta.path().join(MEDIA)).unwrap_or_default();
     let buenas = huellas_de_bloques(contenido);
-    let mut hay: Vec<u8> = hay.into_iter().take(contenido.len()).collect();
+    hay.truncate(contenido.len());
     let tenia = hay.len();
     hay.resize(contenido.len(), 0);
     let estas = huellas_de_bloques(&hay);
@@ -576,7 +576,8 @@ fn un_kill_9_en_cualquier_momento_se_reanuda_sin_pedir_lo_que_ya_estaba() {
                 for vez in 0..5 {
                     let lento = Falso::nuevo(contenido, Mana::Lento(40 << 20));
                     let mut proceso = empezar(&carpeta, &[lento.direccion]);
-                    // En momentos distintos: al preguntar, al pedir la lista, con varios bloques en marcha…
+                    // En momentos distintos: al preguntar, al pedir la lista, con varios bloques en
+                    // marcha…
                     match (hilo, vez) {
                         (0, 0) => lento.registro.esperar("INFO", 1),
                         (0, 1) => lento.registro.esperar("BLOQUES", 1),
@@ -633,11 +634,13 @@ fn de_la_guia_se_baja_avisando_de_que_no_se_comprueba() {
     for contenido in [datos(300_000), Vec::new()] {
         let guia = Falso::nuevo(&contenido, Mana::Guia);
         let carpeta = tempfile::tempdir().unwrap();
-        // Lo que hubiera a medias no se mezcla con lo que no se puede comprobar.
+        // Lo que hubiera a medias no se mezcla con lo que no se puede comprobar, ni se pierde.
         fs::write(carpeta.path().join(MEDIA), datos(BLOQUE)).unwrap();
         let salida = descargar(&carpeta, &[guia.direccion]);
         assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
         assert!(leer(&carpeta, NOMBRE) == contenido);
+        assert!(leer(&carpeta, MEDIA) == datos(BLOQUE));
+        fs::remove_file(carpeta.path().join(MEDIA)).unwrap();
         assert_eq!(nombres(&carpeta), [NOMBRE]);
         assert!(dicho(&salida).contains("SIN COMPROBAR"));
         assert!(
@@ -723,7 +726,7 @@ fn ctrl_c_y_sigterm_cancelan_enseguida_y_se_puede_seguir() {
                 let proceso = empezar(&carpeta, &[par.direccion]);
                 par.registro.esperar(hasta, 1);
                 let antes = Instant::now();
-                comun::senal(proceso.id(), senal);
+                super::comun::senal(proceso.id(), senal);
                 let salida = acabar(proceso);
                 assert!(
                     antes.elapsed() < Duration::from_secs(3),
