@@ -282,3 +282,100 @@ fn un_puerto_ocupado_es_una_frase_y_un_1() {
     assert_eq!(codigo(&salida), Some(1));
     assert!(quejas(&salida).contains(&puerto));
 }
+
+/// Una lista que en JSON ocupa unos dos megabytes; con otro `n`, otra.
+fn lista_larga(n: usize) -> Vec<String> {
+    let relleno = "x".repeat(90);
+    (0..20_000).map(|k| format!("{n}-{k}-{relleno}")).collect()
+}
+
+/// Manda `peticion` sin leer lo que contesten; con un búfer pequeño, para que no quepa en él.
+fn preguntar_sin_leer(maestro: &Proceso, peticion: &[u8]) -> TcpStream {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(2048).unwrap();
+    socket.connect(&maestro.direccion().into()).unwrap();
+    let mut socket = TcpStream::from(socket);
+    socket.write_all(peticion).unwrap();
+    socket
+}
+
+fn peticion_de_registro(puerto: u16, archivos: &[String]) -> Vec<u8> {
+    let peer = format!("http://127.0.0.1:{puerto}");
+    let cuerpo = json!({"peer": peer, "files": archivos}).to_string();
+    let largo = cuerpo.len();
+    format!("POST /register HTTP/1.0\r\nContent-Length: {largo}\r\n\r\n{cuerpo}").into_bytes()
+}
+
+#[test]
+fn quien_no_acaba_de_mandar_o_no_lee_no_deja_fuera_a_los_demas() {
+    let maestro = maestro();
+    let registrar = |puerto, archivos: &[String]| {
+        let contestado = mandar(maestro.direccion(), &peticion_de_registro(puerto, archivos));
+        let contestado = contestado.unwrap();
+        assert_eq!(contestado.codigo, 200);
+        contestado.json()["files"].as_array().unwrap().len()
+    };
+    assert_eq!(registrar(1, &lista_larga(1)), 20_000);
+    // Unos mandaron muy poco, otros bastante, y ninguno acaba.
+    let a_medias = b"POST /register HTTP/1.0\r\nContent-Length: 8000000\r\n\r\n";
+    let bastante = [&a_medias[..], &[b'x'; 66_000]].concat();
+    let parados: Vec<TcpStream> = [&a_medias[..]; 20]
+        .into_iter()
+        .chain([&bastante[..]; 3])
+        .chain([&b"GET /directory HTTP/1.0\r\n\r\n"[..]; 10])
+        .chain([&b"GET /peers HTTP/1.0\r\n\r\n"[..]; 10])
+        .map(|peticion| preguntar_sin_leer(&maestro, peticion))
+        .collect();
+    let antes = std::time::Instant::now();
+    assert_eq!(registrar(2, &["a".into()]), 1);
+    assert_eq!(localizar(&maestro, "a").as_array().unwrap().len(), 1);
+    let directorio = pedir(maestro.direccion(), "/directory", "").json();
+    assert_eq!(directorio["directory"].as_object().unwrap().len(), 20_001);
+    let peers = pedir(maestro.direccion(), "/peers", "").json();
+    assert_eq!(peers["peers"][0]["files"].as_array().unwrap().len(), 20_000);
+    assert!(
+        antes.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        antes.elapsed()
+    );
+    // Uno largo, de la misma IP que los parados, espera su turno; no se rechaza.
+    assert_eq!(registrar(3, &lista_larga(2)), 20_000);
+    assert!(
+        antes.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        antes.elapsed()
+    );
+    drop(parados);
+}
+
+/// Cada uno sustituye la lista del anterior: si su respuesta la retuviera, se sumarían.
+#[cfg(target_os = "linux")]
+#[test]
+fn quien_no_lee_la_respuesta_a_su_registro_no_ocupa_memoria() {
+    let maestro = maestro();
+    let ocupa = || {
+        let estado = std::fs::read_to_string(format!("/proc/{}/status", maestro.hijo.id()));
+        let estado = estado.unwrap();
+        let linea = estado.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+        linea
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+            / 1024
+    };
+    let peticion = |n| peticion_de_registro(1, &lista_larga(n));
+    let mut sordos = vec![preguntar_sin_leer(&maestro, &peticion(0))];
+    maestro.esperar("[REGISTRADO]");
+    let mut mas = 0;
+    let con_uno = ocupa();
+    for n in 1..=30 {
+        sordos.push(preguntar_sin_leer(&maestro, &peticion(n)));
+        // Ya se registró: empieza a contestar.
+        sordos[n].peek(&mut [0]).unwrap();
+        mas = mas.max(ocupa().saturating_sub(con_uno));
+    }
+    assert!(mas < 40, "treinta respuestas sin leer ocupan {mas} MiB más");
+}
