@@ -11,7 +11,8 @@ use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
 use crate::nodo::{arranque, menu};
 // use crate::practicas::balanceador::{self, backend};
-// use crate::practicas::{chat, maestro};
+// use crate::practicas::chat;
+use crate::practicas::maestro;
 use opciones::{Argumentos, Orden, decidir};
 
 /// Cumple lo que se escribió.
@@ -38,6 +39,7 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
             donde,
             carpeta,
         }) => sueltas::ingenuo(&peers, &donde, carpeta, consola),
+        Some(Orden::Maestro { donde }) => maestro::abrir(&donde, consola),
         /*
                 Some(Orden::Chat { servidor, conectar }) => chat::abrir(servidor, conectar, consola),
                 Some(Orden::Balanceador { donde, backends }) => {
@@ -45,7 +47,6 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
                 }
                 Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, consola),
                 Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, texto, consola),
-                Some(Orden::Maestro { donde }) => maestro::abrir(&donde, consola),
         */
         _ => Err(crate::fallo::Fallo::nuevo("práctica en obras")),
     }
