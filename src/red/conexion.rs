@@ -35,8 +35,12 @@ pub const REBANADA: Duration = if cfg!(windows) {
 /// Un plazo más corto que esto se respeta al milisegundo.
 const UN_SEGUNDO: Duration = Duration::from_secs(1);
 
-/// En cuántas partes se mira si una escritura avanza: el plazo sin avance se pasa, a lo sumo, en una.
-const PARTES_DE_ESCRIBIR: u32 = 6;
+/// En cuántas partes se mira si una escritura avanza: el plazo sin avance se pasa, a lo sumo, en una. En
+/// Windows no se sabe cuánto salió de una escritura que vence, así que no se repite: se hace en trozos
+/// pequeños, cada uno con todo el plazo.
+const PARTES_DE_ESCRIBIR: u32 = if cfg!(windows) { 1 } else { 6 };
+/// Bytes que se escriben de una vez.
+const ESCRITURA: usize = if cfg!(windows) { 64 * 1024 } else { usize::MAX };
 
 /// Por qué no se pudo leer o escribir.
 #[derive(Debug)]
@@ -336,7 +340,7 @@ impl Conexion {
         let mut falta = datos;
         let mut avance = Instant::now();
         while !falta.is_empty() {
-            match (&*self.socket).write(falta) {
+            match (&*self.socket).write(&falta[..falta.len().min(ESCRITURA)]) {
                 Ok(0) => return Err(FalloRed::Cortada),
                 Ok(escrito) => {
                     falta = &falta[escrito..];

@@ -113,6 +113,8 @@ pub fn fallo_al_abrir(direccion: SocketAddr, opcion: &str, error: &io::Error) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limites;
+    use crate::red::conexion::Conexion;
     use std::io::{Read, Write};
     use std::net::Ipv4Addr;
     use std::time::Instant;
@@ -120,10 +122,11 @@ mod tests {
     fn servidor(tope: usize) -> (Servidor, SocketAddr) {
         let escucha = abrir_puerto(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
         let direccion = escucha.local_addr().unwrap();
-        let eco = |conexion: &Arc<TcpStream>, _| {
+        let eco = |conexion: &Arc<TcpStream>, desde| {
+            let mut conexion = Conexion::aceptada(conexion, desde, Limites::default());
             let mut letra = [0];
-            while let Ok(1) = (&**conexion).read(&mut letra) {
-                let _ = (&**conexion).write_all(&letra);
+            while let Ok(1) = conexion.leer_datos(&mut letra, Duration::from_secs(60)) {
+                let _ = conexion.escribir_datos(&letra);
             }
         };
         (

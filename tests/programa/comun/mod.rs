@@ -215,7 +215,7 @@ impl Proceso {
     }
 
     /// Manda una señal (`INT`, `TERM`, `KILL`).
-    #[cfg(unix)]
+    #[cfg_attr(not(unix), allow(dead_code, reason = "sólo en Unix hay señales"))]
     pub fn senal(&self, cual: &str) {
         senal(self.hijo.id(), cual);
     }
@@ -244,7 +244,7 @@ impl Proceso {
 }
 
 /// Manda una señal (`INT`, `TERM`, `KILL`) a un proceso.
-#[cfg(unix)]
+#[cfg_attr(not(unix), allow(dead_code, reason = "sólo en Unix hay señales"))]
 pub fn senal(proceso: u32, cual: &str) {
     let mandada = Command::new("kill")
         .arg(format!("-{cual}"))
