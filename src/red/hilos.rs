@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unbounded};
 
 use crate::fallo::Fallo;
 use crate::red::parada::Nada;
@@ -79,6 +79,15 @@ impl<T> Hilo<T> {
     /// ¿Acaba antes de `plazo`?
     pub fn acaba_en(&self, plazo: Duration) -> bool {
         self.fin.recv_timeout(plazo) == Err(RecvTimeoutError::Disconnected)
+    }
+
+    /// ¿Acaba antes de `plazo` y de que alguien tenga `prisa`?
+    pub fn acaba_antes(&self, plazo: Duration, prisa: &Receiver<()>) -> bool {
+        select! {
+            recv(self.fin) -> _ => true,
+            recv(prisa) -> _ => false,
+            default(plazo) => false,
+        }
     }
 
     /// Espera a que acabe. `None` si terminó por un error interno, que queda en el registro.
