@@ -6,6 +6,7 @@ use crossbeam_channel::never;
 
 use crate::consola::{Consola, Paso};
 use crate::fallo::{Fallo, Salida};
+use crate::guia::SELECCIONE;
 use crate::texto::limpiar;
 
 /// Por qué no hay respuesta a una pregunta.
@@ -36,8 +37,11 @@ impl Consola {
     pub fn menu(&mut self, opciones: &[&str], quien: &str) -> Result<String, Fin> {
         let en_terminal = self.teclado.en_terminal();
         let pregunta = match en_terminal {
-            true => format!("{quien} · Seleccione una opción (Entrar: menú): "),
-            false => "Seleccione una opción: ".to_string(),
+            true => {
+                let seleccione = SELECCIONE.trim_end_matches([':', ' ']);
+                format!("{quien} · {seleccione} (Entrar: menú): ")
+            }
+            false => SELECCIONE.to_string(),
         };
         loop {
             if !self.menu_a_la_vista {

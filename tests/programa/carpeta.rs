@@ -14,6 +14,7 @@ use super::comun::{
     Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, preguntar, quejas, responde,
     senal,
 };
+use crate::guia::{DESCARGADO, ENVIO_COMPLETO};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "apuntes.pdf";
@@ -467,7 +468,7 @@ fn cortado_o_crecido_mientras_se_sirve_la_guia_recibe_un_error() {
         let mut todo = Vec::new();
         let fin = conexion.read_to_end(&mut todo);
         assert!(fin.is_err(), "un final normal con {} bytes", todo.len());
-        assert!(!nodo.texto().contains("[ENVÍO COMPLETO]"));
+        assert!(!nodo.texto().contains(ENVIO_COMPLETO));
     }
 }
 
@@ -639,7 +640,7 @@ fn la_memoria_no_crece_con_el_archivo() {
     menu.escribir("2");
     menu.escribir(NOMBRE);
     menu.escribir("0");
-    menu.esperar("[DESCARGADO EN COMPARTIDOS]");
+    menu.esperar(DESCARGADO);
     menu.esperar("comprobado");
     for proceso in nodos.iter().chain([&menu]) {
         let memoria = memoria_maxima(proceso.hijo.id());

@@ -14,14 +14,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::comun::{PACIENCIA, codigo, conectar, nodo, preguntar_y_cerrar, quejas, senal};
+use crate::guia::{NO_SE_ENCONTRO, OPCION_INVALIDA, QUE_ARCHIVO, SALIENDO, SELECCIONE};
+use crate::nodo::menu;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize};
 use rustix::termios::{tcgetattr, tcsetattr, tcsetwinsize};
 
 /// Nadie escucha en el puerto 1.
 const NADIE: &str = "127.0.0.1:1";
-const MENU: &str = "--- MENÚ P2P ---";
-const BUSCAR: &str = "Nombre del archivo que deseas buscar:";
+const MENU: &str = menu::MENU[1];
 
 /// Lo que se ve, y un aviso de que cambió.
 type Vista = Arc<(Mutex<vt100::Parser>, Condvar)>;
@@ -207,7 +208,8 @@ fn mandar_muchos(a: SocketAddr, cuantos: usize) {
 fn el_menu_entero_solo_al_empezar_y_cuando_se_pide() {
     let carpeta = carpeta(&["a.txt"]);
     let (mut terminal, yo) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
-    let linea = format!("yo:{} · Seleccione una opción (Entrar: menú):", yo.port());
+    let seleccione = SELECCIONE.trim_end_matches(": ");
+    let linea = format!("yo:{} · {seleccione} (Entrar: menú):", yo.port());
     assert_eq!(terminal.ultima(), linea);
     assert_eq!(terminal.texto().matches(MENU).count(), 1);
     // Lo pedido se queda a la vista, con la pregunta debajo.
@@ -216,7 +218,11 @@ fn el_menu_entero_solo_al_empezar_y_cuando_se_pide() {
         texto.contains(" - a.txt") && texto.lines().last() == Some(&linea)
     });
     assert_eq!(texto.matches(MENU).count(), 1, "{texto}");
-    for (teclas, dice) in [("\r", ""), ("?\r", ""), ("99\r", "Opción inválida.\n")] {
+    for (teclas, dice) in [
+        ("\r", ""),
+        ("?\r", ""),
+        ("99\r", &format!("{OPCION_INVALIDA}\n")),
+    ] {
         terminal.teclear("7\r");
         terminal.esperar("No ha llegado ningún mensaje.");
         terminal.teclear(teclas);
@@ -239,20 +245,20 @@ fn lo_tecleado_se_vuelve_a_ver_cuando_llega_algo() {
     let carpeta = carpeta(&[]);
     let (mut terminal, yo) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("2\r");
-    terminal.esperar(BUSCAR);
+    terminal.esperar(QUE_ARCHIVO);
     terminal.teclear("hai");
-    terminal.esperar_ultima(&format!("{BUSCAR} hai"));
+    terminal.esperar_ultima(&format!("{QUE_ARCHIVO}hai"));
     mandar_mensaje(yo, "\u{1b}[2Jhola");
     let texto = terminal.esperar_que("el mensaje, y debajo lo tecleado", |texto| {
-        texto.contains("[MENSAJE] ana (127.0.0.1") && texto.ends_with(&format!("{BUSCAR} hai"))
+        texto.contains("[MENSAJE] ana (127.0.0.1") && texto.ends_with(&format!("{QUE_ARCHIVO}hai"))
     });
     assert!(texto.contains(": hola"), "{texto}");
     // La pregunta sólo está una vez: se borró y se repuso.
-    assert_eq!(texto.matches(BUSCAR).count(), 1, "{texto}");
+    assert_eq!(texto.matches(QUE_ARCHIVO).count(), 1, "{texto}");
     terminal.teclear("haiku.txt\r");
-    let texto = terminal.esperar("No se encontró ese archivo en la red.");
+    let texto = terminal.esperar(NO_SE_ENCONTRO);
     assert!(
-        texto.contains(&format!("{BUSCAR} haihaiku.txt\n")),
+        texto.contains(&format!("{QUE_ARCHIVO}haihaiku.txt\n")),
         "{texto}"
     );
 }
@@ -262,7 +268,7 @@ fn entre_miles_de_avisos_no_se_pierde_ni_una_tecla() {
     let carpeta = carpeta(&[]);
     let (mut terminal, yo) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("2\r");
-    terminal.esperar(BUSCAR);
+    terminal.esperar(QUE_ARCHIVO);
     let nombre: String = ('a'..='z').chain('A'..='Z').chain('0'..='9').collect();
     thread::scope(|ambito| {
         let lluvia = || mandar_muchos(yo, 5000);
@@ -277,7 +283,7 @@ fn entre_miles_de_avisos_no_se_pierde_ni_una_tecla() {
     });
     mandar_mensaje(yo, "y escampa");
     terminal.esperar_que("sigue todo", |texto| {
-        texto.contains("y escampa") && texto.ends_with(&format!("{BUSCAR} {nombre}"))
+        texto.contains("y escampa") && texto.ends_with(&format!("{QUE_ARCHIVO}{nombre}"))
     });
 }
 
@@ -288,14 +294,14 @@ fn el_registro_no_pisa_lo_tecleado() {
     programa.env("RUST_LOG", "nodo=debug");
     let (mut terminal, yo) = Terminal::menu_de(programa, carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("2\r");
-    terminal.esperar(BUSCAR);
+    terminal.esperar(QUE_ARCHIVO);
     terminal.teclear("hai");
-    terminal.esperar_ultima(&format!("{BUSCAR} hai"));
+    terminal.esperar_ultima(&format!("{QUE_ARCHIVO}hai"));
     mandar_mensaje(yo, "hola");
     let texto = terminal.esperar_que("el registro", |texto| {
-        texto.contains(" RECIBIDO\n") && texto.ends_with(&format!("{BUSCAR} hai"))
+        texto.contains(" RECIBIDO\n") && texto.ends_with(&format!("{QUE_ARCHIVO}hai"))
     });
-    assert_eq!(texto.matches(BUSCAR).count(), 1, "{texto}");
+    assert_eq!(texto.matches(QUE_ARCHIVO).count(), 1, "{texto}");
 }
 
 #[test]
@@ -304,15 +310,15 @@ fn lo_pegado_son_varias_respuestas_y_hay_historial_y_tab() {
     let (mut terminal, _) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("1\r2\rno-esta\r2\r");
     terminal.esperar(" - un nombre largo.txt");
-    terminal.esperar_ultima(BUSCAR);
+    terminal.esperar_ultima(QUE_ARCHIVO);
     terminal.teclear("un n\t");
-    terminal.esperar_ultima(&format!("{BUSCAR} un nombre largo.txt"));
+    terminal.esperar_ultima(&format!("{QUE_ARCHIVO}un nombre largo.txt"));
     // Ctrl-U borra la línea, y la flecha hacia arriba trae la de antes.
     terminal.teclear("\u{15}\u{1b}[A");
-    terminal.esperar_ultima(&format!("{BUSCAR} no-esta"));
+    terminal.esperar_ultima(&format!("{QUE_ARCHIVO}no-esta"));
     terminal.teclear("\r");
     terminal.esperar_que("buscó dos veces", |texto| {
-        texto.matches("No se encontró ese archivo").count() == 2
+        texto.matches(NO_SE_ENCONTRO).count() == 2
     });
 }
 
@@ -335,15 +341,15 @@ fn de_cualquier_manera_de_irse_la_terminal_queda_como_estaba() {
         terminal.esperar_al_editor(true);
         terminal.teclear(teclas);
         if !senal_de.is_empty() {
-            terminal.esperar_ultima(&format!("{BUSCAR} hai"));
+            terminal.esperar_ultima(&format!("{QUE_ARCHIVO}hai"));
             senal(terminal.hijo.id(), senal_de);
         }
         let caso = format!("{teclas:?} {senal_de}");
         assert_eq!(terminal.terminar(), Some(sale_con), "{caso}");
-        let texto = terminal.esperar_ultima("Saliendo...");
+        let texto = terminal.esperar_ultima(SALIENDO);
         let con_hai = teclas.contains("hai");
         assert!(
-            !con_hai || texto.ends_with("hai\nSaliendo..."),
+            !con_hai || texto.ends_with(&format!("hai\n{SALIENDO}")),
             "{caso}: {texto}"
         );
     }
@@ -354,9 +360,9 @@ fn al_volver_de_la_shell_se_recupera_lo_tecleado() {
     let carpeta = carpeta(&[]);
     let (mut terminal, yo) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("2\r");
-    terminal.esperar(BUSCAR);
+    terminal.esperar(QUE_ARCHIVO);
     terminal.teclear("hai");
-    terminal.esperar_ultima(&format!("{BUSCAR} hai"));
+    terminal.esperar_ultima(&format!("{QUE_ARCHIVO}hai"));
     // Si se ven dos, el hilo principal ya miró cómo deja la terminal el editor.
     for texto in ["uno", "dos"] {
         mandar_mensaje(yo, texto);
@@ -370,11 +376,11 @@ fn al_volver_de_la_shell_se_recupera_lo_tecleado() {
     senal(terminal.hijo.id(), "CONT");
     terminal.esperar_que("la pregunta con lo tecleado", |texto| {
         let despues = texto.split_once("$ fg").map(|(_, despues)| despues);
-        despues.is_some_and(|despues| despues.ends_with(&format!("{BUSCAR} hai")))
+        despues.is_some_and(|despues| despues.ends_with(&format!("{QUE_ARCHIVO}hai")))
     });
     terminal.esperar_al_editor(true);
     terminal.teclear("ku");
-    terminal.esperar_ultima(&format!("{BUSCAR} haiku"));
+    terminal.esperar_ultima(&format!("{QUE_ARCHIVO}haiku"));
 }
 
 // ----- La barra -----
@@ -452,7 +458,7 @@ fn quedarse_sin_hilos_no_es_no_haberlo_encontrado() {
     let dijo = quejas(&salida);
     assert_eq!(codigo(&salida), Some(1), "{dijo}");
     assert!(
-        dijo.contains("hilo") && !dijo.contains("No se encontró"),
+        dijo.contains("hilo") && !dijo.contains(NO_SE_ENCONTRO),
         "{dijo}"
     );
 }

@@ -13,6 +13,7 @@ use crate::config::MAX_MENSAJE;
 use crate::consola::Consola;
 use crate::consola::pantalla::{Pantalla, huella_en_pantalla};
 use crate::fallo::{Fallo, Salida};
+use crate::guia::{DESCARGADO, ENVIO_COMPLETO, ERROR_AL_DESCARGAR, NO_ENCONTRADO, NO_SE_ENCONTRO};
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::nombres::en_nfc;
 use crate::nodo::cliente::descargar_archivo;
@@ -139,7 +140,7 @@ fn decir_del_maestro(pantalla: &mut Pantalla, fallo: &Fallo) {
 /// Dice que nadie lo tiene, o que ya se tiene aquí.
 pub fn no_se_encontro(consola: &mut Consola, carpeta: Option<&Carpeta>, nombre: &str) {
     let pantalla = &mut consola.pantalla;
-    pantalla.error("No se encontró ese archivo en la red.");
+    pantalla.error(NO_SE_ENCONTRO);
     if let Some(carpeta) = carpeta.filter(|carpeta| carpeta.abrir_archivo(nombre).is_ok()) {
         let donde = en_corto(&carpeta.ruta().join(nombre));
         pantalla.error(format!("Pero ya lo tienes tú: {donde}"));
@@ -176,13 +177,13 @@ pub fn descargar(
         Err(NoDescargado::NoEncontrado) => {
             consola
                 .pantalla
-                .error(format!("[NO ENCONTRADO] {}", NoDescargado::NoEncontrado));
+                .error(format!("{NO_ENCONTRADO} {}", NoDescargado::NoEncontrado));
             Salida::NoSePudo
         }
         Err(fallo) => {
             consola
                 .pantalla
-                .error(format!("[ERROR AL DESCARGAR] {nombre}: {fallo}"));
+                .error(format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"));
             match fallo {
                 NoDescargado::Cancelado => Salida::Interrumpido,
                 _ => Salida::NoSePudo,
@@ -202,7 +203,7 @@ pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec
             "[YA LO TIENES] {nombre} es el mismo archivo (huella {huella}); no se guarda otra vez"
         )];
     }
-    let mut lineas = vec![format!("[DESCARGADO EN COMPARTIDOS] {}", fin.nombre)];
+    let mut lineas = vec![format!("{DESCARGADO} {}", fin.nombre)];
     if fin.nombre != en_nfc(pedido) {
         lineas.push(format!(
             "  queda como «{}»: ya había otro archivo distinto llamado {pedido}",
@@ -260,7 +261,7 @@ pub fn enviar(
     Ok(match fin {
         Ok(quedo) => {
             let (que, tiempo) = (ruta.display(), duracion(empezo.elapsed()));
-            let linea = format!("[ENVÍO COMPLETO] {que} quedó en {peer} como {quedo} ({tiempo})");
+            let linea = format!("{ENVIO_COMPLETO} {que} quedó en {peer} como {quedo} ({tiempo})");
             consola.pantalla.linea(linea);
             Salida::Bien
         }
@@ -372,7 +373,7 @@ mod tests {
         let temporal = tempfile::tempdir().unwrap();
         let carpeta = Carpeta::abrir(temporal.path()).unwrap();
         let lineas = contar_descarga("a.txt", &fin, &carpeta).join("\n");
-        assert!(lineas.starts_with("[DESCARGADO EN COMPARTIDOS] a (1).txt"));
+        assert!(lineas.starts_with(&format!("{DESCARGADO} a (1).txt")));
         let quedo = carpeta.ruta().join("a (1).txt");
         assert!(
             lineas.contains(&format!("  en {}", quedo.display())),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::consola::{Consola, Fin};
+use crate::guia::OPCION_INVALIDA;
 use crate::nodo::Nodo;
 use crate::nodo::acciones;
 use crate::nodo::descarga::envio::mirar;
@@ -46,7 +47,7 @@ pub fn enviar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
     let eleccion = consola.preguntar("Selecciona a quién deseas enviarlo (número): ")?;
     match elegir(&eleccion, &peers).as_deref() {
         Some([peer]) => drop(acciones::enviar(consola, &nodo.vecinos, &ruta, *peer)?),
-        _ => consola.pantalla.linea("Opción inválida."),
+        _ => consola.pantalla.linea(OPCION_INVALIDA),
     }
     Ok(())
 }
