@@ -8,7 +8,7 @@
 
 mod barra;
 mod consulta;
-mod editor;
+pub mod editor;
 pub mod eventos;
 pub mod pantalla;
 mod preguntas;
