@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::comun::falsos::{BLOQUE, Charla, Compuerta, Puente, huella, huellas_de_bloques};
 use super::comun::{Proceso, acabar, codigo, datos, dicho, nodo, quejas, responde, senal};
-use crate::guia::{DESCARGADO, ENVIO_COMPLETO};
+use crate::guia::{CONEXION, DESCARGADO, ENVIO_COMPLETO};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "tarea.bin";
@@ -126,7 +126,7 @@ fn lo_que_no_se_puede_enviar_se_dice_sin_molestar_a_nadie() {
         quejas(&salida)
     );
     assert!(nombres(&carpeta).is_empty());
-    assert!(!receptor.texto().contains("[CONEXIÓN]"));
+    assert!(!receptor.texto().contains(CONEXION));
 }
 
 #[test]
