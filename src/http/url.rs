@@ -1,4 +1,5 @@
-//! Direcciones: los `%xx`, la consulta (`?clave=valor`) y las URL `http://…` que se escriben o llegan. Funciones puras.
+//! Direcciones: los `%xx`, la consulta (`?clave=valor`) y las URL `http://…` que se escriben o
+//! llegan. Funciones puras.
 //!
 //! Sólo `http`, con IP o nombre. Resolver el nombre y conectarse es cosa de [`super::cliente`].
 
@@ -23,7 +24,8 @@ fn cifra(byte: u8) -> Option<u8> {
         .and_then(|valor| u8::try_from(valor).ok())
 }
 
-/// Las parejas de una consulta (sin el `?`). Ahí, además, `+` es un espacio. `None` si está mal escrita.
+/// Las parejas de una consulta (sin el `?`). Ahí, además, `+` es un espacio. `None` si está mal
+/// escrita.
 pub fn leer_consulta(escrita: &str) -> Option<Vec<(String, String)>> {
     let parejas = escrita.split('&').filter(|pareja| !pareja.is_empty());
     parejas

@@ -1,7 +1,8 @@
-//! Preguntar quién tiene un archivo al maestro, o a un peer por su REST: el `GET /locate` de los documentos.
+//! Preguntar quién tiene un archivo al maestro, o a un peer por su REST: el `GET /locate` de los
+//! documentos.
 //!
-//! Lo que contestan son direcciones de otros: aquí sólo se leen, con tope. Buscar preguntando a cada peer con las
-//! palabras de la guía está en `cliente.rs`. No escribe en pantalla.
+//! Lo que contestan son direcciones de otros: aquí sólo se leen, con tope. Buscar preguntando a
+//! cada peer con las palabras de la guía está en `cliente.rs`. No escribe en pantalla.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -42,8 +43,8 @@ pub fn a_quien_preguntar(vecinos: &Vecinos) -> Vec<AQuien<'_>> {
         .collect()
 }
 
-/// Quiénes tienen `nombre`, según `a_quien`. Lo que diga el maestro se comprueba preguntando a cada uno:
-/// pudo irse.
+/// Quiénes tienen `nombre`, según `a_quien`. Lo que diga el maestro se comprueba preguntando a cada
+/// uno: pudo irse.
 pub fn quienes_lo_tienen(
     vecinos: &Vecinos,
     a_quien: AQuien,

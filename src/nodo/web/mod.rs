@@ -1,9 +1,9 @@
-//! Las rutas REST del nodo, en su mismo puerto: lo que piden los documentos con maestro, y una página para el
-//! navegador.
+//! Las rutas REST del nodo, en su mismo puerto: lo que piden los documentos con maestro, y una
+//! página para el navegador.
 //!
-//! Se llega aquí desde `gestionar_peticion` cuando lo primero que mandan es HTTP. Nada se escribe por HTTP:
-//! recibir archivos es cosa de `OFRECER`. Servir un archivo está en `archivo.rs`; la página, en `pagina.rs`; y
-//! qué es HTTP, en `http/`.
+//! Se llega aquí desde `gestionar_peticion` cuando lo primero que mandan es HTTP. Nada se escribe
+//! por HTTP: recibir archivos es cosa de `OFRECER`. Servir un archivo está en `archivo.rs`; la
+//! página, en `pagina.rs`; y qué es HTTP, en `http/`.
 
 mod archivo;
 mod pagina;
@@ -29,11 +29,12 @@ use crate::nodo::web::pagina::{Datos, EstadoDePeer, pagina};
 use crate::red::conexion::Conexion;
 use crate::red::turnos::Turnos;
 
-/// Cuántas peticiones pueden estar a la vez preguntando a los demás nodos: cada una abre un hilo por peer.
+/// Cuántas peticiones pueden estar a la vez preguntando a los demás nodos: cada una abre un hilo
+/// por peer.
 const TURNOS: usize = 8;
 const ESPERA_DE_TURNO: Duration = Duration::from_secs(5);
-/// Lo que se espera a cada peer para la página, en cada paso: conectar y saludar. Entre los dos, menos de un
-/// segundo.
+/// Lo que se espera a cada peer para la página, en cada paso: conectar y saludar. Entre los dos,
+/// menos de un segundo.
 const ESPERA_DE_PAGINA: Duration = Duration::from_millis(450);
 /// Mientras no pase esto, la página enseña lo que se supo de los peers la vez anterior.
 const VALE_EL_SONDEO: Duration = Duration::from_secs(2);
@@ -183,7 +184,8 @@ fn preguntar_al_maestro(maestro: &str, archivo: &str, nodo: &Nodo) -> Vec<Value>
     hallados.collect()
 }
 
-/// `POST /refresh`: se vuelve a registrar en el maestro, si lo hay, y no contesta hasta que está hecho.
+/// `POST /refresh`: se vuelve a registrar en el maestro, si lo hay, y no contesta hasta que está
+/// hecho.
 fn refrescar(nodo: &Nodo) -> Result<RespuestaHttp, CorteHttp> {
     let archivos = match &nodo.maestro {
         Some(maestro) => maestro
@@ -217,7 +219,8 @@ fn sin_descriptores() -> CorteHttp {
     )
 }
 
-/// Este nodo, tal como lo llamó quien pregunta: si escuchamos en todas las IP, por aquella a la que se conectó.
+/// Este nodo, tal como lo llamó quien pregunta: si escuchamos en todas las IP, por aquella a la que
+/// se conectó.
 fn aqui(conexion: &Conexion, nodo: &Nodo) -> SocketAddr {
     if !nodo.direccion.ip().is_unspecified() {
         return nodo.direccion;
@@ -229,8 +232,8 @@ fn aqui(conexion: &Conexion, nodo: &Nodo) -> SocketAddr {
     SocketAddr::new(ip, nodo.direccion.port())
 }
 
-/// Qué peers responden, preguntando a todos a la vez. Recargar la página muchas veces seguidas no pregunta
-/// más, y quien espera se suelta al salir.
+/// Qué peers responden, preguntando a todos a la vez. Recargar la página muchas veces seguidas no
+/// pregunta más, y quien espera se suelta al salir.
 fn sondear(nodo: &Nodo) -> Sondeo {
     let guardado = || {
         let sondeo = nodo.web.sondeo.lock();

@@ -1,11 +1,12 @@
-//! El directorio del maestro: quién está y qué archivos dice tener. En memoria, puro: ni sockets, ni hilos, ni reloj.
+//! El directorio del maestro: quién está y qué archivos dice tener. En memoria, puro: ni sockets,
+//! ni hilos, ni reloj.
 //!
-//! Los documentos del curso lo llaman *tracker* o directorio central. Aquí su estado es **blando**: quien se
-//! registró con `ttl` desaparece si no renueva, y a quien no lo dio se le pregunta de vez en cuando (lo hace
-//! `vigilante.rs`). La hora la trae quien llama, y así las pruebas no esperan.
+//! Los documentos del curso lo llaman *tracker* o directorio central. Aquí su estado es **blando**:
+//! quien se registró con `ttl` desaparece si no renueva, y a quien no lo dio se le pregunta de vez
+//! en cuando (lo hace `vigilante.rs`). La hora la trae quien llama, y así las pruebas no esperan.
 //!
-//! Con un índice por archivo, localizar no depende de cuántos peers haya, y registrarse cuesta según los
-//! archivos propios.
+//! Con un índice por archivo, localizar no depende de cuántos peers haya, y registrarse cuesta
+//! según los archivos propios.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,7 +23,8 @@ const FALLOS: u8 = 3;
 /// Cuántos peers caben, y lo que ocupa cada uno sin contar sus archivos, en bytes, más o menos.
 const MAX_PEERS: usize = 20_000;
 const PESO_DE_UN_PEER: usize = 1024;
-/// Lo que gasta un archivo además de su nombre: su sitio en la ficha (50 bytes) y en el índice (100).
+/// Lo que gasta un archivo además de su nombre: su sitio en la ficha (50 bytes) y en el índice
+/// (100).
 const PESO_DE_UN_ARCHIVO: usize = 150;
 /// Lo que pueden ocupar todos los peers, y los que registró otra máquina: sola no puede llenarlo.
 const MAX_PESO: usize = 256 * 1024 * 1024;
@@ -80,8 +82,8 @@ pub struct Pendientes {
     pub por_ver: Vec<SocketAddr>,
 }
 
-/// Un archivo de un peer en el índice: el nombre en NFC (así se busca: la misma «ñ» se puede escribir de dos
-/// maneras, y macOS usa la otra), el nombre tal como lo dijo, y quién lo tiene.
+/// Un archivo de un peer en el índice: el nombre en NFC (así se busca: la misma «ñ» se puede
+/// escribir de dos maneras, y macOS usa la otra), el nombre tal como lo dijo, y quién lo tiene.
 pub type Entrada = (Arc<str>, Arc<str>, SocketAddr);
 
 struct Registrado {
@@ -103,8 +105,8 @@ pub struct Directorio {
 }
 
 impl Directorio {
-    /// Registra a `ficha` (o **sustituye** lo que hubiera dicho antes) durante `ttl`, o sin plazo. Da la
-    /// ficha que queda. Si no cabe dice por qué, y lo que hubiera antes se queda como estaba.
+    /// Registra a `ficha` (o **sustituye** lo que hubiera dicho antes) durante `ttl`, o sin plazo.
+    /// Da la ficha que queda. Si no cabe dice por qué, y lo que hubiera antes se queda como estaba.
     pub fn registrar(
         &mut self,
         ficha: Ficha,
@@ -140,7 +142,8 @@ impl Directorio {
         Ok((alta, Arc::clone(&peer.ficha)))
     }
 
-    /// Lo que pesa `ficha`, si cabe con las demás. Se suman cada vez: son pocas, y no hay cuenta que llevar.
+    /// Lo que pesa `ficha`, si cabe con las demás. Se suman cada vez: son pocas, y no hay cuenta
+    /// que llevar.
     fn comprobar_que_cabe(&self, ficha: &Ficha) -> Result<usize, &'static str> {
         let nombres = ficha.archivos.iter();
         let peso = nombres.map(|nombre| nombre.len() + PESO_DE_UN_ARCHIVO);
@@ -181,8 +184,8 @@ impl Directorio {
         }
     }
 
-    /// La ficha del peer de `direccion`, si está. Un caducado deja de verse en el acto, aunque el vigilante
-    /// aún no lo haya quitado.
+    /// La ficha del peer de `direccion`, si está. Un caducado deja de verse en el acto, aunque el
+    /// vigilante aún no lo haya quitado.
     fn vivo(&self, direccion: &SocketAddr, ahora: Instant) -> Option<&Arc<Ficha>> {
         let peer = self.peers.get(direccion)?;
         (!peer.caduca || ahora < peer.cuando).then_some(&peer.ficha)
@@ -222,8 +225,8 @@ impl Directorio {
         self.agenda.first().map(|&(cuando, _)| cuando)
     }
 
-    /// Lo que ya toca, `tope` peers como mucho: quita a los caducados, y da los que hay que ver si siguen. A
-    /// estos los aplaza, por si la respuesta tarda: dígase con [`Directorio::revisado`].
+    /// Lo que ya toca, `tope` peers como mucho: quita a los caducados, y da los que hay que ver si
+    /// siguen. A estos los aplaza, por si la respuesta tarda: dígase con [`Directorio::revisado`].
     pub fn pendientes(&mut self, ahora: Instant, tope: usize) -> Pendientes {
         let tocan = self
             .agenda
@@ -245,8 +248,8 @@ impl Directorio {
         pendientes
     }
 
-    /// Se miró si el peer de `direccion` sigue ahí. A la tercera vez seguida que no, lo quita y devuelve su
-    /// ficha.
+    /// Se miró si el peer de `direccion` sigue ahí. A la tercera vez seguida que no, lo quita y
+    /// devuelve su ficha.
     pub fn revisado(&mut self, direccion: SocketAddr, sigue: bool) -> Option<Arc<Ficha>> {
         // Mientras se miraba pudo irse, o registrarse con `ttl`.
         let peer = self.peers.get_mut(&direccion).filter(|p| !p.caduca)?;
@@ -489,15 +492,24 @@ mod tests {
     proptest! {
         /// El índice dice siempre lo mismo que mirar la lista de cada peer.
         #[test]
-        fn el_indice_no_se_desvia(pasos in prop::collection::vec((0u16..6, prop::collection::vec(0u8..8, 0..6), 0u8..4), 0..60)) {
+        fn el_indice_no_se_desvia(
+            pasos in prop::collection::vec(
+                (0u16..6, prop::collection::vec(0u8..8, 0..6), 0u8..4),
+                0..60,
+            ),
+        ) {
             let (mut d, mut ahora) = (Directorio::default(), Instant::now());
             let mut modelo: HashMap<u16, (HashSet<String>, Option<Instant>)> = HashMap::new();
             for (n, archivos, que) in pasos {
                 ahora += S;
-                let nombres: HashSet<String> = archivos.iter().map(|a| format!("archivo{a}")).collect();
+                let nombres = archivos.iter().map(|a| format!("archivo{a}"));
+                let nombres: HashSet<String> = nombres.collect();
                 let lista: Vec<&str> = nombres.iter().map(String::as_str).collect();
                 match que {
-                    0 => drop((d.despedir(ficha(n, &[]).direccion, [127, 0, 0, 1].into()), modelo.remove(&n))),
+                    0 => {
+                        d.despedir(ficha(n, &[]).direccion, [127, 0, 0, 1].into());
+                        modelo.remove(&n);
+                    }
                     1 => drop(d.pendientes(ahora, 2)),
                     _ => {
                         let ttl = (que == 2).then_some(7 * S);
@@ -510,7 +522,8 @@ mod tests {
                     let archivo = format!("archivo{a}");
                     let mut hay = puertos(&d, &archivo, ahora);
                     hay.sort_unstable();
-                    let mut debe: Vec<u16> = modelo.iter().filter(|(_, m)| m.0.contains(&archivo)).map(|(&n, _)| n).collect();
+                    let suyos = modelo.iter().filter(|(_, m)| m.0.contains(&archivo));
+                    let mut debe: Vec<u16> = suyos.map(|(&n, _)| n).collect();
                     debe.sort_unstable();
                     prop_assert_eq!(hay, debe);
                 }

@@ -1,9 +1,10 @@
 //! El maestro: el directorio central de los documentos con *tracker* y REST, en el puerto 9000.
 //!
-//! Los peers le cuentan qué archivos tienen y él contesta quién tiene cada uno; los archivos no pasan por
-//! aquí. Es el mismo `atender_conexiones` que el nodo, con otro `gestionar`: leer una petición HTTP, decidir,
-//! contestar. Lo que sabe está en `directorio.rs`, quien lo mantiene al día en `vigilante.rs`, y a quién se
-//! admite en `altas.rs`. No guarda nada en disco: si se reinicia, los nodos vuelven solos.
+//! Los peers le cuentan qué archivos tienen y él contesta quién tiene cada uno; los archivos no
+//! pasan por aquí. Es el mismo `atender_conexiones` que el nodo, con otro `gestionar`: leer una
+//! petición HTTP, decidir, contestar. Lo que sabe está en `directorio.rs`, quien lo mantiene al día
+//! en `vigilante.rs`, y a quién se admite en `altas.rs`. No guarda nada en disco: si se reinicia,
+//! los nodos vuelven solos.
 //!
 //! Nadie puede llenar su memoria ni dejar fuera a los demás. El peor caso, con 1024 conexiones:
 //!
@@ -97,8 +98,8 @@ pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fall
 
 type Tarea = Box<dyn FnOnce() + Send>;
 
-/// Entender un registro son cien mil trozos pequeños de memoria. Si lo hiciera el hilo de cada conexión
-/// quedarían huecos en la de todos, que el sistema no recupera: lo hace uno solo.
+/// Entender un registro son cien mil trozos pequeños de memoria. Si lo hiciera el hilo de cada
+/// conexión quedarían huecos en la de todos, que el sistema no recupera: lo hace uno solo.
 fn hacer_de_una_en_una(tareas: &Receiver<Tarea>, parada: &Parada) {
     loop {
         select! {
@@ -226,7 +227,8 @@ impl Maestro {
             Baja::Hecha(ficha) => self
                 .avisador
                 .avisar(format_args!("[DESPEDIDO] {}", ficha.rest)),
-            // Quien se despide dos veces, o de un maestro recién reiniciado, ya está fuera: es lo que quería.
+            // Quien se despide dos veces, o de un maestro recién reiniciado, ya está fuera: es lo
+            // que quería.
             Baja::NoEstaba => {}
             Baja::DeOtro => {
                 let solo = "sólo desde ella se puede despedir";
@@ -274,7 +276,8 @@ fn peers(fichas: &[Arc<Ficha>]) -> impl Iterator<Item = Pieza> + use<> {
     con_lista(json!({}), "peers", fichas)
 }
 
-/// `GET /directory`: de cada archivo, quién lo tiene. Se sigue siempre tras la última entrada escrita.
+/// `GET /directory`: de cada archivo, quién lo tiene. Se sigue siempre tras la última entrada
+/// escrita.
 fn directorio(guarda: Arc<Guarda>) -> impl Iterator<Item = Pieza> {
     let (mut ultima, mut acabado) = (None, false);
     iter::from_fn(move || {
@@ -288,8 +291,8 @@ fn directorio(guarda: Arc<Guarda>) -> impl Iterator<Item = Pieza> {
     })
 }
 
-/// Lo que sigue del listado de archivos tras la entrada `ultima`, y cuál es ahora la última; `None` si ya
-/// no hay más.
+/// Lo que sigue del listado de archivos tras la entrada `ultima`, y cuál es ahora la última; `None`
+/// si ya no hay más.
 fn seguir(directorio: &Directorio, ultima: Option<&Entrada>) -> (String, Option<Entrada>) {
     let mut trozo = String::new();
     let mut anterior = ultima;
@@ -322,8 +325,8 @@ fn contacto(ficha: &Ficha) -> Value {
     json!({"rest": ficha.rest, "grpc_port": ficha.grpc_port})
 }
 
-/// Los archivos de `ficha`. Si se registra de nuevo o se va mientras se escriben, la respuesta se corta: esa
-/// lista ya no existe.
+/// Los archivos de `ficha`. Si se registra de nuevo o se va mientras se escriben, la respuesta se
+/// corta: esa lista ya no existe.
 fn archivos_de(ficha: &Arc<Ficha>) -> impl Iterator<Item = iter::Once<Pieza>> + use<> {
     let (cuantos, ficha) = (ficha.archivos.len(), Arc::downgrade(ficha));
     (0..cuantos).map(move |n| match ficha.upgrade() {
@@ -397,7 +400,8 @@ mod tests {
         let guarda = Arc::<Guarda>::default();
         let ficha = alta(&guarda, 1, &["a", "b"]);
         let (mut suya, mut todos) = (registrado(&ficha), peers(&[Arc::clone(&ficha)]));
-        // La apertura, la coma que no hay y el primer nombre; en la otra, además, lo de su contacto.
+        // La apertura, la coma que no hay y el primer nombre; en la otra, además, lo de su
+        // contacto.
         assert!(
             suya.by_ref()
                 .take(3)
