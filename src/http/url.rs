@@ -71,7 +71,10 @@ pub struct Url {
 impl Url {
     /// Parte `escrita`. `None` si no es `http://` seguido de IP o nombre y, quizá, puerto y ruta.
     pub fn leer(escrita: &str) -> Option<Url> {
-        let resto = escrita.strip_prefix("http://")?;
+        let (esquema, resto) = escrita.split_at_checked("http://".len())?;
+        if !esquema.eq_ignore_ascii_case("http://") {
+            return None;
+        }
         if !resto.bytes().all(|b| b.is_ascii_graphic()) || resto.contains(['@', '#', '\\']) {
             return None;
         }

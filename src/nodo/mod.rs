@@ -24,6 +24,7 @@ use jiff::tz::TimeZone;
 use crate::config::MAX_MENSAJES;
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
+use crate::guia::CONEXION;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::{Archivo, Carpeta};
 use crate::nodo::maestro::registro::Inscripcion;
@@ -175,8 +176,7 @@ impl Nodo {
         }
         drop(vistas);
         if nueva || como_la_guia {
-            self.avisador
-                .avisar(format_args!("[CONEXIÓN] Desde {desde}"));
+            self.avisador.avisar(format_args!("{CONEXION} {desde}"));
         }
     }
 

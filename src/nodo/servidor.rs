@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
+use crate::guia::ENVIO_COMPLETO;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
 use crate::nodo::palabras::contestar::{self, Corte, enviar_tramo};
 use crate::nodo::palabras::protocolo::{Habla, Palabra, Primera, quien_habla};
@@ -115,6 +116,6 @@ fn enviar_a_la_guia(
         return enviado.and(Err(Corte::CambioMientrasSeEnviaba(nombre)));
     }
     nodo.avisador
-        .destacar(vec![format!("[ENVÍO COMPLETO] {nombre}")]);
+        .destacar(vec![format!("{ENVIO_COMPLETO} {nombre}")]);
     Ok(())
 }

@@ -11,8 +11,7 @@ use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
 use crate::nodo::{arranque, menu};
 use crate::practicas::balanceador::{self, backend};
-use crate::practicas::chat;
-// use crate::practicas::maestro;
+use crate::practicas::{chat, maestro};
 use opciones::{Argumentos, Orden, decidir};
 
 /// Cumple lo que se escribió.
@@ -45,7 +44,6 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
         }
         Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, consola),
         Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, &texto, consola),
-        // Some(Orden::Maestro { donde }) => maestro::abrir(&donde, consola),
-        _ => Err(crate::fallo::Fallo::nuevo("práctica en obras")),
+        Some(Orden::Maestro { donde }) => maestro::abrir(&donde, consola),
     }
 }

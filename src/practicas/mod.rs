@@ -3,5 +3,5 @@
 
 pub mod balanceador;
 pub mod chat;
-// pub mod maestro;
 pub mod ingenuo;
+pub mod maestro;

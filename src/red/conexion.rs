@@ -40,7 +40,11 @@ const UN_SEGUNDO: Duration = Duration::from_secs(1);
 /// pequeños, cada uno con todo el plazo.
 const PARTES_DE_ESCRIBIR: u32 = if cfg!(windows) { 1 } else { 6 };
 /// Bytes que se escriben de una vez.
-const ESCRITURA: usize = if cfg!(windows) { 64 * 1024 } else { usize::MAX };
+const ESCRITURA: usize = if cfg!(windows) {
+    64 * 1024
+} else {
+    usize::MAX / 2
+};
 
 /// Por qué no se pudo leer o escribir.
 #[derive(Debug)]

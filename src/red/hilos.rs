@@ -59,8 +59,15 @@ pub fn arrancar_en<'ambito, T: Send + 'ambito>(
         .map_err(|e| sin_hilo(nombre, &e))
 }
 
-fn sin_hilo(nombre: &str, error: &io::Error) -> Fallo {
-    Fallo::de_sistema(format!("no se pudo crear el hilo «{nombre}»"), error)
+/// El fallo de no poder crear un hilo.
+pub fn sin_hilo(nombre: &str, error: &io::Error) -> Fallo {
+    let que = format!("no se pudo crear el hilo «{nombre}»");
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Fallo::nuevo(format!(
+            "{que}: el sistema no da más (ulimit -u dice cuántos hay)"
+        )),
+        _ => Fallo::de_sistema(que, error),
+    }
 }
 
 impl<T> Hilo<T> {

@@ -14,6 +14,7 @@ use super::comun::{
     Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, preguntar, quejas, responde,
     senal,
 };
+use crate::guia::{DESCARGADO, ENVIO_COMPLETO};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "apuntes.pdf";
@@ -338,7 +339,7 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     assert_eq!(codigo(&salida), Some(1));
     let frase = quejas(&salida);
     assert!(
-        frase.contains("no cabe: hacen falta 60,0 MiB") && frase.contains("20,0 MiB"),
+        frase.contains("no cabe: hacen falta 62,9 MB") && frase.contains("21,0 MB"),
         "{frase}"
     );
     assert_eq!(par.registro.cuantos("OBTENER"), 0);
@@ -358,7 +359,7 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     let ruta = disco.0.path().to_str().unwrap();
     assert!(!quejas(&salida).contains(ruta), "{}", quejas(&salida));
     assert!(!quejas(&salida).contains("quedan"), "{}", quejas(&salida));
-    nodo.esperar(&format!("en {ruta} quedan 20,0 MiB"));
+    nodo.esperar(&format!("en {ruta} quedan 21,0 MB"));
 }
 
 #[cfg(target_os = "linux")]
@@ -467,7 +468,7 @@ fn cortado_o_crecido_mientras_se_sirve_la_guia_recibe_un_error() {
         let mut todo = Vec::new();
         let fin = conexion.read_to_end(&mut todo);
         assert!(fin.is_err(), "un final normal con {} bytes", todo.len());
-        assert!(!nodo.texto().contains("[ENVÍO COMPLETO]"));
+        assert!(!nodo.texto().contains(ENVIO_COMPLETO));
     }
 }
 
@@ -639,7 +640,7 @@ fn la_memoria_no_crece_con_el_archivo() {
     menu.escribir("2");
     menu.escribir(NOMBRE);
     menu.escribir("0");
-    menu.esperar("[DESCARGADO EN COMPARTIDOS]");
+    menu.esperar(DESCARGADO);
     menu.esperar("comprobado");
     for proceso in nodos.iter().chain([&menu]) {
         let memoria = memoria_maxima(proceso.hijo.id());

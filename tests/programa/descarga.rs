@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::comun::falsos::{BLOQUE, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques};
 use super::comun::{PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, quejas};
+use crate::guia::{DESCARGADO, NO_ENCONTRADO, SELECCIONE};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "clase.bin";
@@ -77,7 +78,7 @@ fn asegurar_bueno(salida: &Output, carpeta: &TempDir, contenido: &[u8]) {
     );
     let dicho = dicho(salida);
     assert!(
-        dicho.starts_with(&format!("[DESCARGADO EN COMPARTIDOS] {NOMBRE}\n")),
+        dicho.starts_with(&format!("{DESCARGADO} {NOMBRE}\n")),
         "{dicho}"
     );
     assert!(
@@ -189,7 +190,7 @@ fn nadie_lo_tiene() {
     let salida = descargar(&carpeta, &[par.direccion]);
     asegurar_que_no(&salida, &carpeta);
     assert!(
-        quejas(&salida).starts_with("[NO ENCONTRADO]"),
+        quejas(&salida).starts_with(NO_ENCONTRADO),
         "{}",
         quejas(&salida)
     );
@@ -753,7 +754,7 @@ fn cancelar_en_el_menu_no_deja_hilos() {
     let par = Falso::nuevo(&contenido(), Mana::MudoEnBloques);
     let carpeta = tempfile::tempdir().unwrap();
     let mut menu = Proceso::menu(carpeta.path(), &["--peer", &par.direccion.to_string()]);
-    menu.esperar("Seleccione una opción: ");
+    menu.esperar(SELECCIONE);
     let hilos = |menu: &Proceso| {
         let tareas = fs::read_dir(format!("/proc/{}/task", menu.hijo.id())).unwrap();
         tareas.count()
@@ -766,7 +767,7 @@ fn cancelar_en_el_menu_no_deja_hilos() {
     assert!(hilos(&menu) > antes);
     menu.senal("INT");
     menu.esperar("descarga cancelada");
-    menu.esperar_veces("Seleccione una opción: ", 2);
+    menu.esperar_veces(SELECCIONE, 2);
     // El sistema tarda un instante en olvidar un hilo que ya terminó.
     let limite = Instant::now() + PACIENCIA;
     while hilos(&menu) > antes {
@@ -809,7 +810,7 @@ fn mientras_se_baja(
         asegurar_que_no(&salida, &carpeta);
         let quejas = quejas(&salida);
         assert!(
-            quejas.contains(&retirada(puente.direccion)) || quejas.starts_with("[NO ENCONTRADO]"),
+            quejas.contains(&retirada(puente.direccion)) || quejas.starts_with(NO_ENCONTRADO),
             "{quejas}"
         );
     }

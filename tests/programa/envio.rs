@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::comun::falsos::{BLOQUE, Charla, Compuerta, Puente, huella, huellas_de_bloques};
 use super::comun::{Proceso, acabar, codigo, datos, dicho, nodo, quejas, responde, senal};
+use crate::guia::{DESCARGADO, ENVIO_COMPLETO};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "tarea.bin";
@@ -77,7 +78,7 @@ fn llega_igual_y_quien_envia_oye_con_que_nombre_quedo() {
         assert!(fs::read(carpeta.path().join(&quedo)).unwrap() == contenido);
         let frase = format!("quedó en {} como {quedo}", receptor.direccion());
         assert!(dicho(&salida).contains(&frase), "{}", dicho(&salida));
-        receptor.esperar(&format!("[DESCARGADO EN COMPARTIDOS] {quedo}\n"));
+        receptor.esperar(&format!("{DESCARGADO} {quedo}\n"));
         receptor.esperar(&format!("huella {} · comprobado", huella(&contenido)));
     }
     // El mismo otra vez: no se guarda, y se dice cuál es.
@@ -104,7 +105,7 @@ fn del_menu_se_envia_con_la_opcion_5() {
     menu.escribir(NOMBRE);
     menu.escribir("1");
     let quedo = format!("quedó en {} como {NOMBRE}", receptor.direccion());
-    assert!(menu.esperar(&quedo).contains("[ENVÍO COMPLETO]"));
+    assert!(menu.esperar(&quedo).contains(ENVIO_COMPLETO));
     assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == contenido);
     menu.escribir("3");
     assert_eq!(menu.terminar(), Some(0));

@@ -50,7 +50,7 @@ fn las_seis_rutas_tienen_la_forma_acordada() {
     let de_los_nuestros = json!({"rest": "http://127.0.0.1:6001", "grpc_port": 0});
     let con_puerto = json!({"rest": "http://127.0.0.1:6001", "grpc_port": 0, "puerto": 6001});
     assert_eq!(localizar(&maestro, "a.txt"), json!([del_curso]));
-    assert_eq!(localizar(&maestro, "b.txt"), json!([del_curso, con_puerto]));
+    assert_eq!(localizar(&maestro, "b.txt"), json!([con_puerto, del_curso]));
     assert_eq!(localizar(&maestro, "nadie"), json!([]));
     assert_eq!(
         pedir(a_donde, "/directory", "").json(),
@@ -171,33 +171,33 @@ fn lo_que_esta_mal_tiene_su_codigo_y_su_frase() {
         contestado
     };
     for (texto, codigo) in [
-        ("GET /nada HTTP/1.1\r\n\r\n", 404),
-        ("GET /locate HTTP/1.1\r\n\r\n", 400),
-        ("GET /locate?file= HTTP/1.1\r\n\r\n", 400),
-        ("GET /locate?file=%ff HTTP/1.1\r\n\r\n", 400),
-        ("POST /register HTTP/1.1\r\n\r\n", 411),
+        ("GET /nada HTTP/1.0\r\n\r\n", 404),
+        ("GET /locate HTTP/1.0\r\n\r\n", 400),
+        ("GET /locate?file= HTTP/1.0\r\n\r\n", 400),
+        ("GET /locate?file=%ff HTTP/1.0\r\n\r\n", 400),
+        ("POST /register HTTP/1.0\r\n\r\n", 411),
         (
-            "POST /register HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST /register HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
             411,
         ),
         (
-            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n{]",
+            "POST /register HTTP/1.0\r\nContent-Length: 2\r\n\r\n{]",
             400,
         ),
         (
-            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+            "POST /register HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}",
             400,
         ),
         (
-            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]",
+            "POST /register HTTP/1.0\r\nContent-Length: 2\r\n\r\n[]",
             400,
         ),
         (
-            "POST /register HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n{}",
+            "POST /register HTTP/1.0\r\nContent-Length: 99999999\r\n\r\n{}",
             413,
         ),
         (
-            "POST /leave HTTP/1.1\r\nContent-Length: 70000\r\n\r\n{}",
+            "POST /leave HTTP/1.0\r\nContent-Length: 70000\r\n\r\n{}",
             413,
         ),
         ("GET /peers HTTP/1.1\r\nHost: malo.com\r\n\r\n", 403),
@@ -210,10 +210,10 @@ fn lo_que_esta_mal_tiene_su_codigo_y_su_frase() {
         assert_eq!(peticion(texto).codigo, codigo, "{texto}");
     }
     for (texto, valen) in [
-        ("DELETE /peers HTTP/1.1\r\n\r\n", "GET, HEAD"),
-        ("GET /register HTTP/1.1\r\n\r\n", "POST"),
+        ("DELETE /peers HTTP/1.0\r\n\r\n", "GET, HEAD"),
+        ("GET /register HTTP/1.0\r\n\r\n", "POST"),
         (
-            "PUT /leave HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "PUT /leave HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc",
             "POST",
         ),
     ] {
@@ -224,7 +224,7 @@ fn lo_que_esta_mal_tiene_su_codigo_y_su_frase() {
             "{texto}"
         );
     }
-    let cabeza = mandar(maestro.direccion(), b"HEAD /peers HTTP/1.1\r\n\r\n").unwrap();
+    let cabeza = mandar(maestro.direccion(), b"HEAD /peers HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!(
         (
             cabeza.codigo,
@@ -243,7 +243,7 @@ fn nada_de_lo_que_le_manden_lo_tumba() {
         .collect();
     let largo = [b"GET /".as_slice(), &[b'a'; 100_000]].concat();
     let hondo = format!(
-        "POST /register HTTP/1.1\r\nContent-Length: 50000\r\n\r\n{}",
+        "POST /register HTTP/1.0\r\nContent-Length: 50000\r\n\r\n{}",
         "[".repeat(50_000)
     );
     for basura in [
@@ -252,7 +252,7 @@ fn nada_de_lo_que_le_manden_lo_tumba() {
         b"BUSCAR:x",
         &largo,
         hondo.as_bytes(),
-        b"POST /leave HTTP/1.1\r\nContent-Length: 9\r\n\r\n{",
+        b"POST /leave HTTP/1.0\r\nContent-Length: 9\r\n\r\n{",
     ] {
         for _ in 0..20 {
             molestar(maestro.direccion(), basura);
@@ -281,4 +281,101 @@ fn un_puerto_ocupado_es_una_frase_y_un_1() {
     let salida = orden(["maestro", "--puerto", &puerto]);
     assert_eq!(codigo(&salida), Some(1));
     assert!(quejas(&salida).contains(&puerto));
+}
+
+/// Una lista que en JSON ocupa unos dos megabytes; con otro `n`, otra.
+fn lista_larga(n: usize) -> Vec<String> {
+    let relleno = "x".repeat(90);
+    (0..20_000).map(|k| format!("{n}-{k}-{relleno}")).collect()
+}
+
+/// Manda `peticion` sin leer lo que contesten; con un búfer pequeño, para que no quepa en él.
+fn preguntar_sin_leer(maestro: &Proceso, peticion: &[u8]) -> TcpStream {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(2048).unwrap();
+    socket.connect(&maestro.direccion().into()).unwrap();
+    let mut socket = TcpStream::from(socket);
+    socket.write_all(peticion).unwrap();
+    socket
+}
+
+fn peticion_de_registro(puerto: u16, archivos: &[String]) -> Vec<u8> {
+    let peer = format!("http://127.0.0.1:{puerto}");
+    let cuerpo = json!({"peer": peer, "files": archivos}).to_string();
+    let largo = cuerpo.len();
+    format!("POST /register HTTP/1.0\r\nContent-Length: {largo}\r\n\r\n{cuerpo}").into_bytes()
+}
+
+#[test]
+fn quien_no_acaba_de_mandar_o_no_lee_no_deja_fuera_a_los_demas() {
+    let maestro = maestro();
+    let registrar = |puerto, archivos: &[String]| {
+        let contestado = mandar(maestro.direccion(), &peticion_de_registro(puerto, archivos));
+        let contestado = contestado.unwrap();
+        assert_eq!(contestado.codigo, 200);
+        contestado.json()["files"].as_array().unwrap().len()
+    };
+    assert_eq!(registrar(1, &lista_larga(1)), 20_000);
+    // Unos mandaron muy poco, otros bastante, y ninguno acaba.
+    let a_medias = b"POST /register HTTP/1.0\r\nContent-Length: 8000000\r\n\r\n";
+    let bastante = [&a_medias[..], &[b'x'; 66_000]].concat();
+    let parados: Vec<TcpStream> = [&a_medias[..]; 20]
+        .into_iter()
+        .chain([&bastante[..]; 3])
+        .chain([&b"GET /directory HTTP/1.0\r\n\r\n"[..]; 10])
+        .chain([&b"GET /peers HTTP/1.0\r\n\r\n"[..]; 10])
+        .map(|peticion| preguntar_sin_leer(&maestro, peticion))
+        .collect();
+    let antes = std::time::Instant::now();
+    assert_eq!(registrar(2, &["a".into()]), 1);
+    assert_eq!(localizar(&maestro, "a").as_array().unwrap().len(), 1);
+    let directorio = pedir(maestro.direccion(), "/directory", "").json();
+    assert_eq!(directorio["directory"].as_object().unwrap().len(), 20_001);
+    let peers = pedir(maestro.direccion(), "/peers", "").json();
+    assert_eq!(peers["peers"][0]["files"].as_array().unwrap().len(), 20_000);
+    assert!(
+        antes.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        antes.elapsed()
+    );
+    // Uno largo, de la misma IP que los parados, espera su turno; no se rechaza.
+    assert_eq!(registrar(3, &lista_larga(2)), 20_000);
+    assert!(
+        antes.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        antes.elapsed()
+    );
+    drop(parados);
+}
+
+/// Cada uno sustituye la lista del anterior: si su respuesta la retuviera, se sumarían.
+#[cfg(target_os = "linux")]
+#[test]
+fn quien_no_lee_la_respuesta_a_su_registro_no_ocupa_memoria() {
+    let maestro = maestro();
+    let ocupa = || {
+        let estado = std::fs::read_to_string(format!("/proc/{}/status", maestro.hijo.id()));
+        let estado = estado.unwrap();
+        let linea = estado.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+        linea
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+            / 1024
+    };
+    let peticion = |n| peticion_de_registro(1, &lista_larga(n));
+    let mut sordos = vec![preguntar_sin_leer(&maestro, &peticion(0))];
+    maestro.esperar("[REGISTRADO]");
+    let mut mas = 0;
+    let con_uno = ocupa();
+    for n in 1..=30 {
+        sordos.push(preguntar_sin_leer(&maestro, &peticion(n)));
+        // Ya se registró: empieza a contestar.
+        sordos[n].peek(&mut [0]).unwrap();
+        mas = mas.max(ocupa().saturating_sub(con_uno));
+    }
+    assert!(mas < 40, "treinta respuestas sin leer ocupan {mas} MiB más");
 }

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use super::comun::rest::{enviar, hasta_que, mandar, pedir};
+use super::comun::rest::{MaestroFalso, admitir, enviar, hasta_que, mandar, pedir};
 use super::comun::{PACIENCIA, Proceso, orden};
+use crate::guia::ENVIO_COMPLETO;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -89,20 +90,20 @@ fn las_rutas_del_nodo_tienen_la_forma_acordada() {
         pedir(a_donde, "/locate?file=b", "").json(),
         json!({"file": "b", "peers": []})
     );
-    let refrescado = mandar(a_donde, b"POST /refresh HTTP/1.1\r\n\r\n").unwrap();
+    let refrescado = mandar(a_donde, b"POST /refresh HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!(
         refrescado.json(),
         json!({"status": "refreshed", "files": files})
     );
     for (peticion, codigo) in [
-        ("GET /nada HTTP/1.1\r\n\r\n", 404),
-        ("GET /search HTTP/1.1\r\n\r\n", 400),
-        ("GET /refresh HTTP/1.1\r\n\r\n", 405),
+        ("GET /nada HTTP/1.0\r\n\r\n", 404),
+        ("GET /search HTTP/1.0\r\n\r\n", 400),
+        ("GET /refresh HTTP/1.0\r\n\r\n", 405),
         (
-            "PUT /files/a.txt HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "PUT /files/a.txt HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc",
             405,
         ),
-        ("DELETE /files/a.txt HTTP/1.1\r\n\r\n", 405),
+        ("DELETE /files/a.txt HTTP/1.0\r\n\r\n", 405),
         ("GET /files HTTP/1.1\r\nHost: malo.com\r\n\r\n", 403),
         (
             "GET /files HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://malo.com\r\n\r\n",
@@ -149,7 +150,7 @@ fn un_archivo_entero_por_partes_y_si_cambio() {
         descarga.starts_with("attachment; ")
             && descarga.ends_with("filename*=UTF-8''%C3%B1and%C3%BA%201.bin")
     );
-    nodo.esperar("[ENVÍO COMPLETO] sub/ñandú 1.bin");
+    nodo.esperar(&format!("{ENVIO_COMPLETO} sub/ñandú 1.bin"));
 
     for (rango, parte) in [
         ("0-9", 0..10),
@@ -200,7 +201,7 @@ fn un_archivo_entero_por_partes_y_si_cambio() {
 
     let cabeza = mandar(
         nodo.direccion(),
-        format!("HEAD {ruta} HTTP/1.1\r\n\r\n").as_bytes(),
+        format!("HEAD {ruta} HTTP/1.0\r\n\r\n").as_bytes(),
     )
     .unwrap();
     assert_eq!(
@@ -260,7 +261,7 @@ fn un_archivo_que_encoge_mientras_se_sirve_no_llega_entero() {
     let mut socket = TcpStream::connect(nodo.direccion()).unwrap();
     socket.set_read_timeout(Some(PACIENCIA)).unwrap();
     socket
-        .write_all(b"GET /files/grande HTTP/1.1\r\n\r\n")
+        .write_all(b"GET /files/grande HTTP/1.0\r\n\r\n")
         .unwrap();
     socket.read_exact(&mut vec![0; 100_000]).unwrap();
     archivo.set_len(50_000).unwrap();
@@ -287,7 +288,7 @@ fn un_archivo_sustituido_mientras_se_sirve_no_llega_entero() {
     let mut socket = TcpStream::connect(nodo.direccion()).unwrap();
     socket.set_read_timeout(Some(PACIENCIA)).unwrap();
     socket
-        .write_all(b"GET /files/grande HTTP/1.1\r\n\r\n")
+        .write_all(b"GET /files/grande HTTP/1.0\r\n\r\n")
         .unwrap();
     socket.read_exact(&mut vec![0; 100_000]).unwrap();
     // Mide lo mismo, pero ya no es el mismo contenido.
@@ -521,5 +522,222 @@ fn las_palabras_de_la_guia_siguen_en_el_mismo_puerto() {
     assert_eq!(preguntar(nodo.direccion(), b"DESCARGAR:a"), "OKhola");
     assert!(
         preguntar(nodo.direccion(), b"GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 OK\r\n")
+    );
+}
+
+#[test]
+fn http_es_como_dice_la_norma() {
+    let carpeta = carpeta(&[("a.txt", b"hola")]);
+    let nodo = nodo(carpeta.path(), &[]);
+    let a_donde = nodo.direccion();
+    let codigo = |texto: String| mandar(a_donde, texto.as_bytes()).unwrap().codigo;
+    assert_eq!(codigo("GET / HTTP/1.1\r\n\r\n".into()), 400, "sin Host");
+    assert_eq!(codigo("\r\nGET / HTTP/1.0\r\n\r\n".into()), 200);
+    let largo = "POST /refresh HTTP/1.0\r\nContent-Length: 99999999999999999999\r\n\r\n";
+    assert_eq!(codigo(largo.into()), 400);
+    let absoluta = |sitio: &str| {
+        let peticion =
+            format!("GET http://{sitio}/files/a.txt HTTP/1.1\r\nHost: {a_donde}\r\n\r\n");
+        mandar(a_donde, peticion.as_bytes()).unwrap()
+    };
+    let contestado = absoluta(&a_donde.to_string());
+    assert_eq!(
+        (contestado.codigo, &contestado.cuerpo[..]),
+        (200, &b"hola"[..])
+    );
+    assert_eq!(absoluta("malo.com").codigo, 403);
+    let json = pedir(a_donde, "/files", "");
+    assert_eq!(json.cabecera("Cache-Control"), Some("no-store"));
+    assert!(json.cabecera("Date").unwrap().ends_with(" GMT"));
+    let subir = enviar(a_donde, "/upload", &json!({}));
+    assert!(subir.codigo == 403 && subir.json()["error"].as_str().unwrap().contains("OFRECER"));
+}
+
+#[test]
+fn un_archivo_se_pide_segun_su_fecha_y_su_huella() {
+    let carpeta = carpeta(&[("a.txt", b"hola")]);
+    let ruta = carpeta.path().join("a.txt");
+    let fecha = std::time::UNIX_EPOCH + Duration::from_millis(784_111_777_500);
+    let archivo = fs::File::options().write(true).open(&ruta).unwrap();
+    archivo.set_modified(fecha).unwrap();
+    let nodo = nodo(carpeta.path(), &[]);
+    let get = |cabeceras: &str| pedir(nodo.direccion(), "/files/a.txt", cabeceras);
+    let escrita = "Sun, 06 Nov 1994 08:49:37 GMT";
+    assert_eq!(get("").cabecera("Last-Modified"), Some(escrita));
+    let igual = get(&format!("If-Modified-Since: {escrita}\r\n"));
+    assert_eq!((igual.codigo, igual.cuerpo.len()), (304, 0));
+    assert_eq!(igual.cabecera("Last-Modified"), Some(escrita));
+    assert_eq!(
+        get("If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n").codigo,
+        200
+    );
+    let etag = format!("\"{}\"", blake3::hash(b"hola"));
+    // A quien pregunta por ella se le espera, aunque aún se esté calculando.
+    assert_eq!(get(&format!("If-Match: \"otra\", {etag}\r\n")).codigo, 200);
+    assert_eq!(get("If-Match: *\r\n").codigo, 200);
+    let otra = get("If-Match: \"otra\"\r\n");
+    assert!(otra.codigo == 412 && otra.json()["error"].is_string());
+    let ambas = format!("If-None-Match: \"otra\"\r\nIf-Modified-Since: {escrita}\r\n");
+    assert_eq!(
+        get(&ambas).codigo,
+        200,
+        "si dice cuál tiene, la fecha no cuenta"
+    );
+    // Un archivo del futuro no dice una fecha que aún no ha llegado.
+    let futuro = std::time::SystemTime::now() + Duration::from_secs(1 << 33);
+    archivo.set_modified(futuro).unwrap();
+    let contestado = get("");
+    assert_eq!(
+        contestado.cabecera("Last-Modified"),
+        contestado.cabecera("Date")
+    );
+}
+
+#[test]
+fn a_un_navegador_los_errores_van_en_una_pagina_y_el_icono_no_se_pide() {
+    let carpeta = carpeta(&[]);
+    let nodo = nodo(carpeta.path(), &[]);
+    let navegador = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
+    for (ruta, codigo) in [("/", 200), ("/nada/<b>", 404), ("/files/<b>", 404)] {
+        let ruta = ruta.replace('<', "%3C").replace('>', "%3E");
+        let contestado = pedir(nodo.direccion(), &ruta, navegador);
+        assert_eq!(contestado.codigo, codigo);
+        let tipo = contestado.cabecera("Content-Type");
+        assert_eq!(tipo, Some("text/html; charset=utf-8"), "{ruta}");
+        let politica = contestado.cabecera("Content-Security-Policy").unwrap();
+        assert!(politica.contains("img-src data:"), "{politica}");
+        let html = String::from_utf8(contestado.cuerpo).unwrap();
+        assert!(html.contains("<link rel=\"icon\" href=\"data:,\">") && !html.contains("<b>"));
+    }
+    let ajeno = mandar(
+        nodo.direccion(),
+        format!("GET / HTTP/1.1\r\nHost: malo.com\r\n{navegador}\r\n").as_bytes(),
+    );
+    let ajeno = ajeno.unwrap();
+    assert!(ajeno.codigo == 403 && ajeno.cuerpo.starts_with(b"<!DOCTYPE html>"));
+}
+
+/// Lo que se cuenta a otro no lleva rutas de este disco.
+#[cfg(unix)]
+#[test]
+fn un_fallo_de_la_carpeta_no_dice_donde_esta() {
+    let fuera = carpeta(&[("dentro/a", b"a")]);
+    let dentro = fuera.path().join("dentro");
+    let nodo = nodo(&dentro, &[]);
+    fs::remove_dir_all(&dentro).unwrap();
+    let ruta = fuera.path().to_str().unwrap();
+    for que in ["/", "/files", "/info"] {
+        let contestado = pedir(nodo.direccion(), que, "");
+        let texto = String::from_utf8(contestado.cuerpo).unwrap();
+        assert!(!texto.contains(ruta), "{que}: {texto}");
+    }
+}
+
+#[test]
+fn lo_que_dice_el_maestro_de_otro_se_repite_tal_cual() {
+    let maestro = Proceso::maestro(0);
+    let registro =
+        json!({"peer": "http://127.0.0.1:9001", "files": ["suyo"], "grpc_port": 9002, "ttl": 60});
+    assert_eq!(
+        enviar(maestro.direccion(), "/register", &registro).codigo,
+        200
+    );
+    let carpeta = carpeta(&[]);
+    let nodo = nodo(carpeta.path(), &["--maestro", &maestro.url()]);
+    let contestado = pedir(nodo.direccion(), "/locate?file=suyo", "").json();
+    assert_eq!(
+        contestado["peers"],
+        json!([{"rest": "http://127.0.0.1:9001", "grpc_port": 9002}])
+    );
+}
+
+#[test]
+fn cien_que_refrescan_a_la_vez_son_una_peticion() {
+    let maestro = MaestroFalso::nuevo();
+    let carpeta = carpeta(&[("a", b"a")]);
+    let nodo = nodo(carpeta.path(), &["--maestro", &maestro.url]);
+    admitir(&maestro.siguiente().1);
+    nodo.esperar("[MAESTRO] Registrado en");
+    let peticion = b"POST /refresh HTTP/1.0\r\n\r\n";
+    let refrescar = |_| {
+        let mut socket = TcpStream::connect(nodo.direccion()).unwrap();
+        socket.set_read_timeout(Some(PACIENCIA)).unwrap();
+        socket.write_all(peticion).unwrap();
+        socket
+    };
+    let cien: Vec<TcpStream> = (0..100).map(refrescar).collect();
+    let (mandado, pendiente) = maestro.siguiente();
+    assert!(
+        mandado.starts_with("POST /register HTTP/1.0\r\n"),
+        "{mandado}"
+    );
+    // El nodo atiende por orden de llegada: cuando conteste a esta, ya tiene las otras.
+    assert_eq!(pedir(nodo.direccion(), "/search?file=a", "").codigo, 200);
+    admitir(&pendiente);
+    let mut peticiones = 1;
+    for mut socket in cien {
+        let mut texto = String::new();
+        socket.set_nonblocking(false).unwrap();
+        while let Ok((_, otra)) = maestro.llegadas.try_recv() {
+            admitir(&otra);
+            peticiones += 1;
+        }
+        socket.read_to_string(&mut texto).unwrap();
+        assert!(texto.starts_with("HTTP/1.1 200 "), "{texto}");
+        assert!(texto.contains("\"files\":[\"a\"]"), "{texto}");
+    }
+    // Alguna pudo llegar justo después de que la primera acabara.
+    assert!(peticiones <= 5, "{peticiones}");
+}
+
+#[cfg(unix)]
+#[test]
+fn sale_enseguida_aunque_el_maestro_acepte_y_calle() {
+    let maestro = MaestroFalso::nuevo();
+    let carpeta = carpeta(&[]);
+    let mut nodo = nodo(carpeta.path(), &["--maestro", &maestro.url]);
+    let _primera = maestro.siguiente();
+    let preguntar = |peticion: &[u8]| {
+        let mut socket = TcpStream::connect(nodo.direccion()).unwrap();
+        socket.write_all(peticion).unwrap();
+        socket
+    };
+    let _cien: Vec<TcpStream> = (0..100)
+        .map(|_| preguntar(b"POST /refresh HTTP/1.0\r\n\r\n"))
+        .collect();
+    let _localizar = preguntar(b"GET /locate?file=x HTTP/1.0\r\n\r\n");
+    let localizar = hasta_que("se pregunta al maestro", || {
+        let (mandado, socket) = maestro.siguiente();
+        mandado.starts_with("GET /locate").then_some(socket)
+    });
+    let antes = Instant::now();
+    nodo.senal("TERM");
+    assert_eq!(nodo.terminar(), Some(130));
+    assert!(
+        antes.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        antes.elapsed()
+    );
+    drop(localizar);
+}
+
+/// El maestro contestaba y deja de hacerlo: la despedida no retiene la salida.
+#[cfg(unix)]
+#[test]
+fn despedirse_de_un_maestro_que_ya_no_contesta_tiene_su_plazo() {
+    let maestro = MaestroFalso::nuevo();
+    let carpeta = carpeta(&[]);
+    let mut nodo = nodo(carpeta.path(), &["--maestro", &maestro.url]);
+    admitir(&maestro.siguiente().1);
+    nodo.esperar("[MAESTRO] Registrado en");
+    let antes = Instant::now();
+    nodo.senal("TERM");
+    let (mandado, _socket) = maestro.siguiente();
+    assert!(mandado.starts_with("POST /leave "), "{mandado}");
+    assert_eq!(nodo.terminar(), Some(130));
+    assert!(
+        antes.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        antes.elapsed()
     );
 }

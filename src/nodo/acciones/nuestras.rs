@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::consola::{Consola, Fin};
+use crate::guia::OPCION_INVALIDA;
 use crate::nodo::Nodo;
 use crate::nodo::acciones;
 use crate::nodo::descarga::envio::mirar;
@@ -14,6 +15,7 @@ pub fn ver_archivos_de_la_red(nodo: &Nodo, consola: &mut Consola) -> Result<(), 
     acciones::listar_la_red(consola, &nodo.vecinos, |pantalla, peer, entradas| {
         let cuantos = cuenta(entradas.len(), "archivo", "archivos");
         pantalla.linea(format!("{peer}: {cuantos}"));
+        entradas.iter().for_each(|e| pantalla.recordar(&e.nombre));
         let lineas = entradas
             .iter()
             .map(|e| format!(" - {} ({})", e.nombre, tamano(e.tamano)));
@@ -45,7 +47,7 @@ pub fn enviar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
     let eleccion = consola.preguntar("Selecciona a quién deseas enviarlo (número): ")?;
     match elegir(&eleccion, &peers).as_deref() {
         Some([peer]) => drop(acciones::enviar(consola, &nodo.vecinos, &ruta, *peer)?),
-        _ => consola.pantalla.linea("Opción inválida."),
+        _ => consola.pantalla.linea(OPCION_INVALIDA),
     }
     Ok(())
 }

@@ -106,6 +106,8 @@ pub struct Hallado {
     pub rest: String,
     /// El puerto en que habla el protocolo de la guía. Los peers de otros cursos no lo tienen.
     pub puerto: Option<u16>,
+    /// El puerto en que habla gRPC; 0 si no lo habla.
+    pub grpc_port: u16,
 }
 
 impl Hallado {
@@ -117,10 +119,11 @@ impl Hallado {
     }
 
     fn leer(peer: &Value) -> Option<Hallado> {
-        let rest = peer["rest"].as_str()?.to_string();
+        let puerto = |campo: &str| peer[campo].as_u64().and_then(|n| u16::try_from(n).ok());
         Some(Hallado {
-            rest,
-            puerto: peer["puerto"].as_u64().and_then(|n| u16::try_from(n).ok()),
+            rest: peer["rest"].as_str()?.to_string(),
+            puerto: puerto("puerto"),
+            grpc_port: puerto("grpc_port").unwrap_or(0),
         })
     }
 }
@@ -136,9 +139,6 @@ impl fmt::Display for Hallado {
 }
 
 /// Pregunta a `url` (un maestro o un peer) quién tiene `nombre`.
-///
-/// # Errores
-/// No contesta, o contesta otra cosa; la frase dice quién.
 pub fn localizar(
     url: &str,
     nombre: &str,
@@ -207,6 +207,8 @@ mod tests {
             leer(json!({"rest": "http://0.0.0.0:1", "puerto": 1})).as_deref(),
             Some("http://0.0.0.0:1")
         );
+        let de_otro = json!({"rest": "http://127.0.0.1:9001", "grpc_port": 9002});
+        assert_eq!(Hallado::leer(&de_otro).map(|h| h.grpc_port), Some(9002));
         assert_eq!(leer(json!({"puerto": 1})), None);
         assert_eq!(leer(json!("x")), None);
     }

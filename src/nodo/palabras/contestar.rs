@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use log::debug;
 
 use crate::config::{MAX_MENSAJE, nombre_de_nodo_valido};
+use crate::guia::ENVIO_COMPLETO;
 use crate::nodo::carpeta::disco::leer_en;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
@@ -246,7 +247,7 @@ impl Envios {
         }
         if self.0.bytes >= self.0.tamano {
             let nombre = std::mem::take(&mut self.0).nombre;
-            lineas.push(format!("[ENVÍO COMPLETO] {nombre}"));
+            lineas.push(format!("{ENVIO_COMPLETO} {nombre}"));
         }
         lineas
     }

@@ -37,8 +37,18 @@ pub enum Primera {
     Basura,
 }
 
-/// Decide quién habla mirando hasta el primer `:`, espacio o `\n`.
+/// Decide quién habla mirando hasta el primer `:`, espacio o `\n`. Delante de HTTP puede haber un salto de
+/// línea de más, y no cuenta; delante de otra cosa es una línea vacía.
 pub fn quien_habla(bytes: &[u8]) -> Primera {
+    let sin_salto = bytes.strip_prefix(b"\r\n").unwrap_or_default();
+    match primera_palabra(sin_salto) {
+        Primera::Es(Habla::Http) => Primera::Es(Habla::Http),
+        Primera::Falta if !sin_salto.is_empty() => Primera::Falta,
+        _ => primera_palabra(bytes),
+    }
+}
+
+fn primera_palabra(bytes: &[u8]) -> Primera {
     let mirados = &bytes[..bytes.len().min(PRIMERA_PALABRA)];
     match mirados
         .iter()
@@ -386,7 +396,14 @@ mod tests {
             (b"xxxxxxxxxxxxxxxx", Primera::Basura),
             (b"xxxxxxxxxxxxxxxx:", Primera::Basura),
         ];
-        for (bytes, quien) in casos {
+        let http_o_nada: [(&[u8], _); 5] = [
+            (b"\r\nGET / HTTP/1.1", Primera::Es(Habla::Http)),
+            (b"\r\nGE", Primera::Falta),
+            (b"\r\n", Primera::Es(Habla::Ampliada)),
+            (b"\r\nBUSCAR:x", Primera::Es(Habla::Ampliada)),
+            (b"\r\n\r\nGET / ", Primera::Es(Habla::Ampliada)),
+        ];
+        for (bytes, quien) in casos.into_iter().chain(http_o_nada) {
             assert_eq!(
                 quien_habla(bytes),
                 quien,

@@ -284,6 +284,7 @@ impl Sala {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consola::editor::{Impresor, Nombres};
     use std::time::Instant;
 
     #[test]
@@ -298,7 +299,7 @@ mod tests {
         let (_contar, mut sala) = Sala::nueva();
         let otro = SocketAddr::new(HOST, 9);
         let (buzon, mut cartas) = Buzon::nuevo(never());
-        let mut pantalla = Pantalla::nueva();
+        let mut pantalla = Pantalla::nueva(Impresor::nuevo(), Nombres::default());
         sala.atender(Novedad::Llega(otro, buzon), &mut pantalla);
         sala.decir_a_todos("hola", &mut pantalla);
         assert_eq!(cartas.next().as_deref(), Some("hola\n"));
@@ -310,7 +311,7 @@ mod tests {
     #[test]
     fn cuarenta_que_no_leen_no_retienen_al_que_escribe_y_se_cuenta_lo_que_no_les_llega() {
         let (_contar, mut sala) = Sala::nueva();
-        let mut pantalla = Pantalla::nueva();
+        let mut pantalla = Pantalla::nueva(Impresor::nuevo(), Nombres::default());
         let mut llega = |puerto| {
             let (buzon, cartas) = Buzon::nuevo(never());
             let otro = SocketAddr::new(HOST, puerto);

@@ -1,10 +1,11 @@
 //! Lo que comparten las pruebas de REST: hablar por HTTP con un socket a secas.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, unbounded};
 use serde_json::Value;
 
 use super::PACIENCIA;
@@ -96,4 +97,41 @@ pub fn molestar(direccion: SocketAddr, bytes: &[u8]) {
     let _ = socket.write_all(bytes);
     let _ = socket.shutdown(Shutdown::Write);
     let _ = socket.read_to_end(&mut Vec::new());
+}
+
+/// Un maestro de mentira: acepta a todos y da cada conexión, con lo que le hayan mandado, a quien
+/// haga la prueba. Si no la contesta, se queda callado.
+pub struct MaestroFalso {
+    pub url: String,
+    pub llegadas: Receiver<(String, TcpStream)>,
+}
+
+impl MaestroFalso {
+    pub fn nuevo() -> MaestroFalso {
+        let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", escucha.local_addr().unwrap());
+        let (dar, llegadas) = unbounded();
+        thread::spawn(move || {
+            for mut socket in escucha.incoming().map_while(Result::ok) {
+                let mut mandado = vec![0; 1 << 16];
+                let leido = socket.read(&mut mandado).unwrap_or(0);
+                let mandado = String::from_utf8_lossy(&mandado[..leido]).into_owned();
+                if dar.send((mandado, socket)).is_err() {
+                    return;
+                }
+            }
+        });
+        MaestroFalso { url, llegadas }
+    }
+
+    /// La siguiente petición.
+    pub fn siguiente(&self) -> (String, TcpStream) {
+        self.llegadas.recv_timeout(PACIENCIA).unwrap()
+    }
+}
+
+/// Contesta `{}` a una petición que llegó a un [`MaestroFalso`].
+pub fn admitir(mut socket: &TcpStream) {
+    let respuesta = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    socket.write_all(respuesta).unwrap();
 }
