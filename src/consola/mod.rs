@@ -25,7 +25,7 @@ use log::debug;
 
 pub use consulta::preguntar_a_todos;
 pub use editor::Impresor;
-pub use preguntas::Fin;
+pub use preguntas::{Fin, elegir, numerados};
 
 use crate::fallo::{Fallo, Salida};
 use crate::red::DESPEDIDA;

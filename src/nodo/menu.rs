@@ -5,7 +5,7 @@
 //! al momento.
 
 use crate::config::Config;
-use crate::consola::{Consola, Fin};
+use crate::consola::{Consola, Fin, elegir, numerados};
 use crate::fallo::{Fallo, Salida};
 use crate::guia;
 use crate::nodo::Nodo;
@@ -81,7 +81,7 @@ fn ver_archivos(nodo: &Nodo, consola: &mut Consola) {
 }
 
 fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    let Some(nombre) = preguntar_nombre(guia::QUE_ARCHIVO, consola)? else {
+    let Some(nombre) = consola.preguntar_nombre(guia::QUE_ARCHIVO)? else {
         return Ok(());
     };
     let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, &nombre, |_, _| {})? else {

@@ -24,6 +24,11 @@ use rustix::termios::{tcgetattr, tcsetattr, tcsetwinsize};
 const NADIE: &str = "127.0.0.1:1";
 const MENU: &str = menu::MENU[1];
 
+/// Lo que se pregunta al buscar, como se ve: sin el espacio del final.
+fn pregunta() -> &'static str {
+    QUE_ARCHIVO.trim_end()
+}
+
 /// Lo que se ve, y un aviso de que cambió.
 type Vista = Arc<(Mutex<vt100::Parser>, Condvar)>;
 
@@ -245,7 +250,7 @@ fn lo_tecleado_se_vuelve_a_ver_cuando_llega_algo() {
     let carpeta = carpeta(&[]);
     let (mut terminal, yo) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("2\r");
-    terminal.esperar(QUE_ARCHIVO);
+    terminal.esperar(pregunta());
     terminal.teclear("hai");
     terminal.esperar_ultima(&format!("{QUE_ARCHIVO}hai"));
     mandar_mensaje(yo, "\u{1b}[2Jhola");
@@ -254,7 +259,7 @@ fn lo_tecleado_se_vuelve_a_ver_cuando_llega_algo() {
     });
     assert!(texto.contains(": hola"), "{texto}");
     // La pregunta sólo está una vez: se borró y se repuso.
-    assert_eq!(texto.matches(QUE_ARCHIVO).count(), 1, "{texto}");
+    assert_eq!(texto.matches(pregunta()).count(), 1, "{texto}");
     terminal.teclear("haiku.txt\r");
     let texto = terminal.esperar(NO_SE_ENCONTRO);
     assert!(
@@ -268,7 +273,7 @@ fn entre_miles_de_avisos_no_se_pierde_ni_una_tecla() {
     let carpeta = carpeta(&[]);
     let (mut terminal, yo) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("2\r");
-    terminal.esperar(QUE_ARCHIVO);
+    terminal.esperar(pregunta());
     let nombre: String = ('a'..='z').chain('A'..='Z').chain('0'..='9').collect();
     thread::scope(|ambito| {
         let lluvia = || mandar_muchos(yo, 5000);
@@ -294,14 +299,14 @@ fn el_registro_no_pisa_lo_tecleado() {
     programa.env("RUST_LOG", "nodo=debug");
     let (mut terminal, yo) = Terminal::menu_de(programa, carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("2\r");
-    terminal.esperar(QUE_ARCHIVO);
+    terminal.esperar(pregunta());
     terminal.teclear("hai");
     terminal.esperar_ultima(&format!("{QUE_ARCHIVO}hai"));
     mandar_mensaje(yo, "hola");
     let texto = terminal.esperar_que("el registro", |texto| {
         texto.contains(" RECIBIDO\n") && texto.ends_with(&format!("{QUE_ARCHIVO}hai"))
     });
-    assert_eq!(texto.matches(QUE_ARCHIVO).count(), 1, "{texto}");
+    assert_eq!(texto.matches(pregunta()).count(), 1, "{texto}");
 }
 
 #[test]
@@ -310,7 +315,7 @@ fn lo_pegado_son_varias_respuestas_y_hay_historial_y_tab() {
     let (mut terminal, _) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("1\r2\rno-esta\r2\r");
     terminal.esperar(" - un nombre largo.txt");
-    terminal.esperar_ultima(QUE_ARCHIVO);
+    terminal.esperar_ultima(pregunta());
     terminal.teclear("un n\t");
     terminal.esperar_ultima(&format!("{QUE_ARCHIVO}un nombre largo.txt"));
     // Ctrl-U borra la línea, y la flecha hacia arriba trae la de antes.
@@ -360,7 +365,7 @@ fn al_volver_de_la_shell_se_recupera_lo_tecleado() {
     let carpeta = carpeta(&[]);
     let (mut terminal, yo) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("2\r");
-    terminal.esperar(QUE_ARCHIVO);
+    terminal.esperar(pregunta());
     terminal.teclear("hai");
     terminal.esperar_ultima(&format!("{QUE_ARCHIVO}hai"));
     // Si se ven dos, el hilo principal ya miró cómo deja la terminal el editor.
