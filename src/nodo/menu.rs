@@ -9,8 +9,7 @@ use crate::consola::{Consola, Fin, elegir, numerados};
 use crate::fallo::{Fallo, Salida};
 use crate::guia;
 use crate::nodo::Nodo;
-use crate::nodo::acciones::nuestras::{self, elegir, numerados, preguntar_nombre};
-use crate::nodo::acciones::{self, NADIE};
+use crate::nodo::acciones::{self, NADIE, nuestras};
 use crate::nodo::arranque::EnMarcha;
 use crate::texto::tamano;
 

@@ -1,7 +1,5 @@
-//! Las opciones 4 a 8 del menú, que la guía no tiene: preguntan lo que falte y llaman a su acción. Y
-//! cómo se pregunta un nombre o se elige de una lista, que también usa la 2.
+//! Las opciones 4 a 8 del menú, que la guía no tiene: preguntan lo que falte y llaman a su acción.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::consola::{Consola, Fin, elegir, numerados};
@@ -90,56 +88,4 @@ pub fn ver_estado(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
     ]);
     acciones::estado(consola, &nodo.vecinos)?;
     Ok(())
-}
-
-/// Pregunta un nombre. `None` si no escribió ninguno.
-pub fn preguntar_nombre(pregunta: &str, consola: &mut Consola) -> Result<Option<String>, Fin> {
-    let nombre = consola.preguntar(pregunta)?.trim().to_string();
-    if nombre.is_empty() {
-        consola.pantalla.linea("No escribiste ningún nombre.");
-    }
-    Ok(Some(nombre).filter(|nombre| !nombre.is_empty()))
-}
-
-/// Una lista de la que se elige por número.
-pub fn numerados(peers: &[SocketAddr]) -> impl Iterator<Item = String> {
-    (1..)
-        .zip(peers)
-        .map(|(numero, peer)| format!("{numero}. {peer}"))
-}
-
-/// Lo elegido de una lista: `0` es toda (si hay más de uno), o el número de uno.
-pub fn elegir(escrito: &str, peers: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
-    match escrito.trim().parse::<usize>().ok()? {
-        0 if peers.len() > 1 => Some(peers.to_vec()),
-        numero => peers.get(numero.checked_sub(1)?).map(|peer| vec![*peer]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn solo_vale_un_numero_de_la_lista() {
-        let peers: Vec<SocketAddr> = vec![
-            "127.0.0.1:1".parse().unwrap(),
-            "127.0.0.1:2".parse().unwrap(),
-        ];
-        assert_eq!(elegir(" 2 ", &peers), Some(vec![peers[1]]));
-        assert_eq!(elegir("0", &peers), Some(peers.clone()));
-        for malo in [
-            "",
-            "3",
-            "-1",
-            "99",
-            "uno",
-            "1 2",
-            "99999999999999999999",
-            "\u{fffd}",
-        ] {
-            assert_eq!(elegir(malo, &peers), None, "{malo:?}");
-        }
-        assert_eq!(elegir("0", &peers[..1]), None);
-    }
 }
