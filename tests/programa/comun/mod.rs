@@ -233,6 +233,8 @@ impl Proceso {
         let limite = Instant::now() + PACIENCIA;
         loop {
             if let Some(estado) = self.hijo.try_wait().unwrap() {
+                // Lo último que dijo puede seguir en la tubería.
+                self.salida.hasta_el_fin();
                 return estado.code();
             }
             assert!(
@@ -266,6 +268,13 @@ impl Drop for Proceso {
 }
 
 impl Salida {
+    /// Espera a que no pueda llegar nada más.
+    fn hasta_el_fin(&self) {
+        let guardado = self.texto.lock().unwrap();
+        let sigue = |guardado: &mut (Vec<u8>, bool)| !guardado.1;
+        drop(self.cambio.wait_timeout_while(guardado, PACIENCIA, sigue));
+    }
+
     fn hasta_ahora(&self) -> String {
         String::from_utf8_lossy(&self.texto.lock().unwrap().0).into_owned()
     }
