@@ -59,17 +59,13 @@ impl PeticionHttp {
             .is_some_and(|acepta| acepta.contains("text/html"))
     }
 
-    /// El valor de `clave` en la consulta (`?clave=valor`). `None` si no está o está vacío.
-    pub fn parametro(&self, clave: &str) -> Option<&str> {
-        let encontrado = self.consulta.iter().find(|(c, _)| c == clave);
-        encontrado
-            .map(|(_, valor)| valor.as_str())
+    /// El valor de `clave` en la consulta (`?clave=valor`). Sin él no hay pregunta: si falta o está
+    /// vacío, 400.
+    pub fn parametro(&self, clave: &str) -> Result<&str, CorteHttp> {
+        let suyo = self.consulta.iter().find(|(otra, _)| otra == clave);
+        let valor = suyo.map(|(_, valor)| valor.as_str());
+        valor
             .filter(|valor| !valor.is_empty())
-    }
-
-    /// Como [`PeticionHttp::parametro`], para cuando sin él no hay pregunta: si no está, 400.
-    pub fn exigir_parametro(&self, clave: &str) -> Result<&str, CorteHttp> {
-        self.parametro(clave)
             .ok_or_else(|| rechazar(400, format!("falta «{clave}»: {}?{clave}=…", self.ruta)))
     }
 

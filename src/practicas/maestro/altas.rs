@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::directorio::{Ficha, sin_repetidos};
 use crate::config::{MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
-use crate::http::url::Url;
+use crate::http::url::{MAX_URL, Url};
 use crate::http::{CorteHttp, leer_json, rechazar};
 use crate::red::maquina::es_de_esta_maquina;
 
@@ -17,8 +17,6 @@ use crate::red::maquina::es_de_esta_maquina;
 const TTL: (f64, f64) = (1.0, 86_400.0);
 /// Comas y llaves que puede llevar un registro además de las de su lista de archivos.
 const MAX_ADORNOS: usize = 64;
-/// Tope de la URL de un peer, en bytes.
-const MAX_URL: usize = 256;
 
 /// Lo que dice un `POST /register` que llegó `desde` esa IP, comprobado: la ficha, y por cuánto
 /// tiempo si lo dio. Se rechaza lo que está mal escrito (400), trae demasiados archivos (413) o

@@ -25,7 +25,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Sender, bounded, select};
 use log::debug;
 use serde_json::{Value, json};
 
@@ -77,8 +77,12 @@ pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fall
         llegadas: TurnosPorIp::nuevos(LLEGADAS, LLEGADAS_POR_IP),
         tareas,
     });
-    let suya = parada.clone();
-    let calculos = arrancar("registros", move || hacer_de_una_en_una(&por_hacer, &suya))?;
+    // Entender un registro son cien mil trozos pequeños de memoria. Si lo hiciera el hilo de cada
+    // conexión quedarían huecos en la de todos, que el sistema no recupera: lo hace uno solo, hasta
+    // que no queda quien le dé tareas.
+    let registros = arrancar("registros", move || {
+        por_hacer.into_iter().for_each(|tarea: Tarea| tarea());
+    })?;
     let vigilante = arrancar_vigilante(Arc::clone(&maestro.guarda), avisador, parada.clone())?;
     let gestionar = move |conexion: &Arc<TcpStream>, desde| {
         gestionar_registro(conexion, desde, &maestro);
@@ -92,25 +96,11 @@ pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fall
     consola.despedir(servidor);
     parada.cortar();
     vigilante.esperar();
-    calculos.esperar();
+    registros.esperar();
     Ok(salida)
 }
 
 type Tarea = Box<dyn FnOnce() + Send>;
-
-/// Entender un registro son cien mil trozos pequeños de memoria. Si lo hiciera el hilo de cada
-/// conexión quedarían huecos en la de todos, que el sistema no recupera: lo hace uno solo.
-fn hacer_de_una_en_una(tareas: &Receiver<Tarea>, parada: &Parada) {
-    loop {
-        select! {
-            recv(tareas) -> tarea => match tarea {
-                Ok(tarea) => tarea(),
-                Err(_) => return,
-            },
-            recv(parada.canal()) -> _ => return,
-        }
-    }
-}
 
 /// Una conexión con el maestro: una pregunta y su respuesta.
 fn gestionar_registro(socket: &Arc<TcpStream>, desde: SocketAddr, maestro: &Maestro) {
@@ -153,7 +143,7 @@ impl Maestro {
                 Ok(RespuestaHttp::json(200, &estado))
             }
             (_, "/locate") => {
-                let archivo = peticion.exigir_parametro("file")?;
+                let archivo = peticion.parametro("file")?;
                 let duenos = self.guarda.con(|d| d.localizar(archivo, ahora));
                 RespuestaHttp::json_por_piezas(localizados(archivo, &duenos))
             }
