@@ -1,37 +1,51 @@
-//! Los errores de `nodo`: valores con una frase en español que dice qué pasó, a qué archivo o par, y qué hacer.
+//! Los errores de `nodo`: valores con una frase en español que dice qué pasó, a qué archivo o par,
+//! y qué hacer.
 //!
-//! La guía atrapa `Exception as e` e imprime lo que diga el sistema, en inglés. Aquí cada capa añade su parte
-//! a la frase y quien decide (el hilo principal) la pinta una vez. Este archivo no pinta nada ni sabe de sockets.
+//! La guía atrapa `Exception as e` e imprime lo que diga el sistema, en inglés. Aquí cada capa
+//! añade su parte a la frase y quien decide (el hilo principal) la pinta una vez. Este archivo no
+//! pinta nada ni sabe de sockets.
 
 use std::fmt;
 use std::io;
 
-/// Un error que ya está contado en una frase completa, listo para enseñarse.
+/// Un error que ya está contado en una frase completa, lista para la pantalla de este nodo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fallo(String);
+pub struct Fallo {
+    frase: String,
+    fuera: Option<String>,
+}
 
 impl Fallo {
     /// Un fallo con la frase tal cual.
     pub fn nuevo(frase: impl Into<String>) -> Fallo {
-        Fallo(frase.into())
+        Fallo {
+            frase: frase.into(),
+            fuera: None,
+        }
     }
 
-    /// «`que`: motivo», con el motivo del sistema en español (`que` dice qué se intentaba y con quién).
+    /// «`que`: motivo», con el motivo del sistema en español (`que` dice qué se intentaba y con
+    /// quién).
     pub fn de_sistema(que: impl fmt::Display, error: &io::Error) -> Fallo {
-        Fallo(format!("{que}: {}", motivo(error)))
+        Fallo::nuevo(format!("{que}: {}", motivo(error)))
     }
-}
 
-impl Fallo {
-    /// La frase que puede oír otro: sin rutas de este disco ni su espacio libre.
-    pub fn publico(&self) -> String {
-        self.0.clone()
+    /// El mismo fallo, con otra frase para los demás: la suya lleva rutas de este disco, o cuánto
+    /// sitio queda en él, y eso no le importa a nadie más.
+    pub fn que_fuera_se_cuenta(mut self, frase: impl Into<String>) -> Fallo {
+        self.fuera = Some(frase.into());
+        self
+    }
+
+    /// La frase que se le dice a otro, por el protocolo o por HTTP.
+    pub fn publico(&self) -> &str {
+        self.fuera.as_ref().unwrap_or(&self.frase)
     }
 }
 
 impl fmt::Display for Fallo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.frase)
     }
 }
 
@@ -64,8 +78,8 @@ impl Salida {
 
 /// ¿Falló porque no quedan descriptores de archivo (del proceso o de la máquina)?
 ///
-/// La biblioteca estándar no le da nombre a este caso; los números son los de `EMFILE` y `ENFILE` en Unix
-/// y los de `WSAEMFILE` y `ERROR_TOO_MANY_OPEN_FILES` en Windows.
+/// La biblioteca estándar no le da nombre a este caso; los números son los de `EMFILE` y `ENFILE`
+/// en Unix y los de `WSAEMFILE` y `ERROR_TOO_MANY_OPEN_FILES` en Windows.
 pub fn sin_descriptores(error: &io::Error) -> bool {
     match error.raw_os_error() {
         Some(codigo) if cfg!(windows) => codigo == 10024 || codigo == 4,
@@ -136,6 +150,15 @@ mod tests {
             .to_string(),
             "abriendo foto.png: no existe"
         );
+    }
+
+    #[test]
+    fn a_los_demas_se_les_cuenta_otra_cosa() {
+        let fallo = Fallo::nuevo("leyendo /home/ana/compartidos: no hay permiso");
+        assert_eq!(fallo.publico(), fallo.to_string());
+        let fallo = fallo.que_fuera_se_cuenta("no se puede leer: no hay permiso");
+        assert_eq!(fallo.publico(), "no se puede leer: no hay permiso");
+        assert!(fallo.to_string().contains("/home/ana"));
     }
 
     #[cfg(unix)]

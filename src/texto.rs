@@ -1,13 +1,17 @@
-//! Texto para personas: limpia lo que llega de fuera y escribe tamaños, tiempos y cuentas. Funciones puras.
+//! Texto para personas: limpia lo que llega de fuera y escribe tamaños, tiempos y cuentas.
 //!
-//! La guía imprime lo que llega tal cual; un mensaje con secuencias de escape podría borrar la pantalla de quien
-//! lo recibe o fingir un menú. **Todo texto ajeno** (nombres, mensajes, motivos) pasa por [`limpiar`] antes de
-//! pintarse o registrarse. Este archivo no pinta nada.
+//! La guía imprime lo que llega tal cual; un mensaje con secuencias de escape podría borrar la
+//! pantalla de quien lo recibe o fingir un menú. **Todo texto ajeno** (nombres, mensajes, motivos)
+//! pasa por [`limpiar`] antes de pintarse o registrarse. Este archivo no pinta nada.
 
 use std::time::Duration;
 
-/// Deja de `ajeno` sólo lo que se puede pintar: sin secuencias de escape, sin caracteres de control (los saltos de
-/// línea y tabuladores quedan como espacios), sin los que invierten la dirección de la escritura ni los invisibles.
+/// Deja de `ajeno` sólo lo que se puede pintar: sin secuencias de escape, sin caracteres de control
+/// (los saltos de línea y tabuladores quedan como espacios), sin los que invierten la dirección de
+/// la escritura y sin los que no se ven.
+///
+/// Lo que queda es lo que se ve, y un nombre se enseña siempre con su dirección o su número: quien
+/// se llame como otro, letras invisibles aparte, no pasa por él.
 pub fn limpiar(ajeno: &str) -> String {
     let mut limpio = String::with_capacity(ajeno.len());
     let mut letras = ajeno.chars().peekable();
@@ -23,20 +27,27 @@ pub fn limpiar(ajeno: &str) -> String {
     limpio
 }
 
-/// ¿Es uno de los caracteres de Unicode que invierten la dirección en que se lee el texto? Con uno de ellos,
-/// «factura[U+202E]gpj.exe» se ve como «facturaexe.jpg».
+/// ¿Es uno de los caracteres de Unicode que invierten la dirección en que se lee el texto? Con uno
+/// de ellos, «factura[U+202E]gpj.exe» se ve como «facturaexe.jpg».
 pub fn cambia_direccion(letra: char) -> bool {
-    matches!(letra, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+    matches!(letra, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        | '\u{200e}' | '\u{200f}' | '\u{61c}')
 }
 
+/// ¿No se ve? Son los que Unicode deja no pintar (`Default_Ignorable_Code_Point`), las marcas de
+/// anotación y el blanco de braille. Entre ellos están los que unen emojis y eligen su dibujo: una
+/// familia se verá como cada uno de los suyos.
 fn invisible(letra: char) -> bool {
-    matches!(letra, '\u{200b}' | '\u{2060}' | '\u{feff}')
+    matches!(letra, '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{206f}' | '\u{2800}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 type Letras<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
-/// Tras un ESC: `[` abre una secuencia CSI; `]`, `P`, `X`, `^` y `_`, una cadena que acaba en BEL o `ESC \`;
-/// lo demás dura una letra.
+/// Tras un ESC: `[` abre una secuencia CSI; `]`, `P`, `X`, `^` y `_`, una cadena que acaba en BEL o
+/// `ESC \`; lo demás dura una letra.
 fn saltar_escape(letras: &mut Letras) {
     match letras.next() {
         Some('[') => saltar_hasta_final_csi(letras),
@@ -144,6 +155,23 @@ mod tests {
     }
 
     #[test]
+    fn lo_que_no_se_ve_no_queda() {
+        let invisibles = "\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}\u{180e}\
+            \u{200b}\u{200c}\u{200d}\u{200e}\u{202e}\u{2060}\u{2061}\u{2062}\u{2063}\u{2064}\
+            \u{2065}\u{206a}\u{206f}\u{2800}\u{3164}\u{fe00}\u{fe0f}\u{feff}\u{ffa0}\u{fff9}\
+            \u{fffa}\u{fffb}\u{1bca0}\u{1d173}\u{e0001}\u{e0020}\u{e007f}\u{e0100}\u{e01ef}";
+        for letra in invisibles.chars() {
+            let nombre = format!("no{letra}do1{letra}");
+            assert_eq!(limpiar(&nombre), "nodo1", "{}", letra.escape_unicode());
+        }
+        assert_eq!(limpiar("👩\u{200d}💻 ❤\u{fe0f}"), "👩💻 ❤");
+        // Lo que se parece y sí se ve.
+        for visible in ["·", "-", "ñ n\u{303}", "한글", "क्ष", "�", "٣", "ـ"] {
+            assert_eq!(limpiar(visible), visible);
+        }
+    }
+
+    #[test]
     fn tamanos_y_tiempos_se_leen() {
         assert_eq!(tamano(0), "0 bytes");
         assert_eq!(tamano(1), "1 byte");
@@ -160,7 +188,8 @@ mod tests {
         #[test]
         fn nada_de_control_sobrevive(ajeno in any::<String>()) {
             let limpio = limpiar(&ajeno);
-            prop_assert!(!limpio.chars().any(|c| c.is_control() || cambia_direccion(c)));
+            let malo = |c: char| c.is_control() || cambia_direccion(c) || invisible(c);
+            prop_assert!(!limpio.chars().any(malo));
             prop_assert_eq!(limpiar(&limpio), limpio.clone());
         }
     }

@@ -146,6 +146,55 @@ fn dos_descargas_de_lo_mismo_a_la_vez_no_se_estorban() {
     assert_eq!(nombres(&carpeta), [NOMBRE]);
 }
 
+/// Sin su archivo a medias, la primera no da su nombre al de la segunda.
+#[cfg(unix)]
+#[test]
+fn si_le_quitan_el_archivo_a_medias_no_se_queda_con_el_de_otra() {
+    let contenido = datos(3 * BLOQUE);
+    let media = format!(".{NOMBRE}.part");
+    let carpeta = tempfile::tempdir().unwrap();
+    let retenida = || {
+        let compuerta = Arc::new(Compuerta::default());
+        let mana = Mana::Retenido(Arc::clone(&compuerta));
+        let par = Falso::nuevo(&contenido, mana);
+        let proceso = empezar(NOMBRE, carpeta.path(), &[par.direccion]);
+        par.registro.esperar("OBTENER", 1);
+        (proceso, compuerta, par)
+    };
+    let (primera, abrir_primera, _par) = retenida();
+    fs::remove_file(carpeta.path().join(&media)).unwrap();
+    let (segunda, abrir_segunda, _par) = retenida();
+    abrir_primera.abrir();
+    let primera = acabar(primera);
+    assert_eq!(codigo(&primera), Some(1), "{}", dicho(&primera));
+    let frase = format!("alguien quitó {media} mientras se bajaba; vuelve a pedirlo");
+    assert!(quejas(&primera).contains(&frase), "{}", quejas(&primera));
+    assert_eq!(nombres(&carpeta), [media]);
+    abrir_segunda.abrir();
+    let segunda = acabar(segunda);
+    assert_eq!(codigo(&segunda), Some(0), "{}", quejas(&segunda));
+    assert_eq!(nombres(&carpeta), [NOMBRE]);
+    assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == contenido);
+}
+
+#[test]
+fn quien_anuncia_menos_no_recorta_lo_que_ya_estaba() {
+    let contenido = datos(5 * BLOQUE);
+    let carpeta = tempfile::tempdir().unwrap();
+    let media = carpeta.path().join(format!(".{NOMBRE}.part"));
+    fs::write(&media, &contenido[..4 * BLOQUE]).unwrap();
+    let malo = Falso::nuevo(b"x", Mana::Rechaza);
+    let salida = descargar(NOMBRE, carpeta.path(), &[malo.direccion]);
+    assert_eq!(codigo(&salida), Some(1), "{}", dicho(&salida));
+    assert!(fs::read(&media).unwrap() == contenido[..4 * BLOQUE]);
+    let par = Falso::nuevo(&contenido, Mana::Honrado);
+    let salida = descargar(NOMBRE, carpeta.path(), &[par.direccion]);
+    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+    assert_eq!(par.registro.cuantos("OBTENER"), 1);
+    assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == contenido);
+    assert_eq!(nombres(&carpeta), [NOMBRE]);
+}
+
 #[test]
 fn muchas_descargas_a_la_vez_dejan_un_solo_archivo() {
     let contenido = datos(BLOQUE + 1);
@@ -303,6 +352,11 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     assert_eq!(codigo(&salida), Some(1));
     assert!(quejas(&salida).contains("no cabe"), "{}", quejas(&salida));
     assert!(nombres(&disco.0).is_empty());
+    // Pero ni dónde lo guarda el otro ni cuánto le queda: eso, en la pantalla del otro.
+    let ruta = disco.0.path().to_str().unwrap();
+    assert!(!quejas(&salida).contains(ruta), "{}", quejas(&salida));
+    assert!(!quejas(&salida).contains("quedan"), "{}", quejas(&salida));
+    nodo.esperar(&format!("en {ruta} quedan 20,0 MiB"));
 }
 
 #[cfg(target_os = "linux")]
@@ -339,10 +393,31 @@ fn un_disco_que_se_llena_a_medias_es_una_frase_y_se_puede_seguir() {
         "{}",
         quejas(&salida)
     );
+    // Y de eso no deja nada, porque no se podría seguir.
+    assert_eq!(nombres(&disco.0), [&format!(".{NOMBRE}.part"), "relleno"]);
     fs::remove_file(relleno).unwrap();
     let salida = descargar(NOMBRE, disco.0.path(), &[par.direccion]);
     assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
     assert!(fs::read(disco.0.path().join(NOMBRE)).unwrap() == contenido);
+}
+
+/// No dice cuánto va a mandar: podría no acabar nunca.
+#[cfg(target_os = "linux")]
+#[test]
+fn una_fuente_de_la_guia_sin_fin_no_llena_el_disco() {
+    let Some(disco) = DiscoPequeno::nuevo() else {
+        return;
+    };
+    let guia = Falso::nuevo(&datos(40 << 20), Mana::Guia);
+    let salida = descargar(NOMBRE, disco.0.path(), &[guia.direccion]);
+    assert_eq!(codigo(&salida), Some(1));
+    // «Casi»: se para antes de que los demás programas se queden sin sitio.
+    assert!(
+        quejas(&salida).contains("el disco está casi lleno; libera sitio"),
+        "{}",
+        quejas(&salida)
+    );
+    assert!(nombres(&disco.0).is_empty());
 }
 
 // ----- Archivos que cambian mientras se sirven -----

@@ -633,11 +633,13 @@ fn de_la_guia_se_baja_avisando_de_que_no_se_comprueba() {
     for contenido in [datos(300_000), Vec::new()] {
         let guia = Falso::nuevo(&contenido, Mana::Guia);
         let carpeta = tempfile::tempdir().unwrap();
-        // Lo que hubiera a medias no se mezcla con lo que no se puede comprobar.
+        // Lo que hubiera a medias no se mezcla con lo que no se puede comprobar, ni se pierde.
         fs::write(carpeta.path().join(MEDIA), datos(BLOQUE)).unwrap();
         let salida = descargar(&carpeta, &[guia.direccion]);
         assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
         assert!(leer(&carpeta, NOMBRE) == contenido);
+        assert!(leer(&carpeta, MEDIA) == datos(BLOQUE));
+        fs::remove_file(carpeta.path().join(MEDIA)).unwrap();
         assert_eq!(nombres(&carpeta), [NOMBRE]);
         assert!(dicho(&salida).contains("SIN COMPROBAR"));
         assert!(

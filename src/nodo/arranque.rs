@@ -46,13 +46,13 @@ impl EnMarcha {
             .local_addr()
             .map_err(|e| Fallo::de_sistema("mirando el puerto", &e))?;
         let ruta = carpeta_elegida(config, fila);
-        let carpetas = (Carpeta::abrir_o_crear(&ruta)?, Carpeta::abrir(&ruta)?);
+        let carpeta = Carpeta::abrir_o_crear(&ruta)?;
         let en_la_red = direccion_en_la_red(direccion, config);
         let nombre = nombre_elegido(config, fila, direccion, en_la_red);
         let vecinos = Vecinos::nuevos(config, nombre, Some(direccion));
         let (avisador, oyente) = Avisador::nuevo(CONEXIONES_POR_TANDA);
         consola.oir(oyente);
-        let nodo = Arc::new(Nodo::nuevo(vecinos, direccion, carpetas, avisador));
+        let nodo = Arc::new(Nodo::nuevo(vecinos, direccion, carpeta, avisador));
         let huellas = calcular_huellas(&nodo)?;
         let registro = registro::mantener(&nodo)?;
         let suyo = Arc::clone(&nodo);

@@ -44,7 +44,7 @@ pub struct Nodo {
     /// Los archivos que sirve, con sus huellas.
     pub estante: Estante,
     /// La carpeta en que guarda lo que recibe (la misma que sirve).
-    pub carpeta: Carpeta,
+    pub carpeta: Arc<Carpeta>,
     /// Por dónde cuenta lo que pasa.
     pub avisador: Avisador,
     /// Se corta al salir, para que lo que se esté preguntando o recibiendo termine.
@@ -100,21 +100,20 @@ struct UltimaLista {
 }
 
 impl Nodo {
-    /// Un nodo que escucha en `direccion` y comparte la carpeta abierta dos veces: una para servir y
-    /// otra para guardar.
+    /// Un nodo que escucha en `direccion` y comparte `carpeta`: sirve lo que hay y guarda en ella.
     pub fn nuevo(
         vecinos: Vecinos,
         direccion: SocketAddr,
-        carpetas: (Carpeta, Carpeta),
+        carpeta: Carpeta,
         avisador: Avisador,
     ) -> Nodo {
-        let (para_servir, carpeta) = carpetas;
+        let carpeta = Arc::new(carpeta);
         let maestro = vecinos.maestro.clone();
         Nodo {
             saliendo: vecinos.parada.clone(),
             vecinos,
             direccion,
-            estante: Estante::de_carpeta(para_servir),
+            estante: Estante::de_carpeta(Arc::clone(&carpeta)),
             carpeta,
             avisador,
             recepciones: Turnos::nuevos(MAX_RECEPCIONES),

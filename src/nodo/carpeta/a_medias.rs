@@ -1,83 +1,95 @@
-//! Guardar lo que llega: el archivo a medias (`.nombre.part`) y cómo toma su nombre sin pisar a nadie.
+//! Guardar lo que llega: el archivo a medias (`.nombre.part`) y cómo toma su nombre sin pisar.
 //!
-//! La guía abre el destino con `'wb'`, que borra lo que hubiera, y si la descarga se corta deja medio archivo con
-//! el nombre bueno. Aquí se escribe en un `.part` con cerrojo y el nombre final se toma de un golpe, al acabar. No
-//! sabe de dónde vienen los bytes ni si son buenos: eso lo decide `descarga.rs`.
+//! La guía abre el destino con `'wb'`, que borra lo que hubiera, y si la descarga se corta deja
+//! medio archivo con el nombre bueno. Aquí se escribe en un `.part` con cerrojo y el nombre final
+//! se toma de un golpe, al acabar. Lo que se nombra es el archivo en que se escribió, no lo que
+//! haya entonces en esa ruta: la carpeta se queda abierta, y antes y después se mira cuál es.
+//!
+//! No sabe de dónde vienen los bytes ni si son buenos: eso lo decide `descarga/`.
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cap_fs_ext::{MetadataExt, OpenOptionsSyncExt};
 use cap_std::fs::{Dir, OpenOptions};
-use tempfile::TempPath;
 
 use crate::fallo::{Fallo, motivo};
-use crate::nodo::carpeta::disco::{bytes_en_disco, escribir_en, leer_en};
+use crate::nodo::carpeta::disco::{
+    bytes_en_disco, datos_si_es, escribir_en, leer_en, renombrar_sin_pisar,
+};
 use crate::nodo::carpeta::huella::{Huella, Resumen};
 use crate::nodo::carpeta::huellas::resumir;
 use crate::nodo::carpeta::nombres::{NombreRecibible, con_numero, en_nfc, es_copia_de};
-use crate::nodo::carpeta::{Abierto, Carpeta};
+use crate::nodo::carpeta::{Abierto, Carpeta, nombres_de, unir};
 use crate::red::parada::Parada;
 use crate::texto::tamano as texto_tamano;
 
 /// Cuántos `(n)` se prueban antes de rendirse.
 const TOPE_DE_NUMEROS: u32 = 10_000;
-/// Cuántas veces se intenta abrir el `.part` si otro lo quita justo entre abrirlo y cerrarlo con llave.
+/// Cuántas veces se intenta abrir el `.part` si otro lo quita justo entre abrirlo y echarle el
+/// cerrojo.
 const INTENTOS: usize = 8;
+/// Lo que se deja libre en el disco cuando no se sabe cuánto va a llegar: un veinteavo, y no más de
+/// esto. Una fuente que no acaba nunca no debe dejar sin sitio a los demás programas; y en un disco
+/// grande un veinteavo sería prohibir lo que cabe de sobra.
+const MARGEN: u64 = 64 * 1024 * 1024;
 
-/// Un archivo a medias, nuestro mientras exista este valor.
+/// Un archivo a medias, nuestro mientras exista este valor. Varios hilos pueden escribir a la vez.
 pub struct AMedias {
     archivo: File,
     nombre: NombreRecibible,
-    /// Carpeta (absoluta) en que están el `.part` y el nombre final.
+    /// La carpeta en que está, abierta: aunque la muevan o pongan otra en su sitio, es esta.
+    dir: Dir,
+    /// Cómo se llama en ella.
+    parte: String,
+    /// La ruta de esa carpeta: para decirla y para preguntar cuánto sitio queda, nada más.
     lugar: PathBuf,
-}
-
-/// Por qué no se puede empezar a recibir.
-#[derive(Debug)]
-pub enum NoSeRecibe {
-    /// Otro (proceso o hilo) ya lo está bajando.
-    YaSeEstaBajando,
-    /// El sistema no deja; la frase lo cuenta.
-    Sistema(Fallo),
+    /// Con huella, lo que se corta se puede seguir; sin ella, lo que no se acaba no vale.
+    comprobable: bool,
 }
 
 impl Carpeta {
-    /// Abre (o crea) el archivo a medias de `nombre` y le echa el cerrojo. Lo que ya tuviera dentro se conserva.
-    ///
-    /// # Errores
-    /// Otro lo está bajando, o no se puede crear.
-    pub fn empezar_a_recibir(&self, nombre: &NombreRecibible) -> Result<AMedias, NoSeRecibe> {
+    /// Abre (o crea) el archivo a medias de `nombre` y le echa el cerrojo. Lo que ya tuviera dentro
+    /// se conserva: puede haber bloques buenos.
+    pub fn empezar_a_recibir(&self, nombre: &NombreRecibible) -> Result<AMedias, Fallo> {
+        self.empezar(nombre, true)
+    }
+
+    /// Lo mismo para lo que viene sin huella: en otro archivo, vacío, para no estropear los bloques
+    /// buenos que hubiera, y que se borra solo si no llega a [`AMedias::terminar`].
+    pub fn empezar_sin_comprobar(&self, nombre: &NombreRecibible) -> Result<AMedias, Fallo> {
+        let a_medias = self.empezar(nombre, false)?;
+        a_medias.medir(0)?;
+        Ok(a_medias)
+    }
+
+    fn empezar(&self, nombre: &NombreRecibible, comprobable: bool) -> Result<AMedias, Fallo> {
         let fallo = |e: io::Error| {
-            let que = format!("no se puede guardar {nombre} en {}", self.ruta().display());
-            NoSeRecibe::Sistema(Fallo::de_sistema(que, &e))
+            Fallo::de_sistema(
+                format!("no se puede guardar {nombre} en {}", self.ruta.display()),
+                &e,
+            )
+            .que_fuera_se_cuenta(format!("no se puede guardar {nombre}: {}", motivo(&e)))
         };
         let (sub, archivo) = nombre.partes();
         let dir = self.subcarpeta(sub).map_err(fallo)?;
-        for _ in 0..INTENTOS {
-            let abierto = abrir_a_medias(&dir, archivo).map_err(fallo)?;
-            match abierto.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(NoSeRecibe::YaSeEstaBajando),
-                Err(TryLockError::Error(e)) => return Err(fallo(e)),
-            }
-            if sigue_a_medias(&dir, archivo, &abierto).map_err(fallo)? {
-                let lugar = match sub {
-                    "" => self.ruta().to_path_buf(),
-                    sub => self.ruta().join(sub),
-                };
-                return Ok(AMedias {
-                    archivo: abierto,
-                    nombre: nombre.clone(),
-                    lugar,
-                });
-            }
-        }
-        Err(NoSeRecibe::YaSeEstaBajando)
+        let parte = nombre_a_medias(archivo, comprobable);
+        let archivo = abrir_con_cerrojo(&dir, &parte)
+            .map_err(fallo)?
+            .ok_or_else(|| Fallo::nuevo(format!("{nombre} ya se está bajando")))?;
+        Ok(AMedias {
+            archivo,
+            nombre: nombre.clone(),
+            dir,
+            parte,
+            lugar: self.ruta.join(sub).components().collect(),
+            comprobable,
+        })
     }
 
-    /// Un archivo que ya tenemos con ese contenido: con ese nombre o con uno de sus `(n)`. Si se cancela, `None`.
+    /// Un archivo que ya tenemos con ese contenido: con ese nombre o con uno de sus `(n)`. Si se
+    /// cancela, `None`.
     pub fn copia_igual(
         &self,
         nombre: &NombreRecibible,
@@ -86,23 +98,9 @@ impl Carpeta {
         parada: &Parada,
     ) -> Option<String> {
         let (sub, archivo) = nombre.partes();
-        let con_sub = |n: String| {
-            if sub.is_empty() {
-                n
-            } else {
-                format!("{sub}/{n}")
-            }
-        };
-        let entradas = if sub.is_empty() {
-            self.dir().entries()
-        } else {
-            self.dir().read_dir(sub)
-        };
-        entradas
-            .ok()?
-            .filter_map(|entrada| entrada.ok()?.file_name().into_string().ok())
+        nombres_de(self.entradas(sub).ok()?)
             .filter(|candidato| es_copia_de(candidato, archivo))
-            .map(con_sub)
+            .map(|candidato| unir(sub, &candidato))
             .find(|candidato| {
                 self.abrir_archivo(candidato).is_ok_and(|abierto| {
                     abierto.tamano == tamano
@@ -113,113 +111,107 @@ impl Carpeta {
 
     fn subcarpeta(&self, sub: &str) -> io::Result<Dir> {
         if sub.is_empty() {
-            return self.dir().try_clone();
+            return self.dir.try_clone();
         }
-        self.dir().create_dir_all(sub)?;
-        self.dir().open_dir(sub)
+        self.dir.create_dir_all(sub)?;
+        self.dir.open_dir(sub)
     }
 }
 
-/// `foto.png` → `.foto.png.part`.
-fn nombre_a_medias(archivo: &str) -> String {
-    format!(".{archivo}.part")
+/// `foto.png` → `.foto.png.part`, o `.foto.png.guia..part` si no se va a poder comprobar: nada que
+/// se reciba acaba en punto, así que no puede ser el archivo a medias de otro.
+fn nombre_a_medias(archivo: &str, comprobable: bool) -> String {
+    format!(".{archivo}{}.part", if comprobable { "" } else { ".guia." })
 }
 
-fn abrir_a_medias(dir: &Dir, archivo: &str) -> io::Result<File> {
+/// `None` si otro (proceso o hilo) ya lo está bajando.
+fn abrir_con_cerrojo(dir: &Dir, parte: &str) -> io::Result<Option<File>> {
     let mut opciones = OpenOptions::new();
-    opciones
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .nonblock(true);
-    dir.open_with(nombre_a_medias(archivo), &opciones)
-        .map(cap_std::fs::File::into_std)
+    opciones.read(true).write(true).create(true).nonblock(true);
+    for _ in 0..INTENTOS {
+        let abierto = dir.open_with(parte, &opciones)?.into_std();
+        match abierto.try_lock() {
+            Ok(()) if sigue_a_medias(dir, parte, &abierto)? => return Ok(Some(abierto)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(e)) => return Err(e),
+        }
+    }
+    Ok(None)
 }
 
 /// ¿Lo que tenemos abierto y con llave sigue siendo el `.part`, y nada más que el `.part`?
 ///
-/// Entre abrirlo y cerrarlo con llave, quien lo tenía pudo darle su nombre final: entonces lo abierto es un archivo
-/// bueno, y escribir en él lo rompería. Lo mismo si tiene además otro nombre (un corte entre enlazar y borrar): se le
-/// quita el de `.part`, y se empieza otro.
-fn sigue_a_medias(dir: &Dir, archivo: &str, abierto: &File) -> io::Result<bool> {
-    let parte = nombre_a_medias(archivo);
-    let lo_abierto = cap_std::fs::Metadata::from_file(abierto)?;
-    let en_la_carpeta = match dir.symlink_metadata(&parte) {
-        Ok(datos) => datos,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(e) => return Err(e),
-    };
-    if !en_la_carpeta.is_file() {
-        return Err(io::Error::other(format!(
-            "{parte} no es un archivo; quítalo de ahí"
-        )));
+/// Entre abrirlo y cerrarlo con llave, quien lo tenía pudo darle su nombre final: entonces lo
+/// abierto es un archivo bueno, y escribir en él lo rompería. Lo mismo si tiene además otro nombre
+/// (un corte entre enlazar y borrar): se le quita el de `.part`, y se empieza otro.
+fn sigue_a_medias(dir: &Dir, parte: &str, abierto: &File) -> io::Result<bool> {
+    match datos_si_es(dir, parte, abierto)? {
+        Some(datos) if datos.is_file() && datos.nlink() > 1 => {
+            dir.remove_file(parte)?;
+            Ok(false)
+        }
+        Some(datos) => Ok(datos.is_file()),
+        None => match dir.symlink_metadata(parte) {
+            Ok(datos) if !datos.is_file() => Err(io::Error::other(format!(
+                "{parte} no es un archivo; quítalo de ahí"
+            ))),
+            _ => Ok(false),
+        },
     }
-    if (en_la_carpeta.dev(), en_la_carpeta.ino()) != (lo_abierto.dev(), lo_abierto.ino()) {
-        return Ok(false);
-    }
-    if en_la_carpeta.nlink() > 1 {
-        dir.remove_file(&parte)?;
-        return Ok(false);
-    }
-    Ok(true)
 }
 
 impl AMedias {
-    /// Comprueba que caben los bytes que faltan y da al `.part` su tamaño final.
-    ///
-    /// # Errores
-    /// No caben: la frase dice cuánto falta.
+    /// Deja sitio para `tamano` bytes. Sólo crece: lo que haya de otra vez vale mientras no se
+    /// compruebe lo contrario, y quien anuncia un tamaño aún no ha dado nada bueno.
     pub fn hacer_sitio(&self, tamano: u64) -> Result<(), Fallo> {
         self.ver_si_cabe(tamano)?;
-        self.archivo
-            .set_len(tamano)
-            .map_err(|e| self.fallo_al_escribir(&e))
+        self.medir(tamano.max(self.tamano()))
     }
 
     /// Mira si caben los bytes que faltan para `tamano`, sin tocar nada.
-    ///
-    /// # Errores
-    /// No caben: la frase dice cuánto falta.
     pub fn ver_si_cabe(&self, tamano: u64) -> Result<(), Fallo> {
-        let ocupado = self
-            .archivo
-            .metadata()
-            .map_or(0, |datos| bytes_en_disco(&datos));
-        let hacen_falta = tamano.saturating_sub(ocupado);
-        // Un disco que no sabe cuánto tiene (dice 0 en total) se prueba escribiendo.
-        let Ok(disco) = fs4::statvfs(&self.lugar) else {
-            return Ok(());
-        };
-        if disco.total_space() > 0 && hacen_falta > disco.available_space() {
-            return Err(Fallo::nuevo(format!(
-                "{} no cabe: hacen falta {} y en {} quedan {}; libera sitio o elige otra carpeta con --carpeta",
-                self.nombre,
-                texto_tamano(hacen_falta),
-                self.lugar.display(),
-                texto_tamano(disco.available_space())
-            )));
+        let hacen_falta = tamano.saturating_sub(bytes_en_disco(&self.archivo));
+        match self.sitio() {
+            Some((libre, _)) if hacen_falta > libre => {
+                let frase = format!(
+                    "{} no cabe: hacen falta {}",
+                    self.nombre,
+                    texto_tamano(hacen_falta)
+                );
+                let lugar = self.lugar.display();
+                let quedan = texto_tamano(libre);
+                Err(Fallo::nuevo(format!(
+                    "{frase} y en {lugar} quedan {quedan}; libera sitio o elige otra carpeta con \
+                     --carpeta"
+                ))
+                .que_fuera_se_cuenta(frase))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    /// El archivo, para que varios hilos escriban a la vez en sitios distintos.
-    ///
-    /// # Errores
-    /// No quedan descriptores.
-    pub fn para_escribir(&self) -> Result<Escribible, Fallo> {
-        let archivo = self
-            .archivo
-            .try_clone()
-            .map_err(|e| self.fallo_al_escribir(&e))?;
-        Ok(Escribible {
-            archivo,
-            nombre: self.nombre.clone(),
-            lugar: self.lugar.clone(),
-        })
+    /// Bytes libres y totales del disco. Uno que no sabe cuánto tiene (o dice 0) se prueba
+    /// escribiendo.
+    fn sitio(&self) -> Option<(u64, u64)> {
+        let disco = fs4::statvfs(&self.lugar).ok()?;
+        (disco.total_space() > 0).then(|| (disco.available_space(), disco.total_space()))
     }
 
-    /// Llena `destino` con lo que hay a partir del byte `desde`. Falso si no hay bastante o el disco falla.
+    /// Escribe `datos` a partir del byte `desde`. Sin huella no se sabe cuánto falta, y se para
+    /// antes de llenar el disco.
+    pub fn escribir_en(&self, desde: u64, datos: &[u8]) -> Result<(), Fallo> {
+        let casi_lleno = |(libre, total): (u64, u64)| libre < MARGEN.min(total / 20);
+        if !self.comprobable && self.sitio().is_some_and(casi_lleno) {
+            return Err(
+                self.al_guardar("el disco está casi lleno; libera sitio y vuelve a pedirlo")
+            );
+        }
+        escribir_en(&self.archivo, desde, datos).map_err(|e| self.fallo(&e))
+    }
+
+    /// Llena `destino` con lo que hay a partir del byte `desde`. Falso si no hay bastante o el
+    /// disco falla.
     pub fn leer_entero(&self, desde: u64, destino: &mut [u8]) -> bool {
         let mut leidos = 0;
         while leidos < destino.len() {
@@ -232,9 +224,6 @@ impl AMedias {
     }
 
     /// El resumen de lo que tiene dentro, leyéndolo entero.
-    ///
-    /// # Errores
-    /// El disco falló, o se canceló.
     pub fn resumir(&self, parada: &Parada) -> io::Result<Resumen> {
         let archivo = self.archivo.try_clone()?;
         let abierto =
@@ -254,66 +243,40 @@ impl AMedias {
         }
     }
 
-    /// Borra el `.part`.
+    /// Borra el `.part`, si sigue siendo este.
     pub fn descartar(&self) {
-        let (_, archivo) = self.nombre.partes();
-        if let Err(error) = std::fs::remove_file(self.lugar.join(nombre_a_medias(archivo))) {
-            log::warn!(
-                "no se pudo borrar el .part de {}: {}",
-                self.nombre,
-                motivo(&error)
-            );
+        let borrado = match datos_si_es(&self.dir, &self.parte, &self.archivo) {
+            Ok(Some(_)) => self.dir.remove_file(&self.parte),
+            Ok(None) => Ok(()),
+            Err(e) => Err(e),
+        };
+        if let Err(error) = borrado {
+            log::warn!("no se pudo borrar {}: {}", self.parte, motivo(&error));
         }
     }
 
-    /// Corta lo que pase de `tamano` bytes.
-    ///
-    /// # Errores
-    /// El disco falló.
-    pub fn cortar(&self, tamano: u64) -> Result<(), Fallo> {
-        self.archivo
-            .set_len(tamano)
-            .map_err(|e| self.fallo_al_escribir(&e))
+    /// Lo deja en `tamano` bytes.
+    fn medir(&self, tamano: u64) -> Result<(), Fallo> {
+        self.archivo.set_len(tamano).map_err(|e| self.fallo(&e))
     }
 
-    /// Lo asegura en el disco y le da su nombre, o el primer `(n)` libre. Devuelve con cuál quedó.
+    /// Con sus `tamano` bytes ya escritos: quita lo que sobre, lo asegura en el disco y le da su
+    /// nombre, o el primer `(n)` libre. Devuelve con cuál quedó.
     ///
-    /// El nombre se toma de un golpe y sin pisar: si alguien lo crea justo antes, se prueba con el siguiente.
-    ///
-    /// # Errores
-    /// El disco falló. El `.part` se queda.
-    pub fn terminar(&self) -> Result<String, Fallo> {
-        self.archivo
-            .sync_data()
-            .map_err(|e| self.fallo_al_escribir(&e))?;
+    /// Hasta aquí nada lo encoge: lo que hubiera de otra vez vale hasta que esté todo comprobado.
+    pub fn terminar(&self, tamano: u64) -> Result<String, Fallo> {
+        self.medir(tamano)?;
+        self.archivo.sync_data().map_err(|e| self.fallo(&e))?;
         let (sub, archivo) = self.nombre.partes();
-        let mut parte = TempPath::try_from_path(self.lugar.join(nombre_a_medias(archivo)))
-            .map_err(|e| self.fallo_al_escribir(&e))?;
-        // Es el archivo de alguien, no un temporal: si algo falla, que no se borre.
-        parte.disable_cleanup(true);
         for n in 0..TOPE_DE_NUMEROS {
             let candidato = con_numero(archivo, n);
-            // En un disco que distingue formas de Unicode, otra escritura del mismo nombre también es el mismo.
-            if !candidato.is_ascii() && self.hay_otro_igual_en_nfc(&candidato) {
+            if self.hay_otro_igual_en_nfc(&candidato) {
                 continue;
             }
-            match parte.persist_noclobber(self.lugar.join(&candidato)) {
-                Ok(()) => {
-                    return Ok(if sub.is_empty() {
-                        candidato
-                    } else {
-                        format!("{sub}/{candidato}")
-                    });
-                }
-                Err(ocupado) if ocupado.error.kind() == io::ErrorKind::AlreadyExists => {
-                    parte = ocupado.path;
-                    parte.disable_cleanup(true);
-                }
-                Err(otro) => {
-                    let mut parte = otro.path;
-                    parte.disable_cleanup(true);
-                    return Err(self.fallo_al_escribir(&otro.error));
-                }
+            match self.llamarse(&candidato) {
+                Ok(()) => return Ok(unir(sub, &candidato)),
+                Err(ocupado) if ocupado.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(otro) => return Err(self.fallo(&otro)),
             }
         }
         Err(Fallo::nuevo(format!(
@@ -322,49 +285,54 @@ impl AMedias {
         )))
     }
 
-    fn hay_otro_igual_en_nfc(&self, candidato: &str) -> bool {
-        let Ok(entradas) = std::fs::read_dir(&self.lugar) else {
-            return false;
-        };
-        entradas
-            .filter_map(|entrada| entrada.ok()?.file_name().into_string().ok())
-            .any(|otro| en_nfc(&otro) == candidato)
-    }
-
-    fn fallo_al_escribir(&self, error: &io::Error) -> Fallo {
-        fallo_al_escribir(&self.nombre, &self.lugar, error)
-    }
-}
-
-fn fallo_al_escribir(nombre: &NombreRecibible, lugar: &Path, error: &io::Error) -> Fallo {
-    let remedio = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; libera sitio y vuelve a pedirlo"
+    /// Cambia su nombre de `.part` por ese, si está libre y es él quien lo lleva.
+    fn llamarse(&self, candidato: &str) -> io::Result<()> {
+        let soy = |nombre| datos_si_es(&self.dir, nombre, &self.archivo).map(|es| es.is_some());
+        if soy(&self.parte)? {
+            renombrar_sin_pisar(&self.dir, &self.parte, candidato)?;
+            if soy(candidato)? {
+                return Ok(());
+            }
+            // Lo cambiaron entre mirar y renombrar: es el archivo a medias de otro. Se le devuelve.
+            let _ = renombrar_sin_pisar(&self.dir, candidato, &self.parte);
         }
-        _ => "",
-    };
-    Fallo::nuevo(format!(
-        "guardando {nombre} en {}: {}{remedio}",
-        lugar.display(),
-        motivo(error)
-    ))
+        Err(io::Error::other(format!(
+            "alguien quitó {} mientras se bajaba; vuelve a pedirlo",
+            self.parte
+        )))
+    }
+
+    /// En un disco que distingue formas de Unicode, otra escritura del nombre también es el mismo.
+    fn hay_otro_igual_en_nfc(&self, candidato: &str) -> bool {
+        !candidato.is_ascii()
+            && self
+                .dir
+                .entries()
+                .is_ok_and(|entradas| nombres_de(entradas).any(|otro| en_nfc(&otro) == candidato))
+    }
+
+    fn fallo(&self, error: &io::Error) -> Fallo {
+        let lleno = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        let remedio = if lleno.contains(&error.kind()) {
+            "; libera sitio y vuelve a pedirlo"
+        } else {
+            ""
+        };
+        self.al_guardar(&format!("{}{remedio}", motivo(error)))
+    }
+
+    fn al_guardar(&self, que_paso: &str) -> Fallo {
+        let (nombre, lugar) = (&self.nombre, self.lugar.display());
+        Fallo::nuevo(format!("guardando {nombre} en {lugar}: {que_paso}"))
+            .que_fuera_se_cuenta(format!("guardando {nombre}: {que_paso}"))
+    }
 }
 
-/// El contenido de un archivo a medias, compartido entre los hilos que lo llenan.
-pub struct Escribible {
-    archivo: File,
-    nombre: NombreRecibible,
-    lugar: PathBuf,
-}
-
-impl Escribible {
-    /// Escribe `datos` a partir del byte `desde`.
-    ///
-    /// # Errores
-    /// El disco está lleno o falló.
-    pub fn escribir_en(&self, desde: u64, datos: &[u8]) -> Result<(), Fallo> {
-        escribir_en(&self.archivo, desde, datos)
-            .map_err(|e| fallo_al_escribir(&self.nombre, &self.lugar, &e))
+impl Drop for AMedias {
+    fn drop(&mut self) {
+        if !self.comprobable {
+            self.descartar();
+        }
     }
 }
 
@@ -385,14 +353,17 @@ mod tests {
     }
 
     fn recibir(carpeta: &Carpeta, texto: &str, datos: &[u8]) -> String {
-        let a_medias = carpeta.empezar_a_recibir(&nombre(texto)).ok().unwrap();
-        a_medias.hacer_sitio(datos.len() as u64).unwrap();
-        a_medias
-            .para_escribir()
-            .unwrap()
-            .escribir_en(0, datos)
-            .unwrap();
-        a_medias.terminar().unwrap()
+        let a_medias = empezar(carpeta, texto);
+        a_medias.escribir_en(0, datos).unwrap();
+        a_medias.terminar(datos.len() as u64).unwrap()
+    }
+
+    fn empezar(carpeta: &Carpeta, texto: &str) -> AMedias {
+        carpeta.empezar_a_recibir(&nombre(texto)).unwrap()
+    }
+
+    fn frase<T>(fin: Result<T, Fallo>) -> String {
+        fin.err().unwrap().to_string()
     }
 
     #[test]
@@ -413,13 +384,120 @@ mod tests {
     #[test]
     fn dos_a_la_vez_no_se_mezclan() {
         let (_temporal, carpeta) = carpeta();
-        let primero = carpeta.empezar_a_recibir(&nombre("a.txt")).ok().unwrap();
-        assert!(matches!(
-            carpeta.empezar_a_recibir(&nombre("a.txt")),
-            Err(NoSeRecibe::YaSeEstaBajando)
-        ));
+        let primero = empezar(&carpeta, "a.txt");
+        let segundo = carpeta.empezar_a_recibir(&nombre("a.txt"));
+        assert_eq!(frase(segundo), "a.txt ya se está bajando");
         drop(primero);
         assert!(carpeta.empezar_a_recibir(&nombre("a.txt")).is_ok());
+    }
+
+    #[test]
+    fn sin_su_part_no_se_da_nombre_al_de_otro() {
+        let (temporal, carpeta) = carpeta();
+        let primero = empezar(&carpeta, "a.txt");
+        primero.escribir_en(0, b"bueno").unwrap();
+        let ruta = |nombre: &str| temporal.path().join(nombre);
+        fs::rename(ruta(".a.txt.part"), ruta("quitado")).unwrap();
+        let segundo = empezar(&carpeta, "a.txt");
+        segundo.escribir_en(0, b"a me").unwrap();
+        let queja = frase(primero.terminar(5));
+        assert!(queja.contains("alguien quitó .a.txt.part"), "{queja}");
+        assert!(queja.contains("vuelve a pedirlo"), "{queja}");
+        // Ni lo descarta: es del otro, que acaba bien.
+        primero.descartar();
+        assert!(!ruta("a.txt").exists());
+        segundo.escribir_en(4, b"dias").unwrap();
+        assert_eq!(segundo.terminar(8).unwrap(), "a.txt");
+        assert_eq!(fs::read(ruta("a.txt")).unwrap(), b"a medias");
+    }
+
+    /// En Windows no se puede mover una carpeta que alguien tiene abierta.
+    #[cfg(unix)]
+    #[test]
+    fn si_ponen_otra_carpeta_en_su_sitio_no_se_toca() {
+        let temporal = tempfile::tempdir().unwrap();
+        let ruta = |nombre: &str| temporal.path().join(nombre);
+        for sub in ["c/sub", "c2/sub", "fuera"] {
+            fs::create_dir_all(ruta(sub)).unwrap();
+        }
+        let ajenos = ["c2/.x.part", "c2/sub/.x.part", "fuera/.x.part"];
+        for ajeno in ajenos {
+            fs::write(ruta(ajeno), "ajeno").unwrap();
+        }
+        let carpeta = Carpeta::abrir(&ruta("c")).unwrap();
+        let (en_ella, debajo) = (empezar(&carpeta, "x"), empezar(&carpeta, "sub/x"));
+        en_ella.escribir_en(0, b"mio").unwrap();
+        debajo.escribir_en(0, b"mio").unwrap();
+        // La subcarpeta pasa a ser un enlace a otra de fuera, y luego la carpeta entera, otra.
+        fs::rename(ruta("c/sub"), ruta("c/antes")).unwrap();
+        std::os::unix::fs::symlink(ruta("fuera"), ruta("c/sub")).unwrap();
+        assert_eq!(debajo.terminar(3).unwrap(), "sub/x");
+        fs::rename(ruta("c"), ruta("c1")).unwrap();
+        fs::rename(ruta("c2"), ruta("c")).unwrap();
+        assert_eq!(en_ella.terminar(3).unwrap(), "x");
+        for bueno in ["c1/x", "c1/antes/x"] {
+            assert_eq!(fs::read(ruta(bueno)).unwrap(), b"mio");
+        }
+        for ajeno in ["c/.x.part", "c/sub/.x.part", "fuera/.x.part"] {
+            assert_eq!(fs::read(ruta(ajeno)).unwrap(), b"ajeno", "{ajeno}");
+        }
+        assert_eq!(fs::read_dir(ruta("fuera")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn lo_que_no_se_puede_comprobar_va_aparte_y_se_borra_solo() {
+        let (temporal, carpeta) = carpeta();
+        let part = temporal.path().join(".a.txt.part");
+        fs::write(&part, "bloques buenos").unwrap();
+        let nombre = nombre("a.txt");
+        let a_medias = carpeta.empezar_sin_comprobar(&nombre).unwrap();
+        a_medias.escribir_en(0, b"de la guia").unwrap();
+        let segundo = carpeta.empezar_sin_comprobar(&nombre);
+        assert_eq!(frase(segundo), "a.txt ya se está bajando");
+        drop(a_medias);
+        let hay = || fs::read_dir(temporal.path()).unwrap().count();
+        assert_eq!(hay(), 1);
+        // Lo que un corte de luz dejara dentro no se mezcla.
+        fs::write(temporal.path().join(".a.txt.guia..part"), "lo de antes").unwrap();
+        let a_medias = carpeta.empezar_sin_comprobar(&nombre).unwrap();
+        a_medias.escribir_en(0, b"guia").unwrap();
+        assert_eq!(a_medias.terminar(4).unwrap(), "a.txt");
+        drop(a_medias);
+        assert_eq!(fs::read(temporal.path().join("a.txt")).unwrap(), b"guia");
+        assert_eq!(fs::read(part).unwrap(), b"bloques buenos");
+        assert_eq!(hay(), 2);
+    }
+
+    #[test]
+    fn lo_que_habia_no_se_encoge_hasta_terminar() {
+        let (temporal, carpeta) = carpeta();
+        fs::write(temporal.path().join(".a.txt.part"), "bueno y de sobra").unwrap();
+        let a_medias = empezar(&carpeta, "a.txt");
+        a_medias.hacer_sitio(1).unwrap();
+        assert_eq!(a_medias.tamano(), 16);
+        a_medias.hacer_sitio(20).unwrap();
+        assert_eq!(a_medias.tamano(), 20);
+        assert_eq!(a_medias.terminar(5).unwrap(), "a.txt");
+        assert_eq!(fs::read(temporal.path().join("a.txt")).unwrap(), b"bueno");
+    }
+
+    #[test]
+    fn a_los_demas_no_se_les_dice_donde_ni_cuanto_queda() {
+        let (temporal, carpeta) = carpeta();
+        let a_medias = empezar(&carpeta, "a.txt");
+        let no_cabe = a_medias.ver_si_cabe(u64::MAX / 4).unwrap_err();
+        let lleno = a_medias.fallo(&io::ErrorKind::StorageFull.into());
+        fs::create_dir(temporal.path().join(".b.txt.part")).unwrap();
+        let no_se_abre = carpeta.empezar_a_recibir(&nombre("b.txt")).err().unwrap();
+        let ruta = carpeta.ruta();
+        for fallo in [no_cabe, lleno, no_se_abre] {
+            let aqui = fallo.to_string();
+            assert!(aqui.contains(ruta.to_str().unwrap()), "{aqui}");
+            let fuera = fallo.publico();
+            assert!(!fuera.contains(ruta.to_str().unwrap()), "{fuera}");
+            assert!(!fuera.contains("quedan"), "{fuera}");
+            assert!(fuera.contains(".txt"), "{fuera}");
+        }
     }
 
     #[cfg(unix)]
@@ -456,8 +534,7 @@ mod tests {
     #[test]
     fn lo_que_no_cabe_se_dice_antes_de_empezar() {
         let (_temporal, carpeta) = carpeta();
-        let a_medias = carpeta.empezar_a_recibir(&nombre("enorme")).ok().unwrap();
-        let fallo = a_medias.hacer_sitio(u64::MAX / 4).unwrap_err().to_string();
+        let fallo = frase(empezar(&carpeta, "enorme").ver_si_cabe(u64::MAX / 4));
         assert!(fallo.contains("no cabe"), "{fallo}");
     }
 }

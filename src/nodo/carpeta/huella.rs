@@ -1,20 +1,21 @@
-//! La huella de un archivo (BLAKE3, la misma que imprime `b3sum`) y la de cada uno de sus bloques. Funciones puras.
+//! La huella de un archivo (BLAKE3, la misma que imprime `b3sum`) y la de cada uno de sus bloques.
+//! Funciones puras.
 //!
-//! La guía no comprueba lo que recibe. BLAKE3 es un árbol, y eso permite comprobar trozos sueltos: la huella de un
-//! bloque de 4 MiB es su nodo en el árbol, y juntando los nodos de dos en dos se llega a la huella del archivo. Con
-//! tres bloques:
+//! La guía no comprueba lo que recibe. BLAKE3 es un árbol, y eso permite comprobar trozos sueltos:
+//! la huella de un bloque de 4 MiB es su nodo en el árbol, y juntando los nodos de dos en dos se
+//! llega a la huella del archivo. Con tres bloques:
 //!
 //! ```text
 //!              huella del archivo          ← merge_subtrees_root
 //!               /              \
-//!          nodo(0,1)         bloque 2      ← a la izquierda, la mayor potencia de dos que deje algo a la derecha
+//!          nodo(0,1)         bloque 2      ← la mayor potencia de dos que deje algo a la derecha
 //!          /       \
 //!     bloque 0   bloque 1                  ← merge_subtrees_non_root
 //! ```
 //!
-//! Quien recibe la lista de bloques la junta antes de pedir nada: si no da la huella, la lista es falsa. Después cada
-//! bloque se comprueba solo, nada más llegar, venga de quien venga. Con un solo bloque (o un archivo vacío) no hay
-//! árbol: la lista es la propia huella.
+//! Quien recibe la lista de bloques la junta antes de pedir nada: si no da la huella, la lista es
+//! falsa. Después cada bloque se comprueba solo, nada más llegar, venga de quien venga. Con un solo
+//! bloque (o un archivo vacío) no hay árbol: la lista es la propia huella.
 //!
 //! No toca el disco ni la red.
 
@@ -26,7 +27,8 @@ use blake3::hazmat::{
     ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
 };
 
-/// Bytes de un bloque: 4 MiB. Bastan pocos para repartir entre varias fuentes, y cada conexión guarda uno en memoria.
+/// Bytes de un bloque: 4 MiB. Bastan pocos para repartir entre varias fuentes, y cada conexión
+/// guarda uno en memoria.
 pub const BLOQUE: u64 = 4 * 1024 * 1024;
 
 /// 32 bytes que identifican un contenido: el de un archivo entero o el de un bloque.
@@ -64,7 +66,8 @@ pub fn cuantos_bloques(tamano: u64) -> u64 {
     tamano.div_ceil(BLOQUE).max(1)
 }
 
-/// Bytes del bloque `indice` (desde 0) de un archivo de `tamano` bytes: todos llenos menos, quizá, el último.
+/// Bytes del bloque `indice` (desde 0) de un archivo de `tamano` bytes: todos llenos menos, quizá,
+/// el último.
 pub fn longitud_de_bloque(tamano: u64, indice: u64) -> u64 {
     tamano
         .saturating_sub(indice.saturating_mul(BLOQUE))

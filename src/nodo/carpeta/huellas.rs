@@ -1,92 +1,80 @@
-//! Lo que se sirve: abrir un archivo por su nombre y saber su huella, sin hacer esperar a nadie de más.
+//! Lo que se sirve: abrir un archivo por su nombre y saber su huella, sin hacer esperar de más.
 //!
-//! Un nodo sirve su carpeta; `nodo enviar` sirve un solo archivo, esté donde esté. Para las palabras del protocolo
-//! es lo mismo. Las huellas se calculan en un hilo aparte ([`Estante::trabajar`]), por turnos de unos cuantos
-//! bloques: lo pedido va delante, y un archivo de 50 GiB no retiene a uno pequeño. Se recuerdan por nombre, tamaño y
-//! fecha; nada se guarda en disco.
+//! Un nodo sirve su carpeta; `nodo enviar` sirve un solo archivo, esté donde esté. Para las
+//! palabras del protocolo es lo mismo. Las huellas se calculan en un hilo aparte
+//! ([`Estante::trabajar`]), por turnos de unos cuantos bloques: lo pedido va delante, y un archivo
+//! de 50 GiB no retiene a uno pequeño. Se recuerdan por archivo (no por el nombre con que se pida:
+//! «ñ» se escribe de dos formas) mientras su tamaño y su fecha no cambien. Nada se guarda en disco.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use crate::nodo::carpeta::disco::leer_en;
+use crate::nodo::carpeta::disco::{Sello, leer_en};
 use crate::nodo::carpeta::huella::{
     BLOQUE, Cuenta, Huella, Resumen, cuantos_bloques, longitud_de_bloque,
 };
 use crate::nodo::carpeta::{Abierto, Archivo, Carpeta, NoSeAbre};
 use crate::red::parada::Parada;
 
-/// Bloques que se leen de un archivo antes de dar el turno a otro: 64 MiB, unas centésimas de segundo.
+/// Bloques que se leen de un archivo antes de dar el turno a otro: 64 MiB, unas centésimas de
+/// segundo.
 const BLOQUES_POR_TURNO: usize = 16;
 /// Bytes que se leen de una vez.
 const LECTURA: usize = 256 * 1024;
 /// Archivos pedidos a la vez que se apuntan; los demás esperan a que vuelvan a preguntar.
 const TOPE_DE_PEDIDOS: usize = 4096;
+/// Archivos cuya huella se recuerda: unos 20 MiB, más 8 bytes por cada MiB compartido.
+const TOPE_DE_HUELLAS: usize = 100_000;
 
 /// De dónde salen los archivos.
 enum Origen {
-    Carpeta(Carpeta),
+    Carpeta(Arc<Carpeta>),
     Uno { nombre: String, ruta: PathBuf },
 }
 
 /// Archivos que se pueden servir, con sus huellas.
 pub struct Estante {
     origen: Origen,
-    cuentas: Mutex<Cuentas>,
+    huellas: Mutex<Huellas>,
     cambio: Condvar,
 }
 
+/// Las huellas que se saben y las que faltan.
 #[derive(Default)]
-struct Cuentas {
-    hechas: HashMap<String, (Version, Arc<Resumen>)>,
-    pedidas: VecDeque<Tarea>,
-    de_fondo: VecDeque<Tarea>,
-    en_curso: Option<(String, Version)>,
+struct Huellas {
+    /// De cada archivo, la última que se calculó, y de qué estado suyo.
+    sabidas: HashMap<(u64, u64), (Sello, Arc<Resumen>)>,
+    /// Lo pedido, delante. El que se está leyendo sigue aquí hasta que acabe.
+    cola: VecDeque<PorLeer>,
     cerrado: bool,
 }
 
-/// Tamaño y fecha: si cambian, la huella ya no vale.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Version {
-    tamano: u64,
-    fecha: SystemTime,
-}
-
 /// Una huella a medio calcular.
-struct Tarea {
+struct PorLeer {
     nombre: String,
-    version: Version,
+    sello: Sello,
+    pedido: bool,
     bloques: Vec<Huella>,
 }
 
-impl Tarea {
-    fn nueva(nombre: &str, version: Version) -> Tarea {
-        Tarea {
+impl PorLeer {
+    fn nuevo(nombre: &str, sello: Sello) -> PorLeer {
+        PorLeer {
             nombre: nombre.to_string(),
-            version,
+            sello,
+            pedido: false,
             bloques: Vec::new(),
-        }
-    }
-
-    fn es(&self, nombre: &str, version: Version) -> bool {
-        self.nombre == nombre && self.version == version
-    }
-}
-
-impl From<&Abierto> for Version {
-    fn from(abierto: &Abierto) -> Version {
-        Version {
-            tamano: abierto.tamano,
-            fecha: abierto.fecha,
         }
     }
 }
 
 impl Estante {
     /// Lo que hay en una carpeta.
-    pub fn de_carpeta(carpeta: Carpeta) -> Estante {
+    pub fn de_carpeta(carpeta: Arc<Carpeta>) -> Estante {
         Estante::con(Origen::Carpeta(carpeta))
     }
 
@@ -98,189 +86,150 @@ impl Estante {
     fn con(origen: Origen) -> Estante {
         Estante {
             origen,
-            cuentas: Mutex::default(),
+            huellas: Mutex::default(),
             cambio: Condvar::new(),
         }
     }
 
     /// Abre un archivo por su nombre.
-    ///
-    /// # Errores
-    /// No está, o no quedan descriptores.
     pub fn abrir(&self, nombre: &str) -> Result<Abierto, NoSeAbre> {
         match &self.origen {
             Origen::Carpeta(carpeta) => carpeta.abrir_archivo(nombre),
             Origen::Uno {
                 nombre: unico,
                 ruta,
-            } if unico == nombre => {
-                let archivo = std::fs::File::open(ruta).map_err(|_| NoSeAbre::NoEsta)?;
-                Abierto::mirar(archivo)
-            }
+            } if unico == nombre => Abierto::mirar(File::open(ruta).map_err(NoSeAbre::de_sistema)?),
             Origen::Uno { .. } => Err(NoSeAbre::NoEsta),
         }
     }
 
-    /// El resumen de un archivo, si ya se sabe. No espera.
-    pub fn conocido(&self, nombre: &str, tamano: u64, fecha: SystemTime) -> Option<Arc<Resumen>> {
-        self.cuentas().hecha(nombre, Version { tamano, fecha })
+    /// El resumen de un archivo de la lista, si ya se sabe. No espera.
+    pub fn conocido(&self, archivo: &Archivo) -> Option<Arc<Resumen>> {
+        self.huellas().sabida(&archivo.sello)
     }
 
-    /// El resumen de un archivo abierto. Si no se sabe, lo pone delante de la cola y espera hasta `espera`.
+    /// El resumen de un archivo abierto como `nombre`. Si no se sabe, lo pone delante de la cola y
+    /// espera hasta `espera`.
     pub fn resumen(
         &self,
         nombre: &str,
         abierto: &Abierto,
         espera: Duration,
     ) -> Option<Arc<Resumen>> {
-        let version = Version::from(abierto);
+        let sello = &abierto.sello;
         let limite = Instant::now() + espera;
-        let mut cuentas = self.cuentas();
-        if let Some(hecha) = cuentas.hecha(nombre, version) {
-            return Some(hecha);
+        let mut huellas = self.huellas();
+        if let Some(sabida) = huellas.sabida(sello) {
+            return Some(sabida);
         }
-        cuentas.pedir(nombre, version);
+        huellas.pedir(nombre, *sello);
         self.cambio.notify_all();
         loop {
-            if let Some(hecha) = cuentas.hecha(nombre, version) {
-                return Some(hecha);
+            if let Some(sabida) = huellas.sabida(sello) {
+                return Some(sabida);
             }
             let falta = limite.saturating_duration_since(Instant::now());
-            let sigue = cuentas.esta_pedida(nombre, version) || cuentas.adelantar(nombre, version);
-            if falta.is_zero() || cuentas.cerrado || !sigue {
+            if falta.is_zero() || huellas.cerrado || !huellas.esta_pedido(sello) {
                 return None;
             }
-            cuentas = self
+            huellas = self
                 .cambio
-                .wait_timeout(cuentas, falta)
+                .wait_timeout(huellas, falta)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
     }
 
-    /// Apunta, para cuando no haya nada pedido, lo que aún no tiene huella. Olvida lo que ya no está en la lista.
+    /// Apunta, para cuando no haya nada pedido, lo que aún no tiene huella. Olvida lo que ya no
+    /// está en la lista.
     pub fn repasar(&self, archivos: &[Archivo]) {
-        let actuales: HashMap<&str, Version> = archivos
+        let actuales: HashSet<&Sello> = archivos.iter().map(|archivo| &archivo.sello).collect();
+        let mut huellas = self.huellas();
+        huellas
+            .sabidas
+            .retain(|_, (sello, _)| actuales.contains(sello));
+        let en_cola: HashSet<Sello> = huellas.cola.iter().map(|otro| otro.sello).collect();
+        let sitio = TOPE_DE_HUELLAS.saturating_sub(huellas.sabidas.len() + en_cola.len());
+        let nuevos: Vec<PorLeer> = archivos
             .iter()
-            .map(|a| {
-                (
-                    a.nombre.as_str(),
-                    Version {
-                        tamano: a.tamano,
-                        fecha: a.fecha,
-                    },
-                )
-            })
+            .filter(|a| !en_cola.contains(&a.sello) && huellas.sabida(&a.sello).is_none())
+            .take(sitio)
+            .map(|archivo| PorLeer::nuevo(&archivo.nombre, archivo.sello))
             .collect();
-        let mut cuentas = self.cuentas();
-        cuentas
-            .hechas
-            .retain(|nombre, (version, _)| actuales.get(nombre.as_str()) == Some(version));
-        let ya: HashMap<String, Version> = cuentas
-            .de_fondo
-            .iter()
-            .map(|tarea| (tarea.nombre.clone(), tarea.version))
-            // Lo que se está calculando tampoco: un archivo enorme se leería dos veces.
-            .chain(cuentas.en_curso.clone())
-            .collect();
-        let nuevas: Vec<Tarea> = actuales
-            .iter()
-            .filter(|(nombre, version)| {
-                !cuentas.hechas.contains_key(**nombre) && ya.get(**nombre) != Some(version)
-            })
-            .map(|(nombre, version)| Tarea::nueva(nombre, *version))
-            .collect();
-        let hay = !nuevas.is_empty();
-        cuentas.de_fondo.extend(nuevas);
-        drop(cuentas);
-        if hay {
-            self.cambio.notify_all();
-        }
+        huellas.cola.extend(nuevos);
+        drop(huellas);
+        self.cambio.notify_all();
     }
 
     /// Calcula huellas hasta que se llame a [`Estante::cerrar`]. Es el cuerpo de un hilo.
     pub fn trabajar(&self) {
         let mut bufer = vec![0; LECTURA];
-        while let Some((tarea, pedida)) = self.siguiente() {
-            let nombre = tarea.nombre.clone();
-            let resultado = self.un_turno(tarea, &mut bufer);
-            let mut cuentas = self.cuentas();
-            cuentas.en_curso = None;
-            match resultado {
-                Ok(Turno::Falta(tarea)) if pedida => cuentas.pedidas.push_back(tarea),
-                Ok(Turno::Falta(tarea)) => cuentas.de_fondo.push_back(tarea),
-                Ok(Turno::Hecha(version, resumen)) => {
-                    cuentas.hechas.insert(nombre, (version, Arc::new(resumen)));
-                }
-                Err(motivo) => log::info!("huella de {nombre}: {motivo}"),
-            }
-            drop(cuentas);
+        while let Some(mut primero) = self.siguiente() {
+            let leido = self.leer_un_turno(&mut primero, &mut bufer);
+            self.huellas().anotar(primero, leido);
             self.cambio.notify_all();
         }
     }
 
     /// Manda terminar a [`Estante::trabajar`] y suelta a quien espere una huella.
     pub fn cerrar(&self) {
-        self.cuentas().cerrado = true;
+        self.huellas().cerrado = true;
         self.cambio.notify_all();
     }
 
-    fn cuentas(&self) -> MutexGuard<'_, Cuentas> {
-        self.cuentas.lock().unwrap_or_else(PoisonError::into_inner)
+    fn huellas(&self) -> MutexGuard<'_, Huellas> {
+        self.huellas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn siguiente(&self) -> Option<(Tarea, bool)> {
-        let mut cuentas = self.cuentas();
+    /// El primero de la cola, que se queda en ella con su sitio y sin sus bloques.
+    fn siguiente(&self) -> Option<PorLeer> {
+        let mut huellas = self.huellas();
         loop {
-            if cuentas.cerrado {
+            if huellas.cerrado {
                 return None;
             }
-            let pedida = cuentas.pedidas.pop_front();
-            let es_pedida = pedida.is_some();
-            if let Some(tarea) = pedida.or_else(|| cuentas.de_fondo.pop_front()) {
-                if cuentas.hecha(&tarea.nombre, tarea.version).is_some() {
-                    continue;
-                }
-                cuentas.en_curso = Some((tarea.nombre.clone(), tarea.version));
-                return Some((tarea, es_pedida));
+            if let Some(primero) = huellas.cola.front_mut() {
+                return Some(PorLeer {
+                    bloques: std::mem::take(&mut primero.bloques),
+                    ..PorLeer::nuevo(&primero.nombre, primero.sello)
+                });
             }
-            cuentas = self
+            huellas = self
                 .cambio
-                .wait(cuentas)
+                .wait(huellas)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Un turno: los bloques que tocan, volviendo a abrir el archivo (así una cola larga no gasta descriptores).
-    fn un_turno(&self, mut tarea: Tarea, bufer: &mut [u8]) -> Result<Turno, String> {
-        let abierto = self.abrir(&tarea.nombre).map_err(|e| format!("{e:?}"))?;
-        if Version::from(&abierto) != tarea.version {
+    /// Los bloques que tocan, volviendo a abrir el archivo (así una cola larga no gasta
+    /// descriptores). `None` si aún faltan.
+    fn leer_un_turno(
+        &self,
+        leyendo: &mut PorLeer,
+        bufer: &mut [u8],
+    ) -> Result<Option<Resumen>, String> {
+        let abierto = self.abrir(&leyendo.nombre).map_err(|e| format!("{e:?}"))?;
+        if abierto.sello != leyendo.sello {
             return Err("cambió antes de leerlo".into());
         }
-        let total = cuantos_bloques(tarea.version.tamano);
-        for _ in 0..BLOQUES_POR_TURNO {
-            if tarea.bloques.len() as u64 == total || self.cuentas().cerrado {
+        let total = cuantos_bloques(abierto.tamano);
+        let faltan = leyendo.bloques.len() as u64..total;
+        for indice in faltan.take(BLOQUES_POR_TURNO) {
+            if self.huellas().cerrado {
                 break;
             }
-            let indice = tarea.bloques.len() as u64;
             let bloque =
                 leer_bloque(&abierto, indice, bufer).map_err(|e| crate::fallo::motivo(&e))?;
-            tarea.bloques.push(bloque);
+            leyendo.bloques.push(bloque);
         }
         if !abierto.sigue_igual() {
             return Err("cambió mientras se leía".into());
         }
-        if (tarea.bloques.len() as u64) < total {
-            return Ok(Turno::Falta(tarea));
+        if (leyendo.bloques.len() as u64) < total {
+            return Ok(None);
         }
-        let resumen = Resumen::de_bloques(tarea.bloques).ok_or("sin bloques")?;
-        Ok(Turno::Hecha(tarea.version, resumen))
+        Ok(Resumen::de_bloques(std::mem::take(&mut leyendo.bloques)))
     }
-}
-
-enum Turno {
-    Falta(Tarea),
-    Hecha(Version, Resumen),
 }
 
 /// La huella del bloque `indice`, leyéndolo.
@@ -301,10 +250,8 @@ fn leer_bloque(abierto: &Abierto, indice: u64, bufer: &mut [u8]) -> io::Result<H
     Ok(cuenta.terminar())
 }
 
-/// El resumen de un archivo abierto, leyéndolo entero aquí mismo.
-///
-/// # Errores
-/// No se puede leer, cambió mientras se leía o se canceló.
+/// El resumen de un archivo abierto, leyéndolo entero aquí mismo. Falla si cambió mientras se leía
+/// o se canceló.
 pub fn resumir(abierto: &Abierto, parada: &Parada) -> io::Result<Resumen> {
     let mut bufer = vec![0; LECTURA];
     let bloques: io::Result<Vec<Huella>> = (0..cuantos_bloques(abierto.tamano))
@@ -321,42 +268,73 @@ pub fn resumir(abierto: &Abierto, parada: &Parada) -> io::Result<Resumen> {
     Resumen::de_bloques(bloques?).ok_or_else(|| io::Error::other("sin bloques"))
 }
 
-impl Cuentas {
-    fn hecha(&self, nombre: &str, version: Version) -> Option<Arc<Resumen>> {
-        self.hechas
-            .get(nombre)
-            .filter(|(de, _)| *de == version)
-            .map(|(_, resumen)| Arc::clone(resumen))
+impl Huellas {
+    fn sabida(&self, sello: &Sello) -> Option<Arc<Resumen>> {
+        let (de, resumen) = self.sabidas.get(&sello.archivo)?;
+        (de == sello).then(|| Arc::clone(resumen))
     }
 
-    /// Pone la tarea delante, salvo que ya lo esté.
-    fn pedir(&mut self, nombre: &str, version: Version) {
-        if self.esta_pedida(nombre, version) || self.pedidas.len() >= TOPE_DE_PEDIDOS {
+    /// Cuántos hay pedidos: son los primeros de la cola.
+    fn pedidos(&self) -> usize {
+        self.cola.partition_point(|otro| otro.pedido)
+    }
+
+    fn esta_pedido(&self, sello: &Sello) -> bool {
+        let mut pedidos = self.cola.iter().take_while(|otro| otro.pedido);
+        pedidos.any(|otro| otro.sello == *sello)
+    }
+
+    /// Lo pone con los pedidos, salvo que ya lo esté, con lo que se llevara leído.
+    fn pedir(&mut self, nombre: &str, sello: Sello) {
+        if self.esta_pedido(&sello) || self.pedidos() >= TOPE_DE_PEDIDOS {
             return;
         }
-        if !self.adelantar(nombre, version) {
-            self.pedidas.push_back(Tarea::nueva(nombre, version));
+        let estaba = self.sacar(&sello);
+        let mut por_leer = estaba.unwrap_or_else(|| PorLeer::nuevo(nombre, sello));
+        por_leer.pedido = true;
+        self.encolar(por_leer);
+    }
+
+    /// Lo pone el último de los suyos.
+    fn encolar(&mut self, por_leer: PorLeer) {
+        let donde = if por_leer.pedido {
+            self.pedidos()
+        } else {
+            self.cola.len()
+        };
+        self.cola.insert(donde, por_leer);
+    }
+
+    fn sacar(&mut self, sello: &Sello) -> Option<PorLeer> {
+        let donde = self.cola.iter().position(|otro| otro.sello == *sello)?;
+        self.cola.remove(donde)
+    }
+
+    /// Tras un turno: lo recuerda si está entero, lo devuelve a la cola si le falta, o lo deja.
+    fn anotar(&mut self, leyendo: PorLeer, leido: Result<Option<Resumen>, String>) {
+        // Mientras se leía pudieron pedirlo: vale el de la cola.
+        let Some(mut por_leer) = self.sacar(&leyendo.sello) else {
+            return;
+        };
+        match leido {
+            Ok(Some(resumen)) => self.recordar(leyendo.sello, resumen),
+            Ok(None) => {
+                por_leer.bloques = leyendo.bloques;
+                self.encolar(por_leer);
+            }
+            Err(motivo) => log::info!("huella de {}: {motivo}", leyendo.nombre),
         }
     }
 
-    /// Pasa una tarea del fondo a las pedidas, por donde fuera. Falso si no estaba en el fondo.
-    fn adelantar(&mut self, nombre: &str, version: Version) -> bool {
-        let donde = self
-            .de_fondo
-            .iter()
-            .position(|tarea| tarea.es(nombre, version));
-        let tarea = donde.and_then(|donde| self.de_fondo.remove(donde));
-        let estaba = tarea.is_some();
-        self.pedidas.extend(tarea);
-        estaba
-    }
-
-    fn esta_pedida(&self, nombre: &str, version: Version) -> bool {
-        self.pedidas.iter().any(|tarea| tarea.es(nombre, version))
-            || self
-                .en_curso
-                .as_ref()
-                .is_some_and(|(n, v)| n == nombre && *v == version)
+    /// Con el tope lleno, olvida cualquiera: si hace falta, se volverá a pedir.
+    fn recordar(&mut self, sello: Sello, resumen: Resumen) {
+        if self.sabidas.len() >= TOPE_DE_HUELLAS
+            && let Some(cualquiera) = self.sabidas.keys().next().copied()
+        {
+            self.sabidas.remove(&cualquiera);
+        }
+        let sabida = (sello, Arc::new(resumen));
+        self.sabidas.insert(sello.archivo, sabida);
     }
 }
 
@@ -364,18 +342,32 @@ impl Cuentas {
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::Path;
     use std::thread;
 
     const ESPERA: Duration = Duration::from_secs(20);
 
-    fn con_estante(prueba: impl FnOnce(&std::path::Path, &Estante)) {
+    fn de(ruta: &Path) -> Estante {
+        Estante::de_carpeta(Arc::new(Carpeta::abrir(ruta).unwrap()))
+    }
+
+    fn con_estante(prueba: impl FnOnce(&Path, &Estante)) {
         let temporal = tempfile::tempdir().unwrap();
-        let estante = Estante::de_carpeta(Carpeta::abrir(temporal.path()).unwrap());
+        let estante = de(temporal.path());
         thread::scope(|ambito| {
             ambito.spawn(|| estante.trabajar());
+            // Que se cierre también si la prueba falla: si no, se quedaría esperando a este hilo.
+            let _al_salir = AlSalir(&estante);
             prueba(temporal.path(), &estante);
-            estante.cerrar();
         });
+    }
+
+    struct AlSalir<'a>(&'a Estante);
+
+    impl Drop for AlSalir<'_> {
+        fn drop(&mut self) {
+            self.0.cerrar();
+        }
     }
 
     fn huella(estante: &Estante, nombre: &str) -> Option<String> {
@@ -394,12 +386,8 @@ mod tests {
                 huella(estante, "grande").unwrap(),
                 blake3::hash(&grande).to_string()
             );
-            let abierto = estante.abrir("grande").unwrap();
-            assert!(
-                estante
-                    .conocido("grande", abierto.tamano, abierto.fecha)
-                    .is_some()
-            );
+            let lista = Carpeta::abrir(carpeta).unwrap().listar().unwrap();
+            assert!(estante.conocido(&lista[0]).is_some());
             fs::write(carpeta.join("grande"), b"otro").unwrap();
             assert_eq!(
                 huella(estante, "grande").unwrap(),
@@ -417,10 +405,7 @@ mod tests {
             let lista = Carpeta::abrir(carpeta).unwrap().listar().unwrap();
             estante.repasar(&lista);
             let limite = Instant::now() + ESPERA;
-            while !lista
-                .iter()
-                .all(|a| estante.conocido(&a.nombre, a.tamano, a.fecha).is_some())
-            {
+            while !lista.iter().all(|a| estante.conocido(a).is_some()) {
                 assert!(Instant::now() < limite);
                 thread::yield_now();
             }
@@ -431,7 +416,7 @@ mod tests {
     fn sin_nadie_que_calcule_no_se_espera_mas_de_lo_dicho() {
         let temporal = tempfile::tempdir().unwrap();
         fs::write(temporal.path().join("a"), "a").unwrap();
-        let estante = Estante::de_carpeta(Carpeta::abrir(temporal.path()).unwrap());
+        let estante = de(temporal.path());
         let abierto = estante.abrir("a").unwrap();
         let antes = Instant::now();
         assert!(
@@ -446,13 +431,99 @@ mod tests {
     fn lo_que_ya_se_calcula_no_se_apunta_otra_vez() {
         let temporal = tempfile::tempdir().unwrap();
         fs::write(temporal.path().join("a"), "a").unwrap();
-        let carpeta = Carpeta::abrir(temporal.path()).unwrap();
-        let archivos = carpeta.listar().unwrap();
-        let estante = Estante::de_carpeta(carpeta);
+        let archivos = Carpeta::abrir(temporal.path()).unwrap().listar().unwrap();
+        let estante = de(temporal.path());
         estante.repasar(&archivos);
         assert!(estante.siguiente().is_some());
         estante.repasar(&archivos);
-        assert!(estante.cuentas().de_fondo.is_empty());
+        assert_eq!(estante.huellas().cola.len(), 1);
+    }
+
+    #[test]
+    fn lo_pedido_va_delante_y_lo_enorme_cede_el_turno() {
+        let temporal = tempfile::tempdir().unwrap();
+        let enorme = fs::File::create(temporal.path().join("1")).unwrap();
+        enorme.set_len(40 * BLOQUE).unwrap();
+        for nombre in ["2", "3"] {
+            fs::write(temporal.path().join(nombre), nombre).unwrap();
+        }
+        let archivos = Carpeta::abrir(temporal.path()).unwrap().listar().unwrap();
+        let estante = de(temporal.path());
+        estante.repasar(&archivos);
+        let pedir = |nombre: &str| {
+            let abierto = estante.abrir(nombre).unwrap();
+            estante.resumen(nombre, &abierto, Duration::ZERO);
+        };
+        let mut bufer = vec![0; LECTURA];
+        let mut turno = |mientras: &dyn Fn()| {
+            let mut primero = estante.siguiente().unwrap();
+            mientras();
+            let leido = estante.leer_un_turno(&mut primero, &mut bufer);
+            let nombre = primero.nombre.clone();
+            estante.huellas().anotar(primero, leido);
+            nombre
+        };
+        // El enorme se pide mientras se lee de fondo, y luego otro: se turnan, y el 2 espera.
+        assert_eq!(turno(&|| pedir("1")), "1");
+        pedir("3");
+        pedir("3");
+        assert_eq!(turno(&|| ()), "1");
+        assert_eq!(turno(&|| ()), "3");
+        assert_eq!(turno(&|| ()), "1");
+        assert!(estante.conocido(&archivos[0]).is_some());
+        assert_eq!(turno(&|| ()), "2");
+        assert!(estante.huellas().cola.is_empty());
+    }
+
+    #[test]
+    fn un_archivo_se_lee_una_vez_se_escriba_como_se_escriba() {
+        con_estante(|carpeta, estante| {
+            fs::write(carpeta.join("ñáéí"), "x").unwrap();
+            let formas = [["ñ", "n\u{303}"], ["á", "a\u{301}"], ["é", "e\u{301}"]];
+            let resumenes: Vec<Arc<Resumen>> = (0..8)
+                .map(|n| {
+                    let letra = |i: usize| formas[i][n >> i & 1];
+                    let nombre = format!("{}{}{}í", letra(0), letra(1), letra(2));
+                    let abierto = estante.abrir(&nombre).unwrap();
+                    estante.resumen(&nombre, &abierto, ESPERA).unwrap()
+                })
+                .collect();
+            assert!(resumenes.iter().all(|r| Arc::ptr_eq(r, &resumenes[0])));
+            assert_eq!(estante.huellas().sabidas.len(), 1);
+        });
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn otro_archivo_con_la_misma_fecha_y_tamano_no_hereda_la_huella() {
+        con_estante(|carpeta, estante| {
+            let fecha = std::time::UNIX_EPOCH;
+            for contenido in ["uno", "dos", "mil"] {
+                // Borrado y vuelto a crear, suele tocarle el mismo número en el disco.
+                let _ = fs::remove_file(carpeta.join("a"));
+                fs::write(carpeta.join("a"), contenido).unwrap();
+                let archivo = fs::File::options().write(true).open(carpeta.join("a"));
+                archivo.unwrap().set_modified(fecha).unwrap();
+                assert_eq!(
+                    huella(estante, "a").unwrap(),
+                    blake3::hash(contenido.as_bytes()).to_string()
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn lo_que_se_recuerda_tiene_tope() {
+        let mut huellas = Huellas::default();
+        let temporal = tempfile::tempdir().unwrap();
+        fs::write(temporal.path().join("a"), "a").unwrap();
+        let sello = Carpeta::abrir(temporal.path()).unwrap().listar().unwrap()[0].sello;
+        let resumen = Resumen::de_bloques(vec!["a".repeat(64).parse().unwrap()]).unwrap();
+        for n in 0..TOPE_DE_HUELLAS as u64 + 10 {
+            let archivo = (0, n);
+            huellas.recordar(Sello { archivo, ..sello }, resumen.clone());
+        }
+        assert_eq!(huellas.sabidas.len(), TOPE_DE_HUELLAS);
     }
 
     #[test]
@@ -472,7 +543,7 @@ mod tests {
             resumir(&abierto, &parada).unwrap().huella.to_string(),
             blake3::hash(b"x").to_string()
         );
-        parada.avisar();
+        drop(cancelador);
         assert!(resumir(&abierto, &parada).is_err());
     }
 }

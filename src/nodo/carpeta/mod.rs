@@ -1,8 +1,9 @@
-//! La carpeta compartida: listar y abrir. El `CARPETA_ARCHIVOS`, `os.listdir` y `os.path.exists` de la guía.
+//! La carpeta compartida: listar y abrir. El `CARPETA_ARCHIVOS`, `os.listdir` y `os.path.exists`
+//! de la guía.
 //!
-//! Todo va por un `Dir` de cap-std: ninguna ruta sale de la carpeta, tampoco por un enlace simbólico, lo diga quien lo
-//! diga. Sólo hay archivos regulares: una tubería o un dispositivo se abren sin bloquear, se miran y se rechazan.
-//! Guardar lo que llega es cosa de `recepcion.rs`.
+//! Todo va por un `Dir` de cap-std: ninguna ruta sale de la carpeta, tampoco por un enlace
+//! simbólico, lo diga quien lo diga. Sólo hay archivos regulares: una tubería o un dispositivo se
+//! abren sin bloquear, se miran y se rechazan. Guardar lo que llega es cosa de `a_medias.rs`.
 
 pub mod a_medias;
 pub mod disco;
@@ -15,11 +16,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cap_fs_ext::OpenOptionsSyncExt;
+use cap_fs_ext::{DirEntryExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::{Dir, Metadata, OpenOptions, ReadDir};
 
-use crate::fallo::{Fallo, sin_descriptores};
+use crate::fallo::{Fallo, motivo, sin_descriptores};
+use crate::nodo::carpeta::disco::Sello;
 use crate::nodo::carpeta::nombres::{en_nfc, servible};
 use crate::texto::limpiar;
 
@@ -32,12 +34,12 @@ pub struct Carpeta {
 /// Un archivo de la lista.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archivo {
-    /// Ruta relativa con `/`.
+    /// Ruta relativa con `/`, tal como está en el disco.
     pub nombre: String,
     /// Bytes.
     pub tamano: u64,
-    /// Última modificación.
-    pub fecha: SystemTime,
+    /// Cuál es, y en qué estado.
+    pub sello: Sello,
 }
 
 /// Un archivo abierto para leer, con lo que medía y su fecha al abrirlo.
@@ -48,22 +50,22 @@ pub struct Abierto {
     pub tamano: u64,
     /// Última modificación.
     pub fecha: SystemTime,
+    /// Cuál es, y en qué estado: sea cual sea el nombre con que se pidió.
+    pub sello: Sello,
 }
 
 impl Abierto {
-    /// Mira un archivo recién abierto.
-    ///
-    /// # Errores
-    /// No es un archivo regular, o no se puede mirar.
+    /// Mira un archivo recién abierto. Uno que no sea regular es como si no estuviera.
     pub fn mirar(archivo: File) -> Result<Abierto, NoSeAbre> {
-        let datos = archivo.metadata().map_err(NoSeAbre::de_sistema)?;
+        let datos = Metadata::from_file(&archivo).map_err(NoSeAbre::de_sistema)?;
         if !datos.is_file() {
             return Err(NoSeAbre::NoEsta);
         }
-        let fecha = datos.modified().map_err(NoSeAbre::de_sistema)?;
+        let sello = Sello::de(&datos).map_err(NoSeAbre::de_sistema)?;
         Ok(Abierto {
-            tamano: datos.len(),
-            fecha,
+            tamano: sello.tamano,
+            fecha: sello.fecha,
+            sello,
             archivo,
         })
     }
@@ -80,7 +82,8 @@ impl Abierto {
 /// Por qué no se abre un archivo. Quedarse sin descriptores no es «no está», y no debe parecerlo.
 #[derive(Debug)]
 pub enum NoSeAbre {
-    /// No está, no es un archivo, no hay permiso o el nombre no vale: para quien pregunta es lo mismo.
+    /// No está, no es un archivo, no hay permiso o el nombre no vale: para quien pregunta es lo
+    /// mismo.
     NoEsta,
     /// No quedan descriptores.
     SinDescriptores,
@@ -98,9 +101,6 @@ impl NoSeAbre {
 
 impl Carpeta {
     /// Abre una carpeta que ya existe.
-    ///
-    /// # Errores
-    /// No existe, no es una carpeta o no se puede leer.
     pub fn abrir(ruta: &Path) -> Result<Carpeta, Fallo> {
         let fallo = |e| {
             let que = format!(
@@ -112,15 +112,13 @@ impl Carpeta {
         let dir = Dir::open_ambient_dir(ruta, ambient_authority()).map_err(fallo)?;
         dir.entries().map_err(fallo)?;
         Ok(Carpeta {
-            ruta: ruta.canonicalize().map_err(fallo)?,
+            // La de `std` empieza en Windows por `\\\\?\\`, que no es como nadie escribe una ruta.
+            ruta: dunce::canonicalize(ruta).map_err(fallo)?,
             dir,
         })
     }
 
     /// Abre una carpeta, creándola si hace falta, como hace la guía al empezar.
-    ///
-    /// # Errores
-    /// No se puede crear o leer.
     pub fn abrir_o_crear(ruta: &Path) -> Result<Carpeta, Fallo> {
         std::fs::create_dir_all(ruta).map_err(|e| {
             let que = format!(
@@ -137,31 +135,22 @@ impl Carpeta {
         &self.ruta
     }
 
-    /// La carpeta abierta, para guardar en ella (`recepcion.rs`).
-    pub(crate) fn dir(&self) -> &Dir {
-        &self.dir
-    }
-
-    /// Los archivos que se comparten, por nombre. Entra en las subcarpetas (sin recursión ni seguir enlaces) y se
-    /// salta lo oculto, lo que no es un archivo y los nombres que no se pueden servir.
-    ///
-    /// # Errores
-    /// No se puede leer la propia carpeta. Una subcarpeta que no se deja leer se salta, y se registra.
+    /// Los archivos que se comparten, por nombre. Entra en las subcarpetas (sin recursión ni seguir
+    /// enlaces) y se salta lo oculto, lo que no es un archivo y los nombres que no se pueden
+    /// servir. Una subcarpeta que no se deja leer también se salta, y se registra.
     pub fn listar(&self) -> Result<Vec<Archivo>, Fallo> {
         let mut archivos = Vec::new();
         let mut por_mirar = vec![String::new()];
         while let Some(sub) = por_mirar.pop() {
-            let mirada = self.mirar_subcarpeta(&sub, &mut archivos, &mut por_mirar);
-            match mirada {
+            match self.mirar_subcarpeta(&sub, &mut archivos, &mut por_mirar) {
                 Err(e) if sub.is_empty() => {
                     let que = format!("leyendo la carpeta {}", self.ruta.display());
-                    return Err(Fallo::de_sistema(que, &e));
+                    return Err(Fallo::de_sistema(que, &e).que_fuera_se_cuenta(format!(
+                        "no se puede leer la carpeta compartida: {}",
+                        motivo(&e)
+                    )));
                 }
-                Err(e) => log::warn!(
-                    "no se lista {}: {}",
-                    limpiar(&sub),
-                    crate::fallo::motivo(&e)
-                ),
+                Err(e) => log::warn!("no se lista {}: {}", limpiar(&sub), motivo(&e)),
                 Ok(()) => {}
             }
         }
@@ -175,49 +164,39 @@ impl Carpeta {
         archivos: &mut Vec<Archivo>,
         por_mirar: &mut Vec<String>,
     ) -> io::Result<()> {
-        let entradas = if sub.is_empty() {
-            self.dir.entries()?
-        } else {
-            self.dir.read_dir(sub)?
-        };
-        for entrada in entradas {
+        for entrada in self.entradas(sub)? {
             let entrada = entrada?;
             let (Ok(nombre), Ok(tipo)) = (entrada.file_name().into_string(), entrada.file_type())
             else {
                 continue;
             };
-            let nombre = if sub.is_empty() {
-                nombre
-            } else {
-                format!("{sub}/{nombre}")
-            };
+            let nombre = unir(sub, &nombre);
             if !servible(&nombre) {
                 continue;
             }
             if tipo.is_dir() {
                 por_mirar.push(nombre);
-            } else if tipo.is_file() {
+            } else if tipo.is_file()
                 // Si lo borraron entre leer la carpeta y mirarlo, ya no está: no se lista.
-                let Ok(datos) = entrada.metadata() else {
-                    continue;
-                };
-                let Ok(fecha) = datos.modified() else {
-                    continue;
-                };
+                && let Ok(sello) = entrada.full_metadata().and_then(|datos| Sello::de(&datos))
+            {
+                let tamano = sello.tamano;
                 archivos.push(Archivo {
                     nombre,
-                    tamano: datos.len(),
-                    fecha: fecha.into_std(),
+                    tamano,
+                    sello,
                 });
             }
         }
         Ok(())
     }
 
+    /// Lo que hay en una subcarpeta («», la propia carpeta).
+    fn entradas(&self, sub: &str) -> io::Result<ReadDir> {
+        self.dir.read_dir(if sub.is_empty() { "." } else { sub })
+    }
+
     /// Abre un archivo compartido por su nombre. Nunca se cuelga ni sale de la carpeta.
-    ///
-    /// # Errores
-    /// No está (o no se puede servir, que para quien pregunta es igual), o no quedan descriptores.
     pub fn abrir_archivo(&self, nombre: &str) -> Result<Abierto, NoSeAbre> {
         if !servible(nombre) {
             return Err(NoSeAbre::NoEsta);
@@ -244,24 +223,26 @@ impl Carpeta {
 
     /// El nombre tal como está en el disco, si es el mismo en NFC (macOS guarda «ñ» en dos letras).
     fn nombre_en_disco(&self, nombre: &str) -> Option<String> {
-        let mut encontrado = String::new();
-        for parte in nombre.split('/') {
+        nombre.split('/').try_fold(String::new(), |sub, parte| {
             let parte = en_nfc(parte);
-            let entradas = if encontrado.is_empty() {
-                self.dir.entries()
-            } else {
-                self.dir.read_dir(&encontrado)
-            };
-            let en_disco = entradas
-                .ok()?
-                .filter_map(|entrada| entrada.ok()?.file_name().into_string().ok())
-                .find(|candidato| en_nfc(candidato) == parte)?;
-            if !encontrado.is_empty() {
-                encontrado.push('/');
-            }
-            encontrado.push_str(&en_disco);
-        }
-        Some(encontrado)
+            let mut nombres = nombres_de(self.entradas(&sub).ok()?);
+            let en_disco = nombres.find(|candidato| en_nfc(candidato) == parte)?;
+            Some(unir(&sub, &en_disco))
+        })
+    }
+}
+
+/// Los nombres que son texto.
+fn nombres_de(entradas: ReadDir) -> impl Iterator<Item = String> {
+    entradas.filter_map(|entrada| entrada.ok()?.file_name().into_string().ok())
+}
+
+/// `nombre` dentro de `sub` («», la propia carpeta).
+fn unir(sub: &str, nombre: &str) -> String {
+    if sub.is_empty() {
+        nombre.to_string()
+    } else {
+        format!("{sub}/{nombre}")
     }
 }
 
@@ -362,6 +343,18 @@ mod tests {
             );
         }
         assert_eq!(nombres(&carpeta), ["bueno"]);
+    }
+
+    #[test]
+    fn si_no_se_lee_a_los_demas_no_se_les_dice_en_que_ruta() {
+        let temporal = tempfile::tempdir().unwrap();
+        let ruta = temporal.path().join("no es una carpeta");
+        let dir = Dir::from_std_file(File::create(&ruta).unwrap());
+        let fallo = Carpeta { ruta, dir }.listar().unwrap_err();
+        assert!(fallo.to_string().contains("no es una carpeta: "), "{fallo}");
+        let fuera = "no se puede leer la carpeta compartida: ";
+        assert!(fallo.publico().starts_with(fuera), "{}", fallo.publico());
+        assert!(!fallo.publico().contains("no es una carpeta: "));
     }
 
     #[test]

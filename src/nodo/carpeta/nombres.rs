@@ -1,8 +1,10 @@
-//! Qué nombres de archivo valen: para servirlos y, con más cuidado, para recibirlos. Funciones puras.
+//! Qué nombres de archivo valen: para servirlos y, con más cuidado, para recibirlos. Funciones
+//! puras.
 //!
-//! La guía une la carpeta con lo que pida el otro (`os.path.join`), y `../../etc/passwd` sale de la carpeta. Aquí
-//! un nombre es una ruta relativa con `/` que no puede subir. Además, lo que se recibe debe poder guardarse también
-//! en Windows: si no, quien lo comparta después desde allí no podría. El disco lo vigila `carpeta.rs` por su lado.
+//! La guía une la carpeta con lo que pida el otro (`os.path.join`), y `../../etc/passwd` sale de
+//! ella. Aquí un nombre es una ruta relativa con `/` que no puede subir. Además, lo que se recibe
+//! debe poder guardarse también en Windows: si no, quien lo comparta después desde allí no podría.
+//! El disco lo vigila `carpeta/mod.rs` por su lado.
 
 use std::fmt;
 
@@ -10,23 +12,27 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use crate::texto::cambia_direccion;
 
-/// Bytes de una ruta entera: con él cabe en una línea de 4096 la petición más larga, `OBTENER` con dos números.
+/// Bytes de una ruta entera: con él cabe en una línea de 4096 la petición más larga, `OBTENER` con
+/// dos números.
 pub const TOPE_DE_RUTA: usize = 4000;
-/// Bytes de cada componente al recibir: deja sitio para `.nombre.part` y ` (1)` en los 255 de los discos usuales.
+/// Bytes de cada componente al recibir: deja sitio para el nombre del archivo a medias y para `
+/// (1)` en los 255 de los discos usuales.
 pub const TOPE_DE_COMPONENTE: usize = 240;
 
-/// ¿Es `nombre` una ruta relativa que se puede servir? Con `/`, sin `..`, sin componentes vacíos, `.` ni ocultos
-/// (que empiecen por `.`), sin `\` ni caracteres de control.
+/// ¿Es `nombre` una ruta relativa que se puede servir? Con `/`, sin `..`, sin componentes vacíos,
+/// `.` ni ocultos (que empiecen por `.`), sin `\` ni caracteres de control.
 pub fn servible(nombre: &str) -> bool {
+    let en_windows = |nombre: &str| nombre.split('/').try_for_each(vale_en_windows).is_ok();
     nombre.len() <= TOPE_DE_RUTA
         && !nombre.chars().any(|c| c.is_control() || c == '\\')
-        && nombre
-            .split('/')
-            .all(|parte| !parte.is_empty() && !parte.starts_with('.'))
-        && (!cfg!(windows)
-            || nombre
-                .split('/')
-                .all(|parte| vale_en_windows(parte).is_ok()))
+        && no_sube(nombre)
+        && (!cfg!(windows) || en_windows(nombre))
+}
+
+/// Sin componentes vacíos ni que empiecen por `.`: ni `..`, ni ocultos.
+fn no_sube(nombre: &str) -> bool {
+    let vale = |parte: &str| !parte.is_empty() && !parte.starts_with('.');
+    nombre.split('/').all(vale)
 }
 
 /// `nombre` en NFC, la forma en que se comparan: «ñ» puede escribirse con una letra o con dos.
@@ -60,42 +66,49 @@ impl fmt::Display for NombreMalo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NombreMalo::Ruta => f.write_str(
-                "no es un nombre de archivo dentro de la carpeta (sin «..», sin / al principio o al final, sin partes vacías u ocultas)",
+                "no es un nombre de archivo dentro de la carpeta (sin «..», sin / al principio o \
+                 al final, sin partes vacías u ocultas)",
             ),
-            NombreMalo::Caracter(cual, donde) if cual.is_control() || cambia_direccion(*cual) => {
-                write!(f, "el carácter U+{:04X}, en la posición {donde}, no vale en un nombre", u32::from(*cual))
-            }
             NombreMalo::Caracter(cual, donde) => {
-                write!(f, "el carácter «{cual}», en la posición {donde}, no vale en Windows")
+                let (cual, para) = if cual.is_control() || cambia_direccion(*cual) {
+                    (format!("U+{:04X}", u32::from(*cual)), "un nombre")
+                } else {
+                    (format!("«{cual}»"), "Windows")
+                };
+                write!(
+                    f,
+                    "el carácter {cual}, en la posición {donde}, no vale en {para}"
+                )
             }
-            NombreMalo::Final(parte) => write!(f, "«{parte}» acaba en punto o espacio, y eso no vale en Windows"),
-            NombreMalo::Reservado(parte) => write!(f, "«{parte}» es un nombre reservado en Windows"),
-            NombreMalo::Largo => write!(f, "el nombre es demasiado largo (hasta {TOPE_DE_COMPONENTE} bytes cada parte)"),
+            NombreMalo::Final(parte) => {
+                write!(
+                    f,
+                    "«{parte}» acaba en punto o espacio, y eso no vale en Windows"
+                )
+            }
+            NombreMalo::Reservado(parte) => {
+                write!(f, "«{parte}» es un nombre reservado en Windows")
+            }
+            NombreMalo::Largo => write!(
+                f,
+                "el nombre es demasiado largo (hasta {TOPE_DE_COMPONENTE} bytes cada parte)"
+            ),
         }
     }
 }
 
 impl NombreRecibible {
-    /// Comprueba un nombre ajeno.
-    ///
-    /// # Errores
-    /// No vale, y dice por qué.
+    /// Comprueba un nombre ajeno. Si no vale, dice por qué.
     pub fn nuevo(ajeno: &str) -> Result<NombreRecibible, NombreMalo> {
         let nombre = en_nfc(ajeno);
         if let Some((donde, cual)) = nombre.chars().enumerate().find(|(_, c)| !letra_valida(*c)) {
             return Err(NombreMalo::Caracter(cual, donde + 1));
         }
-        if !nombre
-            .split('/')
-            .all(|parte| !parte.is_empty() && !parte.starts_with('.'))
-        {
+        if !no_sube(&nombre) {
             return Err(NombreMalo::Ruta);
         }
-        if nombre.len() > TOPE_DE_RUTA
-            || nombre
-                .split('/')
-                .any(|parte| parte.len() > TOPE_DE_COMPONENTE)
-        {
+        let larga = |parte: &str| parte.len() > TOPE_DE_COMPONENTE;
+        if nombre.len() > TOPE_DE_RUTA || nombre.split('/').any(larga) {
             return Err(NombreMalo::Largo);
         }
         nombre.split('/').try_for_each(vale_en_windows)?;
@@ -125,8 +138,8 @@ fn letra_valida(letra: char) -> bool {
         && !matches!(letra, '<' | '>' | ':' | '"' | '|' | '?' | '*' | '\\')
 }
 
-/// Las reglas de Windows para un componente: caracteres, final y nombres reservados (mirando hasta el primer punto:
-/// `NUL.txt` también es el dispositivo nulo).
+/// Las reglas de Windows para un componente: caracteres, final y nombres reservados (mirando hasta
+/// el primer punto: `NUL.txt` también es el dispositivo nulo).
 fn vale_en_windows(parte: &str) -> Result<(), NombreMalo> {
     if let Some((donde, cual)) = parte.chars().enumerate().find(|(_, c)| !letra_valida(*c)) {
         return Err(NombreMalo::Caracter(cual, donde + 1));
@@ -134,22 +147,15 @@ fn vale_en_windows(parte: &str) -> Result<(), NombreMalo> {
     if parte.ends_with(['.', ' ']) {
         return Err(NombreMalo::Final(parte.to_string()));
     }
-    let base = parte
-        .split('.')
-        .next()
-        .unwrap_or(parte)
-        .trim_end()
-        .to_uppercase();
-    let con_numero = |prefijo: &str| {
-        base.strip_prefix(prefijo).is_some_and(|n| {
-            n.chars().count() == 1
-                && n.chars()
-                    .all(|c| c.is_ascii_digit() || matches!(c, '¹' | '²' | '³'))
-        })
+    let base = parte.split('.').next().unwrap_or(parte);
+    let base = base.trim_end().to_uppercase();
+    let numerado = |prefijo| {
+        let resto: Option<Vec<char>> = base.strip_prefix(prefijo).map(|n| n.chars().collect());
+        resto.is_some_and(|n| matches!(n[..], ['0'..='9' | '¹' | '²' | '³']))
     };
     let reservado = matches!(&*base, "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
-        || con_numero("COM")
-        || con_numero("LPT");
+        || numerado("COM")
+        || numerado("LPT");
     if reservado {
         Err(NombreMalo::Reservado(parte.to_string()))
     } else {
@@ -157,7 +163,8 @@ fn vale_en_windows(parte: &str) -> Result<(), NombreMalo> {
     }
 }
 
-/// `foto.png` → `foto (1).png`: el nombre que toma el archivo `n` cuando los anteriores ya están (0 es el suyo).
+/// `foto.png` → `foto (1).png`: el nombre que toma el archivo `n` cuando los anteriores ya están (0
+/// es el suyo).
 pub fn con_numero(nombre: &str, n: u32) -> String {
     if n == 0 {
         return nombre.to_string();
@@ -300,7 +307,8 @@ mod tests {
         fn lo_recibible_siempre_se_puede_servir(nombre in any::<String>()) {
             if let Ok(recibible) = NombreRecibible::nuevo(&nombre) {
                 prop_assert!(servible(recibible.como_texto()));
-                prop_assert_eq!(NombreRecibible::nuevo(recibible.como_texto()), Ok(recibible.clone()));
+                let otra_vez = NombreRecibible::nuevo(recibible.como_texto());
+                prop_assert_eq!(otra_vez, Ok(recibible.clone()));
                 let (_, archivo) = recibible.partes();
                 prop_assert!(es_copia_de(&con_numero(archivo, 3), archivo));
             }

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, after, never, select};
 
 use crate::consola::progreso::{Fase, Marcha};
 use crate::fallo::Fallo;
-use crate::nodo::carpeta::a_medias::{AMedias, NoSeRecibe};
+use crate::nodo::carpeta::a_medias::AMedias;
 use crate::nodo::carpeta::huella::{BLOQUE, Huella, Resumen, huella_de_bloque, longitud_de_bloque};
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::cola::Cola;
@@ -133,7 +133,7 @@ impl<'a> Direccion<'a> {
     fn probar_versiones(
         &mut self,
         nombre: &NombreRecibible,
-        a_medias: &mut Option<AMedias>,
+        a_medias: &mut Option<Arc<AMedias>>,
     ) -> Result<Obtenido, NoDescargado> {
         loop {
             self.esperar_presentaciones()?;
@@ -143,7 +143,7 @@ impl<'a> Direccion<'a> {
             let (tamano, huella) = version;
             let a_medias = match &mut *a_medias {
                 Some(abierto) => abierto,
-                vacio => vacio.insert(self.abrir_a_medias(nombre)?),
+                vacio => vacio.insert(Arc::new(self.pedido.carpeta.empezar_a_recibir(nombre)?)),
             };
             // Con el cerrojo ya echado: así no puede aparecer justo después, recién bajado por otro.
             let (carpeta, parada) = (self.pedido.carpeta, self.pedido.parada);
@@ -168,18 +168,6 @@ impl<'a> Direccion<'a> {
                 return Ok(obtenido);
             }
         }
-    }
-
-    fn abrir_a_medias(&self, nombre: &NombreRecibible) -> Result<AMedias, NoDescargado> {
-        self.pedido
-            .carpeta
-            .empezar_a_recibir(nombre)
-            .map_err(|fallo| match fallo {
-                NoSeRecibe::YaSeEstaBajando => {
-                    Fallo::nuevo(format!("{nombre} ya se está bajando")).into()
-                }
-                NoSeRecibe::Sistema(fallo) => fallo.into(),
-            })
     }
 
     // ----- 1. Quién lo tiene -----
@@ -308,7 +296,7 @@ impl<'a> Direccion<'a> {
     fn retirar_version(&mut self, version: Version, motivo: &Fallo) {
         for lugar in 0..self.fuentes.len() {
             if self.fuentes[lugar].estado == Estado::Lista(version) {
-                self.retirar(lugar, &FalloPar::Miente(motivo.to_string()));
+                self.retirar(lugar, &FalloPar::Miente(motivo.publico().into()));
             }
         }
     }
@@ -389,7 +377,7 @@ impl<'a> Direccion<'a> {
     /// Baja los bloques que faltan y le da su nombre. `None` si no queda quien los dé, pero sí otra cosa que probar.
     fn bajar(
         &mut self,
-        a_medias: &AMedias,
+        a_medias: &Arc<AMedias>,
         tamano: u64,
         resumen: Resumen,
     ) -> Result<Option<Obtenido>, NoDescargado> {
@@ -408,7 +396,7 @@ impl<'a> Direccion<'a> {
             tamano,
             bloques: resumen.bloques,
             cola: Cola::nueva(faltan),
-            archivo: a_medias.para_escribir()?,
+            archivo: Arc::clone(a_medias),
             dados: self.fuentes.iter().map(|_| AtomicU64::new(0)).collect(),
         });
         let repartido = self.repartir(&plan, huella);
@@ -433,7 +421,7 @@ impl<'a> Direccion<'a> {
         self.pedido
             .progreso
             .empezar(Fase::Guardando, tamano, tamano);
-        let nombre = a_medias.terminar()?;
+        let nombre = a_medias.terminar(tamano)?;
         let dio_algo = |dados: &&AtomicU64| dados.load(Ordering::Relaxed) > 0;
         Ok(Descargado {
             nombre,

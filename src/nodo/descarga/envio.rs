@@ -76,7 +76,7 @@ fn contar(
         ),
         Err(fallo) => (
             vec![format!("[ERROR AL RECIBIR] {nombre}, de {desde}: {fallo}")],
-            Respuesta::Error(fallo.to_string()),
+            Respuesta::Error(fallo.publico()),
         ),
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::fallo::Fallo;
-use crate::nodo::carpeta::a_medias::Escribible;
+use crate::nodo::carpeta::a_medias::AMedias;
 use crate::nodo::carpeta::huella::{BLOQUE, Huella};
 use crate::nodo::descarga::cola::Cola;
 use crate::nodo::descarga::linea::Linea;
@@ -56,7 +56,7 @@ pub struct Plan {
     /// Los que faltan.
     pub cola: Cola,
     /// Donde se escriben.
-    pub archivo: Escribible,
+    pub archivo: Arc<AMedias>,
     /// Bytes buenos que dio cada fuente.
     pub dados: Vec<AtomicU64>,
 }

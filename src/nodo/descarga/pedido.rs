@@ -66,6 +66,16 @@ impl From<Fallo> for NoDescargado {
     }
 }
 
+impl NoDescargado {
+    /// La frase que se le dice a otro.
+    pub fn publico(&self) -> String {
+        match self {
+            NoDescargado::Fallo(fallo) => fallo.publico().to_string(),
+            otro => otro.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for NoDescargado {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::consola::progreso::Fase;
 use crate::fallo::Fallo;
-use crate::nodo::carpeta::a_medias::{AMedias, NoSeRecibe};
+use crate::nodo::carpeta::a_medias::AMedias;
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::palabras::pedir::FalloPar;
@@ -45,18 +45,8 @@ pub fn bajar_como_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Descargad
     (pedido.avisar)(format!(
         "[SIN COMPROBAR] {peer} es un nodo de la guía: no dice la longitud ni la huella de {nombre}, así que no se puede comprobar"
     ));
-    let a_medias = pedido
-        .carpeta
-        .empezar_a_recibir(nombre)
-        .map_err(|fallo| match fallo {
-            NoSeRecibe::YaSeEstaBajando => Fallo::nuevo(format!("{nombre} ya se está bajando")),
-            NoSeRecibe::Sistema(fallo) => fallo,
-        })?;
-    let recibido = recibir_hasta_el_cierre(&mut conexion, &a_medias, pedido);
-    if recibido.is_err() {
-        a_medias.descartar_si_vacio();
-    }
-    let tamano = recibido?;
+    let a_medias = pedido.carpeta.empezar_sin_comprobar(nombre)?;
+    let tamano = recibir_hasta_el_cierre(&mut conexion, &a_medias, pedido)?;
     if tamano == 0 {
         (pedido.avisar)(format!(
             "{nombre} llegó vacío: puede que lo esté, o que se cortara"
@@ -92,7 +82,6 @@ fn recibir_hasta_el_cierre(
     a_medias: &AMedias,
     pedido: &Pedido,
 ) -> Result<u64, NoDescargado> {
-    let archivo = a_medias.para_escribir()?;
     let mut bufer = vec![0; TROZO];
     let mut recibidos = 0;
     pedido.progreso.empezar(Fase::Pasando, 0, 0);
@@ -103,9 +92,9 @@ fn recibir_hasta_el_cierre(
             return Err(NoDescargado::Cancelado);
         }
         match leido {
-            Ok(0) => break,
+            Ok(0) => return Ok(recibidos),
             Ok(cuantos) => {
-                archivo.escribir_en(recibidos, &bufer[..cuantos])?;
+                a_medias.escribir_en(recibidos, &bufer[..cuantos])?;
                 recibidos += cuantos as u64;
                 pedido.progreso.sumar(cuantos as u64);
             }
@@ -117,8 +106,6 @@ fn recibir_hasta_el_cierre(
             }
         }
     }
-    a_medias.cortar(recibidos)?;
-    Ok(recibidos)
 }
 
 /// Le da su nombre, salvo que ya lo tuviéramos: eso sólo se puede saber ahora, con el archivo entero.
@@ -146,7 +133,7 @@ fn guardar(
             a_medias.descartar();
             ya
         }
-        None => a_medias.terminar()?,
+        None => a_medias.terminar(tamano)?,
     };
     let (bajados, fuentes, comprobado) = (tamano, 1, false);
     let (tiempo, huella) = (empezo.elapsed(), resumen.huella);

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use log::debug;
+use log::{debug, warn};
 
 use crate::config::{MAX_MENSAJE, nombre_de_nodo_valido};
 use crate::nodo::carpeta::disco::leer_en;
@@ -164,15 +164,17 @@ fn contestar(
 fn contestar_lista(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Corte> {
     let archivos = match nodo.lista() {
         Ok(archivos) => archivos,
-        Err(fallo) => return Ok(conexion.escribir_linea(Respuesta::Error(fallo.publico()))?),
+        Err(fallo) => {
+            warn!("{fallo}");
+            let motivo = fallo.publico().to_string();
+            return Ok(conexion.escribir_linea(Respuesta::Error(motivo))?);
+        }
     };
     nodo.estante.repasar(&archivos);
     conexion.limitar_envio(PLAZO_DE_LISTA);
     let mut trozo = format!("{}\n", Respuesta::Lista(archivos.len() as u64));
     for archivo in archivos.iter() {
-        let conocido = nodo
-            .estante
-            .conocido(&archivo.nombre, archivo.tamano, archivo.fecha);
+        let conocido = nodo.estante.conocido(archivo);
         let entrada = Entrada {
             tamano: archivo.tamano,
             huella: conocido.map(|resumen| resumen.huella),

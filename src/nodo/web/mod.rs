@@ -198,7 +198,7 @@ fn refrescar(nodo: &Nodo) -> Result<Respuesta, Corte> {
     let archivos = match &nodo.maestro {
         Some(maestro) => maestro
             .renovar(&nodo.saliendo, || nodo.nombres())
-            .map_err(|fallo| rechazar(502, fallo.to_string()))?,
+            .map_err(|fallo| rechazar(502, fallo.publico().to_string()))?,
         None => nombres(nodo)?,
     };
     Ok(Respuesta::json(
@@ -212,7 +212,8 @@ fn nombres(nodo: &Nodo) -> Result<Vec<String>, Corte> {
 }
 
 fn no_se_lee(fallo: Fallo) -> Corte {
-    rechazar(500, fallo.publico())
+    log::warn!("{fallo}");
+    rechazar(500, fallo.publico().to_string())
 }
 
 fn lo_tengo(archivo: &str, nodo: &Nodo) -> Result<bool, Corte> {

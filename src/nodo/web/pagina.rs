@@ -177,13 +177,14 @@ td:first-child{padding-left:0}\
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::SystemTime;
+    use crate::nodo::carpeta::Abierto;
 
     fn archivo(nombre: &str) -> Archivo {
+        let uno = Abierto::mirar(tempfile::tempfile().unwrap()).unwrap();
         Archivo {
             nombre: nombre.into(),
             tamano: 2048,
-            fecha: SystemTime::UNIX_EPOCH,
+            sello: uno.sello,
         }
     }
 
