@@ -35,6 +35,8 @@ pub const MAX_MENSAJE: usize = 2000;
 pub const MAX_MENSAJES: usize = 200;
 /// Archivos que se aceptan a la vez de quienes los envían: cada uno gasta un bloque de memoria.
 pub const MAX_RECEPCIONES: usize = 16;
+/// De ellos, los de una misma IP: ninguna ocupa todas las plazas.
+pub const MAX_RECEPCIONES_POR_IP: usize = 4;
 /// Conexiones que se abren a cada fuente al descargar (medido con `scripts/comparar.sh`).
 pub const CONEXIONES_POR_FUENTE: usize = 2;
 /// Cuántos archivos caben en un registro del maestro, y tope del nombre de cada uno, en bytes.
@@ -51,6 +53,10 @@ pub struct Limites {
     pub peticion: Duration,
     /// Para que el otro empiece a contestar, o siga contestando.
     pub respuesta: Duration,
+    /// Cada cuánto se mira que quien manda un archivo no vaya demasiado despacio.
+    pub ventana: Duration,
+    /// Para que el otro calcule la huella de un archivo, además de lo que cueste leerlo.
+    pub calcular: Duration,
     /// Sin que el otro reciba un solo byte de lo que se le manda.
     pub escribir: Duration,
     /// Bytes de una línea.
@@ -63,6 +69,8 @@ impl Default for Limites {
             conectar: Duration::from_secs(2),
             peticion: Duration::from_secs(10),
             respuesta: Duration::from_secs(10),
+            ventana: Duration::from_secs(15),
+            calcular: Duration::from_secs(60),
             escribir: Duration::from_secs(30),
             linea: 4096,
         }

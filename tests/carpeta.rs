@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use comun::falsos::{BLOQUE, Charla, Compuerta, Falso, Mana, huella};
-use comun::{Proceso, acabar, codigo, conectar, datos, dicho, nodo, preguntar, quejas, responde};
+use comun::{
+    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, nodo, preguntar, quejas, responde,
+};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "apuntes.pdf";
@@ -183,10 +185,13 @@ fn quien_anuncia_menos_no_recorta_lo_que_ya_estaba() {
     let carpeta = tempfile::tempdir().unwrap();
     let media = carpeta.path().join(format!(".{NOMBRE}.part"));
     fs::write(&media, &contenido[..4 * BLOQUE]).unwrap();
-    let malo = Falso::nuevo(b"x", Mana::Rechaza);
-    let salida = descargar(NOMBRE, carpeta.path(), &[malo.direccion]);
-    assert_eq!(codigo(&salida), Some(1), "{}", dicho(&salida));
-    assert!(fs::read(&media).unwrap() == contenido[..4 * BLOQUE]);
+    // También quien anuncia su principio, que está entero en lo que hay: no ha dado nada.
+    for menos in [&b"x"[..], b"", &contenido[..1], &contenido[..BLOQUE]] {
+        let malo = Falso::nuevo(menos, Mana::Rechaza);
+        let salida = descargar(NOMBRE, carpeta.path(), &[malo.direccion]);
+        assert_eq!(codigo(&salida), Some(1), "{}", dicho(&salida));
+        assert!(fs::read(&media).unwrap() == contenido[..4 * BLOQUE]);
+    }
     let par = Falso::nuevo(&contenido, Mana::Honrado);
     let salida = descargar(NOMBRE, carpeta.path(), &[par.direccion]);
     assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
@@ -367,9 +372,15 @@ fn un_disco_que_se_llena_a_medias_es_una_frase_y_se_puede_seguir() {
     };
     let contenido = datos(3 * BLOQUE + 7);
     let compuerta = Arc::new(Compuerta::default());
-    let par = Falso::nuevo(&contenido, Mana::Retenido(Arc::clone(&compuerta)));
+    let par = Falso::nuevo(&contenido, Mana::RetenidoTras(1, Arc::clone(&compuerta)));
     let proceso = empezar(NOMBRE, disco.0.path(), &[par.direccion]);
-    par.registro.esperar("OBTENER", 2);
+    // Cuando ya se guardó el primero.
+    let media = disco.0.path().join(format!(".{NOMBRE}.part"));
+    let limite = Instant::now() + PACIENCIA;
+    while !fs::metadata(&media).is_ok_and(|datos| datos.len() >= BLOQUE as u64) {
+        assert!(Instant::now() < limite, "no se guardó ninguno");
+        std::thread::yield_now();
+    }
     let relleno = disco.0.path().join("relleno");
     let llenado = fs::File::create(&relleno)
         .unwrap()

@@ -189,7 +189,7 @@ fn hasta_el_cierre(conexion: &mut TcpStream, desde: Instant) -> Duration {
 #[test]
 fn seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s() {
     // Sube de paso el límite de descriptores de esta prueba, que el nodo hereda.
-    if nodo::red::conexiones_posibles(700) < 700 {
+    if nodo::red::maquina::conexiones_posibles(700) < 700 {
         eprintln!("sin descriptores para 600 conexiones a cada lado: no se prueba");
         return;
     }

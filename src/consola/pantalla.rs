@@ -120,6 +120,7 @@ impl Pantalla {
         }
         barra.set_message(match marcha.fase {
             Fase::Preguntando => "preguntando".to_string(),
+            Fase::Calculando => "la fuente calcula la huella".to_string(),
             Fase::Comprobando => "comprobando lo que había".to_string(),
             Fase::Pasando if marcha.fuentes > 0 => cuenta(marcha.fuentes, "fuente", "fuentes"),
             Fase::Pasando => "enviando".to_string(),

@@ -8,6 +8,8 @@ pub enum Fase {
     #[default]
     /// Averiguando quién lo tiene y cómo es.
     Preguntando,
+    /// Esperando a que quien lo tiene calcule su huella.
+    Calculando,
     /// Comprobando lo que quedó de otra vez.
     Comprobando,
     /// Pasando bytes.
@@ -47,8 +49,9 @@ impl Progreso {
     pub fn mirar(&self) -> Marcha {
         let fase = match self.fase.load(Ordering::Relaxed) {
             0 => Fase::Preguntando,
-            1 => Fase::Comprobando,
-            2 => Fase::Pasando,
+            1 => Fase::Calculando,
+            2 => Fase::Comprobando,
+            3 => Fase::Pasando,
             _ => Fase::Guardando,
         };
         let hechos = self.hechos.load(Ordering::Relaxed);

@@ -204,7 +204,7 @@ pub fn contar_descarga(pedido: &str, fin: &Descargado) -> Vec<String> {
     let como_llego = if fin.fuentes == 0 {
         "ya estaba entero de otra vez".to_string()
     } else {
-        let segundos = fin.tiempo.as_secs_f64().max(1e-6);
+        let segundos = fin.bajando.as_secs_f64().max(1e-6);
         let ritmo = decimal(fin.bajados as f64 / 1e6 / segundos);
         let fuentes = cuenta(fin.fuentes, "fuente", "fuentes");
         format!("{ritmo} MB/s · {fuentes}")
@@ -343,6 +343,7 @@ mod tests {
             nombre: "a (1).txt".into(),
             tamano: 3,
             bajados: 3,
+            bajando: Duration::from_millis(5),
             tiempo: Duration::from_millis(5),
             fuentes: 1,
             huella: huella_de_bloque(3, 0, b"abc"),

@@ -18,16 +18,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::{MAX_MENSAJES, MAX_RECEPCIONES};
+use crate::config::{MAX_MENSAJES, MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP};
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::{Archivo, Carpeta};
+use crate::nodo::descarga::plazas::Plazas;
 use crate::nodo::maestro::registro::Inscripcion;
 use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::Web;
 use crate::red::parada::Parada;
-use crate::red::turnos::Turnos;
 use crate::texto::hace;
 
 /// Cuánto se calla una IP que ya se anunció en pantalla.
@@ -49,8 +49,8 @@ pub struct Nodo {
     pub avisador: Avisador,
     /// Se corta al salir, para que lo que se esté preguntando o recibiendo termine.
     pub saliendo: Parada,
-    /// Los turnos de quienes nos están enviando algo.
-    pub recepciones: Turnos,
+    /// Las plazas de quienes nos están enviando algo.
+    pub recepciones: Plazas,
     /// El maestro en que se registra, si lo hay.
     pub maestro: Option<Arc<Inscripcion>>,
     /// Lo que comparten las peticiones REST.
@@ -116,7 +116,7 @@ impl Nodo {
             estante: Estante::de_carpeta(Arc::clone(&carpeta)),
             carpeta,
             avisador,
-            recepciones: Turnos::nuevos(MAX_RECEPCIONES),
+            recepciones: Plazas::nuevas(MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP),
             maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion))),
             web: Web::default(),
             mensajes: Mutex::default(),

@@ -1,4 +1,5 @@
-//! Qué se baja, y cómo acabó: lo que se le pide al motor de transferencias y lo que contesta. Sólo tipos.
+//! Qué se baja, y cómo acabó: lo que se le pide al motor de transferencias y lo que contesta. Sólo
+//! tipos.
 
 use std::fmt;
 use std::time::Duration;
@@ -37,7 +38,9 @@ pub struct Descargado {
     pub tamano: u64,
     /// Bytes que hubo que pasar por la red.
     pub bajados: u64,
-    /// Lo que tardó.
+    /// Lo que tardaron en pasar: lo que da la velocidad.
+    pub bajando: Duration,
+    /// Lo que tardó todo: preguntar, comprobar lo que había, bajar y guardar.
     pub tiempo: Duration,
     /// Cuántas fuentes dieron bloques.
     pub fuentes: usize,
@@ -45,7 +48,7 @@ pub struct Descargado {
     pub huella: Huella,
     /// ¿Se comprobó bloque a bloque? Con las palabras de la guía no hay con qué.
     pub comprobado: bool,
-    /// ¿Ya se tenía, y no hizo falta bajarlo?
+    /// ¿Ya se tenía, y no hizo falta guardarlo?
     pub ya_estaba: bool,
 }
 
@@ -71,7 +74,7 @@ impl NoDescargado {
     pub fn publico(&self) -> String {
         match self {
             NoDescargado::Fallo(fallo) => fallo.publico().to_string(),
-            otro => otro.to_string(),
+            NoDescargado::NoEncontrado | NoDescargado::Cancelado => self.to_string(),
         }
     }
 }
@@ -80,9 +83,10 @@ impl fmt::Display for NoDescargado {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NoDescargado::NoEncontrado => f.write_str("El archivo no está disponible."),
-            NoDescargado::Cancelado => {
-                f.write_str("descarga cancelada; lo ya comprobado queda guardado: vuelve a pedirlo y seguirá por donde iba")
-            }
+            NoDescargado::Cancelado => f.write_str(
+                "descarga cancelada; lo ya comprobado queda guardado: vuelve a pedirlo y seguirá \
+                 por donde iba",
+            ),
             NoDescargado::Fallo(fallo) => fallo.fmt(f),
         }
     }

@@ -59,7 +59,7 @@ impl Default for Web {
 ///
 /// # Errores
 /// La conexión falló.
-pub fn responder(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), contestar::Corte> {
+pub fn responder(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), contestar::Cierre> {
     Ok(http::atender(conexion, |conexion, peticion| {
         contestar(conexion, peticion, nodo)
     })?)
