@@ -26,6 +26,7 @@ use nodo::config::Limites;
 use nodo::nodo::carpeta::huella::{BLOQUE, huella_de_bloque};
 use nodo::nodo::palabras::protocolo::Respuesta;
 use nodo::red::conexion::Conexion;
+use nodo::red::parada::Parada;
 
 fn main() {
     let argumentos: Vec<String> = std::env::args()
@@ -63,8 +64,9 @@ const TANDA: usize = 50;
 /// Baja `chico-0`, `chico-1`… por una sola conexión, comprobando cada uno.
 fn chicos(a: SocketAddr, destino: &Path, cuantos: usize) {
     let limites = Limites::default();
-    let mut conexion =
-        Conexion::conectar(a, limites.conectar, limites).unwrap_or_else(|f| panic!("{f}"));
+    let parada = Parada::nueva();
+    let conectada = Conexion::conectar(a, limites.conectar, limites, &parada);
+    let mut conexion = conectada.unwrap_or_else(|f| panic!("{f}"));
     let mut datos = vec![0; BLOQUE as usize];
     for primero in (0..cuantos).step_by(TANDA) {
         let tanda = primero..(primero + TANDA).min(cuantos);
