@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -673,38 +673,34 @@ fn a_quien_deja_de_recibir_no_se_le_manda_para_siempre() {
         ..Limites::default()
     };
     let obtener = format!("OBTENER:0:{}:{NOMBRE}", 16 * BLOQUE);
-    thread::scope(|ambito| {
-        // Quien envía.
-        ambito.spawn(|| {
-            let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
-            let peer = escucha.local_addr().unwrap();
-            let (parada, progreso) = (Parada::nueva(), Progreso::default());
-            let vecinos = vecinos(limites);
-            let envia =
-                ambito.spawn(move || enviar_archivo(&vecinos, &ruta, peer, &parada, &progreso));
-            let (mut charla, _) = que_me_ofrezcan(&escucha);
-            charla.decir("ACEPTADO");
-            charla.decir(&obtener);
-            // La conexión sigue abierta, y de ella no se lee nada más.
-            let antes = Instant::now();
-            let frase = envia.join().unwrap().unwrap_err().to_string();
-            assert!(frase.contains("que el otro reciba"), "{frase}");
-            assert!(antes.elapsed() < Duration::from_secs(5));
-        });
-        // Quien sirve.
-        ambito.spawn(|| {
-            let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
-            let mut charla = Charla::con(escucha.local_addr().unwrap());
-            let (socket, desde) = escucha.accept().unwrap();
-            let (avisador, _oyente) = Avisador::nuevo(1);
-            let carpeta = Carpeta::abrir(suya.path()).unwrap();
-            let nuestro = Nodo::nuevo(vecinos(limites), desde, carpeta, avisador);
-            charla.decir(&obtener);
-            let antes = Instant::now();
-            gestionar_peticion(&Arc::new(socket), desde, &nuestro);
-            assert!(antes.elapsed() < Duration::from_secs(5));
-        });
+    let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = escucha.local_addr().unwrap();
+    // Quien envía. La conexión sigue abierta, y de ella no se lee nada más.
+    let (acabo, fin) = mpsc::channel();
+    thread::spawn(move || {
+        let (parada, progreso) = (Parada::nueva(), Progreso::default());
+        let enviado = enviar_archivo(&vecinos(limites), &ruta, peer, &parada, &progreso);
+        acabo.send(enviado)
     });
+    let (mut recibe, _) = que_me_ofrezcan(&escucha);
+    recibe.decir("ACEPTADO");
+    recibe.decir(&obtener);
+    let enviado = fin.recv_timeout(Duration::from_secs(10)).unwrap();
+    let frase = enviado.unwrap_err().to_string();
+    assert!(frase.contains("que el otro reciba"), "{frase}");
+    // Quien sirve.
+    let (acabo, fin) = mpsc::channel();
+    let mut pide = Charla::con(peer);
+    let (socket, desde) = escucha.accept().unwrap();
+    let carpeta = Carpeta::abrir(suya.path()).unwrap();
+    thread::spawn(move || {
+        let (avisador, _oyente) = Avisador::nuevo(1);
+        let nuestro = Nodo::nuevo(vecinos(limites), desde, carpeta, avisador);
+        gestionar_peticion(&Arc::new(socket), desde, &nuestro);
+        acabo.send(())
+    });
+    pide.decir(&obtener);
+    fin.recv_timeout(Duration::from_secs(10)).unwrap();
 }
 
 /// Nadie más en la red, con esos plazos.

@@ -99,6 +99,13 @@ pub struct Compuerta {
 }
 
 impl Compuerta {
+    /// Una que no retiene a nadie.
+    pub fn abierta() -> Arc<Compuerta> {
+        let compuerta = Compuerta::default();
+        compuerta.abrir();
+        Arc::new(compuerta)
+    }
+
     pub fn abrir(&self) {
         *self.abierta.lock().unwrap() = true;
         self.cambio.notify_all();
@@ -167,8 +174,8 @@ pub enum Mana {
     Basura,
     /// No da bloques hasta que se le pidan a ese otro.
     TrasPedirA(Arc<Registro>),
-    /// No dice qué tiene hasta que se le pidan bloques a ese otro.
-    CallaHastaPedirA(Arc<Registro>),
+    /// No dice qué tiene hasta que a ese otro se le pida eso, ni da bloques hasta que se abra.
+    Tardia(Arc<Registro>, &'static str, Arc<Compuerta>),
     /// No da bloques hasta que se abra.
     Retenido(Arc<Compuerta>),
     /// Da tantos bloques, y los demás cuando se abra.
@@ -330,8 +337,8 @@ fn responder(
         (_, Mana::Basura) => "ni idea\n".into(),
         ("INFO" | "BLOQUES" | "OBTENER", Mana::NoLoTiene) => "NOFILE\n".into(),
         ("INFO", _) => {
-            if let Mana::CallaHastaPedirA(otro) = mana {
-                otro.esperar("OBTENER", 1);
+            if let Mana::Tardia(otro, que, _) = mana {
+                otro.esperar(que, 1);
             }
             let huella = match mana {
                 Mana::HuellaFalsa | Mana::HuellaInventada => &cambiada,
@@ -419,7 +426,7 @@ fn dar_bloque(
             return gotear(conexion, datos.chunks(1), *cada).map(|()| true);
         }
         Mana::TrasPedirA(otro) => otro.esperar("OBTENER", 1),
-        Mana::Retenido(compuerta) => compuerta.pasar(),
+        Mana::Retenido(compuerta) | Mana::Tardia(_, _, compuerta) => compuerta.pasar(),
         Mana::RetenidoTras(n, compuerta) if vez > *n => compuerta.pasar(),
         Mana::ByteCambiado(bloque) if desde / BLOQUE == *bloque => {
             let mitad = datos.len() / 2;

@@ -221,13 +221,6 @@ impl AMedias {
         self.archivo.metadata().map_or(0, |datos| datos.len())
     }
 
-    /// Borra el `.part` si no tiene nada dentro.
-    pub fn descartar_si_vacio(&self) {
-        if self.tamano() == 0 {
-            self.descartar();
-        }
-    }
-
     /// Borra el `.part`, si sigue siendo este.
     pub fn descartar(&self) {
         let borrado = match datos_si_es(&self.dir, &self.parte, &self.archivo) {
@@ -315,7 +308,8 @@ impl AMedias {
 
 impl Drop for AMedias {
     fn drop(&mut self) {
-        if !self.comprobable {
+        // Ni lo que no se puede seguir ni lo que está vacío vale nada.
+        if !self.comprobable || self.tamano() == 0 {
             self.descartar();
         }
     }

@@ -120,26 +120,15 @@ impl<'a> Director<'a> {
         }
     }
 
-    /// Una fuente más, que recibe planes por `dar_plan` (o no pudo tener su hilo).
-    pub(super) fn sumar(
-        &mut self,
-        direccion: SocketAddr,
-        dar_plan: Result<Sender<Arc<Plan<'a>>>, Fallo>,
-    ) {
-        let (dar_plan, sin_hilo) = match dar_plan {
-            Ok(dar_plan) => (Some(dar_plan), None),
-            Err(fallo) => (None, Some(fallo)),
-        };
+    /// Una fuente más, que recibe planes por `dar_plan`.
+    pub(super) fn sumar(&mut self, direccion: SocketAddr, dar_plan: Sender<Arc<Plan<'a>>>) {
         self.fuentes.push(Candidata {
             direccion,
-            dar_plan,
+            dar_plan: Some(dar_plan),
             papel: Papel::SinContestar,
             contenido: None,
             calcula_hasta: None,
         });
-        if let Some(fallo) = sin_hilo {
-            self.retirar(self.fuentes.len() - 1, &fallo);
-        }
     }
 
     /// Dirige de principio a fin.
@@ -322,7 +311,8 @@ impl<'a> Director<'a> {
         }
     }
 
-    fn retirar(&mut self, lugar: usize, motivo: &dyn fmt::Display) {
+    /// Ya no sirve, y se dice por qué.
+    pub(super) fn retirar(&mut self, lugar: usize, motivo: &dyn fmt::Display) {
         let fuente = &mut self.fuentes[lugar];
         if fuente.papel != Papel::Retirada {
             fuente.papel = Papel::Retirada;

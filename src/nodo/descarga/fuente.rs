@@ -73,7 +73,10 @@ impl<'a> Fuente<'a> {
                 Err(RecvTimeoutError::Timeout) if calcula => {
                     calcula = self.presentarse(&mut linea);
                 }
-                Err(RecvTimeoutError::Timeout) => drop(self.seguir_aqui(&mut linea)),
+                Err(RecvTimeoutError::Timeout) if linea.es_prestada() => {
+                    self.seguir_aqui(&mut linea);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Ok(plan) => calcula = self.cumplir(&mut linea, &plan),
             }
         }
@@ -106,32 +109,16 @@ impl<'a> Fuente<'a> {
     /// Que no crea que nos fuimos quien abrió él la conexión. Falso si ya no sirve.
     fn seguir_aqui(&self, linea: &mut Linea) -> bool {
         let nombre = self.pedido.nombre;
-        let dicho = match linea.es_prestada() {
-            true => linea.preguntar(|conexion| pedir_info(conexion, nombre, || ())),
-            false => return true,
-        };
-        let sigue = dicho.is_ok();
-        if let Err(fallo) = dicho {
-            self.decir(Parte::Retirada(self.lugar, fallo));
-        }
-        sigue
+        let dicho = linea.preguntar(|conexion| pedir_info(conexion, nombre, || ()));
+        dicho
+            .map_err(|fallo| self.decir(Parte::Retirada(self.lugar, fallo)))
+            .is_ok()
     }
 
-    /// Pide la lista de bloques, si no la dio ya otra, y baja los que pueda. Verdadero si aún calcula
-    /// la huella.
+    /// Baja los bloques que pueda y cuenta si no sirve. Verdadero si aún calcula la huella.
     fn cumplir(&self, linea: &mut Linea, plan: &Plan) -> bool {
-        let lista = match plan.lista() {
-            Some(_) => Ok(None),
-            None => self.pedir_la_lista(linea, plan.contenido).map(Some),
-        };
-        match lista {
-            Ok(lista) => {
-                if lista.is_some_and(|lista| self.empezar(linea, plan, lista)) {
-                    self.decir(Parte::Completo);
-                }
-                self.bajar(linea, plan);
-                false
-            }
+        match self.bajar(linea, plan) {
+            Ok(()) => false,
             Err(FalloPar::Calculando) => {
                 let calcula = Presentada::Calculando(plan.contenido.tamano);
                 self.decir(Parte::Presentada(self.lugar, Ok(calcula)));
@@ -160,21 +147,29 @@ impl<'a> Fuente<'a> {
         Err(FalloPar::Miente(que.into()))
     }
 
-    /// Empieza el plan con esa lista, sin que la fuente crea que nos fuimos. Verdadero si no falta nada.
-    fn empezar(&self, linea: &mut Linea, plan: &Plan, lista: Vec<Huella>) -> bool {
+    /// Empieza el plan con esa lista, sin que la fuente crea que nos fuimos mientras se comprueba lo
+    /// que había.
+    fn empezar(&self, linea: &mut Linea, plan: &Plan, lista: Vec<Huella>) {
         let mut dicho = Instant::now();
-        plan.empezar(lista, &mut || {
-            if dicho.elapsed() < SIGO_AQUI {
+        let completo = plan.empezar(lista, &mut || {
+            if !linea.es_prestada() || dicho.elapsed() < SIGO_AQUI {
                 return true;
             }
             dicho = Instant::now();
             self.seguir_aqui(linea)
-        })
+        });
+        if completo {
+            self.decir(Parte::Completo);
+        }
     }
 
-    /// Baja bloques por varias conexiones con la misma fuente. Se retira si fallan todas, o si
-    /// miente por alguna.
-    fn bajar(&self, linea: &mut Linea, plan: &Plan) {
+    /// Pide la lista de bloques, si no la dio ya otra, y baja por varias conexiones. Sólo falla si
+    /// fallan todas, o si miente por alguna.
+    fn bajar(&self, linea: &mut Linea, plan: &Plan) -> Result<(), FalloPar> {
+        if plan.lista().is_none() {
+            let lista = self.pedir_la_lista(linea, plan.contenido)?;
+            self.empezar(linea, plan, lista);
+        }
         let otras = 1..self.pedido.conexiones;
         let otras: Vec<_> = otras.filter_map(|_| linea.otra()).collect();
         let finales: Vec<_> = thread::scope(|ambito| {
@@ -194,10 +189,8 @@ impl<'a> Fuente<'a> {
         let mut fallos: Vec<_> = finales.into_iter().filter_map(Result::err).collect();
         fallos.sort_by_key(|fallo| !es_culpa_suya(fallo));
         match fallos.into_iter().next() {
-            Some(fallo) if !alguna || es_culpa_suya(&fallo) => {
-                self.decir(Parte::Retirada(self.lugar, fallo));
-            }
-            _ => {}
+            Some(fallo) if !alguna || es_culpa_suya(&fallo) => Err(fallo),
+            _ => Ok(()),
         }
     }
 

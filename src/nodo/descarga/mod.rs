@@ -83,7 +83,7 @@ fn con_fuentes<'s>(
         Ok(destino) => destino,
         Err(malo) => return (Err(malo.into()), lineas),
     };
-    let fin = thread::scope(|ambito| {
+    thread::scope(|ambito| {
         let (dar_parte, partes) = unbounded();
         let mut director = Director::nuevo(pedido, &destino, partes);
         let mut hilos = Vec::new();
@@ -96,11 +96,11 @@ fn con_fuentes<'s>(
                 partes: dar_parte.clone(),
             };
             let vida = move || fuente.atender(linea, &planes);
-            let hilo = arrancar_en(ambito, &format!("fuente-{lugar}"), vida);
-            director.sumar(
-                direccion,
-                hilo.map(|hilo| hilos.push(hilo)).map(|()| dar_plan),
-            );
+            director.sumar(direccion, dar_plan);
+            match arrancar_en(ambito, &format!("fuente-{lugar}"), vida) {
+                Ok(hilo) => hilos.push(hilo),
+                Err(fallo) => director.retirar(lugar, &fallo),
+            }
         }
         drop(dar_parte);
         let obtenido = director.dirigir();
@@ -110,7 +110,5 @@ fn con_fuentes<'s>(
         drop(director);
         let lineas = hilos.into_iter().filter_map(|hilo| hilo.join().ok());
         (obtenido, lineas.collect())
-    });
-    destino.recoger();
-    fin
+    })
 }

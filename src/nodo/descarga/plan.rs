@@ -50,26 +50,24 @@ impl Destino {
         })
     }
 
-    /// El archivo a medias. Si se abre ahora, antes de dárselo a nadie se le da a `recien_abierto`.
-    fn archivo(
-        &self,
-        carpeta: &Carpeta,
-        recien_abierto: impl FnOnce(&AMedias) -> Result<(), NoDescargado>,
-    ) -> Result<Arc<AMedias>, NoDescargado> {
+    /// El archivo a medias, y si se acaba de abrir.
+    fn archivo(&self, carpeta: &Carpeta) -> Result<(Arc<AMedias>, bool), Fallo> {
         let mut archivo = self.archivo.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(abierto) = &*archivo {
-            return Ok(Arc::clone(abierto));
+            return Ok((Arc::clone(abierto), false));
         }
-        let nuevo = carpeta.empezar_a_recibir(&self.nombre)?;
-        recien_abierto(&nuevo)?;
-        Ok(Arc::clone(archivo.insert(Arc::new(nuevo))))
+        let nuevo = Arc::new(carpeta.empezar_a_recibir(&self.nombre)?);
+        *archivo = Some(Arc::clone(&nuevo));
+        Ok((nuevo, true))
     }
 
-    /// No deja un archivo a medias sin nada dentro.
-    pub fn recoger(self) {
-        let archivo = self.archivo.into_inner();
-        if let Some(archivo) = archivo.unwrap_or_else(PoisonError::into_inner) {
-            archivo.descartar_si_vacio();
+    /// Lo que quedó de otra vez.
+    fn lo_que_habia(&self, carpeta: &Carpeta) -> Option<Abierto> {
+        let archivo = self.archivo.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*archivo {
+            // En Windows, con el cerrojo echado no se puede leer de otra manera.
+            Some(nuestro) => nuestro.abierto().ok(),
+            None => carpeta.lo_que_quedo(&self.nombre),
         }
     }
 }
@@ -109,7 +107,7 @@ impl<'a> Plan<'a> {
         fuentes: usize,
     ) -> Result<Plan<'a>, NoDescargado> {
         if !destino.invitado {
-            destino.archivo(pedido.carpeta, |_| Ok(()))?;
+            destino.archivo(pedido.carpeta)?;
         }
         Ok(Plan {
             contenido,
@@ -135,7 +133,7 @@ impl<'a> Plan<'a> {
         }
         let (progreso, tamano) = (self.pedido.progreso, self.contenido.tamano);
         let todos = 0..cuantos_bloques(tamano);
-        let habia = self.pedido.carpeta.lo_que_quedo(&self.destino.nombre);
+        let habia = self.destino.lo_que_habia(self.pedido.carpeta);
         let separados = match habia.as_ref().filter(|habia| habia.tamano > 0) {
             Some(habia) => {
                 progreso.empezar(Fase::Comprobando, habia.tamano.min(tamano), 0);
@@ -214,19 +212,20 @@ impl<'a> Plan<'a> {
         Ok(self.cola.guardado() == 0)
     }
 
-    /// El archivo a medias. Si se abre ahora y otro lo tocó desde que se miró, lo que había se
-    /// comprueba otra vez.
+    /// El archivo a medias. Si se abre ahora (con un invitado, que baja por una sola conexión) y otro
+    /// lo tocó desde que se miró, lo que había se comprueba otra vez.
     fn archivo(&self) -> Result<Arc<AMedias>, NoDescargado> {
-        self.destino.archivo(self.pedido.carpeta, |nuevo| {
-            let (ahora, habia) = (nuevo.abierto()?, self.habia.get());
-            if let Some(habia) = habia.filter(|habia| habia.sello != Some(ahora.sello)) {
+        let (archivo, recien_abierto) = self.destino.archivo(self.pedido.carpeta)?;
+        if let Some(habia) = self.habia.get().filter(|_| recien_abierto) {
+            let ahora = archivo.abierto()?;
+            if habia.sello != Some(ahora.sello) {
                 let buenos = habia.buenos.iter().copied();
                 let separados = self.comprobar(&ahora, buenos, &mut || true);
                 self.cola
                     .anadir(separados.ok_or(NoDescargado::Cancelado)?.1);
             }
-            Ok(())
-        })
+        }
+        Ok(archivo)
     }
 
     /// Está todo: le da su nombre. `None` si, al echarle el cerrojo, resulta que aún falta algo.
