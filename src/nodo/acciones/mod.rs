@@ -364,6 +364,7 @@ mod tests {
             nombre: "a (1).txt".into(),
             tamano: 3,
             bajados: 3,
+            bajando: Duration::from_millis(5),
             tiempo: Duration::from_millis(5),
             fuentes: 1,
             huella: huella_de_bloque(3, 0, b"abc"),
