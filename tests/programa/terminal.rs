@@ -327,6 +327,29 @@ fn lo_pegado_son_varias_respuestas_y_hay_historial_y_tab() {
     });
 }
 
+#[test]
+fn en_el_chat_tambien_se_conserva_lo_tecleado() {
+    let mut programa = nodo();
+    programa.args(["chat", "--servidor", "127.0.0.1:0"]);
+    let mut terminal = Terminal::con(programa, 24, 80);
+    let texto = terminal.esperar("termina.");
+    let donde = texto.split_once("Chat en ").unwrap().1;
+    let mut otro = BufReader::new(conectar(donde.lines().next().unwrap().parse().unwrap()));
+    terminal.esperar("[CONEXIÓN]");
+    terminal.teclear("hola a to");
+    terminal.esperar_ultima("hola a to");
+    otro.get_mut().write_all(b"buenas\n").unwrap();
+    terminal.esperar_que("lo que llega, y debajo lo tecleado", |texto| {
+        texto.ends_with("] buenas\nhola a to")
+    });
+    terminal.teclear("dos\r");
+    let mut oido = String::new();
+    otro.read_line(&mut oido).unwrap();
+    assert_eq!(oido, "hola a todos\n");
+    terminal.teclear("exit\r");
+    assert_eq!(terminal.terminar(), Some(0));
+}
+
 // ----- Irse -----
 
 #[test]
