@@ -160,7 +160,8 @@ cerrar_servidores() {
     rm -rf "$pantallas"
 }
 
-empezo() { grep -q ESCUCHANDO "$1" || ! kill -0 "$2" 2>/dev/null; }
+# Cuando escucha, lo primero que dice acaba en el puerto.
+empezo() { grep -q " $1\$" "$2" || ! kill -0 "$3" 2>/dev/null; }
 
 servir_detras() {
     local n=$1 pantalla=$pantallas/nodo$1.txt
@@ -171,7 +172,7 @@ servir_detras() {
     "$nodo" servir --nodo "$n" </dev/null >"$pantalla" 2>&1 &
     servidores+=($!)
     set +m
-    if ! esperar empezo "$pantalla" $! || ! kill -0 $! 2>/dev/null; then
+    if ! esperar empezo "${puertos[n - 1]}" "$pantalla" $! || ! kill -0 $! 2>/dev/null; then
         fallar "el nodo $n no arrancó: $(cat "$pantalla")"
     fi
     decir "nodo $n en marcha; lo que dice: tail -f $pantalla"

@@ -47,6 +47,10 @@ pub struct Limites {
     pub peticion: Duration,
     /// Para que el otro empiece a contestar, o siga contestando.
     pub respuesta: Duration,
+    /// Cada cuánto se mira que quien manda un archivo no vaya demasiado despacio.
+    pub ventana: Duration,
+    /// Para que el otro calcule la huella de un archivo, además de lo que cueste leerlo.
+    pub calcular: Duration,
     /// Sin que el otro reciba un solo byte de lo que se le manda.
     pub escribir: Duration,
     /// Bytes de una línea.
@@ -59,6 +63,8 @@ impl Default for Limites {
             conectar: Duration::from_secs(2),
             peticion: Duration::from_secs(10),
             respuesta: Duration::from_secs(10),
+            ventana: Duration::from_secs(15),
+            calcular: Duration::from_secs(60),
             escribir: Duration::from_secs(30),
             linea: 4096,
         }

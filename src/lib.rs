@@ -5,6 +5,7 @@
 pub mod config;
 pub mod consola;
 pub mod fallo;
+pub mod guia;
 pub mod http;
 pub mod nodo;
 pub mod ordenes;

@@ -3,15 +3,17 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use nodo::consola::Consola;
+use env_logger::Target;
+use nodo::consola::{Consola, Impresor};
 use nodo::fallo::Salida;
 use nodo::ordenes;
 use nodo::ordenes::espanol::{SinOrden, leer};
 use nodo::texto::limpiar;
 
 fn main() -> ExitCode {
-    encender_registro();
-    let mut consola = match Consola::nueva() {
+    let impresor = Impresor::nuevo();
+    encender_registro(impresor.clone());
+    let mut consola = match Consola::nueva(impresor) {
         Ok(consola) => consola,
         Err(fallo) => {
             // Sin consola no hay otra manera de decirlo.
@@ -38,8 +40,8 @@ fn main() -> ExitCode {
     ExitCode::from(consola.cerrar(salida).codigo())
 }
 
-/// El registro va a stderr y calla si no se pide con `RUST_LOG` (por ejemplo `RUST_LOG=nodo=debug`).
-fn encender_registro() {
+/// El registro va a stderr (sin pisar lo que se teclee) y calla si no se pide con `RUST_LOG` (por ejemplo `RUST_LOG=nodo=debug`).
+fn encender_registro(donde: Impresor) {
     let callado = env_logger::Env::default().default_filter_or("off");
     env_logger::Builder::from_env(callado)
         .format(|salida, apunte| {
@@ -48,5 +50,6 @@ fn encender_registro() {
             let nombre = hilo.name().unwrap_or("-");
             writeln!(salida, "[{} {nombre}] {texto}", apunte.level())
         })
+        .target(Target::Pipe(Box::new(donde)))
         .init();
 }

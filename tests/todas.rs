@@ -36,6 +36,8 @@ mod programa {
     pub mod ordenes;
     pub mod readme;
     pub mod rest;
+    #[cfg(unix)]
+    pub mod terminal;
 }
 
 /// Las que esperan cinco segundos o más a que venza un plazo casi no gastan procesador, y de dos en

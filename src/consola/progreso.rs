@@ -1,4 +1,5 @@
-//! Por dónde va un trabajo largo: cuentas que los hilos suman y el principal mira para pintar la barra.
+//! Por dónde va un trabajo largo: cuentas que los hilos suman y el principal mira para pintar la
+//! barra.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -8,6 +9,8 @@ pub enum Fase {
     #[default]
     /// Averiguando quién lo tiene y cómo es.
     Preguntando,
+    /// Esperando a que quien lo tiene calcule su huella.
+    Calculando,
     /// Comprobando lo que quedó de otra vez.
     Comprobando,
     /// Pasando bytes.
@@ -47,15 +50,17 @@ impl Progreso {
     pub fn mirar(&self) -> Marcha {
         let fase = match self.fase.load(Ordering::Relaxed) {
             0 => Fase::Preguntando,
-            1 => Fase::Comprobando,
-            2 => Fase::Pasando,
+            1 => Fase::Calculando,
+            2 => Fase::Comprobando,
+            3 => Fase::Pasando,
             _ => Fase::Guardando,
         };
         let hechos = self.hechos.load(Ordering::Relaxed);
+        let total = self.total.load(Ordering::Relaxed);
         Marcha {
             fase,
             hechos,
-            total: self.total.load(Ordering::Relaxed).max(hechos),
+            total: if total == 0 { 0 } else { total.max(hechos) },
             fuentes: self.fuentes.load(Ordering::Relaxed),
         }
     }

@@ -12,6 +12,7 @@ use crate::config::{Config, Fila, PEERS, carpeta_de_fila};
 use crate::consola::Consola;
 use crate::consola::eventos::Avisador;
 use crate::fallo::{Fallo, Salida};
+use crate::guia::ESCUCHANDO;
 use crate::http::url::Url;
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::Carpeta;
@@ -84,7 +85,7 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
     let (puerto, nombre) = (nodo.direccion.port(), &nodo.vecinos.nombre);
     let carpeta = nodo.carpeta.ruta().display();
     consola.pantalla.tanda([
-        format!("[ESCUCHANDO] Nodo activo en puerto {puerto}"),
+        format!("{ESCUCHANDO} {puerto}"),
         format!("Soy {nombre} y comparto {carpeta}"),
     ]);
     if let Some(en_la_red) = en_la_red {

@@ -1,17 +1,31 @@
 //! Menú principal, como en la guía, con sus textos y sus números; del 4 en adelante, los nuestros.
 //!
-//! Aquí sólo se pregunta: cada opción llama a su acción (`acciones.rs`), la misma de la línea de órdenes.
-//! El hilo principal espera con la [`Consola`]: por eso lo que llega mientras tanto se ve al momento.
-
-use std::net::SocketAddr;
+//! Aquí sólo se pregunta: cada opción llama a su acción (`acciones.rs`), la misma de la línea de
+//! órdenes. El hilo principal espera con la [`Consola`]: por eso lo que llega mientras tanto se ve
+//! al momento.
 
 use crate::config::Config;
-use crate::consola::{Consola, Fin};
+use crate::consola::{Consola, Fin, elegir, numerados};
 use crate::fallo::{Fallo, Salida};
+use crate::guia;
 use crate::nodo::Nodo;
 use crate::nodo::acciones::{self, NADIE, nuestras};
 use crate::nodo::arranque::EnMarcha;
 use crate::texto::tamano;
+
+/// Los tres de la guía y los nuestros.
+pub const MENU: &[&str] = &[
+    "",
+    "--- MENÚ P2P ---",
+    "1. Ver archivos compartidos",
+    "2. Buscar y descargar archivo",
+    "3. Salir",
+    "4. Ver archivos de la red",
+    "5. Enviar archivo",
+    "6. Enviar mensaje",
+    "7. Mensajes recibidos",
+    "8. Estado de los nodos",
+];
 
 /// Abre el nodo con su menú y no vuelve hasta que se sale.
 pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
@@ -25,25 +39,14 @@ pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
             Err(Fin::Fallo(fallo)) => break Err(fallo),
         }
     };
-    consola.pantalla.linea("Saliendo...");
+    consola.pantalla.linea(guia::SALIENDO);
     marcha.detener(consola);
     fin
 }
 
 fn una_vuelta(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    consola.pantalla.tanda([
-        "",
-        "--- MENÚ P2P ---",
-        "1. Ver archivos compartidos",
-        "2. Buscar y descargar archivo",
-        "3. Salir",
-        "4. Ver archivos de la red",
-        "5. Enviar archivo",
-        "6. Enviar mensaje",
-        "7. Mensajes recibidos",
-        "8. Estado de los nodos",
-    ]);
-    match consola.preguntar("Seleccione una opción: ")?.trim() {
+    let quien = format!("{}:{}", nodo.vecinos.nombre, nodo.direccion.port());
+    match consola.menu(MENU, &quien)?.trim() {
         "4" | "5" | "6" if nodo.vecinos.esta_solo() => consola.pantalla.linea(NADIE),
         "1" => ver_archivos(nodo, consola),
         "2" => return buscar_y_descargar(nodo, consola),
@@ -53,7 +56,7 @@ fn una_vuelta(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
         "6" => return nuestras::enviar_mensaje(nodo, consola),
         "7" => nuestras::ver_mensajes(nodo, consola),
         "8" => return nuestras::ver_estado(nodo, consola),
-        _ => consola.pantalla.linea("Opción inválida."),
+        _ => consola.pantalla.linea(guia::OPCION_INVALIDA),
     }
     Ok(())
 }
@@ -64,11 +67,12 @@ fn ver_archivos(nodo: &Nodo, consola: &mut Consola) {
         Ok(archivos) => archivos,
         Err(fallo) => return pantalla.linea(format!("[ERROR] {fallo}")),
     };
-    pantalla.tanda(["", "Archivos disponibles en este nodo:"]);
+    pantalla.tanda(["", guia::ARCHIVOS_DISPONIBLES]);
     if archivos.is_empty() {
         let carpeta = nodo.carpeta.ruta().display();
         pantalla.linea(format!(" (ninguno: copia alguno en {carpeta})"));
     }
+    archivos.iter().for_each(|a| pantalla.recordar(&a.nombre));
     let lineas = archivos
         .iter()
         .map(|a| format!(" - {} ({})", a.nombre, tamano(a.tamano)));
@@ -76,7 +80,7 @@ fn ver_archivos(nodo: &Nodo, consola: &mut Consola) {
 }
 
 fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    let Some(nombre) = preguntar_nombre("Nombre del archivo que deseas buscar: ", consola)? else {
+    let Some(nombre) = consola.preguntar_nombre(guia::QUE_ARCHIVO)? else {
         return Ok(());
     };
     let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, &nombre, |_, _| {})? else {
@@ -86,70 +90,18 @@ fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
         acciones::no_se_encontro(consola, Some(&nodo.carpeta), &nombre);
         return Ok(());
     }
-    consola.pantalla.linea("Archivo disponible en:");
+    consola.pantalla.linea(guia::DISPONIBLE_EN);
     if disponibles.len() > 1 {
         consola.pantalla.linea("0. de todos a la vez");
     }
     consola.pantalla.tanda(numerados(&disponibles));
-    let eleccion = consola.preguntar("Selecciona de dónde deseas descargar (número): ")?;
+    let eleccion = consola.preguntar(guia::DE_DONDE)?;
     match elegir(&eleccion, &disponibles) {
         Some(fuentes) => {
             acciones::descargar(consola, &nodo.vecinos, &nodo.carpeta, &nombre, &fuentes)?;
             nodo.cambio_la_carpeta();
         }
-        None => consola.pantalla.linea("Opción inválida."),
+        None => consola.pantalla.linea(guia::OPCION_INVALIDA),
     }
     Ok(())
-}
-
-/// Pregunta un nombre. `None` si no escribió ninguno.
-pub fn preguntar_nombre(pregunta: &str, consola: &mut Consola) -> Result<Option<String>, Fin> {
-    let nombre = consola.preguntar(pregunta)?.trim().to_string();
-    if nombre.is_empty() {
-        consola.pantalla.linea("No escribiste ningún nombre.");
-    }
-    Ok(Some(nombre).filter(|nombre| !nombre.is_empty()))
-}
-
-/// Una lista de la que se elige por número.
-pub fn numerados(peers: &[SocketAddr]) -> impl Iterator<Item = String> {
-    (1..)
-        .zip(peers)
-        .map(|(numero, peer)| format!("{numero}. {peer}"))
-}
-
-/// Lo elegido de una lista: `0` es toda (si hay más de uno), o el número de uno.
-pub fn elegir(escrito: &str, peers: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
-    match escrito.trim().parse::<usize>().ok()? {
-        0 if peers.len() > 1 => Some(peers.to_vec()),
-        numero => peers.get(numero.checked_sub(1)?).map(|peer| vec![*peer]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn solo_vale_un_numero_de_la_lista() {
-        let peers: Vec<SocketAddr> = vec![
-            "127.0.0.1:1".parse().unwrap(),
-            "127.0.0.1:2".parse().unwrap(),
-        ];
-        assert_eq!(elegir(" 2 ", &peers), Some(vec![peers[1]]));
-        assert_eq!(elegir("0", &peers), Some(peers.clone()));
-        for malo in [
-            "",
-            "3",
-            "-1",
-            "99",
-            "uno",
-            "1 2",
-            "99999999999999999999",
-            "\u{fffd}",
-        ] {
-            assert_eq!(elegir(malo, &peers), None, "{malo:?}");
-        }
-        assert_eq!(elegir("0", &peers[..1]), None);
-    }
 }

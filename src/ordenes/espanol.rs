@@ -56,7 +56,11 @@ fn comando() -> Command {
         .help("Muestra la versión");
     let a_los_dos_lados = |comando: Command, orden: &str| match es_practica(orden) {
         true => comando,
-        false => comando.mut_subcommand(orden, Opciones::augment_args),
+        false => comando.mut_subcommand(orden, |suya| {
+            // Con las opciones vendría su explicación, en lugar de la de la orden.
+            let que_hace = suya.get_about().cloned().unwrap_or_default();
+            Opciones::augment_args(suya).about(que_hace)
+        }),
     };
     let comando = Argumentos::command().arg(version);
     let ordenes = nombres_de_ordenes(&comando);

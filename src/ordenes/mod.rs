@@ -10,9 +10,8 @@ pub mod sueltas;
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
 use crate::nodo::{arranque, menu};
-// use crate::practicas::balanceador::{self, backend};
-// use crate::practicas::chat;
-use crate::practicas::maestro;
+use crate::practicas::balanceador::{self, backend};
+use crate::practicas::{chat, maestro};
 use opciones::{Argumentos, Orden, decidir};
 
 /// Cumple lo que se escribió.
@@ -39,15 +38,12 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
             donde,
             carpeta,
         }) => sueltas::ingenuo(&peers, &donde, carpeta, consola),
+        Some(Orden::Chat { servidor, conectar }) => chat::abrir(servidor, conectar, consola),
+        Some(Orden::Balanceador { donde, backends }) => {
+            balanceador::abrir(&donde, &backends, consola)
+        }
+        Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, consola),
+        Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, &texto, consola),
         Some(Orden::Maestro { donde }) => maestro::abrir(&donde, consola),
-        /*
-                Some(Orden::Chat { servidor, conectar }) => chat::abrir(servidor, conectar, consola),
-                Some(Orden::Balanceador { donde, backends }) => {
-                    balanceador::abrir(&donde, &backends, consola)
-                }
-                Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, consola),
-                Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, texto, consola),
-        */
-        _ => Err(crate::fallo::Fallo::nuevo("práctica en obras")),
     }
 }

@@ -26,7 +26,7 @@ const TOPE_DE_DESPEDIDA: usize = 64 << 20;
 
 /// En Windows cerrar un socket no despierta a quien ya está leyendo de él: ahí cada lectura espera
 /// como mucho esto antes de volver a mirar, y en un socket cerrado la siguiente falla.
-const REBANADA: Duration = if cfg!(windows) {
+pub const REBANADA: Duration = if cfg!(windows) {
     Duration::from_millis(250)
 } else {
     Duration::MAX
@@ -40,7 +40,11 @@ const UN_SEGUNDO: Duration = Duration::from_secs(1);
 /// pequeños, cada uno con todo el plazo.
 const PARTES_DE_ESCRIBIR: u32 = if cfg!(windows) { 1 } else { 6 };
 /// Bytes que se escriben de una vez.
-const ESCRITURA: usize = if cfg!(windows) { 64 * 1024 } else { usize::MAX };
+const ESCRITURA: usize = if cfg!(windows) {
+    64 * 1024
+} else {
+    usize::MAX / 2
+};
 
 /// Por qué no se pudo leer o escribir.
 #[derive(Debug)]
@@ -146,8 +150,10 @@ impl Conexion {
         if plazo.is_zero() {
             return Err(FalloRed::Vencio("la conexión"));
         }
-        let (socket, apuntada) =
-            conectar(otro, plazo, parada).map_err(|e| clasificar(e, "la conexión"))?;
+        let (socket, apuntada) = conectar(otro, plazo, parada).map_err(|e| match e.kind() {
+            io::ErrorKind::TimedOut => FalloRed::Vencio("la conexión"),
+            _ => clasificar(e, "la conexión"),
+        })?;
         Ok(Conexion {
             _apuntada: Some(apuntada),
             ..Conexion::aceptada(&socket, otro, limites)
@@ -409,12 +415,15 @@ impl Conexion {
     }
 }
 
-/// ¿Venció un plazo? Es `WouldBlock` en Unix y `TimedOut` en Windows: aquí se unifican.
+/// ¿Venció el plazo puesto en el socket? En Unix es `WouldBlock`: ahí `TimedOut` es el sistema, que se
+/// cansó de que el otro no conteste. En Windows `TimedOut` es las dos cosas.
 pub fn vencio(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+    let plazo = if cfg!(windows) {
+        io::ErrorKind::TimedOut
+    } else {
+        io::ErrorKind::WouldBlock
+    };
+    error.kind() == plazo
 }
 
 fn clasificar(error: io::Error, que: &'static str) -> FalloRed {
@@ -560,6 +569,19 @@ mod tests {
         assert!(antes.elapsed() < Duration::from_secs(2));
         drop(nuestra);
         goteo.join().unwrap();
+    }
+
+    #[test]
+    fn cansarse_de_que_no_contesten_no_es_un_plazo() {
+        let del_plazo = pareja()
+            .0
+            .leer_linea(Duration::from_millis(10), "una línea");
+        assert!(matches!(del_plazo, Err(FalloRed::Vencio(_))));
+        #[cfg(unix)]
+        for clase in [io::ErrorKind::TimedOut, io::ErrorKind::HostUnreachable] {
+            let fallo = clasificar(clase.into(), "una línea");
+            assert!(matches!(fallo, FalloRed::Sistema(_)), "{fallo:?}");
+        }
     }
 
     #[test]

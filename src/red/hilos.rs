@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unbounded};
 
 use crate::fallo::Fallo;
 use crate::red::parada::Nada;
@@ -59,8 +59,15 @@ pub fn arrancar_en<'ambito, T: Send + 'ambito>(
         .map_err(|e| sin_hilo(nombre, &e))
 }
 
-fn sin_hilo(nombre: &str, error: &io::Error) -> Fallo {
-    Fallo::de_sistema(format!("no se pudo crear el hilo «{nombre}»"), error)
+/// El fallo de no poder crear un hilo.
+pub fn sin_hilo(nombre: &str, error: &io::Error) -> Fallo {
+    let que = format!("no se pudo crear el hilo «{nombre}»");
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Fallo::nuevo(format!(
+            "{que}: el sistema no da más (ulimit -u dice cuántos hay)"
+        )),
+        _ => Fallo::de_sistema(que, error),
+    }
 }
 
 impl<T> Hilo<T> {
@@ -72,6 +79,15 @@ impl<T> Hilo<T> {
     /// ¿Acaba antes de `plazo`?
     pub fn acaba_en(&self, plazo: Duration) -> bool {
         self.fin.recv_timeout(plazo) == Err(RecvTimeoutError::Disconnected)
+    }
+
+    /// ¿Acaba antes de `plazo` y de que alguien tenga `prisa`?
+    pub fn acaba_antes(&self, plazo: Duration, prisa: &Receiver<()>) -> bool {
+        select! {
+            recv(self.fin) -> _ => true,
+            recv(prisa) -> _ => false,
+            default(plazo) => false,
+        }
     }
 
     /// Espera a que acabe. `None` si terminó por un error interno, que queda en el registro.

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::Receiver;
 use log::debug;
 
 use crate::fallo::Fallo;
@@ -73,9 +73,8 @@ impl Servidor {
         drop(timbre);
         if !self.hilo.acaba_en(DESPEDIDA_CALLADA) {
             decir(self.parada.conexiones());
-            select! {
-                recv(self.hilo.fin()) -> _ => {}
-                recv(ctrl_c) -> _ => self.parada.cortar(),
+            if !self.hilo.acaba_antes(Duration::MAX, ctrl_c) {
+                self.parada.cortar();
             }
         }
         self.hilo.esperar();

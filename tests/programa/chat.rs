@@ -179,6 +179,59 @@ fn ctrl_c_sale_con_130_tambien_en_las_preguntas() {
     assert_eq!(programa.terminar().0, 130);
 }
 
+#[cfg(unix)]
+#[test]
+fn ctrl_c_no_espera_a_los_que_no_leen() {
+    let (mut programa, a) = servidor();
+    let _sordos = [(); 3].map(|()| entrar(&mut programa, a));
+    let mucho = "x".repeat(60_000);
+    (0..200).for_each(|_| programa.escribir(&mucho));
+    for _ in 0..3 {
+        programa.esperar("no lee: hasta que lo haga");
+    }
+    let antes = Instant::now();
+    programa.ctrl_c();
+    assert_eq!(programa.terminar().0, 130);
+    assert!(antes.elapsed() < Duration::from_secs(3));
+}
+
+#[cfg(unix)]
+#[test]
+fn el_cliente_tampoco_espera_a_un_servidor_que_no_lee() {
+    let (mut programa, _par) = cliente();
+    programa.esperar("[CONEXIÓN]");
+    let mucho = "x".repeat(60_000);
+    (0..200).for_each(|_| programa.escribir(&mucho));
+    programa.esperar("no lee: hasta que lo haga");
+    let antes = Instant::now();
+    programa.ctrl_c();
+    assert_eq!(programa.terminar().0, 130);
+    assert!(antes.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn al_que_vuelve_a_leer_se_le_dice_cuanto_le_falta() {
+    let (mut programa, a) = servidor();
+    let sordo = entrar(&mut programa, a);
+    let mucho = "x".repeat(60_000);
+    (0..200).for_each(|_| programa.escribir(&mucho));
+    programa.esperar("no lee: hasta que lo haga");
+    let lector = std::thread::spawn(move || todo(&sordo).len());
+    let un_momento = Duration::from_millis(50);
+    let limite = Instant::now() + PACIENCIA;
+    programa.escribir("¿y ahora?");
+    while programa
+        .aparece("ya lee; se quedó sin", un_momento)
+        .is_err()
+    {
+        assert!(Instant::now() < limite, "no dice que ya lee");
+        programa.escribir("¿y ahora?");
+    }
+    programa.escribir("exit");
+    assert_eq!(programa.terminar().0, 0);
+    assert!(lector.join().unwrap() > 60_000);
+}
+
 #[test]
 fn lo_escrito_justo_antes_de_salir_llega() {
     let (mut programa, par) = cliente();

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::comun::{PACIENCIA, Proceso, codigo, conectar, datos, dicho, orden, preguntar, quejas};
+use crate::guia::{DESCARGADO, ERROR_AL_DESCARGAR, NO_ENCONTRADO};
 use socket2::SockRef;
 
 const TAMANOS: [usize; 7] = [0, 1, 1023, 1024, 1025, 20_000, 300_000];
@@ -254,7 +255,7 @@ fn sesenta_archivos_de_un_nodo_de_la_guia_llegan_iguales() {
                     let nombre = numero.to_string();
                     let salida = bajar(guia, &nombre, carpeta);
                     assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
-                    assert!(dicho(&salida).contains("[DESCARGADO EN COMPARTIDOS]"));
+                    assert!(dicho(&salida).contains(DESCARGADO));
                     let guardado = std::fs::read(carpeta.join(&nombre)).unwrap();
                     assert!(guardado == contenido(&nombre), "{nombre}");
                 }
@@ -315,7 +316,7 @@ fn si_no_lo_tiene_se_dice_y_no_queda_nada() {
     let salida = bajar(&guia, "a", carpeta.path());
     assert_eq!(codigo(&salida), Some(1));
     assert_eq!(dicho(&salida), "");
-    assert!(quejas(&salida).contains("[NO ENCONTRADO]"));
+    assert!(quejas(&salida).contains(NO_ENCONTRADO));
     assert_eq!(cuantos_archivos(carpeta.path()), 0);
 }
 
@@ -327,7 +328,7 @@ fn un_corte_a_la_mitad_no_se_da_por_bueno() {
         let salida = bajar(&guia, "a", carpeta.path());
         assert_eq!(codigo(&salida), Some(1), "{}", dicho(&salida));
         assert_eq!(dicho(&salida), "");
-        assert!(quejas(&salida).contains("[ERROR AL DESCARGAR] a"));
+        assert!(quejas(&salida).contains(&format!("{ERROR_AL_DESCARGAR} a")));
         assert!(!carpeta.path().join("a").exists());
         if tras == 0 {
             assert_eq!(cuantos_archivos(carpeta.path()), 0, "ni un .part vacío");

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::comun::{
     Proceso, codigo, conectar, dicho, orden, preguntar, preguntar_y_cerrar, quejas,
 };
+use crate::guia::ERROR_AL_DESCARGAR;
 
 /// Lo que está fuera de la carpeta y no debe salir por ningún camino.
 const SECRETO: &str = "esto no se comparte";
@@ -279,7 +280,7 @@ fn pedir_uno_asi_desde_la_linea_de_ordenes_se_dice_sin_tocar_nada() {
         ]);
         assert_eq!(codigo(&salida), Some(1), "{nombre}");
         assert!(
-            quejas(&salida).contains("[ERROR AL DESCARGAR]"),
+            quejas(&salida).contains(ERROR_AL_DESCARGAR),
             "{nombre}: {}",
             quejas(&salida)
         );

@@ -3,10 +3,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::comun::{Proceso, codigo, dicho, nodo, orden, quejas};
+use crate::config::{CARPETA_ARCHIVOS, PEERS};
+use crate::guia::{DESCARGADO, ENVIO_COMPLETO, NO_ENCONTRADO, NO_SE_ENCONTRO};
 use socket2::{Domain, Socket, Type};
 
 /// Nadie escucha en el puerto 1.
@@ -26,10 +28,7 @@ fn nodo_con(archivos: &[(&str, &str)], opciones: &[&str]) -> (tempfile::TempDir,
 fn orden_en(donde: &Path, argumentos: &[&str]) -> Output {
     let mut programa = nodo();
     programa.args(argumentos).current_dir(donde);
-    programa
-        .stdin(std::process::Stdio::null())
-        .output()
-        .unwrap()
+    programa.stdin(Stdio::null()).output().unwrap()
 }
 
 fn esta_vacia(carpeta: &Path) -> bool {
@@ -55,9 +54,9 @@ fn buscar_da_uno_por_linea_y_1_si_no_hay_ninguno() {
     let hay = orden(["buscar", "a.txt", "--peer", &peer]);
     comprobar(&hay, 0, &format!("{peer}\n"), &[]);
     let no_hay = orden(["buscar", "b.txt", "--peer", &peer]);
-    comprobar(&no_hay, 1, "", &["No se encontró ese archivo en la red."]);
+    comprobar(&no_hay, 1, "", &[NO_SE_ENCONTRO]);
     let nadie = orden(["buscar", "a.txt", "--peer", NADIE]);
-    comprobar(&nadie, 1, "", &["No se encontró ese archivo en la red."]);
+    comprobar(&nadie, 1, "", &[NO_SE_ENCONTRO]);
 }
 
 #[test]
@@ -85,7 +84,12 @@ fn ninguna_crea_la_carpeta_salvo_para_recibir() {
     let (_carpeta, _nodo, peer) = nodo_con(&[("a.txt", "hola")], &[]);
     let donde = tempfile::tempdir().unwrap();
     let listar = orden_en(donde.path(), &["listar"]);
-    comprobar(&listar, 1, "", &["compartidos", "no existe", "--carpeta"]);
+    comprobar(
+        &listar,
+        1,
+        "",
+        &[CARPETA_ARCHIVOS, "no existe", "--carpeta"],
+    );
     for argumentos in [
         &["buscar", "a.txt", "--peer", &peer][..],
         &["estado", "--peer", &peer],
@@ -107,7 +111,7 @@ fn ninguna_crea_la_carpeta_salvo_para_recibir() {
     }
     let descargar = orden_en(donde.path(), &["descargar", "a.txt", "--peer", &peer]);
     assert_eq!(codigo(&descargar), Some(0), "{}", quejas(&descargar));
-    let guardado = donde.path().join("compartidos").join("a.txt");
+    let guardado = donde.path().join(CARPETA_ARCHIVOS).join("a.txt");
     assert_eq!(std::fs::read(guardado).unwrap(), b"hola");
 }
 
@@ -118,14 +122,14 @@ fn descargar_dice_el_resultado_por_stdout_y_los_fallos_por_stderr() {
     let donde = destino.path().to_str().unwrap();
     let bien = orden(["descargar", "a.txt", "--peer", &peer, "--carpeta", donde]);
     assert_eq!(codigo(&bien), Some(0));
-    assert!(dicho(&bien).starts_with("[DESCARGADO EN COMPARTIDOS] a.txt\n"));
+    assert!(dicho(&bien).starts_with(&format!("{DESCARGADO} a.txt\n")));
     let ya = orden(["descargar", "a.txt", "--de", &peer, "--carpeta", donde]);
     assert_eq!(codigo(&ya), Some(0), "lo que ya se tenía está bien");
     assert!(dicho(&ya).contains("[YA LO TIENES]"));
     for argumentos in [["--peer", &peer], ["--de", &peer]] {
         let [como, quien] = argumentos;
         let no = orden(["descargar", "no.txt", como, quien, "--carpeta", donde]);
-        comprobar(&no, 1, "", &["[NO ENCONTRADO]"]);
+        comprobar(&no, 1, "", &[NO_ENCONTRADO]);
     }
     let caido = orden(["descargar", "a.txt", "--de", NADIE, "--carpeta", donde]);
     comprobar(&caido, 1, "", &[NADIE]);
@@ -220,10 +224,20 @@ fn lo_que_no_se_pudo_escribir_no_esta_bien() {
         &["listar", "--carpeta", donde][..],
         &["huella", archivo.to_str().unwrap()],
         &["--help"],
+        &["--version"],
     ] {
         let lleno = std::fs::File::create("/dev/full").unwrap();
-        let estado = nodo().args(argumentos).stdout(lleno).status().unwrap();
-        assert_eq!(estado.code(), Some(1), "{argumentos:?}");
+        let hijo = nodo()
+            .args(argumentos)
+            .stdout(lleno)
+            .stderr(Stdio::piped())
+            .spawn();
+        let salida = hijo.unwrap().wait_with_output().unwrap();
+        assert_eq!(codigo(&salida), Some(1), "{argumentos:?}");
+        assert!(
+            quejas(&salida).contains("el disco está lleno"),
+            "{argumentos:?}"
+        );
     }
 }
 
@@ -275,7 +289,7 @@ fn enviar_desde_cualquier_sitio_y_con_su_motivo_si_no_se_puede() {
     let archivo = archivo.to_str().unwrap();
     let bien = orden(["enviar", archivo, "--a", &peer]);
     assert_eq!(codigo(&bien), Some(0), "{}", quejas(&bien));
-    assert!(dicho(&bien).starts_with("[ENVÍO COMPLETO]"));
+    assert!(dicho(&bien).starts_with(ENVIO_COMPLETO));
     assert_eq!(
         std::fs::read(carpeta.path().join("foto.png")).unwrap(),
         b"foto"
@@ -443,10 +457,12 @@ fn una_carpeta_que_no_se_puede_crear_se_dice() {
 
 #[test]
 fn una_fila_que_no_existe_se_dice() {
-    for fila in ["0", "4", "99"] {
-        let salida = orden(["servir", "--nodo", fila]);
+    let hay = PEERS.len();
+    for fila in [0, hay + 1, hay + 96] {
+        let salida = orden(["servir", "--nodo", &fila.to_string()]);
         assert_ne!(codigo(&salida), Some(0));
-        assert!(quejas(&salida).contains("de 1 a 3"), "{}", quejas(&salida));
+        let dijo = quejas(&salida);
+        assert!(dijo.contains(&format!("de 1 a {hay}")), "{dijo}");
     }
 }
 
@@ -532,8 +548,8 @@ fn ctrl_c_deja_una_orden_a_medias_con_130() {
         programa
             .args(argumentos)
             .args(["--peer", &peer, "--carpeta", donde, "--espera", "60"])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null());
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut hijo = programa.spawn().unwrap();
         // En cuanto se conecta ya atiende las señales.
         let (_conexion, _) = mudo.accept().unwrap();

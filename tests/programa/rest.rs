@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::comun::rest::{MaestroFalso, admitir, enviar, hasta_que, mandar, pedir};
 use super::comun::{PACIENCIA, Proceso, orden};
+use crate::guia::ENVIO_COMPLETO;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -149,7 +150,7 @@ fn un_archivo_entero_por_partes_y_si_cambio() {
         descarga.starts_with("attachment; ")
             && descarga.ends_with("filename*=UTF-8''%C3%B1and%C3%BA%201.bin")
     );
-    nodo.esperar("[ENVÍO COMPLETO] sub/ñandú 1.bin");
+    nodo.esperar(&format!("{ENVIO_COMPLETO} sub/ñandú 1.bin"));
 
     for (rango, parte) in [
         ("0-9", 0..10),

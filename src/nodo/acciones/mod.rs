@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::config::MAX_MENSAJE;
 use crate::consola::Consola;
-use crate::consola::pantalla::Pantalla;
+use crate::consola::pantalla::{Pantalla, huella_en_pantalla};
 use crate::fallo::{Fallo, Salida};
+use crate::guia::{DESCARGADO, ENVIO_COMPLETO, ERROR_AL_DESCARGAR, NO_ENCONTRADO, NO_SE_ENCONTRO};
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::nombres::en_nfc;
 use crate::nodo::cliente::descargar_archivo;
@@ -23,7 +24,7 @@ use crate::nodo::palabras::pedir::{FalloPar, enviar_mensaje, listar_de, saludar}
 use crate::nodo::palabras::protocolo::{Entrada, Presentacion};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::parada::Parada;
-use crate::texto::{cuenta, decimal, duracion, tamano};
+use crate::texto::{cuenta, duracion, ritmo, tamano};
 
 /// Lo que se dice cuando no hay a quién preguntar.
 pub const NADIE: &str = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
@@ -139,7 +140,7 @@ fn decir_del_maestro(pantalla: &mut Pantalla, fallo: &Fallo) {
 /// Dice que nadie lo tiene, o que ya se tiene aquí.
 pub fn no_se_encontro(consola: &mut Consola, carpeta: Option<&Carpeta>, nombre: &str) {
     let pantalla = &mut consola.pantalla;
-    pantalla.error("No se encontró ese archivo en la red.");
+    pantalla.error(NO_SE_ENCONTRO);
     if let Some(carpeta) = carpeta.filter(|carpeta| carpeta.abrir_archivo(nombre).is_ok()) {
         let donde = en_corto(&carpeta.ruta().join(nombre));
         pantalla.error(format!("Pero ya lo tienes tú: {donde}"));
@@ -176,13 +177,13 @@ pub fn descargar(
         Err(NoDescargado::NoEncontrado) => {
             consola
                 .pantalla
-                .error(format!("[NO ENCONTRADO] {}", NoDescargado::NoEncontrado));
+                .error(format!("{NO_ENCONTRADO} {}", NoDescargado::NoEncontrado));
             Salida::NoSePudo
         }
         Err(fallo) => {
             consola
                 .pantalla
-                .error(format!("[ERROR AL DESCARGAR] {nombre}: {fallo}"));
+                .error(format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"));
             match fallo {
                 NoDescargado::Cancelado => Salida::Interrumpido,
                 _ => Salida::NoSePudo,
@@ -194,14 +195,15 @@ pub fn descargar(
 /// Cómo acabó la descarga de lo que se pidió como `pedido`: la línea de la guía, dónde quedó (que puede no
 /// ser `compartidos`) y las cifras.
 pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec<String> {
-    let huella = &fin.huella;
+    log::info!("{pedido}: huella {}", fin.huella);
+    let huella = huella_en_pantalla(&fin.huella);
     if fin.ya_estaba {
         let nombre = &fin.nombre;
         return vec![format!(
             "[YA LO TIENES] {nombre} es el mismo archivo (huella {huella}); no se guarda otra vez"
         )];
     }
-    let mut lineas = vec![format!("[DESCARGADO EN COMPARTIDOS] {}", fin.nombre)];
+    let mut lineas = vec![format!("{DESCARGADO} {}", fin.nombre)];
     if fin.nombre != en_nfc(pedido) {
         lineas.push(format!(
             "  queda como «{}»: ya había otro archivo distinto llamado {pedido}",
@@ -215,10 +217,11 @@ pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec
     let como_llego = if fin.fuentes == 0 {
         "ya estaba entero de otra vez".to_string()
     } else {
-        let segundos = fin.tiempo.as_secs_f64().max(1e-6);
-        let ritmo = decimal(fin.bajados as f64 / 1e6 / segundos);
         let fuentes = cuenta(fin.fuentes, "fuente", "fuentes");
-        format!("{ritmo} MB/s · {fuentes}")
+        match ritmo(fin.bajados, fin.tiempo) {
+            Some(ritmo) => format!("{ritmo} · {fuentes}"),
+            None => fuentes,
+        }
     };
     let comprobado = if fin.comprobado {
         "comprobado"
@@ -258,7 +261,7 @@ pub fn enviar(
     Ok(match fin {
         Ok(quedo) => {
             let (que, tiempo) = (ruta.display(), duracion(empezo.elapsed()));
-            let linea = format!("[ENVÍO COMPLETO] {que} quedó en {peer} como {quedo} ({tiempo})");
+            let linea = format!("{ENVIO_COMPLETO} {que} quedó en {peer} como {quedo} ({tiempo})");
             consola.pantalla.linea(linea);
             Salida::Bien
         }
@@ -361,6 +364,7 @@ mod tests {
             nombre: "a (1).txt".into(),
             tamano: 3,
             bajados: 3,
+            bajando: Duration::from_millis(5),
             tiempo: Duration::from_millis(5),
             fuentes: 1,
             huella: huella_de_bloque(3, 0, b"abc"),
@@ -370,7 +374,7 @@ mod tests {
         let temporal = tempfile::tempdir().unwrap();
         let carpeta = Carpeta::abrir(temporal.path()).unwrap();
         let lineas = contar_descarga("a.txt", &fin, &carpeta).join("\n");
-        assert!(lineas.starts_with("[DESCARGADO EN COMPARTIDOS] a (1).txt"));
+        assert!(lineas.starts_with(&format!("{DESCARGADO} a (1).txt")));
         let quedo = carpeta.ruta().join("a (1).txt");
         assert!(
             lineas.contains(&format!("  en {}", quedo.display())),

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::consola::{Consola, Fin};
+use crate::consola::{Consola, Fin, elegir, numerados};
+use crate::guia::OPCION_INVALIDA;
 use crate::nodo::Nodo;
 use crate::nodo::acciones;
 use crate::nodo::descarga::envio::mirar;
-use crate::nodo::menu::{elegir, numerados, preguntar_nombre};
 use crate::texto::{cuenta, tamano};
 
 /// 4. Ver archivos de la red.
@@ -14,6 +14,7 @@ pub fn ver_archivos_de_la_red(nodo: &Nodo, consola: &mut Consola) -> Result<(), 
     acciones::listar_la_red(consola, &nodo.vecinos, |pantalla, peer, entradas| {
         let cuantos = cuenta(entradas.len(), "archivo", "archivos");
         pantalla.linea(format!("{peer}: {cuantos}"));
+        entradas.iter().for_each(|e| pantalla.recordar(&e.nombre));
         let lineas = entradas
             .iter()
             .map(|e| format!(" - {} ({})", e.nombre, tamano(e.tamano)));
@@ -25,7 +26,7 @@ pub fn ver_archivos_de_la_red(nodo: &Nodo, consola: &mut Consola) -> Result<(), 
 /// 5. Enviar archivo. Se mira antes de preguntar a quién.
 pub fn enviar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
     let pregunta = "Archivo que deseas enviar (nombre de la carpeta compartida, o ruta): ";
-    let Some(escrito) = preguntar_nombre(pregunta, consola)? else {
+    let Some(escrito) = consola.preguntar_nombre(pregunta)? else {
         return Ok(());
     };
     // Un nombre es primero el de un archivo de la carpeta; si no está en ella, una ruta cualquiera.
@@ -45,7 +46,7 @@ pub fn enviar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
     let eleccion = consola.preguntar("Selecciona a quién deseas enviarlo (número): ")?;
     match elegir(&eleccion, &peers).as_deref() {
         Some([peer]) => drop(acciones::enviar(consola, &nodo.vecinos, &ruta, *peer)?),
-        _ => consola.pantalla.linea("Opción inválida."),
+        _ => consola.pantalla.linea(OPCION_INVALIDA),
     }
     Ok(())
 }

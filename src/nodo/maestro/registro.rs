@@ -261,7 +261,7 @@ mod tests {
         let archivo = |n: usize, largo| Archivo {
             nombre: format!("{n:0>largo$}"),
             tamano: uno.tamano,
-            sello: uno.sello.clone(),
+            sello: uno.sello,
         };
         let muchos: Vec<_> = (0..MAX_ARCHIVOS + 5).map(|n| archivo(n, 8)).collect();
         assert_eq!(los_que_caben(&muchos).len(), MAX_ARCHIVOS);

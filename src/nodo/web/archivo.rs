@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::sin_descriptores;
 use crate::consola::eventos::Avisador;
+use crate::guia::ENVIO_COMPLETO;
 use crate::http::rango::{Rango, leer_rango};
 use crate::http::url::codificar;
 use crate::http::{CorteHttp, Envio, Metodo, PeticionHttp, RespuestaHttp};
@@ -120,7 +121,7 @@ fn esta_en(lista: &str, etag: Option<&str>) -> bool {
 fn al_terminar(conexion: &Conexion, nombre: &str, bytes: u64, total: u64) -> String {
     let otro = conexion.otro();
     if bytes == total {
-        format!("[ENVÍO COMPLETO] {nombre}")
+        format!("{ENVIO_COMPLETO} {nombre}")
     } else {
         format!("[ENVÍO] {} de {nombre} a {otro}", tamano(bytes))
     }

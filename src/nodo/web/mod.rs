@@ -22,7 +22,7 @@ use crate::nodo::Nodo;
 use crate::nodo::carpeta::{Archivo, NoSeAbre};
 use crate::nodo::cliente::buscar_en_peers;
 use crate::nodo::maestro::localizar::{Hallado, localizar};
-use crate::nodo::palabras::contestar::Corte;
+use crate::nodo::palabras::contestar::Cierre;
 use crate::nodo::palabras::pedir::{FalloPar, saludar};
 use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::pagina::{Datos, EstadoDePeer, pagina};
@@ -61,7 +61,7 @@ impl Default for Web {
 }
 
 /// Atiende una conexión HTTP: una petición y su respuesta.
-pub fn responder(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Corte> {
+pub fn responder(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Cierre> {
     Ok(http::atender(conexion, |conexion, peticion| {
         contestar(conexion, peticion, nodo)
     })?)

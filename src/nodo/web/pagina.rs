@@ -211,7 +211,7 @@ mod tests {
                 "href=\"/files/%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E%22%27%26.txt\""
             )
         );
-        assert!(html.contains("2,0 KiB"));
+        assert!(html.contains("2,0 kB"));
         for de_fuera in ["<script", "@import", "url(", "src=\""] {
             assert!(!html.contains(de_fuera), "{de_fuera}");
         }

@@ -106,8 +106,8 @@ struct Salida {
 }
 
 impl Proceso {
-    /// Arranca el programa y espera a que diga en qué puerto escucha (`… puerto N` o `…:N` al final
-    /// de una línea con `[ESCUCHANDO]`).
+    /// Arranca el programa y espera a que diga en qué puerto escucha: `… puerto N` o `…:N` al final
+    /// de una línea.
     pub fn nuevo(mut programa: Command) -> Proceso {
         let mut hijo = programa
             .stdin(Stdio::piped())
@@ -125,11 +125,13 @@ impl Proceso {
             salida,
             quejas,
         };
-        proceso.esperar("[ESCUCHANDO]");
-        proceso.esperar("\n");
-        let texto = proceso.texto();
-        let linea = texto.lines().find(|l| l.contains("[ESCUCHANDO]")).unwrap();
-        proceso.puerto = linea.rsplit([' ', ':']).next().unwrap().parse().unwrap();
+        let dicho = proceso
+            .salida
+            .esperar_que(|dicho| puerto_en(dicho).is_some());
+        proceso.puerto = match &dicho {
+            Ok(dicho) => puerto_en(dicho).unwrap(),
+            Err(dicho) => panic!("no dijo dónde escucha: {dicho}{}", proceso.quejas()),
+        };
         proceso
     }
 
@@ -231,6 +233,8 @@ impl Proceso {
         let limite = Instant::now() + PACIENCIA;
         loop {
             if let Some(estado) = self.hijo.try_wait().unwrap() {
+                // Lo último que dijo puede seguir en la tubería.
+                self.salida.hasta_el_fin();
                 return estado.code();
             }
             assert!(
@@ -264,17 +268,29 @@ impl Drop for Proceso {
 }
 
 impl Salida {
+    /// Espera a que no pueda llegar nada más.
+    fn hasta_el_fin(&self) {
+        let guardado = self.texto.lock().unwrap();
+        let sigue = |guardado: &mut (Vec<u8>, bool)| !guardado.1;
+        drop(self.cambio.wait_timeout_while(guardado, PACIENCIA, sigue));
+    }
+
     fn hasta_ahora(&self) -> String {
         String::from_utf8_lossy(&self.texto.lock().unwrap().0).into_owned()
     }
 
     /// Espera a que un trozo esté tantas veces. Si no llega, da lo que hubiera.
     fn esperar(&self, trozo: &str, veces: usize) -> Result<String, String> {
+        self.esperar_que(|texto| texto.matches(trozo).count() >= veces)
+    }
+
+    /// Espera a que lo dicho cumpla algo. Si no llega, da lo que hubiera.
+    fn esperar_que(&self, cumple: impl Fn(&str) -> bool) -> Result<String, String> {
         let limite = Instant::now() + PACIENCIA;
         let mut guardado = self.texto.lock().unwrap();
         loop {
             let texto = String::from_utf8_lossy(&guardado.0).into_owned();
-            if texto.matches(trozo).count() >= veces {
+            if cumple(&texto) {
                 return Ok(texto);
             }
             let falta = limite.saturating_duration_since(Instant::now());
@@ -284,6 +300,15 @@ impl Salida {
             guardado = self.cambio.wait_timeout(guardado, falta).unwrap().0;
         }
     }
+}
+
+/// El puerto con que acaba una línea, si ya está entera.
+fn puerto_en(dicho: &str) -> Option<u16> {
+    let enteras = dicho
+        .split_inclusive('\n')
+        .filter_map(|linea| linea.strip_suffix('\n'));
+    let ultimas = enteras.filter_map(|linea| linea.trim_end().rsplit([' ', ':']).next());
+    ultimas.filter_map(|ultima| ultima.parse().ok()).next()
 }
 
 /// Recoge en otro hilo lo que salga de una tubería.

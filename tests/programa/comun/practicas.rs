@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,17 +50,19 @@ impl Programa {
 
     /// La primera línea nueva que contenga `que`.
     pub fn esperar(&mut self, que: &str) -> String {
-        let limite = Instant::now() + PACIENCIA;
+        self.aparece(que, PACIENCIA)
+            .unwrap_or_else(|error| panic!("no salió «{que}» ({error}); salió: {:#?}", self.vistas))
+    }
+
+    /// Lo mismo, si sale antes de `plazo`.
+    pub fn aparece(&mut self, que: &str, plazo: Duration) -> Result<String, RecvTimeoutError> {
+        let limite = Instant::now() + plazo;
         loop {
             let falta = limite.saturating_duration_since(Instant::now());
-            match self.pantalla.recv_timeout(falta) {
-                Ok(linea) => {
-                    self.vistas.push(linea.clone());
-                    if linea.contains(que) {
-                        return linea;
-                    }
-                }
-                Err(error) => panic!("no salió «{que}» ({error}); salió: {:#?}", self.vistas),
+            let linea = self.pantalla.recv_timeout(falta)?;
+            self.vistas.push(linea.clone());
+            if linea.contains(que) {
+                return Ok(linea);
             }
         }
     }
