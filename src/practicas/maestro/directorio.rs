@@ -82,9 +82,30 @@ pub struct Pendientes {
     pub por_ver: Vec<SocketAddr>,
 }
 
-/// Un archivo de un peer en el índice: el nombre en NFC (así se busca: la misma «ñ» se puede
-/// escribir de dos maneras, y macOS usa la otra), el nombre tal como lo dijo, y quién lo tiene.
-pub type Entrada = (Arc<str>, Arc<str>, SocketAddr);
+/// Un archivo de un peer, en el índice: por orden, cómo se busca, cómo lo llamó y quién lo tiene.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tenencia {
+    /// En NFC: la misma «ñ» se puede escribir de dos maneras, y macOS usa la otra.
+    clave: Arc<str>,
+    /// El nombre tal como lo dijo.
+    pub nombre: Arc<str>,
+    direccion: SocketAddr,
+}
+
+impl Tenencia {
+    fn nueva(nombre: &Arc<str>, direccion: SocketAddr) -> Tenencia {
+        let clave = if is_nfc(nombre) {
+            Arc::clone(nombre)
+        } else {
+            nombre.nfc().collect::<String>().into()
+        };
+        Tenencia {
+            clave,
+            nombre: Arc::clone(nombre),
+            direccion,
+        }
+    }
+}
 
 struct Registrado {
     ficha: Arc<Ficha>,
@@ -99,7 +120,7 @@ struct Registrado {
 #[derive(Default)]
 pub struct Directorio {
     peers: BTreeMap<SocketAddr, Registrado>,
-    indice: BTreeSet<Entrada>,
+    indice: BTreeSet<Tenencia>,
     /// Qué toca y cuándo; lo primero es lo más próximo.
     agenda: BTreeSet<(Instant, SocketAddr)>,
 }
@@ -124,7 +145,7 @@ impl Directorio {
             let peso = self.comprobar_que_cabe(&ficha)?;
             self.quitar(direccion);
             for nombre in &ficha.archivos {
-                self.indice.insert(entrada(nombre, direccion));
+                self.indice.insert(Tenencia::nueva(nombre, direccion));
             }
             let registrado = Registrado {
                 ficha: Arc::new(ficha),
@@ -171,7 +192,7 @@ impl Directorio {
         let Registrado { ficha, cuando, .. } = self.peers.remove(&direccion)?;
         self.agenda.remove(&(cuando, direccion));
         for nombre in &ficha.archivos {
-            self.indice.remove(&entrada(nombre, direccion));
+            self.indice.remove(&Tenencia::nueva(nombre, direccion));
         }
         Some(ficha)
     }
@@ -193,12 +214,13 @@ impl Directorio {
 
     /// Quién tiene `archivo`, por su dirección.
     pub fn localizar(&self, archivo: &str, ahora: Instant) -> Vec<Arc<Ficha>> {
-        let (clave, ..) = entrada(&Arc::from(archivo), PRIMERA);
-        let suyas = self
-            .indice
-            .range((Arc::clone(&clave), Arc::from(""), PRIMERA)..);
-        let suyas = suyas.take_while(|(otra, ..)| *otra == clave);
-        let duenos: BTreeSet<_> = suyas.map(|(.., direccion)| direccion).collect();
+        let primera = Tenencia {
+            nombre: "".into(),
+            ..Tenencia::nueva(&archivo.into(), PRIMERA)
+        };
+        let suyas = self.indice.range(&primera..);
+        let suyas = suyas.take_while(|tenencia| tenencia.clave == primera.clave);
+        let duenos: BTreeSet<_> = suyas.map(|tenencia| tenencia.direccion).collect();
         let vivos = duenos.iter().filter_map(|d| self.vivo(d, ahora));
         vivos.map(Arc::clone).collect()
     }
@@ -209,15 +231,15 @@ impl Directorio {
         vivos.map(Arc::clone).collect()
     }
 
-    /// Qué archivos hay y quién tiene cada uno, en orden, a partir de la entrada `tras` (sin ella).
+    /// Qué archivos hay y quién tiene cada uno, en orden, a partir de `tras` (sin ella).
     pub fn archivos<'a>(
         &'a self,
-        tras: Option<&'a Entrada>,
+        tras: Option<&'a Tenencia>,
         ahora: Instant,
-    ) -> impl Iterator<Item = (&'a Entrada, &'a Ficha)> {
+    ) -> impl Iterator<Item = (&'a Tenencia, &'a Ficha)> {
         let desde = tras.map_or(Bound::Unbounded, Bound::Excluded);
-        let entradas = self.indice.range::<Entrada, _>((desde, Bound::Unbounded));
-        entradas.filter_map(move |entrada| Some((entrada, &**self.vivo(&entrada.2, ahora)?)))
+        let siguen = self.indice.range::<Tenencia, _>((desde, Bound::Unbounded));
+        siguen.filter_map(move |una| Some((una, &**self.vivo(&una.direccion, ahora)?)))
     }
 
     /// Cuándo hay que volver a llamar a [`Directorio::pendientes`].
@@ -264,15 +286,6 @@ impl Directorio {
 
 /// La menor de todas las direcciones.
 const PRIMERA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-
-fn entrada(nombre: &Arc<str>, direccion: SocketAddr) -> Entrada {
-    let clave = if is_nfc(nombre) {
-        Arc::clone(nombre)
-    } else {
-        nombre.nfc().collect::<String>().into()
-    };
-    (clave, Arc::clone(nombre), direccion)
-}
 
 /// Los nombres sin repetir, en el orden en que vinieron.
 pub fn sin_repetidos(nombres: Vec<Arc<str>>) -> Vec<Arc<str>> {
@@ -410,19 +423,27 @@ mod tests {
         }
     }
 
-    fn nombres_largos(cuantos: usize) -> Vec<String> {
-        (0..cuantos).map(|n| format!("{n:0>1000}")).collect()
-    }
-
     #[test]
     fn lo_que_no_cabe_deja_lo_anterior_como_estaba() {
         let (mut d, t) = (Directorio::default(), Instant::now());
         d.registrar(de_otra(1, 9, &["a"]), None, t).unwrap();
-        let largos = nombres_largos(70_000);
+        let largos: Vec<String> = (0..70_000).map(|n| format!("{n:0>1000}")).collect();
         let largos: Vec<&str> = largos.iter().map(String::as_str).collect();
         let motivo = d.registrar(de_otra(1, 9, &largos), None, t).unwrap_err();
         assert!(motivo.contains("desde esa máquina"), "{motivo}");
         assert_eq!(puertos(&d, "a", t), [1]);
+    }
+
+    /// Mete a alguien que ya pesa lo suyo.
+    fn meter(d: &mut Directorio, ficha: Ficha, peso: usize) {
+        let registrado = Registrado {
+            peso,
+            cuando: Instant::now(),
+            caduca: false,
+            fallos: 0,
+            ficha: Arc::new(ficha),
+        };
+        d.peers.insert(registrado.ficha.direccion, registrado);
     }
 
     #[test]
@@ -435,17 +456,15 @@ mod tests {
         assert!(motivo.contains("desde esa máquina"), "{motivo}");
         let cambiado = registrar(&mut d, de_otra(1, 9, &["a"]), None, t);
         assert_eq!(cambiado, Alta::Cambiado, "los que ya están siguen pudiendo");
-        let largos = nombres_largos(60_000);
-        let largos: Vec<&str> = largos.iter().map(String::as_str).collect();
-        assert!(d.registrar(de_otra(998, 8, &largos), None, t).is_err());
-        let caben = MAX_PESO / (60_000 * (1000 + PESO_DE_UN_ARCHIVO));
-        for n in 1..=caben as u16 {
-            assert_eq!(
-                registrar(&mut d, ficha(1000 + n, &largos), None, t),
-                Alta::Nuevo
-            );
+        meter(&mut d, de_otra(1000, 8, &[]), MAX_PESO_DE_UNA_IP);
+        let motivo = d.registrar(de_otra(1001, 8, &[]), None, t).unwrap_err();
+        assert!(motivo.contains("desde esa máquina"), "{motivo}");
+        for n in 1..=2 {
+            meter(&mut d, ficha(2000 + n, &[]), MAX_PESO_DE_UNA_IP);
         }
-        let motivo = d.registrar(ficha(2000, &largos), None, t).unwrap_err();
+        assert_eq!(registrar(&mut d, ficha(3000, &["b"]), None, t), Alta::Nuevo);
+        meter(&mut d, ficha(2003, &[]), MAX_PESO_DE_UNA_IP);
+        let motivo = d.registrar(ficha(3001, &[]), None, t).unwrap_err();
         assert!(motivo.contains("más archivos"), "{motivo}");
     }
 
@@ -453,15 +472,7 @@ mod tests {
     fn tiene_tope_de_peers() {
         let (mut d, t) = (Directorio::default(), Instant::now());
         for n in 0..MAX_PEERS as u16 {
-            let direccion = ficha(n, &[]).direccion;
-            let registrado = Registrado {
-                ficha: Arc::new(ficha(n, &[])),
-                peso: PESO_DE_UN_PEER,
-                cuando: t,
-                caduca: false,
-                fallos: 0,
-            };
-            d.peers.insert(direccion, registrado);
+            meter(&mut d, ficha(n, &[]), PESO_DE_UN_PEER);
         }
         let motivo = d.registrar(ficha(60_000, &[]), None, t).unwrap_err();
         assert!(motivo.contains("más peers"), "{motivo}");

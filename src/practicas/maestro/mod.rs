@@ -30,7 +30,7 @@ use log::debug;
 use serde_json::{Value, json};
 
 use self::altas::{leer_registro, quien_dice_ser};
-use self::directorio::{Alta, Baja, Directorio, Entrada, Ficha};
+use self::directorio::{Alta, Baja, Directorio, Ficha, Tenencia};
 use self::vigilante::{Guarda, arrancar_vigilante};
 use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::Consola;
@@ -266,8 +266,7 @@ fn peers(fichas: &[Arc<Ficha>]) -> impl Iterator<Item = Pieza> + use<> {
     con_lista(json!({}), "peers", fichas)
 }
 
-/// `GET /directory`: de cada archivo, quién lo tiene. Se sigue siempre tras la última entrada
-/// escrita.
+/// `GET /directory`: de cada archivo, quién lo tiene. Se sigue siempre tras lo último escrito.
 fn directorio(guarda: Arc<Guarda>) -> impl Iterator<Item = Pieza> {
     let (mut ultima, mut acabado) = (None, false);
     iter::from_fn(move || {
@@ -281,28 +280,27 @@ fn directorio(guarda: Arc<Guarda>) -> impl Iterator<Item = Pieza> {
     })
 }
 
-/// Lo que sigue del listado de archivos tras la entrada `ultima`, y cuál es ahora la última; `None`
-/// si ya no hay más.
-fn seguir(directorio: &Directorio, ultima: Option<&Entrada>) -> (String, Option<Entrada>) {
-    let mut trozo = String::new();
-    let mut anterior = ultima;
-    let ahora = Instant::now();
-    let mut quedan = directorio.archivos(ultima, ahora);
-    for (entrada, ficha) in quedan.by_ref().take(POR_VEZ) {
-        match anterior {
-            Some((_, nombre, _)) if *nombre == entrada.1 => trozo.push(','),
-            Some(_) => trozo.push_str(&format!("],{}:[", json!(*entrada.1))),
-            None => trozo.push_str(&format!("{{\"directory\":{{{}:[", json!(*entrada.1))),
-        }
-        trozo.push_str(&contacto(ficha).to_string());
-        anterior = Some(entrada);
+/// Lo que sigue del listado de archivos tras `ultima`, y cuál es ahora la última; `None` si ya no
+/// hay más.
+fn seguir(directorio: &Directorio, ultima: Option<&Tenencia>) -> (String, Option<Tenencia>) {
+    let (mut trozo, mut anterior) = (String::new(), ultima);
+    let mut quedan = directorio.archivos(ultima, Instant::now());
+    for (tenencia, ficha) in quedan.by_ref().take(POR_VEZ) {
+        let nombre = json!(*tenencia.nombre);
+        trozo += &match anterior {
+            Some(otra) if otra.nombre == tenencia.nombre => ",".to_string(),
+            Some(_) => format!("],{nombre}:["),
+            None => format!("{{\"directory\":{{{nombre}:["),
+        };
+        trozo += &contacto(ficha).to_string();
+        anterior = Some(tenencia);
     }
     let hay_mas = quedan.next().is_some();
-    match anterior {
-        _ if hay_mas => {}
-        Some(_) => trozo.push_str("]}}"),
-        None => trozo.push_str("{\"directory\":{}}"),
-    }
+    trozo += match anterior {
+        _ if hay_mas => "",
+        Some(_) => "]}}",
+        None => "{\"directory\":{}}",
+    };
     (trozo, anterior.filter(|_| hay_mas).cloned())
 }
 
