@@ -218,7 +218,7 @@ pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec
         "ya estaba entero de otra vez".to_string()
     } else {
         let fuentes = cuenta(fin.fuentes, "fuente", "fuentes");
-        match ritmo(fin.bajados, fin.tiempo) {
+        match ritmo(fin.bajados, fin.bajando) {
             Some(ritmo) => format!("{ritmo} · {fuentes}"),
             None => fuentes,
         }
