@@ -625,7 +625,7 @@ fn una_oferta_que_no_da_nada_no_le_impide_a_su_dueno_bajarlo() {
         oferta.mandar(format!("OK:{BLOQUE}\n").as_bytes());
         oferta.mandar(bloque);
     }
-    receptor.esperar("[DESCARGADO EN COMPARTIDOS] tarea (1).bin");
+    receptor.esperar(&format!("{DESCARGADO} tarea (1).bin"));
     assert!(fs::read(carpeta.path().join("tarea (1).bin")).unwrap() == otro);
     assert_eq!(nombres(&carpeta).len(), 2);
 }
