@@ -109,7 +109,7 @@ fn leer_peticion(conexion: &mut Conexion) -> Result<PeticionHttp, CorteHttp> {
 }
 
 /// Lee el cuerpo de `peticion`, de `tope` bytes como mucho. Si es largo, para recibir lo que pase
-/// de [`CUERPO_CORTO`] hay que conseguir un `permiso`, que se devuelve con él: es lo que ocupa de
+/// de `CUERPO_CORTO` hay que conseguir un `permiso`, que se devuelve con él: es lo que ocupa de
 /// verdad. La memoria crece con lo que llega, no con lo que se anuncia.
 pub fn leer_cuerpo<P>(
     conexion: &mut Conexion,

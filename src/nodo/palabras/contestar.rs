@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 
-use crate::config::{MAX_MENSAJE, nombre_de_nodo_valido};
+use crate::config::MAX_MENSAJE;
 use crate::guia::ENVIO_COMPLETO;
 use crate::nodo::carpeta::disco::leer_en;
 use crate::nodo::carpeta::huellas::Estante;
