@@ -47,7 +47,7 @@ pub struct Opciones {
     pub carpeta: Option<PathBuf>,
     /// Los demás nodos.
     #[arg(long = "peer", value_name = "IP[:PUERTO]", value_parser = leer_peer,
-          help = format!("Otro nodo (sin puerto, el {PUERTO}); se repite, y sustituye a PEERS"))]
+          help = format!("Otro nodo (sin puerto, {PUERTO}); se repite, y sustituye a PEERS"))]
     pub peers: Vec<SocketAddr>,
     /// Nombre con que se presenta
     #[arg(long, value_name = "NOMBRE", value_parser = leer_nombre)]
