@@ -1,15 +1,19 @@
-//! CONFIGURACIÓN DEL NODO, como en la guía: constantes, el vector `PEERS` y lo que se decidió al arrancar.
+//! CONFIGURACIÓN DEL NODO, como en la guía: constantes, el vector `PEERS` y lo que se decidió al
+//! arrancar.
 //!
-//! Las opciones que sustituyen a las constantes están en `ordenes/opciones.rs`; se leen una vez y de
-//! ellas sale una [`Config`] que ya no cambia. Nadie más las mira. No abre puertos ni toca el disco.
+//! Las opciones que sustituyen a las constantes están en `ordenes/opciones.rs`; se leen una vez y
+//! de ellas sale una [`Config`] que ya no cambia. Nadie más las mira. No abre puertos ni toca el
+//! disco.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta (`compartidos/nodoN`).
+/// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta
+/// (`compartidos/nodoN`).
 ///
-/// Es el `peers` de la guía. Los puertos empiezan en 6001 porque los navegadores se niegan a abrir el
+/// Es el `peers` de la guía. Los puertos empiezan en 6001 porque los navegadores se niegan a abrir
+/// el
 /// 6000. Para cambiarlos sin recompilar: `--peer IP:PUERTO`, una vez por cada nodo.
 pub const PEERS: &[(&str, &str, u16)] = &[
     ("nodo1", "127.0.0.1", 6001),
@@ -17,7 +21,8 @@ pub const PEERS: &[(&str, &str, u16)] = &[
     ("nodo3", "127.0.0.1", 6003),
 ];
 
-/// El `PUERTO` de la guía: el de un nodo que no está en [`PEERS`] y el de un peer escrito sin puerto.
+/// El `PUERTO` de la guía: el de un nodo que no está en [`PEERS`] y el de un peer escrito sin
+/// puerto.
 pub const PUERTO: u16 = 6000;
 /// La `CARPETA_ARCHIVOS` de la guía.
 pub const CARPETA_ARCHIVOS: &str = "compartidos";
@@ -78,7 +83,8 @@ pub enum Fila {
     Elegida(usize),
     /// La primera cuyo puerto esté libre: `nodo` a secas.
     PrimeraLibre,
-    /// Ninguna, porque el maestro está en otra máquina: el puerto de la primera o el siguiente libre.
+    /// Ninguna, porque el maestro está en otra máquina: el puerto de la primera o el siguiente
+    /// libre.
     PuertoLibre,
     /// Ninguna: todo se dijo con opciones.
     Ninguna,
@@ -105,7 +111,8 @@ pub struct Config {
     pub max_conexiones: usize,
     /// Directorio en que registrarse.
     pub maestro: Option<String>,
-    /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es nadie.
+    /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es
+    /// nadie.
     pub identificado: bool,
     /// Plazos y topes.
     pub limites: Limites,

@@ -1,4 +1,5 @@
-//! INICIO DEL SISTEMA, como en la guía: de lo que se escribió a lo que se hace, y de ahí al código de salida.
+//! INICIO DEL SISTEMA, como en la guía: de lo que se escribió a lo que se hace, y de ahí al código
+//! de salida.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
     ExitCode::from(consola.cerrar(salida).codigo())
 }
 
-/// El registro va a stderr (sin pisar lo que se teclee) y calla si no se pide con `RUST_LOG` (por ejemplo `RUST_LOG=nodo=debug`).
+/// El registro va a stderr (sin pisar lo que se teclee) y calla si no se pide con `RUST_LOG` (por
+/// ejemplo `RUST_LOG=nodo=debug`).
 fn encender_registro(donde: Impresor) {
     let callado = env_logger::Env::default().default_filter_or("off");
     env_logger::Builder::from_env(callado)

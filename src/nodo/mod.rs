@@ -97,8 +97,8 @@ impl fmt::Display for Mensaje {
     }
 }
 
-/// La última lista de archivos. Quien pidió la suya antes de que esta empezara puede usarla: así mil que
-/// la piden a la vez no la leen mil veces, ni guardan mil copias mientras la mandan.
+/// La última lista de archivos. Quien pidió la suya antes de que esta empezara puede usarla: así
+/// mil que la piden a la vez no la leen mil veces, ni guardan mil copias mientras la mandan.
 #[derive(Default)]
 struct UltimaLista {
     empezo: Option<Instant>,
@@ -166,8 +166,8 @@ impl Nodo {
         }
     }
 
-    /// Cuenta que alguien se conectó: siempre si habla como la guía; si no, sólo la primera vez que se
-    /// ve esa IP (o tras un rato), porque los saludos de los nuestros llenarían la pantalla.
+    /// Cuenta que alguien se conectó: siempre si habla como la guía; si no, sólo la primera vez que
+    /// se ve esa IP (o tras un rato), porque los saludos de los nuestros llenarían la pantalla.
     pub fn contar_conexion(&self, desde: SocketAddr, como_la_guia: bool) {
         let mut vistas = self.vistas.lock().unwrap_or_else(PoisonError::into_inner);
         let ahora = Instant::now();

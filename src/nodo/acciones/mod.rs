@@ -1,7 +1,8 @@
-//! Lo que se puede hacer con un nodo, una vez: lo usan el menú y las órdenes sueltas, que sólo preguntan.
+//! Lo que se puede hacer con un nodo, una vez: lo usan el menú y las órdenes sueltas, que sólo
+//! preguntan.
 //!
-//! Cada acción consulta o trabaja con la consola, pinta el resultado con los textos entre corchetes de
-//! la guía y dice cómo acabó. No abre puertos ni sabe de opciones.
+//! Cada acción consulta o trabaja con la consola, pinta el resultado con los textos entre corchetes
+//! de la guía y dice cómo acabó. No abre puertos ni sabe de opciones.
 
 pub mod nuestras;
 
@@ -38,8 +39,8 @@ fn salida(acabo: bool, bien: bool) -> Salida {
     }
 }
 
-/// A quienes preguntar ahora: los peers de la lista y los que dé el maestro, si lo hay (y si contestó).
-/// `None` si un Ctrl-C lo dejó.
+/// A quienes preguntar ahora: los peers de la lista y los que dé el maestro, si lo hay (y si
+/// contestó). `None` si un Ctrl-C lo dejó.
 fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos, bool)>, Fallo> {
     let mut todos = vecinos.para_una_tanda(&Parada::nueva());
     let mut contesto = false;
@@ -106,8 +107,8 @@ fn no_sabe(fallo: &FalloPar, que: &str) -> String {
 
 // ----- Buscar y descargar -----
 
-/// Pregunta a todos los peers, y al maestro si lo hay. Da los hallados a `pintar` según llegan, y los
-/// devuelve en el orden de la lista. `None` si un Ctrl-C lo dejó.
+/// Pregunta a todos los peers, y al maestro si lo hay. Da los hallados a `pintar` según llegan, y
+/// los devuelve en el orden de la lista. `None` si un Ctrl-C lo dejó.
 pub fn buscar(
     consola: &mut Consola,
     vecinos: &Vecinos,
@@ -192,8 +193,8 @@ pub fn descargar(
     })
 }
 
-/// Cómo acabó la descarga de lo que se pidió como `pedido`: la línea de la guía, dónde quedó (que puede no
-/// ser `compartidos`) y las cifras.
+/// Cómo acabó la descarga de lo que se pidió como `pedido`: la línea de la guía, dónde quedó (que
+/// puede no ser `compartidos`) y las cifras.
 pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec<String> {
     log::info!("{pedido}: huella {}", fin.huella);
     let huella = huella_en_pantalla(&fin.huella);
@@ -218,7 +219,7 @@ pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec
         "ya estaba entero de otra vez".to_string()
     } else {
         let fuentes = cuenta(fin.fuentes, "fuente", "fuentes");
-        match ritmo(fin.bajados, fin.tiempo) {
+        match ritmo(fin.bajados, fin.bajando) {
             Some(ritmo) => format!("{ritmo} · {fuentes}"),
             None => fuentes,
         }

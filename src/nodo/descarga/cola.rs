@@ -44,8 +44,8 @@ struct EnVuelo {
 }
 
 impl Cola {
-    /// La de un archivo de tantos bloques: faltan todos, y ninguno se puede pedir hasta saber cuáles
-    /// se tienen.
+    /// La de un archivo de tantos bloques: faltan todos, y ninguno se puede pedir hasta saber
+    /// cuáles se tienen.
     pub fn nueva(cuantos: u64) -> Cola {
         Cola::con_plazo(cuantos, OTRA_COPIA)
     }
@@ -170,8 +170,8 @@ impl Cola {
         self.bloques().empezada
     }
 
-    /// La cierra para bajar otra cosa, y desde entonces nadie escribe nada de esta. Falso si ya llegó
-    /// un bloque bueno y no se hace `aunque_empezara`: entonces sigue.
+    /// La cierra para bajar otra cosa, y desde entonces nadie escribe nada de esta. Falso si ya
+    /// llegó un bloque bueno y no se hace `aunque_empezara`: entonces sigue.
     pub fn abandonar(&self, aunque_empezara: bool) -> bool {
         let mut bloques = self.bloques();
         if bloques.empezada && !aunque_empezara {

@@ -1,8 +1,10 @@
-//! Enviar es invitar: `OFRECER`, y quien recibe pide por esa misma conexión con el motor de siempre.
+//! Enviar es invitar: `OFRECER`, y quien recibe pide por esa misma conexión con el motor de
+//! siempre.
 //!
-//! La guía dice que cada equipo podrá «enviar archivos a otros nodos», pero su programa sólo descarga. Aquí quien envía
-//! abre la conexión y ofrece un nombre; si el otro contesta `ACEPTADO`, los papeles se invierten. Así no hay un segundo
-//! camino por el que escribir en disco, ni un puerto de vuelta que el cortafuegos cierre. No escribe en pantalla.
+//! La guía dice que cada equipo podrá «enviar archivos a otros nodos», pero su programa sólo
+//! descarga. Aquí quien envía abre la conexión y ofrece un nombre; si el otro contesta `ACEPTADO`,
+//! los papeles se invierten. Así no hay un segundo camino por el que escribir en disco, ni un
+//! puerto de vuelta que el cortafuegos cierre. No escribe en pantalla.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -100,8 +102,8 @@ fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<Plaza, String
 
 // ----- Quien envía -----
 
-/// Ofrece el archivo `ruta` a `peer` y lo sirve (ese y ninguno más) hasta que el otro diga cómo acabó. Devuelve el
-/// nombre con que quedó allí.
+/// Ofrece el archivo `ruta` a `peer` y lo sirve (ese y ninguno más) hasta que el otro diga cómo
+/// acabó. Devuelve el nombre con que quedó allí.
 pub fn enviar_archivo(
     vecinos: &Vecinos,
     ruta: &Path,

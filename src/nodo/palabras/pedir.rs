@@ -1,7 +1,8 @@
-//! Las palabras ampliadas, vistas desde quien las pide: mandar una petición por una conexión y leer lo que contesta.
+//! Las palabras ampliadas, vistas desde quien las pide: mandar una petición por una conexión y leer
+//! lo que contesta.
 //!
-//! De lo que diga el otro no se cree nada que no se compruebe: ni longitudes, ni cuántas líneas anuncia. No abre
-//! conexiones ni toca el disco.
+//! De lo que diga el otro no se cree nada que no se compruebe: ni longitudes, ni cuántas líneas
+//! anuncia. No abre conexiones ni toca el disco.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +16,8 @@ use crate::red::conexion::{Conexion, FalloRed};
 
 /// Entradas que se aceptan en una lista ajena.
 const TOPE_DE_LISTA: u64 = 1_000_000;
-/// Bytes de todos los nombres de una lista ajena: un millón de nombres de 4 KB no cabría en memoria.
+/// Bytes de todos los nombres de una lista ajena: un millón de nombres de 4 KB no cabría en
+/// memoria.
 const TOPE_DE_NOMBRES: usize = 64 << 20;
 /// Lo que puede tardar una lista entera.
 const PLAZO_DE_LISTA: Duration = Duration::from_secs(60);
@@ -219,7 +221,8 @@ pub fn recibir_bloque(
     Ok(cuenta.terminar())
 }
 
-/// Recibe en `destino` al menos los bytes `pedidos`, y los va sumando a la `cuenta`. Cuántos llegaron.
+/// Recibe en `destino` al menos los bytes `pedidos`, y los va sumando a la `cuenta`. Cuántos
+/// llegaron.
 fn recibir_datos(
     conexion: &mut Conexion,
     destino: &mut [u8],
@@ -244,8 +247,8 @@ fn recibir_datos(
     Ok(leidos)
 }
 
-/// Mira que lo que llega no baje de un mínimo, sostenido durante una ventana: quien gotea un byte de
-/// vez en cuando no vence ningún plazo, y retendría la descarga.
+/// Mira que lo que llega no baje de un mínimo, sostenido durante una ventana: quien gotea un byte
+/// de vez en cuando no vence ningún plazo, y retendría la descarga.
 pub struct Ritmo {
     ventana: Duration,
     desde: Instant,
@@ -278,8 +281,8 @@ impl Ritmo {
 
 // ----- Preguntas sueltas, cada una por su conexión -----
 
-/// `HOLA`: quién es ese peer. [`FalloPar::Cerro`] es la manera en que un nodo de la guía dice que no
-/// conoce la palabra.
+/// `HOLA`: quién es ese peer. [`FalloPar::Cerro`] es la manera en que un nodo de la guía dice que
+/// no conoce la palabra.
 pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, FalloPar> {
     presentarse(&mut vecinos.conectar(peer, con_espera(vecinos))?, vecinos)
 }
@@ -301,7 +304,8 @@ fn presentarse(conexion: &mut Conexion, vecinos: &Vecinos) -> Result<Presentacio
     }
 }
 
-/// Abre una conexión con `peer` y le saluda. Con quien no sabe saludar se abre otra: la primera la cerró.
+/// Abre una conexión con `peer` y le saluda. Con quien no sabe saludar se abre otra: la primera la
+/// cerró.
 fn saludando(vecinos: &Vecinos, peer: SocketAddr) -> Result<Conexion, FalloPar> {
     let mut conexion = vecinos.conectar(peer, vecinos.limites)?;
     match presentarse(&mut conexion, vecinos) {
