@@ -149,12 +149,17 @@ fn recibir_hasta(
     cuerpo: &mut Vec<u8>,
     largo: usize,
     limite: impl Fn() -> Instant,
-) -> Result<(), FalloRed> {
+) -> Result<(), CorteHttp> {
     while cuerpo.len() < largo {
-        if conexion.pendiente().is_empty()
-            && conexion.recibir(limite(), "el cuerpo de la petición")? == 0
-        {
-            return Err(FalloRed::Cortada);
+        if conexion.pendiente().is_empty() {
+            match conexion.recibir(limite(), "el cuerpo de la petición") {
+                Ok(0) => return Err(CorteHttp::Red(FalloRed::Cortada)),
+                Ok(_) => {}
+                Err(FalloRed::Vencio(_)) => {
+                    return Err(rechazar(408, "el cuerpo llega demasiado despacio"));
+                }
+                Err(fallo) => return Err(fallo.into()),
+            }
         }
         let pendiente = conexion.pendiente();
         let cuantos = pendiente.len().min(largo - cuerpo.len());
