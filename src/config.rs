@@ -129,10 +129,8 @@ impl Config {
 /// La dirección de la fila `n` (desde 1) de [`PEERS`].
 pub fn direccion_de_fila(n: usize) -> SocketAddr {
     let (_, ip, puerto) = PEERS[n - 1];
-    SocketAddr::new(
-        ip.parse().expect("las filas de PEERS llevan una IP"),
-        puerto,
-    )
+    let ip = ip.parse().expect("las filas de PEERS llevan una IP");
+    SocketAddr::new(ip, puerto)
 }
 
 /// La carpeta de la fila `n` (desde 1): `compartidos/nodoN`.
@@ -140,15 +138,10 @@ pub fn carpeta_de_fila(n: usize) -> PathBuf {
     [CARPETA_ARCHIVOS, PEERS[n - 1].0].iter().collect()
 }
 
-/// ¿Puede llamarse así un nodo? Su nombre viaja entre dos `:` en una línea.
-pub fn nombre_de_nodo_valido(nombre: &str) -> bool {
-    let entre_dos_puntos = |c: char| c == ':' || c.is_control();
-    (1..=MAX_NOMBRE).contains(&nombre.len()) && !nombre.contains(entre_dos_puntos)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodo::palabras::protocolo::nombre_de_nodo_valido;
 
     #[test]
     fn cada_fila_lleva_una_ip_y_un_nombre_que_vale() {

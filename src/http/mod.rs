@@ -109,7 +109,7 @@ fn leer_peticion(conexion: &mut Conexion) -> Result<PeticionHttp, CorteHttp> {
 }
 
 /// Lee el cuerpo de `peticion`, de `tope` bytes como mucho. Si es largo, para recibir lo que pase
-/// de [`CUERPO_CORTO`] hay que conseguir un `permiso`, que se devuelve con él: es lo que ocupa de
+/// de `CUERPO_CORTO` hay que conseguir un `permiso`, que se devuelve con él: es lo que ocupa de
 /// verdad. La memoria crece con lo que llega, no con lo que se anuncia.
 pub fn leer_cuerpo<P>(
     conexion: &mut Conexion,
@@ -149,12 +149,17 @@ fn recibir_hasta(
     cuerpo: &mut Vec<u8>,
     largo: usize,
     limite: impl Fn() -> Instant,
-) -> Result<(), FalloRed> {
+) -> Result<(), CorteHttp> {
     while cuerpo.len() < largo {
-        if conexion.pendiente().is_empty()
-            && conexion.recibir(limite(), "el cuerpo de la petición")? == 0
-        {
-            return Err(FalloRed::Cortada);
+        if conexion.pendiente().is_empty() {
+            match conexion.recibir(limite(), "el cuerpo de la petición") {
+                Ok(0) => return Err(CorteHttp::Red(FalloRed::Cortada)),
+                Ok(_) => {}
+                Err(FalloRed::Vencio(_)) => {
+                    return Err(rechazar(408, "el cuerpo llega demasiado despacio"));
+                }
+                Err(fallo) => return Err(fallo.into()),
+            }
         }
         let pendiente = conexion.pendiente();
         let cuantos = pendiente.len().min(largo - cuerpo.len());

@@ -268,6 +268,7 @@ fn frase(codigo: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        408 => "Request Timeout",
         411 => "Length Required",
         412 => "Precondition Failed",
         413 => "Content Too Large",

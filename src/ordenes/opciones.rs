@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::*;
 use crate::fallo::Fallo;
 use crate::http::url::Url;
+use crate::nodo::palabras::protocolo::nombre_de_nodo_valido;
 
 /// Nodo P2P para compartir archivos en una LAN. Sin orden, abre el menú.
 #[derive(Debug, Parser)]
@@ -33,7 +34,7 @@ pub struct Argumentos {
 pub struct Opciones {
     /// Fila de `PEERS` que es este nodo.
     #[arg(long, value_name = "N", value_parser = leer_numero,
-          help = format!("Fila de PEERS que es este nodo (1 a {}): puerto y carpeta", PEERS.len()))]
+          help = format!("Fila de PEERS que es este nodo, de 1 a {}: puerto y carpeta", PEERS.len()))]
     pub nodo: Option<usize>,
     /// IP en que escucha (0.0.0.0 = todas las de esta máquina)
     #[arg(long, value_name = "IP", value_parser = leer_ip)]
@@ -46,7 +47,7 @@ pub struct Opciones {
     pub carpeta: Option<PathBuf>,
     /// Los demás nodos.
     #[arg(long = "peer", value_name = "IP[:PUERTO]", value_parser = leer_peer,
-          help = format!("Otro nodo (sin puerto, el {PUERTO}); se repite, y sustituye a PEERS"))]
+          help = format!("Otro nodo (sin puerto, {PUERTO}); se repite, y sustituye a PEERS"))]
     pub peers: Vec<SocketAddr>,
     /// Nombre con que se presenta
     #[arg(long, value_name = "NOMBRE", value_parser = leer_nombre)]

@@ -351,7 +351,11 @@ fn quien_no_acaba_de_mandar_o_no_lee_no_deja_fuera_a_los_demas() {
         "{:?}",
         antes.elapsed()
     );
-    drop(parados);
+    // Y al que se paró a mitad de uno largo se le dice por qué no se le esperó más.
+    let mut dicho = [0; 12];
+    let mut parado = &parados[20];
+    parado.read_exact(&mut dicho).unwrap();
+    assert_eq!(&dicho, b"HTTP/1.1 408");
 }
 
 /// Cada uno sustituye la lista del anterior: si su respuesta la retuviera, se sumarían.

@@ -22,6 +22,7 @@ pub mod linea;
 pub mod pedido;
 pub mod plan;
 pub mod plazas;
+pub mod relato;
 pub mod sin_comprobar;
 
 use std::collections::HashSet;

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::config::nombre_de_nodo_valido;
+use crate::config::MAX_NOMBRE;
 use crate::nodo::carpeta::huella::Huella;
 
 /// Cuántos bytes se miran, como mucho, para saber quién habla.
@@ -187,6 +187,12 @@ fn leer_numero(texto: &str) -> Option<u64> {
         return None;
     }
     texto.parse().ok()
+}
+
+/// ¿Puede llamarse así un nodo? Su nombre viaja entre dos `:` en una línea.
+pub fn nombre_de_nodo_valido(nombre: &str) -> bool {
+    let entre_dos_puntos = |c: char| c == ':' || c.is_control();
+    (1..=MAX_NOMBRE).contains(&nombre.len()) && !nombre.contains(entre_dos_puntos)
 }
 
 impl Presentacion {

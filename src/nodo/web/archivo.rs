@@ -16,7 +16,7 @@ use crate::http::{CorteHttp, Envio, Metodo, PeticionHttp, RespuestaHttp};
 use crate::http::{fecha_http, leer_fecha, rechazar};
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
-use crate::nodo::palabras::contestar::enviar_tramo;
+use crate::nodo::palabras::servir::enviar_tramo;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::texto::tamano;
 
