@@ -1,10 +1,10 @@
 //! La práctica del balanceador, por los extremos: el servidor de prueba (`backend_server.py`) y el
 //! cliente que pregunta.
 //!
-//! El backend contesta a lo primero que lea con `Response from <nombre>` y cierra, como el del documento;
-//! pero con un hilo por conexión, y sin perder la respuesta si el cliente manda más de lo que se leyó. El
-//! cliente repite la solicitud y cuenta quién contestó cada vez: así se ve el reparto. Ninguno de los dos
-//! sabe que hay un balanceador.
+//! El backend contesta a lo primero que lea con `Response from <nombre>` y cierra, como el del
+//! documento; pero con un hilo por conexión, y sin perder la respuesta si el cliente manda más de
+//! lo que se leyó. El cliente repite la solicitud y cuenta quién contestó cada vez: así se ve el
+//! reparto. Ninguno de los dos sabe que hay un balanceador.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -69,7 +69,8 @@ fn gestionar_solicitud(mut conexion: Conexion, respuesta: &str) -> String {
         Ok(leido) => leido,
         Err(fallo) => return format!("Conexión desde {desde}: {fallo}"),
     };
-    // Como el del documento, contesta aunque el otro no haya pedido nada (así pregunta el balanceador si vive).
+    // Como el del documento, contesta aunque el otro no haya pedido nada (así pregunta el
+    // balanceador si vive).
     if let Err(fallo) = conexion.escribir_texto(respuesta) {
         return format!("Conexión desde {desde}: {fallo}");
     }
@@ -80,7 +81,8 @@ fn gestionar_solicitud(mut conexion: Conexion, respuesta: &str) -> String {
     )
 }
 
-/// `nodo solicitar`: manda `veces` solicitudes, una detrás de otra, y enseña cada respuesta y el reparto.
+/// `nodo solicitar`: manda `veces` solicitudes, una detrás de otra, y enseña cada respuesta y el
+/// reparto.
 pub fn solicitar(
     a: Option<SocketAddr>,
     veces: u32,
@@ -115,8 +117,8 @@ pub fn solicitar(
     Ok(fin)
 }
 
-/// Como el cliente del documento: conectar, mandar, recibir y cerrar. La respuesta se lee hasta el fin (o
-/// el tope), no de una vez: puede llegar a trozos.
+/// Como el cliente del documento: conectar, mandar, recibir y cerrar. La respuesta se lee hasta el
+/// fin (o el tope), no de una vez: puede llegar a trozos.
 fn una_solicitud(
     a: SocketAddr,
     texto: &str,

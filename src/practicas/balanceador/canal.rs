@@ -1,9 +1,9 @@
 //! El canal entre un cliente y su backend: copia bytes en los dos sentidos, cada uno en su hilo.
 //!
-//! El documento lee una vez, reenvía una vez y cierra los dos sockets: corta cualquier cosa de más de 4096 bytes. Aquí
-//! cada sentido copia hasta su fin y, al acabar, cierra **sólo la escritura** del otro extremo (`shutdown(Write)`):
-//! quien terminó de preguntar puede seguir recibiendo la respuesta. Sirve el balanceador; no sabe de turnos ni de
-//! caídas, y no mira lo que pasa por él.
+//! El documento lee una vez, reenvía una vez y cierra los dos sockets: corta cualquier cosa de más
+//! de 4096 bytes. Aquí cada sentido copia hasta su fin y, al acabar, cierra **sólo la escritura**
+//! del otro extremo (`shutdown(Write)`): quien terminó de preguntar puede seguir recibiendo la
+//! respuesta. Sirve el balanceador; no sabe de turnos ni de caídas, y no mira lo que pasa por él.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -18,10 +18,12 @@ use crate::red::parada::cerrar;
 pub const SILENCIO: Duration = Duration::from_secs(60);
 /// Búfer con que empieza cada sentido, en bytes: a casi todas las peticiones les sobra.
 pub const BUFER: usize = 8 * 1024;
-/// Búfer de un sentido que ya llenó el primero, en bytes (con 8 KiB, el de `io::copy`, se va a menos de la mitad).
+/// Búfer de un sentido que ya llenó el primero, en bytes (con 8 KiB, el de `io::copy`, se va a
+/// menos de la mitad).
 const BUFER_GRANDE: usize = 256 * 1024;
-/// Cuánto espera la respuesta el mismo hilo que mandó la pregunta, antes de pedir otro para la vuelta. Con 64 clientes
-/// y los dos núcleos llenos, un backend que contesta enseguida tarda unos 3 ms.
+/// Cuánto espera la respuesta el mismo hilo que mandó la pregunta, antes de pedir otro para la
+/// vuelta. Con 64 clientes y los dos núcleos llenos, un backend que contesta enseguida
+/// tarda unos 3 ms.
 const BREVE: Duration = Duration::from_millis(10);
 /// Cuánto se sigue leyendo, para tirarlo, a un cliente que manda a un backend que ya no lee.
 const DESCARTE: Duration = Duration::from_secs(10);
@@ -50,9 +52,6 @@ enum Final {
 
 impl Canal {
     /// Une `cliente` y `backend`; se cierra tras `silencio` sin un byte.
-    ///
-    /// # Errores
-    /// Falló un socket.
     pub fn nuevo(
         cliente: &Arc<TcpStream>,
         backend: &Arc<TcpStream>,
@@ -69,12 +68,13 @@ impl Canal {
         })
     }
 
-    /// Una pregunta y una respuesta, que es casi siempre todo: manda la pregunta (lo que ya se leyó, los primeros `leido`
-    /// bytes de `bufer`) y espera un momento la respuesta en este mismo hilo. Falso si la vuelta sigue, y hay que darle el
-    /// suyo: el backend tarda, o contesta largo, o alguno tiene más que decir. Se ahorra despertar a otro hilo por cada
-    /// conexión corta (medido con 16 y con 64 clientes: de 0,79 a 0,88 veces las que reparte nginx).
+    /// Una pregunta y una respuesta, que es casi siempre todo: manda la pregunta (lo que ya se
+    /// leyó, los primeros `leido` bytes de `bufer`) y espera un momento la respuesta en este mismo
+    /// hilo. Falso si la vuelta sigue, y hay que darle el suyo: el backend tarda, o contesta largo,
+    /// o alguno tiene más que decir. Se ahorra despertar a otro hilo por cada conexión corta
+    /// (medido con 16 y con 64 clientes: de 0,79 a 0,88 veces las que reparte nginx).
     pub fn conversacion_breve(&self, bufer: &mut [u8], leido: usize) -> bool {
-        // Lo que se escribe aquí cabe de sobra en los búferes vacíos del sistema: no espera a nadie.
+        // Esto cabe de sobra en los búferes vacíos del sistema: no espera a nadie.
         if self.escribir(&self.backend, &bufer[..leido]).is_err() {
             return false;
         }
@@ -159,7 +159,7 @@ impl Canal {
             let escrito = self.con_paciencia(
                 || { a }.write(datos),
                 |falta| match cfg!(windows) {
-                    // Ahí no se sabe cuánto salió de una escritura que vence: repetirla la duplicaría.
+                    // Ahí no se sabe cuánto salió de una escritura que vence: no se repite.
                     true => Err(ErrorKind::TimedOut.into()),
                     false => a.set_write_timeout(Some(falta)),
                 },
@@ -174,8 +174,8 @@ impl Canal {
         Ok(())
     }
 
-    /// Repite `operacion` mientras venza su plazo pero el otro sentido siga vivo: una descarga larga no se corta
-    /// porque el cliente no tenga nada que decir.
+    /// Repite `operacion` mientras venza su plazo pero el otro sentido siga vivo: una descarga
+    /// larga no se corta porque el cliente no tenga nada que decir.
     fn con_paciencia(
         &self,
         mut operacion: impl FnMut() -> io::Result<usize>,
@@ -203,8 +203,9 @@ impl Canal {
         }
     }
 
-    /// El backend dejó de leer (quizá ya contestó y cerró), pero el cliente sigue mandando: se le lee para tirarlo. Si
-    /// se cerrara con datos suyos sin leer recibiría un RST, y con él podría perder la respuesta.
+    /// El backend dejó de leer (quizá ya contestó y cerró), pero el cliente sigue mandando: se le
+    /// lee para tirarlo. Si se cerrara con datos suyos sin leer recibiría un RST, y con él podría
+    /// perder la respuesta.
     fn descartar(&self) {
         let mut bufer = vec![0; BUFER];
         let limite = Instant::now() + DESCARTE;

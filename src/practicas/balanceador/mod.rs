@@ -1,10 +1,11 @@
 //! La práctica del balanceador (`load_balancer.py`): un proxy TCP que reparte conexiones por turno
 //! (round-robin).
 //!
-//! El mismo bucle de `accept` que el nodo con otro `gestionar`: `gestionar_cliente` lee los primeros
-//! bytes del cliente, busca un backend vivo (`vivos.rs`) y copia en los dos sentidos (`canal.rs`). Un
-//! backend que no acepta se retira y el cliente pasa al siguiente sin perder nada; si el backend aceptó
-//! y murió después, ya no: repetir una petición que quizá se cumplió sería peor.
+//! El mismo bucle de `accept` que el nodo con otro `gestionar`: `gestionar_cliente` lee los
+//! primeros bytes del cliente, busca un backend vivo (`vivos.rs`) y copia en los dos sentidos
+//! (`canal.rs`). Un backend que no acepta se retira y el cliente pasa al siguiente sin perder nada;
+//! si el backend aceptó y murió después, ya no: repetir una petición que quizá se cumplió sería
+//! peor.
 //!
 //! No entiende lo que reparte: sirve igual para HTTP, para el backend del curso o para un nodo.
 
@@ -89,8 +90,8 @@ pub fn abrir(
     Ok(salida)
 }
 
-/// Los escritos con `--backend`, o los del documento. Ninguno puede ser el propio balanceador, tampoco
-/// por otra IP de esta máquina: cada conexión abriría otra consigo mismo hasta agotarlas.
+/// Los escritos con `--backend`, o los del documento. Ninguno puede ser el propio balanceador,
+/// tampoco por otra IP de esta máquina: cada conexión abriría otra consigo mismo hasta agotarlas.
 fn elegir_backends(
     escritos: &[SocketAddr],
     direccion: SocketAddr,
@@ -104,7 +105,8 @@ fn elegir_backends(
     let uno_mismo = |backend: &&SocketAddr| es_la_misma(alcanzable(**backend), direccion);
     match backends.iter().find(uno_mismo) {
         Some(backend) => Err(Fallo::nuevo(format!(
-            "el backend {backend} es el propio balanceador: elige otro puerto con --puerto o con --backend"
+            "el backend {backend} es el propio balanceador: elige otro puerto con --puerto o con \
+             --backend"
         ))),
         None => Ok(backends.to_vec()),
     }
@@ -121,11 +123,12 @@ impl Balanceador {
         }
     }
 
-    /// La vida de una conexión: este hilo copia del cliente al backend; otro, de los que se reutilizan,
-    /// la vuelta.
+    /// La vida de una conexión: este hilo copia del cliente al backend; otro, de los que se
+    /// reutilizan, la vuelta.
     fn gestionar_cliente(&self, cliente: &Arc<TcpStream>, desde: SocketAddr) {
         let mut bufer = vec![0; BUFER];
-        // El backend del curso atiende de uno en uno: un cliente que se conecta y calla no debe ocuparlo.
+        // El backend del curso atiende de uno en uno: un cliente que se conecta y calla no debe
+        // ocuparlo.
         let mut conexion = Conexion::aceptada(cliente, desde, Limites::default());
         let Ok(leido) = conexion.leer_datos(&mut bufer, SILENCIO) else {
             return;
@@ -186,8 +189,8 @@ impl Balanceador {
         Err(por_que)
     }
 
-    /// ¿No se pudo conectar por culpa de esta máquina (estamos saliendo, o no hay descriptores o puertos
-    /// de salida)? El backend no está caído.
+    /// ¿No se pudo conectar por culpa de esta máquina (estamos saliendo, o no hay descriptores o
+    /// puertos de salida)? El backend no está caído.
     fn es_cosa_nuestra(&self, error: &io::Error) -> bool {
         self.parada.avisada()
             || sin_descriptores(error)

@@ -1,12 +1,12 @@
 //! Los backends del balanceador: a quién le toca, quién está caído y quién ha vuelto.
 //!
-//! En el documento la lista `backend_servers` es fija y el turno avanza aunque el servidor no conteste.
-//! Aquí el turno rota sólo entre los vivos: saltar al siguiente del caído cargaría el doble a su vecino.
-//! Un backend se retira cuando no acepta una conexión, y un hilo ([`vigilar`]) pregunta por los retirados
-//! hasta que vuelven.
+//! En el documento la lista `backend_servers` es fija y el turno avanza aunque el servidor no
+//! conteste. Aquí el turno rota sólo entre los vivos: saltar al siguiente del caído cargaría el
+//! doble a su vecino. Un backend se retira cuando no acepta una conexión, y un hilo ([`vigilar`])
+//! pregunta por los retirados hasta que vuelven.
 //!
-//! A los vivos no se les pregunta nada: el backend del curso atiende de uno en uno, y cada pregunta le
-//! gasta un turno. No copia bytes (`canal.rs`) ni escribe en pantalla.
+//! A los vivos no se les pregunta nada: el backend del curso atiende de uno en uno, y cada pregunta
+//! le gasta un turno. No copia bytes (`canal.rs`) ni escribe en pantalla.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,8 @@ use crate::red::parada::Parada;
 pub const CADA_CUANTO: Duration = Duration::from_secs(1);
 /// Cuánto se espera a que un retirado acepte la conexión, y luego a que la cierre.
 const PLAZO_DE_SALUD: Duration = Duration::from_secs(1);
-/// Respuestas seguidas que hacen falta para volver: una sola puede ser un servidor que se está apagando.
+/// Respuestas seguidas que hacen falta para volver: una sola puede ser un servidor que se está
+/// apagando.
 const ACIERTOS_PARA_VOLVER: u8 = 2;
 
 /// La lista de backends, compartida entre los hilos de conexión, el que vigila y el principal.
@@ -95,7 +96,8 @@ impl Vivos {
         self.backends.iter().map(cuenta).collect()
     }
 
-    /// Deja de darle conexiones. Si varios clientes descubren a la vez la misma caída, se cuenta una.
+    /// Deja de darle conexiones. Si varios clientes descubren a la vez la misma caída, se cuenta
+    /// una.
     pub fn retirar(&self, cual: usize, motivo: &str) {
         let mut rueda = self.rueda();
         let Some(donde) = rueda.vivos.iter().position(|&vivo| vivo == cual) else {
@@ -138,8 +140,8 @@ impl Vivos {
     }
 }
 
-/// Pregunta por los retirados hasta que se avise la `parada`. Entonces acaba en lo que dure la pregunta
-/// que esté haciendo.
+/// Pregunta por los retirados hasta que se avise la `parada`. Entonces acaba en lo que dure la
+/// pregunta que esté haciendo.
 pub fn vigilar(vivos: &Vivos, cada_cuanto: Duration, parada: &Parada) {
     let mut aciertos = vec![0; vivos.cuantos()];
     while parada.canal().recv_timeout(cada_cuanto) == Err(RecvTimeoutError::Timeout) {
@@ -158,8 +160,9 @@ pub fn vigilar(vivos: &Vivos, cada_cuanto: Duration, parada: &Parada) {
     }
 }
 
-/// ¿Acepta una conexión? Se cierra con FIN y se espera un poco el suyo: un RST mata al backend del curso,
-/// que no atrapa errores, y dejarla abierta sin decir nada lo bloquea, porque atiende de uno en uno.
+/// ¿Acepta una conexión? Se cierra con FIN y se espera un poco el suyo: un RST mata al backend del
+/// curso, que no atrapa errores, y dejarla abierta sin decir nada lo bloquea, porque atiende de uno
+/// en uno.
 fn esta_sano(direccion: SocketAddr, parada: &Parada) -> bool {
     match Conexion::conectar(direccion, PLAZO_DE_SALUD, Limites::default(), parada) {
         Ok(mut conexion) => {

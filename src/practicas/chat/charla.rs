@@ -1,10 +1,10 @@
-//! Una charla con un par: un hilo lee lo que dice, otro le escribe. Es la misma en el servidor y en el
-//! cliente.
+//! Una charla con un par: un hilo lee lo que dice, otro le escribe. Es la misma en el servidor y en
+//! el cliente.
 //!
 //! El documento también usa un hilo por sentido, pero imprime desde los dos, da por hecho que cada
-//! `recv` trae letras enteras (una `ñ` partida entre dos paquetes lo tumba), no sabe qué hacer con un
-//! par que no lee y no se entera de que otro desapareció. Por el cable va sólo lo escrito y `\n`; lo
-//! que llega se cuenta al hilo principal nada más llegar, traiga o no fin de línea.
+//! `recv` trae letras enteras (una `ñ` partida entre dos paquetes lo tumba), no sabe qué hacer con
+//! un par que no lee y no se entera de que otro desapareció. Por el cable va sólo lo escrito y
+//! `\n`; lo que llega se cuenta al hilo principal nada más llegar, traiga o no fin de línea.
 //!
 //! No sabe cuántas charlas hay ni escribe en pantalla (`chat/mod.rs`).
 
@@ -31,12 +31,14 @@ const TROZO: usize = 4096;
 const TOPE_DEL_BUZON: usize = 1 << 20;
 /// Lo que ocupa una línea además de sus letras: mil líneas vacías también ocupan.
 const PESO_DE_UNA_CARTA: usize = 64;
-/// Tras cuánto silencio el sistema pregunta al otro si sigue ahí, cada cuánto insiste y cuántas veces.
+/// Tras cuánto silencio el sistema pregunta al otro si sigue ahí, cada cuánto insiste y cuántas
+/// veces.
 const SIGUES_AHI: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
 /// Cuánto se reenvía lo que el otro no confirma: lo mismo que se tarda en preguntar sin respuesta.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const SIN_CONFIRMAR: Duration = Duration::from_secs(30);
-/// Cada cuánto deja de esperar una lectura para volver a empezar: en una charla, callar no es un fallo.
+/// Cada cuánto deja de esperar una lectura para volver a empezar: en una charla, callar no es un
+/// fallo.
 const RATO: Duration = Duration::from_secs(3600);
 /// Cuánto espera una línea a que llegue el resto de una letra partida entre dos paquetes.
 const ESPERA_DE_MEDIA_LETRA: Duration = Duration::from_secs(1);
@@ -59,8 +61,8 @@ pub struct Buzon {
     ocupado: Arc<AtomicUsize>,
 }
 
-/// El otro lado de un buzón: lo que hay que mandar, según llega. Se acaba cuando sueltan el buzón, o
-/// cuando ya no hay quien lea la respuesta.
+/// El otro lado de un buzón: lo que hay que mandar, según llega. Se acaba cuando sueltan el buzón,
+/// o cuando ya no hay quien lea la respuesta.
 pub struct Cartas {
     salir: Receiver<Arc<str>>,
     fin: Receiver<Nada>,
@@ -81,8 +83,9 @@ impl Buzon {
         (Buzon { entrar, ocupado }, cartas)
     }
 
-    /// Deja una carta sin esperar a nadie. Falso si no cabe: el par no lee. Al `sordo` no le cabe nada
-    /// hasta que lea la mitad de lo que tiene: si no, le llegarían las líneas cortas y las largas no.
+    /// Deja una carta sin esperar a nadie. Falso si no cabe: el par no lee. Al `sordo` no le cabe
+    /// nada hasta que lea la mitad de lo que tiene: si no, le llegarían las líneas cortas y las
+    /// largas no.
     pub fn dejar(&self, carta: &Arc<str>, sordo: bool) -> bool {
         let tope = TOPE_DEL_BUZON / if sordo { 2 } else { 1 };
         if self.ocupado.load(Ordering::Relaxed) + peso(carta) > tope {
@@ -113,8 +116,8 @@ fn peso(carta: &str) -> usize {
     carta.len() + PESO_DE_UNA_CARTA
 }
 
-/// Charla con `otro` hasta que cierre o se corte. `contar` frena: si el hilo principal no da abasto se
-/// deja de leer, y el propio TCP frena a quien manda; en un chat no se pierde nada de lo dicho.
+/// Charla con `otro` hasta que cierre o se corte. `contar` frena: si el hilo principal no da abasto
+/// se deja de leer, y el propio TCP frena a quien manda; en un chat no se pierde nada de lo dicho.
 pub fn gestionar_charla(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Novedad>) {
     if let Err(error) = notar_si_desaparece(socket) {
         debug!("{otro}: {}", motivo(&error));
@@ -137,9 +140,10 @@ pub fn gestionar_charla(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Send
     });
 }
 
-/// Un cable desenchufado no manda ningún aviso: que el sistema pregunte si el otro sigue ahí. Mientras
-/// haya algo sin confirmar no pregunta, reenvía, y Linux lo haría durante un cuarto de hora; donde ese
-/// plazo no se puede cambiar, desaparecer con algo a medias se nota cuando el sistema se cansa.
+/// Un cable desenchufado no manda ningún aviso: que el sistema pregunte si el otro sigue ahí.
+/// Mientras haya algo sin confirmar no pregunta, reenvía, y Linux lo haría durante un cuarto de
+/// hora; donde ese plazo no se puede cambiar, desaparecer con algo a medias se nota cuando el
+/// sistema se cansa.
 fn notar_si_desaparece(socket: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(socket);
     let (silencio, insistir, veces) = SIGUES_AHI;
@@ -176,8 +180,8 @@ fn leer(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Novedad>) -> 
     }
 }
 
-/// Un error del socket se da una vez: si se lo llevó quien escribe, quien lee ve un final como el de
-/// quien cierra, pero ya no hay conexión.
+/// Un error del socket se da una vez: si se lo llevó quien escribe, quien lee ve un final como el
+/// de quien cierra, pero ya no hay conexión.
 fn como_acabo(socket: &TcpStream) -> String {
     match socket.peer_addr() {
         Ok(_) => "la cerró el otro lado".into(),
@@ -228,15 +232,17 @@ fn escribir(
 /// De los bytes que llegan a las líneas que se enseñan.
 #[derive(Default)]
 struct Oido {
-    /// Lo que aún no se ha enseñado: nada, o una línea que acaba a mitad de una letra (dos trozos como mucho).
+    /// Lo que aún no se ha enseñado: nada, o una línea que acaba a mitad de una letra (dos trozos
+    /// como mucho).
     pendiente: Vec<u8>,
     /// Lo último que se enseñó no acababa en fin de línea.
     abierta: bool,
 }
 
 impl Oido {
-    /// Lo que se puede enseñar ya, por líneas. Un trozo sin fin de línea se enseña igual: puede que nunca llegue. Pero si
-    /// acaba a mitad de una letra lo que falta viene de camino, y se le espera con su línea para no partirla.
+    /// Lo que se puede enseñar ya, por líneas. Un trozo sin fin de línea se enseña igual: puede que
+    /// nunca llegue. Pero si acaba a mitad de una letra lo que falta viene de camino, y se le
+    /// espera con su línea para no partirla.
     fn lineas(&mut self, bytes: &[u8]) -> Vec<String> {
         self.pendiente.extend_from_slice(bytes);
         let entero = self.pendiente.len() - letra_a_medias(&self.pendiente);
@@ -354,7 +360,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn partido_por_donde_sea_dice_lo_mismo(texto in any::<String>(), corte in any::<prop::sample::Index>()) {
+        fn partido_por_donde_sea_dice_lo_mismo(
+            texto in any::<String>(),
+            corte in any::<prop::sample::Index>(),
+        ) {
             let bytes = texto.as_bytes();
             let (uno, dos) = bytes.split_at(corte.index(bytes.len() + 1));
             let junto: String = oir(&[uno, dos]).concat();

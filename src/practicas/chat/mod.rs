@@ -1,9 +1,10 @@
-//! La práctica del chat (`p2p.py`): uno espera y otros se conectan; lo que cada uno escribe llega a los demás.
+//! La práctica del chat (`p2p.py`): uno espera y otros se conectan; lo que cada uno escribe llega a
+//! los demás.
 //!
-//! Pregunta lo mismo que el documento. El servidor es el mismo bucle de `accept` que el nodo con otro
-//! `gestionar` ([`gestionar_charla`]) y admite a varios: lo que escribe llega a todos (lo que dice uno
-//! no se reenvía a los demás: la charla es de cada uno con el servidor). El hilo principal no espera a
-//! nadie: lo que a un par no le cabe no le llega, y se dice.
+//! Pregunta lo mismo que el documento. El servidor es el mismo bucle de `accept` que el nodo con
+//! otro `gestionar` ([`gestionar_charla`]) y admite a varios: lo que escribe llega a todos (lo que
+//! dice uno no se reenvía a los demás: la charla es de cada uno con el servidor). El hilo principal
+//! no espera a nadie: lo que a un par no le cabe no le llega, y se dice.
 
 pub mod charla;
 
@@ -106,8 +107,8 @@ fn conectarse(direccion: SocketAddr, consola: &mut Consola) -> Result<Salida, Fa
     consola.pantalla.linea(format!(
         "Lo que escribas llega al otro lado; «{SALIR}» termina."
     ));
-    // Lo primero que cuenta la charla es que empieza: hasta entonces no se lee el teclado, que puede ser
-    // una tubería.
+    // Lo primero que cuenta la charla es que empieza: hasta entonces no se lee el teclado, que
+    // puede ser una tubería.
     let salida = match consola.siguiente(&sala.novedades) {
         Paso::Llego(empieza) => {
             sala.atender(empieza, &mut consola.pantalla);
@@ -211,8 +212,8 @@ impl Sala {
         (contar, sala)
     }
 
-    /// Charla hasta que quien está delante se va. Al volver ya no queda quien oiga ni buzón alguno: eso
-    /// despide a todos.
+    /// Charla hasta que quien está delante se va. Al volver ya no queda quien oiga ni buzón alguno:
+    /// eso despide a todos.
     fn charlar(mut self, consola: &mut Consola) -> Result<Salida, Fallo> {
         consola.leer_siempre()?;
         let salida = loop {
