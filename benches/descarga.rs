@@ -69,8 +69,9 @@ const TANDA: usize = 50;
 /// Baja `chico-0`, `chico-1`… por una sola conexión, comprobando cada uno.
 fn chicos(a: SocketAddr, destino: &Path, cuantos: usize) {
     let limites = Limites::default();
-    let mut conexion = Conexion::conectar(a, limites.conectar, limites, &Parada::nueva())
-        .unwrap_or_else(|f| panic!("{f}"));
+    let parada = Parada::nueva();
+    let conectada = Conexion::conectar(a, limites.conectar, limites, &parada);
+    let mut conexion = conectada.unwrap_or_else(|f| panic!("{f}"));
     let mut datos = vec![0; BLOQUE as usize];
     for primero in (0..cuantos).step_by(TANDA) {
         let tanda = primero..(primero + TANDA).min(cuantos);

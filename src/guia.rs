@@ -1,5 +1,5 @@
-//! Los textos de la guía, en un solo sitio: el programa los pinta de aquí y las pruebas los esperan de
-//! aquí, así que se pueden cambiar sin romper nada.
+//! Los textos de la guía, en un solo sitio: el programa los pinta de aquí y las pruebas los esperan
+//! de aquí, así que se pueden cambiar sin romper nada.
 //!
 //! Los del menú están en `nodo/menu.rs`, a la vista. `practicas/ingenuo.rs` no usa estos: lleva los
 //! suyos escritos donde van, porque se lee con la guía al lado.

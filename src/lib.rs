@@ -1,4 +1,5 @@
-//! `nodo`: un nodo P2P para compartir archivos en una LAN, escrito para leerse con la guía de laboratorio al lado.
+//! `nodo`: un nodo P2P para compartir archivos en una LAN, escrito para leerse con la guía de
+//! laboratorio al lado.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 

@@ -1,14 +1,13 @@
-//! INICIO DEL SISTEMA, como en la guía: de lo que se escribió a lo que se hace, y de ahí al código de salida.
+//! INICIO DEL SISTEMA, como en la guía: de lo que se escribió a lo que se hace, y de ahí al código
+//! de salida.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use env_logger::Target;
-use nodo::consola::{Consola, Impresor};
+use nodo::consola::{Consola, Impresor, encender_registro};
 use nodo::fallo::Salida;
 use nodo::ordenes;
 use nodo::ordenes::espanol::{SinOrden, leer};
-use nodo::texto::limpiar;
 
 fn main() -> ExitCode {
     let impresor = Impresor::nuevo();
@@ -38,18 +37,4 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(consola.cerrar(salida).codigo())
-}
-
-/// El registro va a stderr (sin pisar lo que se teclee) y calla si no se pide con `RUST_LOG` (por ejemplo `RUST_LOG=nodo=debug`).
-fn encender_registro(donde: Impresor) {
-    let callado = env_logger::Env::default().default_filter_or("off");
-    env_logger::Builder::from_env(callado)
-        .format(|salida, apunte| {
-            let hilo = std::thread::current();
-            let texto = limpiar(&apunte.args().to_string());
-            let nombre = hilo.name().unwrap_or("-");
-            writeln!(salida, "[{} {nombre}] {texto}", apunte.level())
-        })
-        .target(Target::Pipe(Box::new(donde)))
-        .init();
 }

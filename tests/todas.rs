@@ -4,8 +4,8 @@
 //! [`biblioteca`]. Las del programa entero arrancan procesos de verdad, y están en
 //! `tests/programa/`, un archivo por tema.
 //!
-//! Se hacen a la vez tantas como núcleos hay, por orden alfabético. Por eso las que sólo esperan van
-//! juntas, y primero.
+//! Se hacen a la vez tantas como núcleos hay, por orden alfabético. Por eso las que sólo esperan
+//! van juntas, y primero.
 //!
 //! `cargo test --test todas guia` hace sólo aquellas cuyo nombre contenga `guia`.
 

@@ -13,6 +13,7 @@ pub mod eventos;
 pub mod pantalla;
 mod preguntas;
 pub mod progreso;
+mod registro;
 mod teclado;
 mod terminal;
 
@@ -25,7 +26,8 @@ use log::debug;
 
 pub use consulta::preguntar_a_todos;
 pub use editor::Impresor;
-pub use preguntas::Fin;
+pub use preguntas::{Fin, elegir, numerados};
+pub use registro::encender_registro;
 
 use crate::fallo::{Fallo, Salida};
 use crate::red::DESPEDIDA;

@@ -2,6 +2,8 @@
 //!
 //! No interpreta lo que se contesta.
 
+use std::fmt::Display;
+
 use crossbeam_channel::never;
 
 use crate::consola::{Consola, Paso};
@@ -80,10 +82,61 @@ impl Consola {
         }))
     }
 
+    /// Pregunta un nombre. `None` si no escribió ninguno.
+    pub fn preguntar_nombre(&mut self, pregunta: &str) -> Result<Option<String>, Fin> {
+        let nombre = self.preguntar(pregunta)?.trim().to_string();
+        if nombre.is_empty() {
+            self.pantalla.linea("No escribiste ningún nombre.");
+        }
+        Ok(Some(nombre).filter(|nombre| !nombre.is_empty()))
+    }
+
     /// Quien escribía ya no va a acabar la línea: lo que siga se pinta debajo.
     pub(super) fn soltar_la_linea(&mut self) {
         if self.teclado.callar() {
             self.pantalla.linea("");
         }
+    }
+}
+
+/// Una lista de la que se elige por número.
+pub fn numerados(lista: &[impl Display]) -> impl Iterator<Item = String> {
+    (1..)
+        .zip(lista)
+        .map(|(numero, uno)| format!("{numero}. {uno}"))
+}
+
+/// Lo elegido de una lista: `0` es toda (si hay más de uno), o el número de uno.
+pub fn elegir<T: Clone>(escrito: &str, lista: &[T]) -> Option<Vec<T>> {
+    match escrito.trim().parse::<usize>().ok()? {
+        0 if lista.len() > 1 => Some(lista.to_vec()),
+        numero => lista
+            .get(numero.checked_sub(1)?)
+            .map(|uno| vec![uno.clone()]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn solo_vale_un_numero_de_la_lista() {
+        let peers = vec!["127.0.0.1:1", "127.0.0.1:2"];
+        assert_eq!(elegir(" 2 ", &peers), Some(vec![peers[1]]));
+        assert_eq!(elegir("0", &peers), Some(peers.clone()));
+        for malo in [
+            "",
+            "3",
+            "-1",
+            "99",
+            "uno",
+            "1 2",
+            "99999999999999999999",
+            "\u{fffd}",
+        ] {
+            assert_eq!(elegir(malo, &peers), None, "{malo:?}");
+        }
+        assert_eq!(elegir("0", &peers[..1]), None);
     }
 }

@@ -9,7 +9,7 @@ pub enum Fase {
     #[default]
     /// Averiguando quién lo tiene y cómo es.
     Preguntando,
-    /// Esperando a que la fuente calcule la huella.
+    /// Esperando a que quien lo tiene calcule su huella.
     Calculando,
     /// Comprobando lo que quedó de otra vez.
     Comprobando,

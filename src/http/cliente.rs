@@ -1,8 +1,9 @@
 //! Preguntar por HTTP a otro (el maestro o un peer) y entender el JSON que contesta.
 //!
-//! Unas decenas de líneas sobre httparse bastan: una conexión por pregunta, plazos y topes. Se pregunta en
-//! HTTP/1.0, así que la respuesta acaba donde dice su `Content-Length` o donde cierra la conexión: los peers
-//! del curso (Flask, FastAPI) lo entienden y no mandan el cuerpo a trozos. No sigue redirecciones.
+//! Unas decenas de líneas sobre httparse bastan: una conexión por pregunta, plazos y topes. Se
+//! pregunta en HTTP/1.0, así que la respuesta acaba donde dice su `Content-Length` o donde cierra
+//! la conexión: los peers del curso (Flask, FastAPI) lo entienden y no mandan el cuerpo a trozos.
+//! No sigue redirecciones.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Instant;
@@ -21,8 +22,8 @@ const TOPE_CABEZA: usize = 16 * 1024;
 /// Tope del cuerpo de una respuesta, en bytes.
 const TOPE_CUERPO: usize = 8 * 1024 * 1024;
 
-/// Pide `url` con `metodo` (y `cuerpo`, si lo hay) y devuelve el código y el JSON de la respuesta (`null` si
-/// es un error que no viene en JSON). Al cortar la `parada` se deja.
+/// Pide `url` con `metodo` (y `cuerpo`, si lo hay) y devuelve el código y el JSON de la respuesta
+/// (`null` si es un error que no viene en JSON). Al cortar la `parada` se deja.
 pub fn pedir(
     metodo: &str,
     url: &str,
@@ -83,7 +84,8 @@ fn preguntar(
     conexion.escribir_datos(pregunta.as_bytes())
 }
 
-/// Recibe hasta tener la respuesta entera, en el plazo de [`Limites::respuesta`]. `None` si no se entiende.
+/// Recibe hasta tener la respuesta entera, en el plazo de [`Limites::respuesta`]. `None` si no se
+/// entiende.
 fn recibir_todo(conexion: &mut Conexion) -> Result<Option<(u16, Vec<u8>)>, FalloRed> {
     let limite = Instant::now() + conexion.limites().respuesta;
     let mut bytes = Vec::new();
@@ -104,8 +106,8 @@ fn recibir_todo(conexion: &mut Conexion) -> Result<Option<(u16, Vec<u8>)>, Fallo
 #[derive(Debug)]
 struct NoEsHttp;
 
-/// El código y el cuerpo de la respuesta que hay en `bytes`; `None` si falta algo. `fin`: ya no va a llegar
-/// más.
+/// El código y el cuerpo de la respuesta que hay en `bytes`; `None` si falta algo. `fin`: ya no va
+/// a llegar más.
 fn entera(bytes: &[u8], fin: bool) -> Result<Option<(u16, &[u8])>, NoEsHttp> {
     let mut sitio = [httparse::EMPTY_HEADER; 64];
     let mut leida = httparse::Response::new(&mut sitio);
@@ -164,7 +166,8 @@ mod tests {
         (url, hilo)
     }
 
-    /// Preguntan en HTTP/1.0: Flask contesta con la longitud; FastAPI, sin trozos; y otros, hasta que cierran.
+    /// Preguntan en HTTP/1.0: Flask contesta con la longitud; FastAPI, sin trozos; y otros, hasta
+    /// que cierran.
     #[test]
     fn se_entiende_a_flask_a_fastapi_y_a_quien_cierra() {
         for respuesta in [
@@ -259,7 +262,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ninguna_respuesta_revienta(mut bytes in any::<Vec<u8>>(), buena in any::<bool>(), fin in any::<bool>()) {
+        fn ninguna_respuesta_revienta(
+            mut bytes in any::<Vec<u8>>(), buena in any::<bool>(), fin in any::<bool>(),
+        ) {
             if buena {
                 bytes.splice(0..0, *b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
             }

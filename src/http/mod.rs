@@ -1,9 +1,9 @@
 //! HTTP/1.1 por la misma [`Conexion`] que todo lo demás: lee peticiones y escribe respuestas.
 //!
-//! No está en la guía: lo piden los documentos del curso que hablan de REST. Aquí está la conversación, con
-//! sus plazos y sus topes: una petición por conexión (`Connection: close`). Qué es una petición, en
-//! `peticion.rs`; una respuesta, en `respuesta.rs`; preguntar a otro, en [`cliente`]. No sabe qué rutas hay
-//! ni qué es un archivo compartido.
+//! No está en la guía: lo piden los documentos del curso que hablan de REST. Aquí está la
+//! conversación, con sus plazos y sus topes: una petición por conexión (`Connection: close`). Qué
+//! es una petición, en `peticion.rs`; una respuesta, en `respuesta.rs`; preguntar a otro, en
+//! [`cliente`]. No sabe qué rutas hay ni qué es un archivo compartido.
 
 pub mod cliente;
 mod peticion;
@@ -33,7 +33,8 @@ const RITMO: u64 = 128 * 1024;
 const SIN_AVANCE: Duration = Duration::from_secs(2);
 /// Plazo total para entregar una respuesta que no es un archivo.
 const PLAZO_RESPUESTA: Duration = Duration::from_secs(60);
-/// Hasta aquí una respuesta cabe en el búfer del sistema y sale sin plazo de escritura, en un solo `write`.
+/// Hasta aquí una respuesta cabe en el búfer del sistema y sale sin plazo de escritura, en un solo
+/// `write`.
 const CORTA: usize = 8 * 1024;
 /// Al cerrar con algo sin leer, cuánto se espera para que el otro vea la respuesta.
 const DESPEDIDA: Duration = Duration::from_secs(2);
@@ -58,8 +59,8 @@ pub fn rechazar(codigo: u16, motivo: impl Into<String>) -> CorteHttp {
     CorteHttp::Rechazo(Box::new(RespuestaHttp::fallo(codigo, motivo)))
 }
 
-/// Una conversación entera: lee la petición, escribe lo que diga `contestar` y deja la conexión lista para
-/// cerrar.
+/// Una conversación entera: lee la petición, escribe lo que diga `contestar` y deja la conexión
+/// lista para cerrar.
 pub fn atender(
     conexion: &mut Conexion,
     contestar: impl FnOnce(&mut Conexion, &mut PeticionHttp) -> Result<RespuestaHttp, CorteHttp>,
@@ -89,8 +90,9 @@ pub fn atender(
     Ok(())
 }
 
-/// Lee una petición hasta el final de sus cabeceras, en el plazo de [`crate::config::Limites::peticion`] en
-/// total. Lo que ya estuviera pendiente en la conexión es su principio.
+/// Lee una petición hasta el final de sus cabeceras, en el plazo de
+/// [`crate::config::Limites::peticion`] en total. Lo que ya estuviera pendiente en la conexión es
+/// su principio.
 fn leer_peticion(conexion: &mut Conexion) -> Result<PeticionHttp, CorteHttp> {
     let limite = Instant::now() + conexion.limites().peticion;
     loop {
@@ -106,9 +108,9 @@ fn leer_peticion(conexion: &mut Conexion) -> Result<PeticionHttp, CorteHttp> {
     }
 }
 
-/// Lee el cuerpo de `peticion`, de `tope` bytes como mucho. Si es largo, para recibir lo que pase de
-/// [`CUERPO_CORTO`] hay que conseguir un `permiso`, que se devuelve con él: es lo que ocupa de verdad. La
-/// memoria crece con lo que llega, no con lo que se anuncia.
+/// Lee el cuerpo de `peticion`, de `tope` bytes como mucho. Si es largo, para recibir lo que pase
+/// de `CUERPO_CORTO` hay que conseguir un `permiso`, que se devuelve con él: es lo que ocupa de
+/// verdad. La memoria crece con lo que llega, no con lo que se anuncia.
 pub fn leer_cuerpo<P>(
     conexion: &mut Conexion,
     peticion: &mut PeticionHttp,
@@ -147,12 +149,17 @@ fn recibir_hasta(
     cuerpo: &mut Vec<u8>,
     largo: usize,
     limite: impl Fn() -> Instant,
-) -> Result<(), FalloRed> {
+) -> Result<(), CorteHttp> {
     while cuerpo.len() < largo {
-        if conexion.pendiente().is_empty()
-            && conexion.recibir(limite(), "el cuerpo de la petición")? == 0
-        {
-            return Err(FalloRed::Cortada);
+        if conexion.pendiente().is_empty() {
+            match conexion.recibir(limite(), "el cuerpo de la petición") {
+                Ok(0) => return Err(CorteHttp::Red(FalloRed::Cortada)),
+                Ok(_) => {}
+                Err(FalloRed::Vencio(_)) => {
+                    return Err(rechazar(408, "el cuerpo llega demasiado despacio"));
+                }
+                Err(fallo) => return Err(fallo.into()),
+            }
         }
         let pendiente = conexion.pendiente();
         let cuantos = pendiente.len().min(largo - cuerpo.len());

@@ -1,7 +1,7 @@
 //! Una petición HTTP: de los bytes a lo que se pide, y qué se rechaza sin mirar más. Sin sockets.
 //!
-//! `httparse` separa la primera línea y las cabeceras; aquí se traducen los `%xx` y se comprueba que quien
-//! llama no es una página ajena. No sabe qué rutas hay.
+//! `httparse` separa la primera línea y las cabeceras; aquí se traducen los `%xx` y se comprueba
+//! que quien llama no es una página ajena. No sabe qué rutas hay.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -12,7 +12,8 @@ use super::{CorteHttp, RespuestaHttp, rechazar};
 pub(super) const TOPE_CABEZA: usize = 8 * 1024;
 /// Cuántas cabeceras se admiten.
 pub(super) const TOPE_CABECERAS: usize = 64;
-/// De estas no vale ni una que no sea texto ni dos: cada programa del camino podría quedarse con otra.
+/// De estas no vale ni una que no sea texto ni dos: cada programa del camino podría quedarse con
+/// otra.
 const UNICAS: [&str; 3] = ["host", "origin", "content-length"];
 
 /// El método de una petición; los que aquí no sirven para nada son todos el mismo.
@@ -58,17 +59,13 @@ impl PeticionHttp {
             .is_some_and(|acepta| acepta.contains("text/html"))
     }
 
-    /// El valor de `clave` en la consulta (`?clave=valor`). `None` si no está o está vacío.
-    pub fn parametro(&self, clave: &str) -> Option<&str> {
-        let encontrado = self.consulta.iter().find(|(c, _)| c == clave);
-        encontrado
-            .map(|(_, valor)| valor.as_str())
+    /// El valor de `clave` en la consulta (`?clave=valor`). Sin él no hay pregunta: si falta o está
+    /// vacío, 400.
+    pub fn parametro(&self, clave: &str) -> Result<&str, CorteHttp> {
+        let suyo = self.consulta.iter().find(|(otra, _)| otra == clave);
+        let valor = suyo.map(|(_, valor)| valor.as_str());
+        valor
             .filter(|valor| !valor.is_empty())
-    }
-
-    /// Como [`PeticionHttp::parametro`], para cuando sin él no hay pregunta: si no está, 400.
-    pub fn exigir_parametro(&self, clave: &str) -> Result<&str, CorteHttp> {
-        self.parametro(clave)
             .ok_or_else(|| rechazar(400, format!("falta «{clave}»: {}?{clave}=…", self.ruta)))
     }
 
@@ -78,8 +75,8 @@ impl PeticionHttp {
     }
 
     /// Una página de Internet puede hacer que el navegador de un estudiante llame a su nodo: o con
-    /// `Origin` (la página es de otro sitio) o haciendo que un nombre suyo apunte a 127.0.0.1 (`Host` es
-    /// ese nombre). Las dos se rechazan.
+    /// `Origin` (la página es de otro sitio) o haciendo que un nombre suyo apunte a 127.0.0.1
+    /// (`Host` es ese nombre). Las dos se rechazan.
     pub(super) fn comprobar_procedencia(&self) -> Result<(), CorteHttp> {
         let (destino, host) = (self.destino.as_deref(), self.cabecera("host"));
         if ![destino, host].into_iter().flatten().all(de_confianza) {

@@ -1,4 +1,5 @@
-//! Una respuesta HTTP: código, cabeceras y un cuerpo que está en memoria o que alguien irá mandando. Sin sockets.
+//! Una respuesta HTTP: código, cabeceras y un cuerpo que está en memoria o que alguien irá
+//! mandando. Sin sockets.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +12,8 @@ use super::{CorteHttp, PLAZO_RESPUESTA};
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::texto::limpiar;
 
-/// Lo que se junta de una lista antes de mandarlo, en bytes: de ella, es lo único que hay en memoria.
+/// Lo que se junta de una lista antes de mandarlo, en bytes: de ella, es lo único que hay en
+/// memoria.
 const TROZO_DE_LISTA: usize = 32 * 1024;
 /// Las páginas son de una máquina que no nos fía nada: sólo su propio estilo y su icono vacío, y ni
 /// guiones ni marcos.
@@ -21,8 +23,8 @@ const JSON: &str = "application/json; charset=utf-8";
 /// La última fecha que se sabe escribir: el final del año 9999.
 const ULTIMA_FECHA: Duration = Duration::from_secs(253_402_300_799);
 
-/// Manda la cabeza que recibe y el cuerpo: exactamente los bytes prometidos, o un error. Así los dos
-/// pueden salir en un solo `write`.
+/// Manda la cabeza que recibe y el cuerpo: exactamente los bytes prometidos, o un error. Así los
+/// dos pueden salir en un solo `write`.
 pub type Envio = Box<dyn FnOnce(&mut Conexion, &[u8]) -> Result<(), FalloRed> + Send>;
 
 /// Un trozo de un cuerpo que se escribe poco a poco; un fallo corta la respuesta.
@@ -76,8 +78,9 @@ impl RespuestaHttp {
         RespuestaHttp::json_escrito(codigo, format!("{valor}\n"))
     }
 
-    /// JSON que puede ser muy largo, pieza a pieza: nunca está entero en memoria, y mil que lo pidan y no
-    /// lo lean cuestan mil trozos. Sólo si es corto se sabe cuánto mide; si no, acaba con la conexión.
+    /// JSON que puede ser muy largo, pieza a pieza: nunca está entero en memoria, y mil que lo
+    /// pidan y no lo lean cuestan mil trozos. Sólo si es corto se sabe cuánto mide; si no, acaba
+    /// con la conexión.
     pub fn json_por_piezas(
         piezas: impl Iterator<Item = Pieza> + Send + 'static,
     ) -> Result<RespuestaHttp, CorteHttp> {
@@ -147,8 +150,8 @@ impl RespuestaHttp {
         RespuestaHttp::nueva(codigo, "application/octet-stream", cuerpo)
     }
 
-    /// `largo` bytes que mandará `enviar`. Si falla a medias, la conexión se corta con error: quien recibe
-    /// no puede tomar lo que llegó por una respuesta entera.
+    /// `largo` bytes que mandará `enviar`. Si falla a medias, la conexión se corta con error: quien
+    /// recibe no puede tomar lo que llegó por una respuesta entera.
     pub fn flujo(codigo: u16, largo: u64, enviar: Envio) -> RespuestaHttp {
         let largo = Some(largo);
         let cuerpo = Cuerpo::Flujo { largo, enviar };
@@ -227,7 +230,8 @@ pub fn con_lista<E: Iterator<Item = Pieza>, L: Iterator<Item = E>>(
         .chain(iter::once(Ok("]}".into())))
 }
 
-/// Un instante como lo escribe HTTP. Un reloj o un archivo fuera de lo que sabe escribir va al extremo.
+/// Un instante como lo escribe HTTP. Un reloj o un archivo fuera de lo que sabe escribir va al
+/// extremo.
 pub fn fecha_http(cuando: SystemTime) -> String {
     httpdate::fmt_http_date(cuando.clamp(UNIX_EPOCH, UNIX_EPOCH + ULTIMA_FECHA))
 }
@@ -237,8 +241,8 @@ pub fn leer_fecha(escrita: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(escrita).ok()
 }
 
-/// Texto ajeno que ya no puede ser otra cosa que texto, ni dentro de un elemento ni de un atributo entre
-/// comillas.
+/// Texto ajeno que ya no puede ser otra cosa que texto, ni dentro de un elemento ni de un atributo
+/// entre comillas.
 pub fn escapar(ajeno: &str) -> String {
     let mut limpio = String::with_capacity(ajeno.len());
     for letra in limpiar(ajeno).chars() {
@@ -264,6 +268,7 @@ fn frase(codigo: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        408 => "Request Timeout",
         411 => "Length Required",
         412 => "Precondition Failed",
         413 => "Content Too Large",

@@ -1,7 +1,7 @@
 //! Poner en marcha un nodo y pararlo: el puerto, la carpeta y los hilos, con su dueño.
 //!
-//! Es el `threading.Thread(target=atender_conexiones).start()` de la guía, con lo que hay antes (qué fila
-//! de `PEERS` toca, qué carpeta) y lo que la guía no tiene: cómo se termina.
+//! Es el `threading.Thread(target=atender_conexiones).start()` de la guía, con lo que hay antes
+//! (qué fila de `PEERS` toca, qué carpeta) y lo que la guía no tiene: cómo se termina.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -71,7 +71,8 @@ impl EnMarcha {
         })
     }
 
-    /// Para y espera a todos los hilos. Si quedan envíos en curso lo dice, y otro Ctrl-C los corta ya.
+    /// Para y espera a todos los hilos. Si quedan envíos en curso lo dice, y otro Ctrl-C los corta
+    /// ya.
     pub fn detener(self, consola: &mut Consola) {
         self.nodo.saliendo.cortar();
         consola.despedir(self.servidor);
@@ -154,7 +155,7 @@ fn abrir_el_primero_libre(
         .map(|(puerto, _)| puerto.to_string())
         .collect();
     Err(Fallo::nuevo(format!(
-        "los puertos de PEERS ({}) ya están en uso: cierra un nodo o elige otro puerto con --puerto \
+        "los puertos de PEERS ({}) ya están en uso: cierra un nodo o elige otro con --puerto \
          (0 = el que esté libre)",
         puertos.join(", ")
     )))
@@ -168,8 +169,8 @@ fn carpeta_elegida(config: &Config, fila: Option<usize>) -> PathBuf {
     }
 }
 
-/// Si escucha en todas las redes, por dónde lo alcanzan los demás: la IP de la interfaz por la que se va
-/// al primer peer (o al maestro) que tenga camino y sea de la misma familia.
+/// Si escucha en todas las redes, por dónde lo alcanzan los demás: la IP de la interfaz por la que
+/// se va al primer peer (o al maestro) que tenga camino y sea de la misma familia.
 fn direccion_en_la_red(direccion: SocketAddr, config: &Config) -> Option<SocketAddr> {
     if !direccion.ip().is_unspecified() {
         return None;
@@ -184,7 +185,8 @@ fn direccion_en_la_red(direccion: SocketAddr, config: &Config) -> Option<SocketA
         .map(|ip| SocketAddr::new(ip, direccion.port()))
 }
 
-/// El nombre que se escribió; si no, el de la fila; si no, uno que distinga a este nodo de los demás.
+/// El nombre que se escribió; si no, el de la fila; si no, uno que distinga a este nodo de los
+/// demás.
 fn nombre_elegido(
     config: &Config,
     fila: Option<usize>,

@@ -1,8 +1,9 @@
 //! CLIENTE DEL NODO: `buscar_en_peers` y `descargar_archivo`, como en la guía.
 //!
 //! La guía pregunta a los peers uno tras otro y cada uno que calla cuesta sus dos segundos; aquí se
-//! pregunta a todos a la vez. Y descarga sin saber cuánto ni si llegó bien; aquí sólo se hace así con
-//! quien no sabe otra cosa. Las demás preguntas están en `palabras/pedir.rs`. No escribe en pantalla.
+//! pregunta a todos a la vez. Y descarga sin saber cuánto ni si llegó bien; aquí sólo se hace así
+//! con quien no sabe otra cosa. Las demás preguntas están en `palabras/pedir.rs`. No escribe en
+//! pantalla.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -20,7 +21,8 @@ use crate::nodo::vecinos::Vecinos;
 use crate::red::conexion::FalloRed;
 use crate::texto::limpiar;
 
-/// Qué peers tienen un archivo, en el orden de la lista: la función de la guía. Uno mismo no está en ella.
+/// Qué peers tienen un archivo, en el orden de la lista: la función de la guía. Uno mismo no está
+/// en ella.
 pub fn buscar_en_peers(vecinos: &Vecinos, nombre: &str) -> Result<Vec<SocketAddr>, Fallo> {
     let pregunta = |peer| lo_tiene(vecinos, peer, nombre);
     let mut tienen = vec![false; vecinos.peers.len()];
@@ -35,7 +37,8 @@ pub fn buscar_en_peers(vecinos: &Vecinos, nombre: &str) -> Result<Vec<SocketAddr
         .collect())
 }
 
-/// ¿Tiene `peer` el archivo? Con la palabra de la guía, que entienden todos, y en menos de `--espera`.
+/// ¿Tiene `peer` el archivo? Con la palabra de la guía, que entienden todos, y en menos de
+/// `--espera`.
 pub fn lo_tiene(vecinos: &Vecinos, peer: SocketAddr, nombre: &str) -> bool {
     let respuesta = preguntar_a_uno(vecinos, peer, nombre);
     respuesta.unwrap_or_else(|fallo| {

@@ -4,10 +4,8 @@
 //! órdenes. El hilo principal espera con la [`Consola`]: por eso lo que llega mientras tanto se ve
 //! al momento.
 
-use std::net::SocketAddr;
-
 use crate::config::Config;
-use crate::consola::{Consola, Fin};
+use crate::consola::{Consola, Fin, elegir, numerados};
 use crate::fallo::{Fallo, Salida};
 use crate::guia;
 use crate::nodo::Nodo;
@@ -82,7 +80,7 @@ fn ver_archivos(nodo: &Nodo, consola: &mut Consola) {
 }
 
 fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    let Some(nombre) = preguntar_nombre(guia::QUE_ARCHIVO, consola)? else {
+    let Some(nombre) = consola.preguntar_nombre(guia::QUE_ARCHIVO)? else {
         return Ok(());
     };
     let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, &nombre, |_, _| {})? else {
@@ -106,56 +104,4 @@ fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
         None => consola.pantalla.linea(guia::OPCION_INVALIDA),
     }
     Ok(())
-}
-
-/// Pregunta un nombre. `None` si no escribió ninguno.
-pub fn preguntar_nombre(pregunta: &str, consola: &mut Consola) -> Result<Option<String>, Fin> {
-    let nombre = consola.preguntar(pregunta)?.trim().to_string();
-    if nombre.is_empty() {
-        consola.pantalla.linea("No escribiste ningún nombre.");
-    }
-    Ok(Some(nombre).filter(|nombre| !nombre.is_empty()))
-}
-
-/// Una lista de la que se elige por número.
-pub fn numerados(peers: &[SocketAddr]) -> impl Iterator<Item = String> {
-    (1..)
-        .zip(peers)
-        .map(|(numero, peer)| format!("{numero}. {peer}"))
-}
-
-/// Lo elegido de una lista: `0` es toda (si hay más de uno), o el número de uno.
-pub fn elegir(escrito: &str, peers: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
-    match escrito.trim().parse::<usize>().ok()? {
-        0 if peers.len() > 1 => Some(peers.to_vec()),
-        numero => peers.get(numero.checked_sub(1)?).map(|peer| vec![*peer]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn solo_vale_un_numero_de_la_lista() {
-        let peers: Vec<SocketAddr> = vec![
-            "127.0.0.1:1".parse().unwrap(),
-            "127.0.0.1:2".parse().unwrap(),
-        ];
-        assert_eq!(elegir(" 2 ", &peers), Some(vec![peers[1]]));
-        assert_eq!(elegir("0", &peers), Some(peers.clone()));
-        for malo in [
-            "",
-            "3",
-            "-1",
-            "99",
-            "uno",
-            "1 2",
-            "99999999999999999999",
-            "\u{fffd}",
-        ] {
-            assert_eq!(elegir(malo, &peers), None, "{malo:?}");
-        }
-        assert_eq!(elegir("0", &peers[..1]), None);
-    }
 }

@@ -27,17 +27,19 @@ use crate::fallo::Fallo;
 use crate::guia::CONEXION;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::{Archivo, Carpeta};
+use crate::nodo::descarga::plazas::Plazas;
 use crate::nodo::maestro::registro::Inscripcion;
 use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::Web;
 use crate::red::parada::Parada;
-use crate::red::turnos::Turnos;
 use crate::texto::hora;
 
 /// Cuánto se calla una IP que ya se anunció en pantalla.
 const YA_SE_DIJO: Duration = Duration::from_secs(60);
 /// Archivos que se aceptan a la vez de quienes los envían: cada uno gasta un bloque de memoria.
 const MAX_RECEPCIONES: usize = 16;
+/// De ellos, los de una misma IP: ninguna ocupa todas las plazas.
+const MAX_RECEPCIONES_POR_IP: usize = 4;
 /// IP de las que se recuerda cuándo se anunciaron.
 const MAX_VISTAS: usize = 1024;
 
@@ -55,8 +57,8 @@ pub struct Nodo {
     pub avisador: Avisador,
     /// Se corta al salir, para que lo que se esté preguntando o recibiendo termine.
     pub saliendo: Parada,
-    /// Los turnos de quienes nos están enviando algo.
-    pub recepciones: Turnos,
+    /// Las plazas de quienes nos están enviando algo.
+    pub recepciones: Plazas,
     /// El maestro en que se registra, si lo hay.
     pub maestro: Option<Arc<Inscripcion>>,
     /// Lo que comparten las peticiones REST.
@@ -95,8 +97,8 @@ impl fmt::Display for Mensaje {
     }
 }
 
-/// La última lista de archivos. Quien pidió la suya antes de que esta empezara puede usarla: así mil que
-/// la piden a la vez no la leen mil veces, ni guardan mil copias mientras la mandan.
+/// La última lista de archivos. Quien pidió la suya antes de que esta empezara puede usarla: así
+/// mil que la piden a la vez no la leen mil veces, ni guardan mil copias mientras la mandan.
 #[derive(Default)]
 struct UltimaLista {
     empezo: Option<Instant>,
@@ -120,7 +122,7 @@ impl Nodo {
             estante: Estante::de_carpeta(Arc::clone(&carpeta)),
             carpeta,
             avisador,
-            recepciones: Turnos::nuevos(MAX_RECEPCIONES),
+            recepciones: Plazas::nuevas(MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP),
             maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion))),
             web: Web::default(),
             zona: TimeZone::system(),
@@ -164,8 +166,8 @@ impl Nodo {
         }
     }
 
-    /// Cuenta que alguien se conectó: siempre si habla como la guía; si no, sólo la primera vez que se
-    /// ve esa IP (o tras un rato), porque los saludos de los nuestros llenarían la pantalla.
+    /// Cuenta que alguien se conectó: siempre si habla como la guía; si no, sólo la primera vez que
+    /// se ve esa IP (o tras un rato), porque los saludos de los nuestros llenarían la pantalla.
     pub fn contar_conexion(&self, desde: SocketAddr, como_la_guia: bool) {
         let mut vistas = self.vistas.lock().unwrap_or_else(PoisonError::into_inner);
         let ahora = Instant::now();

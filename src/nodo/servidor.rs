@@ -1,9 +1,9 @@
 //! SERVIDOR DEL NODO: `gestionar_peticion`, como en la guía, con sus dos palabras.
 //!
 //! Cada conexión tiene su hilo y llega aquí desde `atender_conexiones`. Las primeras letras deciden
-//! quién habla: un nodo de la guía (se le contesta aquí mismo), uno de los nuestros (`palabras/`) o un
-//! navegador (`web/`). Nada de lo que manden tumba el nodo: si algo va mal se cierra esa conexión y se
-//! registra el motivo. No escribe en pantalla: avisa.
+//! quién habla: un nodo de la guía (se le contesta aquí mismo), uno de los nuestros (`palabras/`) o
+//! un navegador (`web/`). Nada de lo que manden tumba el nodo: si algo va mal se cierra esa
+//! conexión y se registra el motivo. No escribe en pantalla: avisa.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use log::debug;
 
 use crate::guia::ENVIO_COMPLETO;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
-use crate::nodo::palabras::contestar::{self, Corte, enviar_tramo};
+use crate::nodo::palabras::contestar;
 use crate::nodo::palabras::protocolo::{Habla, Palabra, Primera, quien_habla};
+use crate::nodo::palabras::servir::{Cierre, enviar_tramo};
 use crate::nodo::{Nodo, web};
 use crate::red::conexion::Conexion;
 use crate::texto::limpiar;
@@ -45,11 +46,11 @@ pub fn gestionar_peticion(socket: &Arc<TcpStream>, desde: SocketAddr, nodo: &Nod
 }
 
 /// Lee lo justo para saber quién habla, sin gastarlo. `None` si cerró sin decir nada.
-fn primera_palabra(conexion: &mut Conexion, limite: Instant) -> Result<Option<Habla>, Corte> {
+fn primera_palabra(conexion: &mut Conexion, limite: Instant) -> Result<Option<Habla>, Cierre> {
     loop {
         match quien_habla(conexion.pendiente()) {
             Primera::Es(habla) => return Ok(Some(habla)),
-            Primera::Basura => return Err(Corte::Basura),
+            Primera::Basura => return Err(Cierre::Basura),
             Primera::Falta => {}
         }
         if conexion.recibir(limite, "la petición")? == 0 {
@@ -60,10 +61,10 @@ fn primera_palabra(conexion: &mut Conexion, limite: Instant) -> Result<Option<Ha
 }
 
 /// `BUSCAR:<nombre>` y `DESCARGAR:<nombre>`: una petición por conexión, y se cierra.
-fn responder_a_la_guia(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Corte> {
+fn responder_a_la_guia(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Cierre> {
     let (palabra, abierto) = leer_de_la_guia(conexion, nodo);
     match (palabra, abierto) {
-        (_, Err(NoSeAbre::SinDescriptores)) => Err(Corte::SinDescriptores),
+        (_, Err(NoSeAbre::SinDescriptores)) => Err(Cierre::SinDescriptores),
         (Some(Palabra::Descargar(nombre)), Ok(abierto)) => {
             enviar_a_la_guia(conexion, nombre, &abierto, nodo)
         }
@@ -105,7 +106,7 @@ fn enviar_a_la_guia(
     nombre: String,
     abierto: &Abierto,
     nodo: &Nodo,
-) -> Result<(), Corte> {
+) -> Result<(), Cierre> {
     conexion.prepararse_a_enviar()?;
     conexion.escribir_texto("OK")?;
     thread::sleep(PAUSA_TRAS_OK);
@@ -113,7 +114,7 @@ fn enviar_a_la_guia(
     if enviado.is_err() || !abierto.sigue_igual() {
         // Aquí no viaja la longitud: un cierre normal le parecería un archivo completo.
         conexion.cerrar_con_error();
-        return enviado.and(Err(Corte::CambioMientrasSeEnviaba(nombre)));
+        return enviado.and(Err(Cierre::CambioMientrasSeEnviaba(nombre)));
     }
     nodo.avisador
         .destacar(vec![format!("{ENVIO_COMPLETO} {nombre}")]);

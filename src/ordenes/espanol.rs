@@ -1,4 +1,5 @@
-//! clap en español: sólo sabe inglés, así que se sustituyen sus títulos, sus opciones propias y sus quejas.
+//! clap en español: sólo sabe inglés, así que se sustituyen sus títulos, sus opciones propias y sus
+//! quejas.
 //!
 //! No sabe qué hace cada orden: eso, en [`crate::ordenes`].
 
@@ -47,7 +48,8 @@ fn juntar(leidas: &mut ArgMatches) -> Result<Argumentos, clap::Error> {
     Ok(Argumentos { nodo, orden })
 }
 
-/// Los argumentos con la ayuda en español. clap sólo sabe inglés: se sustituyen sus títulos y sus opciones propias.
+/// Los argumentos con la ayuda en español. clap sólo sabe inglés: se sustituyen sus títulos y sus
+/// opciones propias.
 fn comando() -> Command {
     let version = Arg::new("version")
         .short('V')

@@ -1,7 +1,8 @@
-//! Las órdenes sueltas: lo mismo que el menú, sin abrir puerto, para la línea de órdenes y los scripts.
+//! Las órdenes sueltas: lo mismo que el menú, sin abrir puerto, para la línea de órdenes y los
+//! scripts.
 //!
-//! No están en la guía. Lo que hacen está en `nodo/acciones.rs`; aquí, quién es quien pregunta y cómo se
-//! escribe el resultado: por stdout, y lo demás por stderr.
+//! No están en la guía. Lo que hacen está en `nodo/acciones.rs`; aquí, quién es quien pregunta y
+//! cómo se escribe el resultado: por stdout, y lo demás por stderr.
 
 use std::fs::{self, File};
 use std::net::{IpAddr, SocketAddr};
@@ -118,13 +119,15 @@ pub fn estado(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
     acciones::estado(consola, &vecinos_de(config))
 }
 
-/// `nodo huella`: la misma línea que `b3sum`, una por archivo. Lo que no se puede leer se dice y se sigue.
+/// `nodo huella`: la misma línea que `b3sum`, una por archivo. Lo que no se puede leer se dice y se
+/// sigue.
 pub fn huella(archivos: Vec<PathBuf>, consola: &mut Consola) -> Result<Salida, Fallo> {
     let mut fin = Salida::Bien;
     for ruta in archivos {
         let suya = ruta.clone();
         let hilo = arrancar("huella", move || huella_de(&suya))?;
-        // A quien lee de una tubería sin fin no se le puede despertar: se le deja, y el programa acaba.
+        // A quien lee de una tubería sin fin no se le puede despertar: se le deja, y el programa
+        // acaba.
         if consola.siguiente(hilo.fin()) == Paso::Interrumpido {
             return Ok(Salida::Interrumpido);
         }
@@ -148,7 +151,8 @@ fn huella_de(ruta: &Path) -> std::io::Result<String> {
     Ok(cuenta.finalize().to_hex().to_string())
 }
 
-/// Un nombre con `\` o saltos de línea va escapado, y la línea empieza por `\`: así la escribe `b3sum`.
+/// Un nombre con `\` o saltos de línea va escapado, y la línea empieza por `\`: así la escribe
+/// `b3sum`.
 fn linea_de_b3sum(huella: &str, ruta: &Path) -> String {
     let nombre = ruta.display().to_string();
     if !nombre.contains(['\\', '\n']) || cfg!(windows) {
@@ -187,7 +191,8 @@ pub fn localizar(
     Ok(Salida::Bien)
 }
 
-/// `nodo ingenuo`: la guía tal cual, que no sabe terminar. En su hilo, para que un Ctrl-C acabe con todo.
+/// `nodo ingenuo`: la guía tal cual, que no sabe terminar. En su hilo, para que un Ctrl-C acabe con
+/// todo.
 pub fn ingenuo(
     peers: &[(IpAddr, Option<u16>)],
     donde: &DondeEscucha,

@@ -1,8 +1,8 @@
 //! La costura: toda palabra del protocolo que entra o sale pasa por una [`Conexion`].
 //!
-//! Envuelve el `conn` de la guía y le da lo que le falta: plazos (ninguna espera es eterna), líneas con tope
-//! (nadie reserva memoria nuestra) y registro (`RUST_LOG=nodo=debug` enseña cada línea y con quién). No sabe qué
-//! significan las palabras, ni toca el disco, ni escribe en pantalla.
+//! Envuelve el `conn` de la guía y le da lo que le falta: plazos (ninguna espera es eterna), líneas
+//! con tope (nadie reserva memoria nuestra) y registro (`RUST_LOG=nodo=debug` enseña cada línea y
+//! con quién). No sabe qué significan las palabras, ni toca el disco, ni escribe en pantalla.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -18,7 +18,8 @@ use crate::fallo::motivo;
 use crate::red::parada::{Apuntado, Parada, Trato};
 use crate::texto::limpiar;
 
-/// Lo que se lee del socket de una vez mientras se buscan líneas, en bytes. Cabe una línea del tope más su `\n`.
+/// Lo que se lee del socket de una vez mientras se buscan líneas, en bytes. Cabe una línea del tope
+/// más su `\n`.
 const LECTURA: usize = 8 * 1024;
 
 /// Bytes que se tiran, como mucho, al cerrar con calma.
@@ -35,9 +36,9 @@ pub const REBANADA: Duration = if cfg!(windows) {
 /// Un plazo más corto que esto se respeta al milisegundo.
 const UN_SEGUNDO: Duration = Duration::from_secs(1);
 
-/// En cuántas partes se mira si una escritura avanza: el plazo sin avance se pasa, a lo sumo, en una. En
-/// Windows no se sabe cuánto salió de una escritura que vence, así que no se repite: se hace en trozos
-/// pequeños, cada uno con todo el plazo.
+/// En cuántas partes se mira si una escritura avanza: el plazo sin avance se pasa, a lo sumo, en
+/// una. En Windows no se sabe cuánto salió de una escritura que vence, así que no se repite: se
+/// hace en trozos pequeños, cada uno con todo el plazo.
 const PARTES_DE_ESCRIBIR: u32 = if cfg!(windows) { 1 } else { 6 };
 /// Bytes que se escriben de una vez.
 const ESCRITURA: usize = if cfg!(windows) {
@@ -123,7 +124,8 @@ pub fn conectar(
 }
 
 impl Conexion {
-    /// Envuelve una conexión ya aceptada. La entrega `atender_conexiones`, que la guarda para poder cerrarla.
+    /// Envuelve una conexión ya aceptada. La entrega `atender_conexiones`, que la guarda para poder
+    /// cerrarla.
     pub fn aceptada(socket: &Arc<TcpStream>, otro: SocketAddr, limites: Limites) -> Conexion {
         Conexion {
             socket: Arc::clone(socket),
@@ -199,13 +201,14 @@ impl Conexion {
             .min(self.recibido.len());
     }
 
-    /// Una lectura del socket (un `recv`), que se añade a lo pendiente. Cuántos bytes llegaron; 0 es el fin.
+    /// Una lectura del socket (un `recv`), que se añade a lo pendiente. Cuántos bytes llegaron; 0
+    /// es el fin.
     ///
     /// # Errores
     /// No llegó nada antes de `limite` (se esperaba `que`), o falló el socket.
     pub fn recibir(&mut self, limite: Instant, que: &'static str) -> Result<usize, FalloRed> {
-        // Lo consumido se suelta siempre: quien manda líneas sin parar, y cada lectura le acaba a media línea, no hace
-        // crecer el búfer.
+        // Lo consumido se suelta siempre: quien manda líneas sin parar, y cada lectura le acaba a
+        // media línea, no hace crecer el búfer.
         self.recibido.drain(..self.consumido);
         self.consumido = 0;
         if self.recibido.capacity() == 0 {
@@ -237,7 +240,8 @@ impl Conexion {
         }
     }
 
-    /// Pone en el socket el plazo que queda hasta `limite` (si ya es el que tiene, no molesta al sistema).
+    /// Pone en el socket el plazo que queda hasta `limite` (si ya es el que tiene, no molesta al
+    /// sistema).
     fn poner_plazo(&mut self, limite: Instant, que: &'static str) -> Result<(), FalloRed> {
         let falta = limite.saturating_duration_since(Instant::now());
         if falta.is_zero() {
@@ -256,8 +260,8 @@ impl Conexion {
         Ok(())
     }
 
-    /// Lee una línea sin su final (`\n` o `\r\n`), entera antes de `plazo` en total, por mucho que gotee.
-    /// `None` si el otro cerró sin empezarla. El fin de la conexión también acaba una línea.
+    /// Lee una línea sin su final (`\n` o `\r\n`), entera antes de `plazo` en total, por mucho que
+    /// gotee. `None` si el otro cerró sin empezarla. El fin de la conexión también acaba una línea.
     ///
     /// # Errores
     /// Pasó del tope, venció el plazo, no es UTF-8 o falló el socket.
@@ -302,7 +306,8 @@ impl Conexion {
         Ok(linea)
     }
 
-    /// Lee en `destino` lo que haya: primero lo pendiente, luego una lectura del socket. 0 es el fin.
+    /// Lee en `destino` lo que haya: primero lo pendiente, luego una lectura del socket. 0 es el
+    /// fin.
     ///
     /// # Errores
     /// Nadie manda nada en lo que dura `plazo`, o falló el socket.
@@ -325,7 +330,8 @@ impl Conexion {
         self.escribir_texto(&format!("{linea}\n"))
     }
 
-    /// Escribe `texto` tal cual, sin fin de línea (las palabras de la guía no lo llevan), en un solo `write`.
+    /// Escribe `texto` tal cual, sin fin de línea (las palabras de la guía no lo llevan), en un
+    /// solo `write`.
     ///
     /// # Errores
     /// El otro cerró o no recibe.
@@ -362,8 +368,8 @@ impl Conexion {
         Ok(())
     }
 
-    /// Lo que se mande desde ahora tiene `plazo` en total, además de avanzar: quien lee a cucharadas no
-    /// retiene para siempre una respuesta grande.
+    /// Lo que se mande desde ahora tiene `plazo` en total, además de avanzar: quien lee a
+    /// cucharadas no retiene para siempre una respuesta grande.
     pub fn limitar_envio(&mut self, plazo: Duration) {
         self.limite_de_envio = Some(Instant::now() + plazo);
     }
@@ -373,11 +379,12 @@ impl Conexion {
         self.limite_de_envio = None;
     }
 
-    /// Pone el plazo de escritura. Se llama antes de mandar algo que puede no caber en el búfer del sistema: una
-    /// respuesta corta siempre cabe, y se ahorra la llamada.
+    /// Pone el plazo de escritura. Se llama antes de mandar algo que puede no caber en el búfer del
+    /// sistema: una respuesta corta siempre cabe, y se ahorra la llamada.
     ///
-    /// El del sistema es más corto que [`Limites::escribir`]: un `write` al que se le acaba cuenta como
-    /// avance lo que aceptó al principio, y sin mirar más a menudo el plazo volvería a empezar entero.
+    /// El del sistema es más corto que [`Limites::escribir`]: un `write` al que se le acaba cuenta
+    /// como avance lo que aceptó al principio, y sin mirar más a menudo el plazo volvería a empezar
+    /// entero.
     ///
     /// # Errores
     /// Falló el socket.
@@ -388,17 +395,17 @@ impl Conexion {
             .map_err(FalloRed::Sistema)
     }
 
-    /// Hace que al cerrar el otro reciba un error (RST) y no un final normal: la única manera de decir «esto no
-    /// está completo» a quien no sabe la longitud.
+    /// Hace que al cerrar el otro reciba un error (RST) y no un final normal: la única manera de
+    /// decir «esto no está completo» a quien no sabe la longitud.
     pub fn cerrar_con_error(&self) {
         if let Err(error) = SockRef::from(&*self.socket).set_linger(Some(Duration::ZERO)) {
             debug!("cerrando con error a {}: {error}", self.otro);
         }
     }
 
-    /// Manda el FIN y, antes de que se suelte el socket, lee y tira lo que el otro siga mandando, hasta su fin, hasta
-    /// `plazo` o hasta `TOPE_DE_DESPEDIDA`. Cerrar con datos sin leer manda un RST, y el otro puede perder la
-    /// última respuesta antes de verla.
+    /// Manda el FIN y, antes de que se suelte el socket, lee y tira lo que el otro siga mandando,
+    /// hasta su fin, hasta `plazo` o hasta `TOPE_DE_DESPEDIDA`. Cerrar con datos sin leer manda un
+    /// RST, y el otro puede perder la última respuesta antes de verla.
     pub fn cerrar_con_calma(&mut self, plazo: Duration) {
         let limite = Instant::now() + plazo;
         if self.socket.shutdown(Shutdown::Write).is_err() {
@@ -415,8 +422,8 @@ impl Conexion {
     }
 }
 
-/// ¿Venció el plazo puesto en el socket? En Unix es `WouldBlock`: ahí `TimedOut` es el sistema, que se
-/// cansó de que el otro no conteste. En Windows `TimedOut` es las dos cosas.
+/// ¿Venció el plazo puesto en el socket? En Unix es `WouldBlock`: ahí `TimedOut` es el sistema, que
+/// se cansó de que el otro no conteste. En Windows `TimedOut` es las dos cosas.
 pub fn vencio(error: &io::Error) -> bool {
     let plazo = if cfg!(windows) {
         io::ErrorKind::TimedOut
@@ -521,8 +528,8 @@ mod tests {
 
     #[test]
     fn conectarse_con_uno_mismo_no_es_encontrar_a_nadie() {
-        // El sistema da a un cliente un puerto de los suyos; si es el mismo al que llama, TCP se conecta
-        // consigo. Se le obliga enlazando el socket antes.
+        // El sistema da a un cliente un puerto de los suyos; si es el mismo al que llama, TCP se
+        // conecta consigo. Se le obliga enlazando el socket antes.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
         socket
             .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())

@@ -1,10 +1,11 @@
 //! Hilos con nombre y con dueño: uno suelto ([`arrancar`]) y los que se reutilizan ([`Hilos`]).
 //!
-//! La guía crea un hilo con cada conexión (`threading.Thread(...).start()`). Aquí también hay siempre
-//! un hilo por conexión, nunca menos; pero crear uno cuesta decenas de microsegundos, así que el que
-//! termina se queda [`ESPERA_OCIOSA`] escuchando un canal antes de irse. La cuenta se lleva con
-//! fichas: el que va a esperar suma una, y quien reparte sólo manda por el canal si consigue retirar
-//! una; si no la hay, crea un hilo. Así ninguna conexión espera detrás de otra, por muchas que callen.
+//! La guía crea un hilo con cada conexión (`threading.Thread(...).start()`). Aquí también hay
+//! siempre un hilo por conexión, nunca menos; pero crear uno cuesta decenas de microsegundos, así
+//! que el que termina se queda [`ESPERA_OCIOSA`] escuchando un canal antes de irse. La cuenta se
+//! lleva con fichas: el que va a esperar suma una, y quien reparte sólo manda por el canal si
+//! consigue retirar una; si no la hay, crea un hilo. Así ninguna conexión espera detrás de otra,
+//! por muchas que callen.
 //!
 //! No sabe de sockets ni limita cuántos hilos hay: eso lo hace el turno que se pide antes.
 
@@ -116,7 +117,8 @@ pub struct Hilos {
 impl Hilos {
     /// Hilos que se llamarán `prefijo-1`, `prefijo-2`…
     pub fn nuevos(prefijo: &'static str) -> Hilos {
-        // Sin tope porque no lo necesita: nunca hay en el canal más trabajos que hilos esperándolos.
+        // Sin tope porque no lo necesita: nunca hay en el canal más trabajos que hilos
+        // esperándolos.
         let (entregar, recoger) = unbounded();
         let (vivo, ninguno) = bounded(0);
         Hilos {
@@ -154,8 +156,8 @@ impl Hilos {
         Ok(())
     }
 
-    /// Los ociosos terminan ya, y a los demás se les espera hasta `plazo`; al que quede se le corta lo
-    /// que esté haciendo (`cortar`) y se le espera otra vez. Falso si aun así queda alguno.
+    /// Los ociosos terminan ya, y a los demás se les espera hasta `plazo`; al que quede se le corta
+    /// lo que esté haciendo (`cortar`) y se le espera otra vez. Falso si aun así queda alguno.
     ///
     /// Es lo que garantiza que ninguno sobrevive a su dueño sin guardar el mango de cada uno.
     pub fn despedir(self, plazo: Duration, cortar: impl FnOnce()) -> bool {
@@ -181,7 +183,8 @@ fn trabajar(primero: Trabajo, fichas: &AtomicUsize, recoger: &Receiver<Trabajo>)
             Ok(otro) => otro,
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) if tomar_ficha(fichas) => return,
-            // No queda ninguna ficha: alguien acaba de retirar la nuestra y su trabajo viene de camino.
+            // No queda ninguna ficha: alguien acaba de retirar la nuestra y su trabajo viene de
+            // camino.
             Err(RecvTimeoutError::Timeout) => match recoger.recv() {
                 Ok(otro) => otro,
                 Err(_) => return,

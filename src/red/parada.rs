@@ -93,7 +93,8 @@ impl Parada {
         }
     }
 
-    /// Apunta un socket mientras viva lo que devuelve. Si ya se avisó o se cortó, se le hace lo mismo.
+    /// Apunta un socket mientras viva lo que devuelve. Si ya se avisó o se cortó, se le hace lo
+    /// mismo.
     pub fn apuntar(&self, socket: &Arc<TcpStream>, trato: Trato) -> Apuntado {
         let mut sockets = self.sockets();
         if sockets.cortada {

@@ -19,8 +19,8 @@ use crate::red::{abrir_puerto, atender_conexiones};
 
 /// Cuánto se espera en silencio antes de decir que hay envíos en curso.
 const DESPEDIDA_CALLADA: Duration = Duration::from_millis(200);
-/// Cuánto se espera a conectarse a uno mismo: si tarda, es que hay otras conexiones en la cola, y una
-/// de ellas despertará a `accept`.
+/// Cuánto se espera a conectarse a uno mismo: si tarda, es que hay otras conexiones en la cola, y
+/// una de ellas despertará a `accept`.
 const TIMBRE: Duration = Duration::from_secs(1);
 
 /// Un servidor en marcha.
@@ -101,7 +101,8 @@ pub fn fallo_al_abrir(direccion: SocketAddr, opcion: &str, error: &io::Error) ->
              otro con {opcion} (0 = el que esté libre)"
         ),
         io::ErrorKind::PermissionDenied => format!(
-            "no hay permiso para abrir el puerto {puerto}: elige con {opcion} uno de 1024 en adelante"
+            "no hay permiso para abrir el puerto {puerto}: elige con {opcion} uno de \
+             1024 en adelante"
         ),
         io::ErrorKind::AddrNotAvailable => {
             format!("la IP {ip} no es de esta máquina: elige una que lo sea")

@@ -54,7 +54,8 @@ impl Drop for Turno {
     }
 }
 
-/// Turnos de los que nadie puede tomar más de unos cuantos: una sola máquina no deja fuera a las demás.
+/// Turnos de los que nadie puede tomar más de unos cuantos: una sola máquina no deja fuera a las
+/// demás.
 pub struct TurnosPorIp {
     todos: Turnos,
     de_cada_una: usize,

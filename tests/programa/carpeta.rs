@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::comun::falsos::{BLOQUE, Charla, Compuerta, Falso, Mana, huella};
 use super::comun::{
-    Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, preguntar, quejas, responde,
-    senal,
+    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, preguntar, quejas,
+    responde, senal,
 };
 use crate::guia::{DESCARGADO, ENVIO_COMPLETO};
 use tempfile::TempDir;
@@ -186,10 +186,13 @@ fn quien_anuncia_menos_no_recorta_lo_que_ya_estaba() {
     let carpeta = tempfile::tempdir().unwrap();
     let media = carpeta.path().join(format!(".{NOMBRE}.part"));
     fs::write(&media, &contenido[..4 * BLOQUE]).unwrap();
-    let malo = Falso::nuevo(b"x", Mana::Rechaza);
-    let salida = descargar(NOMBRE, carpeta.path(), &[malo.direccion]);
-    assert_eq!(codigo(&salida), Some(1), "{}", dicho(&salida));
-    assert!(fs::read(&media).unwrap() == contenido[..4 * BLOQUE]);
+    // También quien anuncia su principio, que está entero en lo que hay: no ha dado nada.
+    for menos in [&b"x"[..], b"", &contenido[..1], &contenido[..BLOQUE]] {
+        let malo = Falso::nuevo(menos, Mana::Rechaza);
+        let salida = descargar(NOMBRE, carpeta.path(), &[malo.direccion]);
+        assert_eq!(codigo(&salida), Some(1), "{}", dicho(&salida));
+        assert!(fs::read(&media).unwrap() == contenido[..4 * BLOQUE]);
+    }
     let par = Falso::nuevo(&contenido, Mana::Honrado);
     let salida = descargar(NOMBRE, carpeta.path(), &[par.direccion]);
     assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
@@ -370,9 +373,15 @@ fn un_disco_que_se_llena_a_medias_es_una_frase_y_se_puede_seguir() {
     };
     let contenido = datos(3 * BLOQUE + 7);
     let compuerta = Arc::new(Compuerta::default());
-    let par = Falso::nuevo(&contenido, Mana::Retenido(Arc::clone(&compuerta)));
+    let par = Falso::nuevo(&contenido, Mana::RetenidoTras(1, Arc::clone(&compuerta)));
     let proceso = empezar(NOMBRE, disco.0.path(), &[par.direccion]);
-    par.registro.esperar("OBTENER", 2);
+    // Cuando ya se guardó el primero.
+    let media = disco.0.path().join(format!(".{NOMBRE}.part"));
+    let limite = Instant::now() + PACIENCIA;
+    while !fs::metadata(&media).is_ok_and(|datos| datos.len() >= BLOQUE as u64) {
+        assert!(Instant::now() < limite, "no se guardó ninguno");
+        std::thread::yield_now();
+    }
     let relleno = disco.0.path().join("relleno");
     let llenado = fs::File::create(&relleno)
         .unwrap()

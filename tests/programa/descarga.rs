@@ -7,11 +7,18 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::comun::falsos::{BLOQUE, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques};
 use super::comun::{PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, quejas};
+use crate::config::Limites;
+use crate::consola::progreso::Progreso;
 use crate::guia::{DESCARGADO, NO_ENCONTRADO, SELECCIONE};
+use crate::nodo::carpeta::Carpeta;
+use crate::nodo::cliente::descargar_archivo;
+use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
+use crate::red::parada::Parada;
 use tempfile::TempDir;
 
 const NOMBRE: &str = "clase.bin";
@@ -254,21 +261,36 @@ fn quien_calcula_otra_cosa_no_alarga_una_descarga_sin_fuentes() {
 
 // ----- Los que mienten -----
 
+/// Baja, abriendo la compuerta cuando se queje de algo. Tiene que bajarlo bien.
+fn descargar_abriendo(
+    fuentes: &[SocketAddr],
+    cuando: &str,
+    compuerta: &Compuerta,
+    contenido: &[u8],
+) -> String {
+    let carpeta = tempfile::tempdir().unwrap();
+    let mut proceso = empezar(&carpeta, fuentes);
+    let mut suyas = BufReader::new(proceso.stderr.take().unwrap());
+    let mut quejas = String::new();
+    while !quejas.contains(cuando) {
+        let leido = suyas.read_line(&mut quejas).unwrap();
+        assert!(leido > 0, "no dijo {cuando}; dijo: {quejas}");
+    }
+    compuerta.abrir();
+    suyas.read_to_string(&mut quejas).unwrap();
+    let salida = proceso.wait_with_output().unwrap();
+    asegurar_bueno(&salida, &carpeta, contenido);
+    quejas
+}
+
 /// Un mentiroso y un honrado que no da nada hasta que se ha retirado al mentiroso.
 fn con_un_mentiroso(contenido: &[u8], mana: Mana) {
     let malo = Falso::nuevo(contenido, mana);
     let compuerta = Arc::new(Compuerta::default());
     let bueno = Falso::nuevo(contenido, Mana::Retenido(Arc::clone(&compuerta)));
-    let carpeta = tempfile::tempdir().unwrap();
-    let mut proceso = empezar(&carpeta, &[malo.direccion, bueno.direccion]);
-    let mut suyas = BufReader::new(proceso.stderr.take().unwrap());
-    let mut quejas = String::new();
-    while !quejas.contains(&retirada(malo.direccion)) {
-        assert!(suyas.read_line(&mut quejas).unwrap() > 0, "no se le retiró");
-    }
-    compuerta.abrir();
-    suyas.read_to_string(&mut quejas).unwrap();
-    asegurar_bueno(&proceso.wait_with_output().unwrap(), &carpeta, contenido);
+    let fuentes = [malo.direccion, bueno.direccion];
+    let cuando = retirada(malo.direccion);
+    let quejas = descargar_abriendo(&fuentes, &cuando, &compuerta, contenido);
     assert_eq!(quejas.matches("RETIRADA").count(), 1, "{quejas}");
     solo_un_mentiroso(malo.direccion);
 }
@@ -358,22 +380,19 @@ fn rechaza_todo() {
 #[test]
 fn mentir_en_la_lista_se_nota_antes_de_pedir_un_bloque() {
     let contenido = contenido();
-    for mana in [
-        Mana::HuellaFalsa,
-        Mana::ListaFalsa,
-        Mana::UnBillonDeBloques,
-        Mana::Basura,
+    for (mana, hasta) in [
+        (Mana::HuellaFalsa, "BLOQUES"),
+        (Mana::ListaFalsa, "BLOQUES"),
+        (Mana::UnBillonDeBloques, "BLOQUES"),
+        (Mana::Basura, "INFO"),
     ] {
         let malo = Falso::nuevo(&contenido, mana);
-        let bueno = Falso::nuevo(&contenido, Mana::Honrado);
-        let carpeta = tempfile::tempdir().unwrap();
-        let salida = descargar(&carpeta, &[malo.direccion, bueno.direccion]);
-        asegurar_bueno(&salida, &carpeta, &contenido);
-        assert!(
-            quejas(&salida).contains(&retirada(malo.direccion)),
-            "{}",
-            quejas(&salida)
-        );
+        // Si no dijera el bueno lo que tiene después, al malo no se le pediría su lista.
+        let compuerta = Arc::new(Compuerta::default());
+        let mana = Mana::Tardia(Arc::clone(&malo.registro), hasta, Arc::clone(&compuerta));
+        let bueno = Falso::nuevo(&contenido, mana);
+        let fuentes = [malo.direccion, bueno.direccion];
+        descargar_abriendo(&fuentes, &retirada(malo.direccion), &compuerta, &contenido);
         assert_eq!(malo.registro.cuantos("OBTENER"), 0);
         solo_un_mentiroso(malo.direccion);
         assert_eq!(malo.registro.cuantos("OBTENER"), 0);
@@ -385,7 +404,7 @@ fn una_huella_inventada_que_cuadra_no_impide_bajarlo_de_los_demas() {
     // De un solo bloque, la lista es la propia huella: cuadra siempre. Se nota al llegar el bloque.
     let contenido = datos(100_000);
     let malo = Falso::nuevo(&contenido, Mana::HuellaInventada);
-    let bueno = Falso::nuevo(&contenido, Mana::Honrado);
+    let bueno = Falso::nuevo(&contenido, tras_pedir_bloques(&malo));
     let carpeta = tempfile::tempdir().unwrap();
     let salida = descargar(&carpeta, &[malo.direccion, bueno.direccion]);
     asegurar_bueno(&salida, &carpeta, &contenido);
@@ -402,7 +421,8 @@ fn un_tamano_imposible_no_impide_bajarlo_de_los_demas() {
     let contenido = contenido();
     for tamano in [u64::MAX, u64::MAX / 2, 1 << 60] {
         let malo = Falso::nuevo(&contenido, Mana::Tamano(tamano));
-        let bueno = Falso::nuevo(&contenido, Mana::Honrado);
+        let mana = Mana::Tardia(Arc::clone(&malo.registro), "INFO", Compuerta::abierta());
+        let bueno = Falso::nuevo(&contenido, mana);
         let carpeta = tempfile::tempdir().unwrap();
         let salida = descargar(&carpeta, &[malo.direccion, bueno.direccion]);
         asegurar_bueno(&salida, &carpeta, &contenido);
@@ -417,21 +437,55 @@ fn un_tamano_imposible_no_impide_bajarlo_de_los_demas() {
     }
 }
 
+/// No dice qué tiene hasta que se le pide un bloque al otro.
+fn tras_pedir_bloques(otro: &Falso) -> Mana {
+    Mana::Tardia(Arc::clone(&otro.registro), "OBTENER", Compuerta::abierta())
+}
+
 #[test]
 fn si_hay_dos_distintos_se_baja_el_que_tienen_mas_y_se_dice() {
     let (uno, otro) = (datos(BLOQUE + 1), contenido());
-    let raro = Falso::nuevo(&uno, Mana::Honrado);
-    let pares = [(); 2].map(|()| Falso::nuevo(&otro, Mana::Honrado));
+    let compuerta = Arc::new(Compuerta::default());
+    let mana = Mana::Retenido(Arc::clone(&compuerta));
+    let pares = [(); 2].map(|()| Falso::nuevo(&otro, mana.clone()));
+    // El raro lo dice cuando los otros ya dan bloques: no se le pide ninguno.
+    let mana = tras_pedir_bloques(&pares[0]);
+    let raro = Falso::nuevo(&uno, mana);
+    let fuentes = [raro.direccion, pares[0].direccion, pares[1].direccion];
+    let quejas = descargar_abriendo(&fuentes, "2 archivos distintos", &compuerta, &otro);
+    assert!(quejas.contains("tienen 2 fuentes"), "{quejas}");
+    assert_eq!(raro.registro.cuantos("OBTENER"), 0);
+}
+
+#[test]
+fn mientras_no_da_ningun_bloque_la_primera_no_se_impone_a_las_demas() {
+    let otro = contenido();
+    // Se presenta sola y retiene lo que se le pide; las demás llegan después, y son más.
+    let raro = Falso::nuevo(&datos(2), Mana::MudoEnBloques);
+    let mana = tras_pedir_bloques(&raro);
+    let pares = [(); 2].map(|()| Falso::nuevo(&otro, mana.clone()));
     let carpeta = tempfile::tempdir().unwrap();
     let fuentes = [raro.direccion, pares[0].direccion, pares[1].direccion];
+    let antes = Instant::now();
     let salida = descargar(&carpeta, &fuentes);
     asegurar_bueno(&salida, &carpeta, &otro);
     assert!(
-        quejas(&salida).contains("2 archivos distintos"),
-        "{}",
-        quejas(&salida)
+        antes.elapsed() < Duration::from_secs(8),
+        "esperó a quien callaba"
     );
-    assert_eq!(raro.registro.cuantos("OBTENER"), 0);
+    assert!(raro.registro.cuantos("OBTENER") > 0);
+}
+
+#[test]
+fn si_se_va_la_unica_que_tenia_lo_empezado_se_baja_lo_que_tengan_las_demas() {
+    let (uno, otro) = (datos(7 * BLOQUE), contenido()[1..].to_vec());
+    let raro = Falso::nuevo(&uno, Mana::ByteCambiado(5));
+    let mana = tras_pedir_bloques(&raro);
+    let par = Falso::nuevo(&otro, mana);
+    let carpeta = tempfile::tempdir().unwrap();
+    let salida = descargar(&carpeta, &[raro.direccion, par.direccion]);
+    asegurar_bueno(&salida, &carpeta, &otro);
+    assert!(quejas(&salida).contains(&retirada(raro.direccion)));
 }
 
 // ----- Los que callan, los lentos y los que se van -----
@@ -464,13 +518,133 @@ pub fn a_los_mudos_y_a_los_que_gotean_no_se_les_espera() {
             Mana::MudoEnBloques,
             Mana::ListaGoteada,
             Mana::Lento(20_000),
+            Mana::Gotea(GOTEO),
         ] {
             ambito.spawn(|| acompanado(mana));
         }
-        for mana in [Mana::Mudo, Mana::MudoEnBloques, Mana::ListaGoteada] {
+        for mana in [
+            Mana::Mudo,
+            Mana::MudoEnBloques,
+            Mana::ListaGoteada,
+            Mana::Gotea(GOTEO),
+        ] {
             ambito.spawn(|| solo(mana));
         }
+        ambito.spawn(|| dos_que_gotean_y_una_buena(contenido));
+        ambito.spawn(|| la_guia_que_gotea(contenido));
     });
+}
+
+/// Cada cuánto da un byte quien gotea: nunca calla lo bastante para que venza un plazo.
+const GOTEO: Duration = Duration::from_secs(5);
+
+/// El único bloque lo tienen ya dos que gotean cuando la buena dice que lo tiene.
+fn dos_que_gotean_y_una_buena(contenido: &[u8]) {
+    let contenido = &contenido[..100_000];
+    let gotean = [(); 2].map(|()| Falso::nuevo(contenido, Mana::Gotea(GOTEO)));
+    let buena = Falso::nuevo(contenido, tras_pedir_bloques(&gotean[1]));
+    let carpeta = tempfile::tempdir().unwrap();
+    let antes = Instant::now();
+    let fuentes = [gotean[0].direccion, gotean[1].direccion, buena.direccion];
+    let salida = descargar(&carpeta, &fuentes);
+    asegurar_bueno(&salida, &carpeta, contenido);
+    // Diez segundos para poder pedir la tercera copia; de las otras no se cansa hasta los quince.
+    let tardo = antes.elapsed();
+    assert!(tardo < Duration::from_secs(14), "{tardo:?}");
+}
+
+fn la_guia_que_gotea(contenido: &[u8]) {
+    let guia = Falso::nuevo(contenido, Mana::GuiaGoteada(GOTEO));
+    let carpeta = tempfile::tempdir().unwrap();
+    let antes = Instant::now();
+    let salida = descargar(&carpeta, &[guia.direccion]);
+    asegurar_que_no(&salida, &carpeta);
+    assert!(quejas(&salida).contains("menos de 8 KiB por segundo"));
+    assert!(antes.elapsed() < Duration::from_secs(35));
+    assert!(
+        nombres(&carpeta).is_empty(),
+        "no se puede seguir: no se deja nada"
+    );
+}
+
+#[test]
+fn quien_calla_no_retrasa_a_quien_contesta() {
+    let contenido = datos(100);
+    let mudas = [(); 3].map(|()| Falso::nuevo(&contenido, Mana::Mudo));
+    let buena = Falso::nuevo(&contenido, Mana::Honrado);
+    let carpeta = tempfile::tempdir().unwrap();
+    let fuentes = [&mudas[0], &mudas[1], &mudas[2], &buena].map(|par| par.direccion);
+    let antes = Instant::now();
+    let salida = descargar(&carpeta, &fuentes);
+    asegurar_bueno(&salida, &carpeta, &contenido);
+    assert!(
+        antes.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        antes.elapsed()
+    );
+}
+
+#[test]
+fn por_cada_conexion_se_piden_dos_bloques_sin_esperar_el_primero() {
+    let contenido = contenido();
+    let compuerta = Arc::new(Compuerta::default());
+    let par = Falso::nuevo(&contenido, Mana::Retenido(Arc::clone(&compuerta)));
+    let carpeta = tempfile::tempdir().unwrap();
+    let proceso = empezar(&carpeta, &[par.direccion]);
+    // La que se presentó lleva dos; la otra, que no ha contestado nada aún, uno.
+    par.registro.esperar("OBTENER", 2);
+    compuerta.abrir();
+    let salida = acabar(proceso);
+    asegurar_bueno(&salida, &carpeta, &contenido);
+    assert_eq!(par.registro.bloques(), [0, 1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn quien_calcula_sin_fin_y_no_hay_otra_se_deja_con_el_tiempo() {
+    let contenido = contenido();
+    let guia = Falso::nuevo(&contenido, Mana::Guia);
+    for mana in [
+        Mana::Calculando(usize::MAX),
+        Mana::BloquesCalculando(usize::MAX),
+    ] {
+        let eterna = Falso::nuevo(&contenido, mana);
+        let fin = con_plazos_cortos(&[eterna.direccion]);
+        let frase = fin.unwrap_err().to_string();
+        assert!(frase.contains("demasiado calculando la huella"), "{frase}");
+        // Y entonces sirve la guía.
+        let fin = con_plazos_cortos(&[eterna.direccion, guia.direccion]);
+        assert!(!fin.unwrap().comprobado);
+    }
+}
+
+/// Baja en este mismo proceso, sin esperar más de un segundo a quien calcula una huella.
+fn con_plazos_cortos(fuentes: &[SocketAddr]) -> Result<Descargado, NoDescargado> {
+    let temporal = tempfile::tempdir().unwrap();
+    let parada = Parada::nueva();
+    let pedido = Pedido {
+        nombre: NOMBRE,
+        carpeta: &Carpeta::abrir(temporal.path()).unwrap(),
+        limites: Limites {
+            calcular: Duration::from_secs(1),
+            ..Limites::default()
+        },
+        conexiones: 2,
+        parada: &parada,
+        progreso: &Progreso::default(),
+        avisar: &|_| (),
+    };
+    std::thread::scope(|ambito| {
+        let (acabo, espera) = std::sync::mpsc::channel::<()>();
+        let parada = &parada;
+        ambito.spawn(move || {
+            if espera.recv_timeout(PACIENCIA) == Err(RecvTimeoutError::Timeout) {
+                parada.cortar();
+            }
+        });
+        let fin = descargar_archivo(fuentes, &pedido);
+        drop(acabo);
+        fin
+    })
 }
 
 #[test]
@@ -554,15 +728,14 @@ fn bloques_malos(carpeta: &TempDir, contenido: &[u8]) -> Vec<usize> {
 /// Termina de bajarlo de un par honrado, al que sólo se le pide lo que falta.
 fn seguir_y_contar(carpeta: &TempDir, contenido: &[u8]) {
     let faltaban = bloques_malos(carpeta, contenido);
+    let habia = fs::metadata(carpeta.path().join(MEDIA));
+    let habia_algo = habia.is_ok_and(|datos| datos.len() > 0);
     let par = Falso::nuevo(contenido, Mana::Honrado);
     let salida = descargar(carpeta, &[par.direccion]);
     asegurar_bueno(&salida, carpeta, contenido);
     assert_eq!(par.registro.bloques(), faltaban);
-    assert!(
-        quejas(&salida).contains("[REANUDANDO]"),
-        "{}",
-        quejas(&salida)
-    );
+    let reanuda = quejas(&salida).contains("[REANUDANDO]");
+    assert_eq!(reanuda, habia_algo, "{}", quejas(&salida));
 }
 
 #[cfg(unix)]
@@ -575,14 +748,17 @@ fn un_kill_9_en_cualquier_momento_se_reanuda_sin_pedir_lo_que_ya_estaba() {
             ambito.spawn(move || {
                 let carpeta = tempfile::tempdir().unwrap();
                 for vez in 0..5 {
-                    let lento = Falso::nuevo(contenido, Mana::Lento(40 << 20));
+                    let faltan = bloques_malos(&carpeta, contenido).len();
+                    let lento = Falso::nuevo(contenido, Mana::Lento(160 << 20));
                     let mut proceso = empezar(&carpeta, &[lento.direccion]);
                     // En momentos distintos: al preguntar, al pedir la lista, con varios bloques en
                     // marcha…
                     match (hilo, vez) {
                         (0, 0) => lento.registro.esperar("INFO", 1),
                         (0, 1) => lento.registro.esperar("BLOQUES", 1),
-                        _ => lento.registro.esperar("OBTENER", 1 + (hilo + vez) % 3),
+                        _ => lento
+                            .registro
+                            .esperar("OBTENER", faltan.min(1 + (hilo + vez) % 3)),
                     }
                     std::thread::sleep(Duration::from_millis(7 * hilo as u64 * vez as u64));
                     proceso.kill().unwrap();
@@ -593,7 +769,7 @@ fn un_kill_9_en_cualquier_momento_se_reanuda_sin_pedir_lo_que_ya_estaba() {
                     // Mientras no esté entero no hay nada más que el archivo a medias.
                     assert!(nombres(&carpeta).iter().all(|n| n == MEDIA));
                 }
-                if nombres(&carpeta) == [MEDIA] {
+                if nombres(&carpeta) != [NOMBRE] {
                     seguir_y_contar(&carpeta, contenido);
                 }
                 assert!(leer(&carpeta, NOMBRE) == *contenido);
@@ -706,6 +882,24 @@ fn la_guia_que_se_corta_no_deja_un_archivo_bueno() {
     assert_eq!(nombres(&carpeta), [NOMBRE]);
 }
 
+#[cfg(unix)]
+#[test]
+fn una_guia_sin_fin_que_llena_el_disco_no_deja_nada() {
+    let guia = Falso::nuevo(&datos(1 << 20), Mana::GuiaSinFin);
+    let carpeta = tempfile::tempdir().unwrap();
+    // Un tope de 10 MiB por archivo hace de disco lleno.
+    let orden = orden_de_descargar(NOMBRE, carpeta.path(), &[guia.direccion]);
+    let salida = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 20480; exec \"$0\" \"$@\""])
+        .arg(orden.get_program())
+        .args(orden.get_args())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    asegurar_que_no(&salida, &carpeta);
+    assert!(nombres(&carpeta).is_empty(), "{}", quejas(&salida));
+}
+
 // ----- Cancelar -----
 
 #[cfg(unix)]
@@ -713,19 +907,22 @@ fn la_guia_que_se_corta_no_deja_un_archivo_bueno() {
 fn ctrl_c_y_sigterm_cancelan_enseguida_y_se_puede_seguir() {
     let contenido = contenido();
     std::thread::scope(|ambito| {
-        for (senal, mana, hasta) in [
-            ("INT", Mana::MudoEnBloques, "OBTENER"),
-            ("TERM", Mana::Lento(1 << 20), "OBTENER"),
-            ("INT", Mana::Mudo, "INFO"),
-            ("INT", Mana::ListaGoteada, "BLOQUES"),
-            ("INT", Mana::Calculando(usize::MAX), "INFO"),
+        // Con cinco bloques pedidos ha llegado al menos uno: hay cuatro en vuelo como mucho.
+        for (senal, mana, hasta, veces) in [
+            ("INT", Mana::CallaTras(4), "OBTENER", 5),
+            ("TERM", Mana::Lento(8 << 20), "OBTENER", 5),
+            ("INT", Mana::MudoEnBloques, "OBTENER", 1),
+            ("TERM", Mana::Lento(1 << 20), "OBTENER", 1),
+            ("INT", Mana::Mudo, "INFO", 1),
+            ("INT", Mana::ListaGoteada, "BLOQUES", 1),
+            ("INT", Mana::Calculando(usize::MAX), "INFO", 1),
         ] {
             let contenido = &contenido;
             ambito.spawn(move || {
                 let par = Falso::nuevo(contenido, mana);
                 let carpeta = tempfile::tempdir().unwrap();
                 let proceso = empezar(&carpeta, &[par.direccion]);
-                par.registro.esperar(hasta, 1);
+                par.registro.esperar(hasta, veces);
                 let antes = Instant::now();
                 super::comun::senal(proceso.id(), senal);
                 let salida = acabar(proceso);
@@ -737,7 +934,7 @@ fn ctrl_c_y_sigterm_cancelan_enseguida_y_se_puede_seguir() {
                 assert_eq!(codigo(&salida), Some(130), "{}", quejas(&salida));
                 assert!(quejas(&salida).contains("cancelada"), "{}", quejas(&salida));
                 assert!(dicho(&salida).is_empty());
-                if hasta == "OBTENER" {
+                if veces > 1 {
                     assert_eq!(nombres(&carpeta), [MEDIA]);
                     seguir_y_contar(&carpeta, contenido);
                 } else {

@@ -2,16 +2,34 @@
 //! cómo acabó.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::comun::falsos::{BLOQUE, Charla, Compuerta, Puente, huella, huellas_de_bloques};
-use super::comun::{Proceso, acabar, codigo, datos, dicho, nodo, quejas, responde, senal};
+use super::comun::falsos::{
+    BLOQUE, Charla, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques,
+};
+use super::comun::{
+    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, nodo, quejas, responde, senal,
+};
+use crate::config::Limites;
+use crate::consola::eventos::Avisador;
+use crate::consola::progreso::Progreso;
 use crate::guia::{DESCARGADO, ENVIO_COMPLETO};
+use crate::nodo::Nodo;
+use crate::nodo::carpeta::Carpeta;
+use crate::nodo::descarga::envio::enviar_archivo;
+use crate::nodo::descarga::pedido::Pedido;
+use crate::nodo::descarga::recibir;
+use crate::nodo::servidor::gestionar_peticion;
+use crate::nodo::vecinos::Vecinos;
+use crate::ordenes::opciones::{Opciones, decidir};
+use crate::red::conexion::Conexion;
+use crate::red::parada::Parada;
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "tarea.bin";
@@ -56,6 +74,15 @@ fn nombres(carpeta: &TempDir) -> Vec<String> {
         .collect();
     nombres.sort();
     nombres
+}
+
+/// Espera a que algo sea verdad.
+fn hasta(condicion: impl Fn() -> bool) {
+    let limite = Instant::now() + PACIENCIA;
+    while !condicion() {
+        assert!(Instant::now() < limite, "no pasa");
+        thread::yield_now();
+    }
 }
 
 // ----- Entre nodos de verdad -----
@@ -148,9 +175,9 @@ fn el_archivo_que_cambia_mientras_se_envia_no_llega_como_bueno() {
     let (_suya, ruta) = archivo(&datos(6 * BLOQUE));
     let suya = ruta.clone();
     // Quien envía abre la conexión y quien recibe pide por ella: el puente oye las peticiones en la
-    // otra dirección.
+    // otra dirección. Cuando pide el cuarto tiene ya dos buenos.
     let puente = Puente::al_reves(receptor.direccion(), move |pedido, vez| {
-        if pedido.starts_with("OBTENER") && vez == 2 {
+        if pedido.starts_with("OBTENER") && vez == 4 {
             fs::write(&suya, vec![1; 6 * BLOQUE]).unwrap();
         }
     });
@@ -493,12 +520,22 @@ fn lo_que_llega_a_una_subcarpeta_y_en_otra_forma_unicode_se_guarda_bien() {
 #[test]
 fn dos_que_ofrecen_lo_mismo_a_la_vez_no_se_mezclan() {
     let (carpeta, receptor) = receptor();
+    let uno = datos(2 * BLOQUE);
+    let obtener = |n: usize| format!("OBTENER:{}:{BLOQUE}:{NOMBRE}", n * BLOQUE);
     let mut primero = Charla::con(receptor.direccion());
     assert_eq!(primero.pedir(&format!("OFRECER:{NOMBRE}")), "ACEPTADO");
     assert_eq!(primero.oir().unwrap(), format!("INFO:{NOMBRE}"));
-    primero.decir(&format!("INFO:3:{}", huella(b"uno")));
+    primero.decir(&format!("INFO:{}:{}", uno.len(), huella(&uno)));
     assert_eq!(primero.oir().unwrap(), format!("BLOQUES:{NOMBRE}"));
+    primero.decir(&format!(
+        "BLOQUES:2\n{}",
+        huellas_de_bloques(&uno).join("\n")
+    ));
+    assert_eq!(primero.oir().unwrap(), obtener(0));
+    primero.mandar(format!("OK:{BLOQUE}\n").as_bytes());
+    primero.mandar(&uno[..BLOQUE]);
     // Con el primero a medias, el segundo oye que ya se está bajando.
+    hasta(|| nombres(&carpeta) == [format!(".{NOMBRE}.part")]);
     let (_suya, ruta) = archivo(b"dos");
     let salida = enviar(&ruta, receptor.direccion());
     assert_eq!(codigo(&salida), Some(1));
@@ -507,12 +544,176 @@ fn dos_que_ofrecen_lo_mismo_a_la_vez_no_se_mezclan() {
         "{}",
         quejas(&salida)
     );
-    primero.decir(&format!("BLOQUES:1\n{}", huella(b"uno")));
-    assert_eq!(primero.oir().unwrap(), format!("OBTENER:0:3:{NOMBRE}"));
-    primero.mandar(b"OK:3\nuno");
+    assert_eq!(primero.oir().unwrap(), obtener(1));
+    primero.mandar(format!("OK:{BLOQUE}\n").as_bytes());
+    primero.mandar(&uno[BLOQUE..]);
     assert_eq!(primero.oir().unwrap(), format!("RECIBIDO:{NOMBRE}"));
-    assert_eq!(fs::read(carpeta.path().join(NOMBRE)).unwrap(), b"uno");
+    assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == uno);
     assert_eq!(nombres(&carpeta), [NOMBRE]);
+}
+
+// ----- Ofertas que no acaban -----
+
+/// Hace una oferta que el receptor acepta, y contesta que el archivo mide cinco bytes y aún calcula
+/// su huella.
+fn ofrecer_y_calcular(conexion: TcpStream, nombre: &str) -> (Charla, String) {
+    let mut charla = Charla::de(conexion);
+    let respuesta = charla.pedir(&format!("OFRECER:{nombre}"));
+    if respuesta == "ACEPTADO" {
+        assert_eq!(charla.oir().unwrap(), format!("INFO:{nombre}"));
+        charla.decir("INFO:5:-");
+    }
+    (charla, respuesta)
+}
+
+#[test]
+fn una_ip_no_ocupa_todas_las_plazas() {
+    let carpeta = tempfile::tempdir().unwrap();
+    let opciones = ["--peer", "127.0.0.1:1", "--peer", "127.0.0.2:1"];
+    let receptor = Proceso::nodo(carpeta.path(), &opciones);
+    let ofertas: Vec<_> = (0..5)
+        .map(|n| ofrecer_y_calcular(conectar(receptor.direccion()), &format!("{n}.bin")))
+        .collect();
+    let aceptadas = ofertas.iter().filter(|(_, r)| r == "ACEPTADO").count();
+    assert_eq!(aceptadas, 4);
+    assert!(ofertas[4].1.contains("demasiados"), "{}", ofertas[4].1);
+    // Las de otra IP no lo notan (sólo Linux tiene más de una de esta máquina sin pedirla).
+    if cfg!(target_os = "linux") {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let desde = SocketAddr::from(([127, 0, 0, 2], 0));
+        socket.bind(&desde.into()).unwrap();
+        socket.connect(&receptor.direccion().into()).unwrap();
+        let (_charla, respuesta) = ofrecer_y_calcular(socket.into(), "otra.bin");
+        assert_eq!(respuesta, "ACEPTADO");
+    }
+    // Y al irse una, hay sitio.
+    drop(ofertas);
+    receptor.esperar_veces("[ERROR AL RECIBIR]", 4);
+    let (_suya, ruta) = archivo(b"hola");
+    let salida = enviar(&ruta, receptor.direccion());
+    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+}
+
+#[test]
+fn una_oferta_que_no_da_nada_no_le_impide_a_su_dueno_bajarlo() {
+    let (carpeta, receptor) = receptor();
+    let contenido = datos(2 * BLOQUE);
+    let otro = datos(3 * BLOQUE);
+    let mut oferta = Charla::con(receptor.direccion());
+    assert_eq!(oferta.pedir(&format!("OFRECER:{NOMBRE}")), "ACEPTADO");
+    oferta.oir().unwrap();
+    oferta.decir(&format!("INFO:{}:{}", otro.len(), huella(&otro)));
+    oferta.oir().unwrap();
+    let bloques = huellas_de_bloques(&otro).join("\n");
+    oferta.decir(&format!("BLOQUES:3\n{bloques}"));
+    assert!(oferta.oir().unwrap().starts_with("OBTENER"));
+    oferta.mandar(format!("OK:{BLOQUE}\n").as_bytes());
+    oferta.mandar(&otro[..1]);
+    // Con la oferta a medias, su dueño lo baja de quien quiera.
+    let par = Falso::nuevo(&contenido, Mana::Honrado);
+    let salida = nodo()
+        .args(["descargar", NOMBRE, "--carpeta"])
+        .arg(carpeta.path())
+        .args(["--de", &par.direccion.to_string()])
+        .output()
+        .unwrap();
+    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+    assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == contenido);
+    // Y si al final da lo suyo, se guarda aparte.
+    oferta.mandar(&otro[1..BLOQUE]);
+    for bloque in otro.chunks(BLOQUE).skip(1) {
+        oferta.mandar(format!("OK:{BLOQUE}\n").as_bytes());
+        oferta.mandar(bloque);
+    }
+    receptor.esperar("[DESCARGADO EN COMPARTIDOS] tarea (1).bin");
+    assert!(fs::read(carpeta.path().join("tarea (1).bin")).unwrap() == otro);
+    assert_eq!(nombres(&carpeta).len(), 2);
+}
+
+#[test]
+fn quien_ofrece_y_calcula_sin_fin_se_deja_con_el_tiempo() {
+    let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut oferta = Charla::con(escucha.local_addr().unwrap());
+    let (socket, desde) = escucha.accept().unwrap();
+    let limites = Limites {
+        calcular: Duration::from_secs(2),
+        ..Limites::default()
+    };
+    let carpeta = tempfile::tempdir().unwrap();
+    let (parada, progreso) = (Parada::nueva(), Progreso::default());
+    let pedido = Pedido {
+        nombre: NOMBRE,
+        carpeta: &Carpeta::abrir(carpeta.path()).unwrap(),
+        limites,
+        conexiones: 1,
+        parada: &parada,
+        progreso: &progreso,
+        avisar: &|_| (),
+    };
+    thread::scope(|ambito| {
+        let conexion = Conexion::aceptada(&Arc::new(socket), desde, limites);
+        let recibe = ambito.spawn(|| recibir(conexion, &pedido).0.unwrap_err());
+        // Pregunta otra vez cada segundo, hasta que se cansa.
+        let mut veces = 0;
+        while let Some(pedido) = oferta.oir() {
+            assert_eq!(pedido, format!("INFO:{NOMBRE}"));
+            // Cada vez dice que es mayor: no por eso tiene más tiempo.
+            veces += 1;
+            oferta.decir(&format!("INFO:{}:-", 5 * veces));
+        }
+        assert!(veces >= 2);
+        let frase = recibe.join().unwrap().to_string();
+        assert!(frase.contains("demasiado calculando la huella"), "{frase}");
+    });
+    assert!(nombres(&carpeta).is_empty());
+}
+
+// ----- El enlace que muere: los bytes no llegan, y nadie lo dice -----
+
+#[test]
+fn a_quien_deja_de_recibir_no_se_le_manda_para_siempre() {
+    let (suya, ruta) = archivo(&datos(16 * BLOQUE));
+    let limites = Limites {
+        escribir: Duration::from_millis(600),
+        ..Limites::default()
+    };
+    let obtener = format!("OBTENER:0:{}:{NOMBRE}", 16 * BLOQUE);
+    let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = escucha.local_addr().unwrap();
+    // Quien envía. La conexión sigue abierta, y de ella no se lee nada más.
+    let (acabo, fin) = mpsc::channel();
+    thread::spawn(move || {
+        let (parada, progreso) = (Parada::nueva(), Progreso::default());
+        let enviado = enviar_archivo(&vecinos(limites), &ruta, peer, &parada, &progreso);
+        acabo.send(enviado)
+    });
+    let (mut recibe, _) = que_me_ofrezcan(&escucha);
+    recibe.decir("ACEPTADO");
+    recibe.decir(&obtener);
+    let enviado = fin.recv_timeout(Duration::from_secs(10)).unwrap();
+    let frase = enviado.unwrap_err().to_string();
+    assert!(frase.contains("que el otro reciba"), "{frase}");
+    // Quien sirve.
+    let (acabo, fin) = mpsc::channel();
+    let mut pide = Charla::con(peer);
+    let (socket, desde) = escucha.accept().unwrap();
+    let carpeta = Carpeta::abrir(suya.path()).unwrap();
+    thread::spawn(move || {
+        let (avisador, _oyente) = Avisador::nuevo(1);
+        let nuestro = Nodo::nuevo(vecinos(limites), desde, carpeta, avisador);
+        gestionar_peticion(&Arc::new(socket), desde, &nuestro);
+        acabo.send(())
+    });
+    pide.decir(&obtener);
+    fin.recv_timeout(Duration::from_secs(10)).unwrap();
+}
+
+/// Nadie más en la red, con esos plazos.
+fn vecinos(limites: Limites) -> Vecinos {
+    let mut config = decidir(Opciones::default()).unwrap();
+    config.limites = limites;
+    config.peers.clear();
+    Vecinos::nuevos(&config, "prueba".into(), None)
 }
 
 // ----- Cortes y cancelaciones -----
@@ -530,7 +731,8 @@ fn un_envio_cortado_por_cualquier_lado_se_reanuda() {
         );
         let (avisa, espera) = (Arc::clone(&pedido), Arc::clone(&compuerta));
         let puente = Puente::al_reves(a, move |linea, vez| {
-            if linea.starts_with("OBTENER") && vez == 3 {
+            // Hay dos en vuelo: han llegado otros dos.
+            if linea.starts_with("OBTENER") && vez == 4 {
                 avisa.abrir();
                 espera.pasar();
             }

@@ -1,4 +1,5 @@
-//! Las páginas no mienten: los enlaces existen, las órdenes se pueden escribir y las cifras son esas.
+//! Las páginas no mienten: los enlaces existen, las órdenes se pueden escribir y las cifras son
+//! esas.
 //!
 //! Se miran todas: el README y las que están junto al código, en `src/`.
 
@@ -327,8 +328,8 @@ fn lo_que_hace_falta_para_empezar_cabe_en_200_lineas() {
     assert!(donde("## Con el nodo de la guía") <= 200);
 }
 
-/// Las líneas de un archivo, con sus comentarios y sin sus pruebas. Las filas que se añadan a `PEERS`
-/// no cuentan.
+/// Las líneas de un archivo, con sus comentarios y sin sus pruebas. Las filas que se añadan a
+/// `PEERS` no cuentan.
 fn lineas_de(archivo: &str) -> usize {
     let texto = leer(archivo);
     let sin_pruebas = texto.split("\n#[cfg(test)]\nmod tests").next().unwrap();

@@ -714,7 +714,7 @@ fn sale_enseguida_aunque_el_maestro_acepte_y_calle() {
     nodo.senal("TERM");
     assert_eq!(nodo.terminar(), Some(130));
     assert!(
-        antes.elapsed() < Duration::from_secs(3),
+        antes.elapsed() < Duration::from_millis(2500),
         "{:?}",
         antes.elapsed()
     );

@@ -24,11 +24,16 @@ use rustix::termios::{tcgetattr, tcsetattr, tcsetwinsize};
 const NADIE: &str = "127.0.0.1:1";
 const MENU: &str = menu::MENU[1];
 
+/// Lo que se pregunta al buscar, como se ve: sin el espacio del final.
+fn pregunta() -> &'static str {
+    QUE_ARCHIVO.trim_end()
+}
+
 /// Lo que se ve, y un aviso de que cambió.
 type Vista = Arc<(Mutex<vt100::Parser>, Condvar)>;
 
 /// Un programa con una terminal para él solo. Al soltarla se mata.
-struct Terminal {
+struct Pseudoterminal {
     hijo: Child,
     maestro: File,
     esclavo: File,
@@ -36,9 +41,9 @@ struct Terminal {
     vista: Vista,
 }
 
-impl Terminal {
+impl Pseudoterminal {
     /// Arranca el programa en una terminal de `filas` por `columnas`.
-    fn con(mut programa: Command, filas: u16, columnas: u16) -> Terminal {
+    fn con(mut programa: Command, filas: u16, columnas: u16) -> Pseudoterminal {
         let maestro = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&maestro).unwrap();
         unlockpt(&maestro).unwrap();
@@ -62,7 +67,7 @@ impl Terminal {
         let maestro = File::from(maestro);
         let (leer, mirar) = (maestro.try_clone().unwrap(), Arc::clone(&vista));
         thread::spawn(move || emular(leer, &mirar));
-        Terminal {
+        Pseudoterminal {
             antes: tcgetattr(&esclavo).unwrap(),
             hijo: programa.spawn().unwrap(),
             maestro,
@@ -72,14 +77,18 @@ impl Terminal {
     }
 
     /// Un nodo con su menú, ya preguntando.
-    fn menu(carpeta: &Path, opciones: &[&str]) -> (Terminal, SocketAddr) {
-        Terminal::menu_de(nodo(), carpeta, opciones)
+    fn menu(carpeta: &Path, opciones: &[&str]) -> (Pseudoterminal, SocketAddr) {
+        Pseudoterminal::menu_de(nodo(), carpeta, opciones)
     }
 
-    fn menu_de(mut programa: Command, carpeta: &Path, opciones: &[&str]) -> (Terminal, SocketAddr) {
+    fn menu_de(
+        mut programa: Command,
+        carpeta: &Path,
+        opciones: &[&str],
+    ) -> (Pseudoterminal, SocketAddr) {
         programa.args(["--puerto", "0", "--nombre", "yo", "--carpeta"]);
         programa.arg(carpeta).args(opciones);
-        let terminal = Terminal::con(programa, 24, 80);
+        let terminal = Pseudoterminal::con(programa, 24, 80);
         terminal.esperar("(Entrar: menú):");
         let puerto = terminal.texto();
         let puerto = puerto.split_once("activo en puerto ").unwrap().1;
@@ -156,7 +165,7 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
+impl Drop for Pseudoterminal {
     fn drop(&mut self) {
         let _ = self.hijo.kill();
         let _ = self.hijo.wait();
@@ -207,7 +216,7 @@ fn mandar_muchos(a: SocketAddr, cuantos: usize) {
 #[test]
 fn el_menu_entero_solo_al_empezar_y_cuando_se_pide() {
     let carpeta = carpeta(&["a.txt"]);
-    let (mut terminal, yo) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
+    let (mut terminal, yo) = Pseudoterminal::menu(carpeta.path(), &["--peer", NADIE]);
     let seleccione = SELECCIONE.trim_end_matches(": ");
     let linea = format!("yo:{} · {seleccione} (Entrar: menú):", yo.port());
     assert_eq!(terminal.ultima(), linea);
@@ -243,9 +252,9 @@ fn el_menu_entero_solo_al_empezar_y_cuando_se_pide() {
 #[test]
 fn lo_tecleado_se_vuelve_a_ver_cuando_llega_algo() {
     let carpeta = carpeta(&[]);
-    let (mut terminal, yo) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
+    let (mut terminal, yo) = Pseudoterminal::menu(carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("2\r");
-    terminal.esperar(QUE_ARCHIVO);
+    terminal.esperar(pregunta());
     terminal.teclear("hai");
     terminal.esperar_ultima(&format!("{QUE_ARCHIVO}hai"));
     mandar_mensaje(yo, "\u{1b}[2Jhola");
@@ -254,7 +263,7 @@ fn lo_tecleado_se_vuelve_a_ver_cuando_llega_algo() {
     });
     assert!(texto.contains(": hola"), "{texto}");
     // La pregunta sólo está una vez: se borró y se repuso.
-    assert_eq!(texto.matches(QUE_ARCHIVO).count(), 1, "{texto}");
+    assert_eq!(texto.matches(pregunta()).count(), 1, "{texto}");
     terminal.teclear("haiku.txt\r");
     let texto = terminal.esperar(NO_SE_ENCONTRO);
     assert!(
@@ -266,9 +275,9 @@ fn lo_tecleado_se_vuelve_a_ver_cuando_llega_algo() {
 #[test]
 fn entre_miles_de_avisos_no_se_pierde_ni_una_tecla() {
     let carpeta = carpeta(&[]);
-    let (mut terminal, yo) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
+    let (mut terminal, yo) = Pseudoterminal::menu(carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("2\r");
-    terminal.esperar(QUE_ARCHIVO);
+    terminal.esperar(pregunta());
     let nombre: String = ('a'..='z').chain('A'..='Z').chain('0'..='9').collect();
     thread::scope(|ambito| {
         let lluvia = || mandar_muchos(yo, 5000);
@@ -292,25 +301,25 @@ fn el_registro_no_pisa_lo_tecleado() {
     let carpeta = carpeta(&[]);
     let mut programa = nodo();
     programa.env("RUST_LOG", "nodo=debug");
-    let (mut terminal, yo) = Terminal::menu_de(programa, carpeta.path(), &["--peer", NADIE]);
+    let (mut terminal, yo) = Pseudoterminal::menu_de(programa, carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("2\r");
-    terminal.esperar(QUE_ARCHIVO);
+    terminal.esperar(pregunta());
     terminal.teclear("hai");
     terminal.esperar_ultima(&format!("{QUE_ARCHIVO}hai"));
     mandar_mensaje(yo, "hola");
     let texto = terminal.esperar_que("el registro", |texto| {
         texto.contains(" RECIBIDO\n") && texto.ends_with(&format!("{QUE_ARCHIVO}hai"))
     });
-    assert_eq!(texto.matches(QUE_ARCHIVO).count(), 1, "{texto}");
+    assert_eq!(texto.matches(pregunta()).count(), 1, "{texto}");
 }
 
 #[test]
 fn lo_pegado_son_varias_respuestas_y_hay_historial_y_tab() {
     let carpeta = carpeta(&["un nombre largo.txt"]);
-    let (mut terminal, _) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
+    let (mut terminal, _) = Pseudoterminal::menu(carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("1\r2\rno-esta\r2\r");
     terminal.esperar(" - un nombre largo.txt");
-    terminal.esperar_ultima(QUE_ARCHIVO);
+    terminal.esperar_ultima(pregunta());
     terminal.teclear("un n\t");
     terminal.esperar_ultima(&format!("{QUE_ARCHIVO}un nombre largo.txt"));
     // Ctrl-U borra la línea, y la flecha hacia arriba trae la de antes.
@@ -320,6 +329,29 @@ fn lo_pegado_son_varias_respuestas_y_hay_historial_y_tab() {
     terminal.esperar_que("buscó dos veces", |texto| {
         texto.matches(NO_SE_ENCONTRO).count() == 2
     });
+}
+
+#[test]
+fn en_el_chat_tambien_se_conserva_lo_tecleado() {
+    let mut programa = nodo();
+    programa.args(["chat", "--servidor", "127.0.0.1:0"]);
+    let mut terminal = Pseudoterminal::con(programa, 24, 80);
+    let texto = terminal.esperar("termina.");
+    let donde = texto.split_once("Chat en ").unwrap().1;
+    let mut otro = BufReader::new(conectar(donde.lines().next().unwrap().parse().unwrap()));
+    terminal.esperar("[CONEXIÓN]");
+    terminal.teclear("hola a to");
+    terminal.esperar_ultima("hola a to");
+    otro.get_mut().write_all(b"buenas\n").unwrap();
+    terminal.esperar_que("lo que llega, y debajo lo tecleado", |texto| {
+        texto.ends_with("] buenas\nhola a to")
+    });
+    terminal.teclear("dos\r");
+    let mut oido = String::new();
+    otro.read_line(&mut oido).unwrap();
+    assert_eq!(oido, "hola a todos\n");
+    terminal.teclear("exit\r");
+    assert_eq!(terminal.terminar(), Some(0));
 }
 
 // ----- Irse -----
@@ -337,7 +369,7 @@ fn de_cualquier_manera_de_irse_la_terminal_queda_como_estaba() {
         ("2\rhai", "TERM", 130),
         ("2\rhai", "HUP", 130),
     ] {
-        let (mut terminal, _) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
+        let (mut terminal, _) = Pseudoterminal::menu(carpeta.path(), &["--peer", NADIE]);
         terminal.esperar_al_editor(true);
         terminal.teclear(teclas);
         if !senal_de.is_empty() {
@@ -358,9 +390,9 @@ fn de_cualquier_manera_de_irse_la_terminal_queda_como_estaba() {
 #[test]
 fn al_volver_de_la_shell_se_recupera_lo_tecleado() {
     let carpeta = carpeta(&[]);
-    let (mut terminal, yo) = Terminal::menu(carpeta.path(), &["--peer", NADIE]);
+    let (mut terminal, yo) = Pseudoterminal::menu(carpeta.path(), &["--peer", NADIE]);
     terminal.teclear("2\r");
-    terminal.esperar(QUE_ARCHIVO);
+    terminal.esperar(pregunta());
     terminal.teclear("hai");
     terminal.esperar_ultima(&format!("{QUE_ARCHIVO}hai"));
     // Si se ven dos, el hilo principal ya miró cómo deja la terminal el editor.
@@ -417,7 +449,7 @@ fn la_barra_cabe_y_al_cancelar_no_deja_restos() {
     let mut programa = nodo();
     let (peer, de) = (peer.as_str(), carpeta.path().to_str().unwrap());
     programa.args(["descargar", "a.txt", "--carpeta", de, "--de", peer]);
-    let mut terminal = Terminal::con(programa, 10, 14);
+    let mut terminal = Pseudoterminal::con(programa, 10, 14);
     // «7 bytes · 1 fuente» no cabe en 14 columnas: se recorta, y no pasa a la línea siguiente.
     terminal.esperar_que("la barra, recortada", |texto| {
         texto.lines().last() == Some("7 bytes · 1 fu")

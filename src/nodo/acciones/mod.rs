@@ -1,7 +1,8 @@
-//! Lo que se puede hacer con un nodo, una vez: lo usan el menú y las órdenes sueltas, que sólo preguntan.
+//! Lo que se puede hacer con un nodo, una vez: lo usan el menú y las órdenes sueltas, que sólo
+//! preguntan.
 //!
-//! Cada acción consulta o trabaja con la consola, pinta el resultado con los textos entre corchetes de
-//! la guía y dice cómo acabó. No abre puertos ni sabe de opciones.
+//! Cada acción consulta o trabaja con la consola, pinta el resultado con los textos entre corchetes
+//! de la guía y dice cómo acabó. No abre puertos ni sabe de opciones.
 
 pub mod nuestras;
 
@@ -11,20 +12,20 @@ use std::time::{Duration, Instant};
 
 use crate::config::MAX_MENSAJE;
 use crate::consola::Consola;
-use crate::consola::pantalla::{Pantalla, huella_en_pantalla};
+use crate::consola::pantalla::Pantalla;
 use crate::fallo::{Fallo, Salida};
-use crate::guia::{DESCARGADO, ENVIO_COMPLETO, ERROR_AL_DESCARGAR, NO_ENCONTRADO, NO_SE_ENCONTRO};
+use crate::guia::{ENVIO_COMPLETO, ERROR_AL_DESCARGAR, NO_ENCONTRADO, NO_SE_ENCONTRO};
 use crate::nodo::carpeta::Carpeta;
-use crate::nodo::carpeta::nombres::en_nfc;
 use crate::nodo::cliente::descargar_archivo;
 use crate::nodo::descarga::envio::enviar_archivo;
-use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, Descargado, NoDescargado, Pedido};
+use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, NoDescargado, Pedido};
+use crate::nodo::descarga::relato::{contar_descarga, en_corto};
 use crate::nodo::maestro::localizar::{a_quien_preguntar, peers_del_maestro, quienes_lo_tienen};
 use crate::nodo::palabras::pedir::{FalloPar, enviar_mensaje, listar_de, saludar};
 use crate::nodo::palabras::protocolo::{Entrada, Presentacion};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::parada::Parada;
-use crate::texto::{cuenta, duracion, ritmo, tamano};
+use crate::texto::duracion;
 
 /// Lo que se dice cuando no hay a quién preguntar.
 pub const NADIE: &str = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
@@ -38,8 +39,8 @@ fn salida(acabo: bool, bien: bool) -> Salida {
     }
 }
 
-/// A quienes preguntar ahora: los peers de la lista y los que dé el maestro, si lo hay (y si contestó).
-/// `None` si un Ctrl-C lo dejó.
+/// A quienes preguntar ahora: los peers de la lista y los que dé el maestro, si lo hay (y si
+/// contestó). `None` si un Ctrl-C lo dejó.
 fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos, bool)>, Fallo> {
     let mut todos = vecinos.para_una_tanda(&Parada::nueva());
     let mut contesto = false;
@@ -106,8 +107,8 @@ fn no_sabe(fallo: &FalloPar, que: &str) -> String {
 
 // ----- Buscar y descargar -----
 
-/// Pregunta a todos los peers, y al maestro si lo hay. Da los hallados a `pintar` según llegan, y los
-/// devuelve en el orden de la lista. `None` si un Ctrl-C lo dejó.
+/// Pregunta a todos los peers, y al maestro si lo hay. Da los hallados a `pintar` según llegan, y
+/// los devuelve en el orden de la lista. `None` si un Ctrl-C lo dejó.
 pub fn buscar(
     consola: &mut Consola,
     vecinos: &Vecinos,
@@ -190,58 +191,6 @@ pub fn descargar(
             }
         }
     })
-}
-
-/// Cómo acabó la descarga de lo que se pidió como `pedido`: la línea de la guía, dónde quedó (que puede no
-/// ser `compartidos`) y las cifras.
-pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec<String> {
-    log::info!("{pedido}: huella {}", fin.huella);
-    let huella = huella_en_pantalla(&fin.huella);
-    if fin.ya_estaba {
-        let nombre = &fin.nombre;
-        return vec![format!(
-            "[YA LO TIENES] {nombre} es el mismo archivo (huella {huella}); no se guarda otra vez"
-        )];
-    }
-    let mut lineas = vec![format!("{DESCARGADO} {}", fin.nombre)];
-    if fin.nombre != en_nfc(pedido) {
-        lineas.push(format!(
-            "  queda como «{}»: ya había otro archivo distinto llamado {pedido}",
-            fin.nombre
-        ));
-    }
-    lineas.push(format!(
-        "  en {}",
-        en_corto(&carpeta.ruta().join(&fin.nombre))
-    ));
-    let como_llego = if fin.fuentes == 0 {
-        "ya estaba entero de otra vez".to_string()
-    } else {
-        let fuentes = cuenta(fin.fuentes, "fuente", "fuentes");
-        match ritmo(fin.bajados, fin.tiempo) {
-            Some(ritmo) => format!("{ritmo} · {fuentes}"),
-            None => fuentes,
-        }
-    };
-    let comprobado = if fin.comprobado {
-        "comprobado"
-    } else {
-        "SIN COMPROBAR"
-    };
-    let (cuanto, tiempo) = (tamano(fin.tamano), duracion(fin.tiempo));
-    lineas.push(format!(
-        "  {cuanto} en {tiempo} · {como_llego} · huella {huella} · {comprobado}"
-    ));
-    lineas
-}
-
-/// Una ruta como se escribiría desde aquí: sin la carpeta de trabajo delante.
-fn en_corto(ruta: &Path) -> String {
-    let aqui = std::env::current_dir().unwrap_or_default();
-    ruta.strip_prefix(aqui)
-        .unwrap_or(ruta)
-        .display()
-        .to_string()
 }
 
 // ----- Enviar -----
@@ -350,39 +299,5 @@ fn contar_saludo(
         Err(FalloPar::Cerro) => format!("{peer} responde: un nodo de la guía ({tiempo})"),
         Err(fallo @ FalloPar::Repetido(_)) => format!("{peer} {fallo}"),
         Err(fallo) => format!("{peer} no responde: {fallo}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::nodo::carpeta::huella::huella_de_bloque;
-
-    #[test]
-    fn el_final_dice_si_se_comprobo_y_con_que_nombre_quedo() {
-        let fin = Descargado {
-            nombre: "a (1).txt".into(),
-            tamano: 3,
-            bajados: 3,
-            tiempo: Duration::from_millis(5),
-            fuentes: 1,
-            huella: huella_de_bloque(3, 0, b"abc"),
-            comprobado: false,
-            ya_estaba: false,
-        };
-        let temporal = tempfile::tempdir().unwrap();
-        let carpeta = Carpeta::abrir(temporal.path()).unwrap();
-        let lineas = contar_descarga("a.txt", &fin, &carpeta).join("\n");
-        assert!(lineas.starts_with(&format!("{DESCARGADO} a (1).txt")));
-        let quedo = carpeta.ruta().join("a (1).txt");
-        assert!(
-            lineas.contains(&format!("  en {}", quedo.display())),
-            "{lineas}"
-        );
-        assert!(
-            lineas.contains("ya había otro")
-                && lineas.contains("SIN COMPROBAR")
-                && lineas.contains("1 fuente")
-        );
     }
 }

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::consola::{Consola, Fin};
+use crate::consola::{Consola, Fin, elegir, numerados};
 use crate::guia::OPCION_INVALIDA;
 use crate::nodo::Nodo;
 use crate::nodo::acciones;
 use crate::nodo::descarga::envio::mirar;
-use crate::nodo::menu::{elegir, numerados, preguntar_nombre};
 use crate::texto::{cuenta, tamano};
 
 /// 4. Ver archivos de la red.
@@ -27,7 +26,7 @@ pub fn ver_archivos_de_la_red(nodo: &Nodo, consola: &mut Consola) -> Result<(), 
 /// 5. Enviar archivo. Se mira antes de preguntar a quién.
 pub fn enviar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
     let pregunta = "Archivo que deseas enviar (nombre de la carpeta compartida, o ruta): ";
-    let Some(escrito) = preguntar_nombre(pregunta, consola)? else {
+    let Some(escrito) = consola.preguntar_nombre(pregunta)? else {
         return Ok(());
     };
     // Un nombre es primero el de un archivo de la carpeta; si no está en ella, una ruta cualquiera.

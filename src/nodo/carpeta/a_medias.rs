@@ -9,16 +9,14 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cap_fs_ext::{MetadataExt, OpenOptionsSyncExt};
 use cap_std::fs::{Dir, OpenOptions};
 
 use crate::fallo::{Fallo, motivo};
-use crate::nodo::carpeta::disco::{
-    bytes_en_disco, datos_si_es, escribir_en, leer_en, renombrar_sin_pisar,
-};
-use crate::nodo::carpeta::huella::{Huella, Resumen};
+use crate::nodo::carpeta::disco::{bytes_en_disco, datos_si_es, escribir_en, renombrar_sin_pisar};
+use crate::nodo::carpeta::huella::Huella;
 use crate::nodo::carpeta::huellas::resumir;
 use crate::nodo::carpeta::nombres::{NombreRecibible, con_numero, en_nfc, es_copia_de};
 use crate::nodo::carpeta::{Abierto, Carpeta, nombres_de, unir};
@@ -88,6 +86,39 @@ impl Carpeta {
         })
     }
 
+    /// Lo que quedó de `nombre` de otra vez, para leerlo sin quitárselo a nadie: sin cerrojo, puede
+    /// cambiar mientras tanto.
+    pub fn lo_que_quedo(&self, nombre: &NombreRecibible) -> Option<Abierto> {
+        let (sub, archivo) = nombre.partes();
+        let parte = unir(sub, &nombre_a_medias(archivo, true));
+        let mut opciones = OpenOptions::new();
+        opciones.read(true).nonblock(true);
+        let abierto = self.dir.open_with(parte, &opciones).ok()?;
+        Abierto::mirar(abierto.into_std()).ok()
+    }
+
+    /// Mira si cabe un archivo de `tamano` bytes, contando con lo que ya haya de él.
+    pub fn ver_si_cabe(&self, nombre: &NombreRecibible, tamano: u64) -> Result<(), Fallo> {
+        let habia = self.lo_que_quedo(nombre);
+        let ocupa = habia.map_or(0, |habia| bytes_en_disco(&habia.archivo));
+        let hacen_falta = tamano.saturating_sub(ocupa);
+        match sitio(&self.ruta) {
+            Some((libre, _)) if hacen_falta > libre => {
+                let frase = format!(
+                    "{nombre} no cabe: hacen falta {}",
+                    texto_tamano(hacen_falta)
+                );
+                let (lugar, quedan) = (self.ruta.display(), texto_tamano(libre));
+                Err(Fallo::nuevo(format!(
+                    "{frase} y en {lugar} quedan {quedan}; libera \
+                     sitio o elige otra carpeta con --carpeta"
+                ))
+                .que_fuera_se_cuenta(frase))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Un archivo que ya tenemos con ese contenido: con ese nombre o con uno de sus `(n)`. Si se
     /// cancela, `None`.
     pub fn copia_igual(
@@ -116,6 +147,12 @@ impl Carpeta {
         self.dir.create_dir_all(sub)?;
         self.dir.open_dir(sub)
     }
+}
+
+/// Bytes libres y totales del disco. Uno que no sabe cuánto tiene (o dice 0) se prueba escribiendo.
+fn sitio(lugar: &Path) -> Option<(u64, u64)> {
+    let disco = fs4::statvfs(lugar).ok()?;
+    (disco.total_space() > 0).then(|| (disco.available_space(), disco.total_space()))
 }
 
 /// `foto.png` → `.foto.png.part`, o `.foto.png.guia..part` si no se va a poder comprobar: nada que
@@ -162,47 +199,11 @@ fn sigue_a_medias(dir: &Dir, parte: &str, abierto: &File) -> io::Result<bool> {
 }
 
 impl AMedias {
-    /// Deja sitio para `tamano` bytes. Sólo crece: lo que haya de otra vez vale mientras no se
-    /// compruebe lo contrario, y quien anuncia un tamaño aún no ha dado nada bueno.
-    pub fn hacer_sitio(&self, tamano: u64) -> Result<(), Fallo> {
-        self.ver_si_cabe(tamano)?;
-        self.medir(tamano.max(self.tamano()))
-    }
-
-    /// Mira si caben los bytes que faltan para `tamano`, sin tocar nada.
-    pub fn ver_si_cabe(&self, tamano: u64) -> Result<(), Fallo> {
-        let hacen_falta = tamano.saturating_sub(bytes_en_disco(&self.archivo));
-        match self.sitio() {
-            Some((libre, _)) if hacen_falta > libre => {
-                let frase = format!(
-                    "{} no cabe: hacen falta {}",
-                    self.nombre,
-                    texto_tamano(hacen_falta)
-                );
-                let lugar = self.lugar.display();
-                let quedan = texto_tamano(libre);
-                Err(Fallo::nuevo(format!(
-                    "{frase} y en {lugar} quedan {quedan}; libera sitio o elige otra carpeta con \
-                     --carpeta"
-                ))
-                .que_fuera_se_cuenta(frase))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Bytes libres y totales del disco. Uno que no sabe cuánto tiene (o dice 0) se prueba
-    /// escribiendo.
-    fn sitio(&self) -> Option<(u64, u64)> {
-        let disco = fs4::statvfs(&self.lugar).ok()?;
-        (disco.total_space() > 0).then(|| (disco.available_space(), disco.total_space()))
-    }
-
     /// Escribe `datos` a partir del byte `desde`. Sin huella no se sabe cuánto falta, y se para
     /// antes de llenar el disco.
     pub fn escribir_en(&self, desde: u64, datos: &[u8]) -> Result<(), Fallo> {
         let casi_lleno = |(libre, total): (u64, u64)| libre < MARGEN.min(total / 20);
-        if !self.comprobable && self.sitio().is_some_and(casi_lleno) {
+        if !self.comprobable && sitio(&self.lugar).is_some_and(casi_lleno) {
             return Err(
                 self.al_guardar("el disco está casi lleno; libera sitio y vuelve a pedirlo")
             );
@@ -210,37 +211,15 @@ impl AMedias {
         escribir_en(&self.archivo, desde, datos).map_err(|e| self.fallo(&e))
     }
 
-    /// Llena `destino` con lo que hay a partir del byte `desde`. Falso si no hay bastante o el
-    /// disco falla.
-    pub fn leer_entero(&self, desde: u64, destino: &mut [u8]) -> bool {
-        let mut leidos = 0;
-        while leidos < destino.len() {
-            match leer_en(&self.archivo, desde + leidos as u64, &mut destino[leidos..]) {
-                Ok(0) | Err(_) => return false,
-                Ok(cuantos) => leidos += cuantos,
-            }
-        }
-        true
-    }
-
-    /// El resumen de lo que tiene dentro, leyéndolo entero.
-    pub fn resumir(&self, parada: &Parada) -> io::Result<Resumen> {
-        let archivo = self.archivo.try_clone()?;
-        let abierto =
-            Abierto::mirar(archivo).map_err(|_| io::Error::other("el .part no se deja leer"))?;
-        resumir(&abierto, parada)
+    /// Lo que tiene dentro, para leerlo, y en qué estado está.
+    pub fn abierto(&self) -> Result<Abierto, Fallo> {
+        let otro = self.archivo.try_clone().map_err(|e| self.fallo(&e))?;
+        Abierto::mirar(otro).map_err(|_| self.al_guardar("no se deja leer"))
     }
 
     /// Bytes que tiene ahora.
     pub fn tamano(&self) -> u64 {
         self.archivo.metadata().map_or(0, |datos| datos.len())
-    }
-
-    /// Borra el `.part` si no tiene nada dentro.
-    pub fn descartar_si_vacio(&self) {
-        if self.tamano() == 0 {
-            self.descartar();
-        }
     }
 
     /// Borra el `.part`, si sigue siendo este.
@@ -330,7 +309,8 @@ impl AMedias {
 
 impl Drop for AMedias {
     fn drop(&mut self) {
-        if !self.comprobable {
+        // Ni lo que no se puede seguir ni lo que está vacío vale nada.
+        if !self.comprobable || self.tamano() == 0 {
             self.descartar();
         }
     }
@@ -473,10 +453,8 @@ mod tests {
         let (temporal, carpeta) = carpeta();
         fs::write(temporal.path().join(".a.txt.part"), "bueno y de sobra").unwrap();
         let a_medias = empezar(&carpeta, "a.txt");
-        a_medias.hacer_sitio(1).unwrap();
+        a_medias.escribir_en(0, b"bueno").unwrap();
         assert_eq!(a_medias.tamano(), 16);
-        a_medias.hacer_sitio(20).unwrap();
-        assert_eq!(a_medias.tamano(), 20);
         assert_eq!(a_medias.terminar(5).unwrap(), "a.txt");
         assert_eq!(fs::read(temporal.path().join("a.txt")).unwrap(), b"bueno");
     }
@@ -485,7 +463,8 @@ mod tests {
     fn a_los_demas_no_se_les_dice_donde_ni_cuanto_queda() {
         let (temporal, carpeta) = carpeta();
         let a_medias = empezar(&carpeta, "a.txt");
-        let no_cabe = a_medias.ver_si_cabe(u64::MAX / 4).unwrap_err();
+        let no_cabe = carpeta.ver_si_cabe(&nombre("a.txt"), u64::MAX / 4);
+        let no_cabe = no_cabe.unwrap_err();
         let lleno = a_medias.fallo(&io::ErrorKind::StorageFull.into());
         fs::create_dir(temporal.path().join(".b.txt.part")).unwrap();
         let no_se_abre = carpeta.empezar_a_recibir(&nombre("b.txt")).err().unwrap();
@@ -534,7 +513,7 @@ mod tests {
     #[test]
     fn lo_que_no_cabe_se_dice_antes_de_empezar() {
         let (_temporal, carpeta) = carpeta();
-        let fallo = frase(empezar(&carpeta, "enorme").ver_si_cabe(u64::MAX / 4));
+        let fallo = frase(carpeta.ver_si_cabe(&nombre("enorme"), u64::MAX / 4));
         assert!(fallo.contains("no cabe"), "{fallo}");
     }
 }

@@ -24,7 +24,7 @@ use crate::red::parada::Parada;
 /// segundo.
 const BLOQUES_POR_TURNO: usize = 16;
 /// Bytes que se leen de una vez.
-const LECTURA: usize = 256 * 1024;
+pub const LECTURA: usize = 256 * 1024;
 /// Archivos pedidos a la vez que se apuntan; los demás esperan a que vuelvan a preguntar.
 const TOPE_DE_PEDIDOS: usize = 4096;
 /// Archivos cuya huella se recuerda: unos 20 MiB, más 8 bytes por cada MiB compartido.
@@ -218,8 +218,8 @@ impl Estante {
             if self.huellas().cerrado {
                 break;
             }
-            let bloque =
-                leer_bloque(&abierto, indice, bufer).map_err(|e| crate::fallo::motivo(&e))?;
+            let bloque = leer_bloque(&abierto.archivo, abierto.tamano, indice, bufer)
+                .map_err(|e| crate::fallo::motivo(&e))?;
             leyendo.bloques.push(bloque);
         }
         if !abierto.sigue_igual() {
@@ -232,14 +232,19 @@ impl Estante {
     }
 }
 
-/// La huella del bloque `indice`, leyéndolo.
-fn leer_bloque(abierto: &Abierto, indice: u64, bufer: &mut [u8]) -> io::Result<Huella> {
-    let mut cuenta = Cuenta::nueva(abierto.tamano, indice);
+/// La huella del bloque `indice` de un archivo de `tamano` bytes, leyéndolo.
+pub fn leer_bloque(
+    archivo: &File,
+    tamano: u64,
+    indice: u64,
+    bufer: &mut [u8],
+) -> io::Result<Huella> {
+    let mut cuenta = Cuenta::nueva(tamano, indice);
     let mut desde = indice * BLOQUE;
-    let hasta = desde + longitud_de_bloque(abierto.tamano, indice);
+    let hasta = desde + longitud_de_bloque(tamano, indice);
     while desde < hasta {
         let quiero = bufer.len().min((hasta - desde) as usize);
-        match leer_en(&abierto.archivo, desde, &mut bufer[..quiero])? {
+        match leer_en(archivo, desde, &mut bufer[..quiero])? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             leido => {
                 cuenta.anadir(&bufer[..leido]);
@@ -259,7 +264,7 @@ pub fn resumir(abierto: &Abierto, parada: &Parada) -> io::Result<Resumen> {
             if parada.avisada() {
                 return Err(io::Error::other("cancelado"));
             }
-            leer_bloque(abierto, indice, &mut bufer)
+            leer_bloque(&abierto.archivo, abierto.tamano, indice, &mut bufer)
         })
         .collect();
     if !abierto.sigue_igual() {

@@ -1,8 +1,10 @@
-//! Enviar es invitar: `OFRECER`, y quien recibe pide por esa misma conexión con el motor de siempre.
+//! Enviar es invitar: `OFRECER`, y quien recibe pide por esa misma conexión con el motor de
+//! siempre.
 //!
-//! La guía dice que cada equipo podrá «enviar archivos a otros nodos», pero su programa sólo descarga. Aquí quien envía
-//! abre la conexión y ofrece un nombre; si el otro contesta `ACEPTADO`, los papeles se invierten. Así no hay un segundo
-//! camino por el que escribir en disco, ni un puerto de vuelta que el cortafuegos cierre. No escribe en pantalla.
+//! La guía dice que cada equipo podrá «enviar archivos a otros nodos», pero su programa sólo
+//! descarga. Aquí quien envía abre la conexión y ofrece un nombre; si el otro contesta `ACEPTADO`,
+//! los papeles se invierten. Así no hay un segundo camino por el que escribir en disco, ni un
+//! puerto de vuelta que el cortafuegos cierre. No escribe en pantalla.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,30 +14,30 @@ use std::time::Duration;
 use crate::consola::progreso::{Fase, Progreso};
 use crate::fallo::Fallo;
 use crate::nodo::Nodo;
-use crate::nodo::acciones::contar_descarga;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
+use crate::nodo::descarga::plazas::Plaza;
 use crate::nodo::descarga::recibir;
-use crate::nodo::palabras::contestar::{Corte, contestar_de_archivos};
+use crate::nodo::descarga::relato::contar_descarga;
 use crate::nodo::palabras::pedir::{FalloPar, pedir};
 use crate::nodo::palabras::protocolo::{Palabra, Respuesta};
+use crate::nodo::palabras::servir::{Cierre, contestar_de_archivos};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::hilos::arrancar_en;
 use crate::red::parada::Parada;
-use crate::red::turnos::Turno;
+
+/// Cuánto se espera a que cierre quien enviaba, para que alcance a leer por qué no se quiso.
+const DESPEDIDA: Duration = Duration::from_secs(2);
 
 // ----- Quien recibe -----
 
 /// Contesta a `OFRECER` y, si lo acepta, baja el archivo por la misma conexión.
-///
-/// # Errores
-/// Falló la red.
-pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> Result<(), Corte> {
-    let turno = match aceptar(conexion.otro(), nombre, nodo) {
-        Ok(turno) => turno,
+pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> Result<(), Cierre> {
+    let plaza = match aceptar(conexion.otro(), nombre, nodo) {
+        Ok(plaza) => plaza,
         Err(motivo) => return Ok(conexion.escribir_linea(Respuesta::Error(motivo))?),
     };
     conexion.escribir_linea(Respuesta::Aceptado)?;
@@ -53,16 +55,18 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
         avisar: &|frase| nodo.avisador.destacar(vec![frase]),
     };
     let (descargado, sigue_viva) = recibir(conexion.ceder(), &pedido);
-    drop(turno);
+    drop(plaza);
     if descargado.is_ok() {
         nodo.cambio_la_carpeta();
     }
-    let (lineas, respuesta) = contar(nombre, conexion.otro(), &descargado, &nodo.carpeta);
+    let (lineas, respuesta) = contar(nombre, quien, &descargado, &nodo.carpeta);
     nodo.avisador.destacar(lineas);
-    match sigue_viva {
-        Some(mut viva) => Ok(viva.escribir_linea(respuesta)?),
-        None => Ok(()),
+    if let Some(mut viva) = sigue_viva {
+        viva.escribir_linea(respuesta)?;
+        // Si se dejó a medias, puede estar mandando aún un bloque que ya se le pidió.
+        viva.cerrar_con_calma(DESPEDIDA);
     }
+    Ok(())
 }
 
 fn contar(
@@ -83,30 +87,23 @@ fn contar(
     }
 }
 
-/// Sólo de la IP de un peer de la lista, con un nombre que se pueda guardar, y si no hay demasiados llegando.
-fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<Turno, String> {
+/// Sólo de la IP de un peer de la lista, con un nombre que se pueda guardar, y si no hay demasiados
+/// llegando.
+fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<Plaza, String> {
     let ip = desde.ip().to_canonical();
-    if !nodo
-        .vecinos
-        .peers
-        .iter()
-        .any(|peer| peer.ip().to_canonical() == ip)
-    {
+    let mut peers = nodo.vecinos.peers.iter();
+    if !peers.any(|peer| peer.ip().to_canonical() == ip) {
         return Err(format!("{ip} no está entre los peers de este nodo"));
     }
     NombreRecibible::nuevo(nombre).map_err(|malo| malo.to_string())?;
-    let turno = nodo.recepciones.pedir(Duration::ZERO, &nodo.saliendo);
     let muchos = "ya está recibiendo demasiados archivos; prueba dentro de un rato";
-    turno.ok_or_else(|| muchos.into())
+    nodo.recepciones.ocupar(ip).ok_or_else(|| muchos.into())
 }
 
 // ----- Quien envía -----
 
-/// Ofrece el archivo `ruta` a `peer` y lo sirve (ese y ninguno más) hasta que el otro diga cómo acabó. Devuelve el
-/// nombre con que quedó allí.
-///
-/// # Errores
-/// No se puede leer, el otro no lo acepta o no pudo guardarlo, se cortó o se canceló.
+/// Ofrece el archivo `ruta` a `peer` y lo sirve (ese y ninguno más) hasta que el otro diga cómo
+/// acabó. Devuelve el nombre con que quedó allí.
 pub fn enviar_archivo(
     vecinos: &Vecinos,
     ruta: &Path,

@@ -1,230 +1,286 @@
-//! Una fuente de una descarga: el hilo que le pregunta, le pide la lista y le saca bloques.
+//! Una fuente de una descarga: el hilo que le pregunta qué tiene y le saca bloques.
 //!
-//! Recibe encargos de quien dirige (`descarga.rs`) y le da partes. Nunca decide por las demás fuentes: si la suya
-//! falla o miente, devuelve el bloque a la cola y lo cuenta.
+//! Recibe planes de quien dirige (`director.rs`) y le da partes. Nunca decide por las demás
+//! fuentes: si la suya falla o miente, devuelve el bloque a la cola y lo cuenta.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use crate::fallo::Fallo;
-use crate::nodo::carpeta::a_medias::AMedias;
-use crate::nodo::carpeta::huella::{BLOQUE, Huella};
-use crate::nodo::descarga::cola::Cola;
+use crate::nodo::carpeta::huella::{Huella, juntar};
 use crate::nodo::descarga::linea::Linea;
-use crate::nodo::descarga::pedido::Pedido;
-use crate::nodo::palabras::pedir::{FalloPar, pedir_bloque, pedir_bloques, pedir_info};
+use crate::nodo::descarga::pedido::{NoDescargado, Pedido};
+use crate::nodo::descarga::plan::{Contenido, Plan};
+use crate::nodo::palabras::pedir::{
+    FalloPar, pedir_bloque, pedir_bloques, pedir_info, recibir_bloque,
+};
 use crate::nodo::palabras::protocolo::Info;
+use crate::red::hilos::arrancar_en;
 
 /// Cada cuánto se vuelve a preguntar a quien aún calcula la huella.
 const OTRA_VEZ: Duration = Duration::from_secs(1);
-/// Cada cuánto se dice «sigo aquí» (con un `INFO`) por una conexión que abrió el otro, mientras se comprueba o se guarda:
-/// él cierra a los 10 s de silencio, y no se puede reabrir.
+/// Cada cuánto se dice «sigo aquí» (con un `INFO`) por una conexión que abrió el otro, mientras se
+/// comprueba o se guarda: él cierra a los 10 s de silencio, y no se puede reabrir.
 const SIGO_AQUI: Duration = Duration::from_secs(3);
-
-/// Lo que dirige encarga a una fuente.
-pub enum Encargo {
-    /// La lista de bloques de un archivo de ese tamaño.
-    Lista(u64),
-    /// Bajar bloques hasta que no quede ninguno.
-    Bajar(Arc<Plan>),
-}
+/// Bloques que se piden por una conexión sin esperar el primero: mientras viaja la petición del
+/// segundo, llega el primero. Con 100 ms de ida y vuelta, de uno en uno se pierde un 15 %.
+const PEDIDOS_EN_VUELO: usize = 2;
 
 /// Lo que una fuente cuenta a quien dirige (el número es su lugar en la lista).
 pub enum Parte {
-    /// Qué contestó a `INFO`.
-    Presentada(usize, Result<Info, FalloPar>),
-    /// Qué contestó a `BLOQUES`.
-    Lista(usize, Result<Vec<Huella>, FalloPar>),
+    /// Tarda en decir qué tiene: estará leyendo el archivo para saber su huella.
+    Tarda(usize),
+    /// Qué tiene.
+    Presentada(usize, Result<Presentada, FalloPar>),
     /// No sirve más, y por qué.
     Retirada(usize, FalloPar),
     /// Con un bloque suyo está todo.
     Completo,
-    /// No se puede escribir lo que llega.
-    Disco(Fallo),
+    /// Lo que llega no se puede guardar.
+    NoSeGuarda(NoDescargado),
 }
 
-/// Lo que hay que bajar, compartido por todas las fuentes.
-pub struct Plan {
-    /// Bytes del archivo.
-    pub tamano: u64,
-    /// La huella de cada bloque.
-    pub bloques: Vec<Huella>,
-    /// Los que faltan.
-    pub cola: Cola,
-    /// Donde se escriben.
-    pub archivo: Arc<AMedias>,
-    /// Bytes buenos que dio cada fuente.
-    pub dados: Vec<AtomicU64>,
+/// Lo que dice tener una fuente.
+pub enum Presentada {
+    /// Este archivo.
+    Tiene(Contenido),
+    /// Un archivo de ese tamaño, y aún calcula su huella.
+    Calculando(u64),
 }
 
-/// La vida de una fuente: se presenta y cumple encargos hasta que no haya quien los dé. Devuelve su línea.
-pub fn atender_fuente<'a>(
-    lugar: usize,
-    mut linea: Linea<'a>,
-    pedido: &Pedido,
-    encargos: &Receiver<Encargo>,
-    dar_parte: &Sender<Parte>,
-) -> Linea<'a> {
-    let decir = |parte| {
-        // Falla si quien dirige ya terminó: no hay a quién decírselo.
-        let _ = dar_parte.send(parte);
-    };
-    let mut sigue_calculando = presentarse(lugar, &mut linea, pedido, &decir);
-    loop {
-        let plazo = if sigue_calculando {
-            OTRA_VEZ
-        } else {
-            SIGO_AQUI
-        };
-        match encargos.recv_timeout(plazo) {
-            Err(RecvTimeoutError::Disconnected) => return linea,
-            Err(RecvTimeoutError::Timeout) if sigue_calculando => {
-                sigue_calculando = presentarse(lugar, &mut linea, pedido, &decir);
-            }
-            Err(RecvTimeoutError::Timeout) if linea.es_prestada() => {
-                if let Err(fallo) = linea.con(|conexion| pedir_info(conexion, pedido.nombre)) {
-                    decir(Parte::Retirada(lugar, fallo));
+/// Lo que sabe el hilo de una fuente.
+pub struct Fuente<'a> {
+    /// Cuál es, en la lista de quien dirige.
+    pub lugar: usize,
+    /// Qué se baja.
+    pub pedido: &'a Pedido<'a>,
+    /// A quién dar partes.
+    pub partes: Sender<Parte>,
+}
+
+impl<'a> Fuente<'a> {
+    /// La vida de una fuente: se presenta y cumple planes hasta que no haya quien los dé. Devuelve
+    /// su línea.
+    pub fn atender<'l>(&self, mut linea: Linea<'l>, planes: &Receiver<Arc<Plan<'a>>>) -> Linea<'l> {
+        let mut calcula = self.presentarse(&mut linea);
+        loop {
+            let plazo = if calcula { OTRA_VEZ } else { SIGO_AQUI };
+            match planes.recv_timeout(plazo) {
+                Err(RecvTimeoutError::Disconnected) => return linea,
+                Err(RecvTimeoutError::Timeout) if calcula => {
+                    calcula = self.presentarse(&mut linea);
                 }
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(Encargo::Lista(tamano)) => {
-                let lista = linea.con(|conexion| pedir_bloques(conexion, pedido.nombre, tamano));
-                sigue_calculando = matches!(lista, Err(FalloPar::Calculando));
-                decir(Parte::Lista(lugar, lista));
-            }
-            Ok(Encargo::Bajar(plan)) => {
-                sigue_calculando = false;
-                if let Err(fallo) = bajar(lugar, &mut linea, pedido, &plan, dar_parte) {
-                    decir(Parte::Retirada(lugar, fallo));
+                Err(RecvTimeoutError::Timeout) if linea.es_prestada() => {
+                    self.seguir_aqui(&mut linea);
                 }
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(plan) => calcula = self.cumplir(&mut linea, &plan),
             }
         }
     }
-}
 
-/// Pregunta `INFO` y lo cuenta. Verdadero si hay que volver a preguntar.
-fn presentarse(lugar: usize, linea: &mut Linea, pedido: &Pedido, decir: &impl Fn(Parte)) -> bool {
-    let info = linea.con(|conexion| pedir_info(conexion, pedido.nombre));
-    let calculando = matches!(info, Ok(Info { huella: None, .. }));
-    decir(Parte::Presentada(lugar, info));
-    calculando
-}
+    fn decir(&self, parte: Parte) {
+        // Falla si quien dirige ya terminó: no hay a quién decírselo.
+        let _ = self.partes.send(parte);
+    }
 
-/// Baja bloques por varias conexiones con la misma fuente. Sólo falla si fallan todas, o si la fuente miente.
-fn bajar(
-    lugar: usize,
-    linea: &mut Linea,
-    pedido: &Pedido,
-    plan: &Plan,
-    dar_parte: &Sender<Parte>,
-) -> Result<(), FalloPar> {
-    let no_sirve = AtomicBool::new(false);
-    let una_conexion = |linea: &mut Linea| {
-        let fin = sacar_bloques(lugar, linea, pedido, plan, &no_sirve, dar_parte);
+    /// Pregunta qué tiene y lo cuenta. Verdadero si hay que volver a preguntar.
+    fn presentarse(&self, linea: &mut Linea) -> bool {
+        let presentada = self.preguntar_que_tiene(linea);
+        let calcula = matches!(presentada, Ok(Presentada::Calculando(_)));
+        self.decir(Parte::Presentada(self.lugar, presentada));
+        calcula
+    }
+
+    fn preguntar_que_tiene(&self, linea: &mut Linea) -> Result<Presentada, FalloPar> {
+        let nombre = self.pedido.nombre;
+        let tarda = || self.decir(Parte::Tarda(self.lugar));
+        let Info { tamano, huella } =
+            linea.preguntar(|conexion| pedir_info(conexion, nombre, tarda))?;
+        Ok(match huella {
+            Some(huella) => Presentada::Tiene(Contenido { tamano, huella }),
+            None => Presentada::Calculando(tamano),
+        })
+    }
+
+    /// Que no crea que nos fuimos quien abrió él la conexión. Falso si ya no sirve.
+    fn seguir_aqui(&self, linea: &mut Linea) -> bool {
+        let nombre = self.pedido.nombre;
+        let dicho = linea.preguntar(|conexion| pedir_info(conexion, nombre, || ()));
+        dicho
+            .map_err(|fallo| self.decir(Parte::Retirada(self.lugar, fallo)))
+            .is_ok()
+    }
+
+    /// Baja los bloques que pueda y cuenta si no sirve. Verdadero si aún calcula la huella.
+    fn cumplir(&self, linea: &mut Linea, plan: &Plan) -> bool {
+        match self.bajar(linea, plan) {
+            Ok(()) => false,
+            Err(FalloPar::Calculando) => {
+                let calcula = Presentada::Calculando(plan.contenido.tamano);
+                self.decir(Parte::Presentada(self.lugar, Ok(calcula)));
+                true
+            }
+            Err(fallo) => {
+                self.decir(Parte::Retirada(self.lugar, fallo));
+                false
+            }
+        }
+    }
+
+    /// `BLOQUES`: tienen que sumar la huella que anunció.
+    fn pedir_la_lista(
+        &self,
+        linea: &mut Linea,
+        contenido: Contenido,
+    ) -> Result<Vec<Huella>, FalloPar> {
+        let Contenido { tamano, huella } = contenido;
+        let nombre = self.pedido.nombre;
+        let lista = linea.preguntar(|conexion| pedir_bloques(conexion, nombre, tamano))?;
+        if juntar(&lista) == Some(huella) {
+            return Ok(lista);
+        }
+        let que = "su lista de bloques no suma la huella que anunció";
+        Err(FalloPar::Miente(que.into()))
+    }
+
+    /// Empieza el plan con esa lista, sin que la fuente crea que nos fuimos mientras se comprueba
+    /// lo que había.
+    fn empezar(&self, linea: &mut Linea, plan: &Plan, lista: Vec<Huella>) {
+        let mut dicho = Instant::now();
+        let completo = plan.empezar(lista, &mut || {
+            if !linea.es_prestada() || dicho.elapsed() < SIGO_AQUI {
+                return true;
+            }
+            dicho = Instant::now();
+            self.seguir_aqui(linea)
+        });
+        if completo {
+            self.decir(Parte::Completo);
+        }
+    }
+
+    /// Pide la lista de bloques, si no la dio ya otra, y baja por varias conexiones. Sólo falla si
+    /// fallan todas, o si miente por alguna.
+    fn bajar(&self, linea: &mut Linea, plan: &Plan) -> Result<(), FalloPar> {
+        if plan.lista().is_none() {
+            let lista = self.pedir_la_lista(linea, plan.contenido)?;
+            self.empezar(linea, plan, lista);
+        }
+        let otras = 1..self.pedido.conexiones;
+        let otras: Vec<_> = otras.filter_map(|_| linea.otra()).collect();
+        let finales: Vec<_> = thread::scope(|ambito| {
+            let nombre = format!("fuente-{}+", self.lugar);
+            let hilos: Vec<_> = otras
+                .into_iter()
+                .filter_map(|mut otra| {
+                    let sacar = move || self.sacar_bloques(&mut otra, plan);
+                    arrancar_en(ambito, &nombre, sacar).ok()
+                })
+                .collect();
+            let suya = self.sacar_bloques(linea, plan);
+            let otras = hilos.into_iter().filter_map(|hilo| hilo.join().ok());
+            [suya].into_iter().chain(otras).collect()
+        });
+        let alguna = finales.iter().any(Result::is_ok);
+        let mut fallos: Vec<_> = finales.into_iter().filter_map(Result::err).collect();
+        fallos.sort_by_key(|fallo| !es_culpa_suya(fallo));
+        match fallos.into_iter().next() {
+            Some(fallo) if !alguna || es_culpa_suya(&fallo) => Err(fallo),
+            _ => Ok(()),
+        }
+    }
+
+    /// Saca bloques de la cola, por una conexión, hasta que no quede ninguno.
+    fn sacar_bloques(&self, linea: &mut Linea, plan: &Plan) -> Result<(), FalloPar> {
+        plan.cola.entrar();
+        let mut pedidos = VecDeque::new();
+        let fin = self.pedir_y_recibir(linea, plan, &mut pedidos);
+        plan.cola.salir();
         if fin.as_ref().is_err_and(es_culpa_suya) {
-            no_sirve.store(true, Ordering::SeqCst);
-            plan.cola.despertar();
+            plan.cola.echar(self.lugar);
+        }
+        for bloque in pedidos {
+            plan.cola.devolver(bloque, self.lugar);
         }
         fin
-    };
-    let otras = (1..pedido.conexiones)
-        .filter_map(|_| linea.otra())
-        .collect::<Vec<_>>();
-    let finales = thread::scope(|ambito| {
-        let una_conexion = &una_conexion;
-        let hilos: Vec<_> = otras
-            .into_iter()
-            .filter_map(|mut otra| {
-                let hilo = thread::Builder::new()
-                    .name(format!("fuente-{lugar}+"))
-                    .stack_size(crate::red::hilos::PILA);
-                hilo.spawn_scoped(ambito, move || una_conexion(&mut otra))
-                    .ok()
-            })
-            .collect();
-        let mut finales = vec![una_conexion(linea)];
-        finales.extend(hilos.into_iter().filter_map(|hilo| hilo.join().ok()));
-        finales
-    });
-    if finales.iter().any(Result::is_ok) && !no_sirve.load(Ordering::SeqCst) {
-        return Ok(());
     }
-    let mut fallos: Vec<FalloPar> = finales.into_iter().filter_map(Result::err).collect();
-    fallos.sort_by_key(|fallo| !es_culpa_suya(fallo));
-    fallos.into_iter().next().map_or(Ok(()), Err)
+
+    /// En `pedidos` queda lo que se pidió y no llegó.
+    fn pedir_y_recibir(
+        &self,
+        linea: &mut Linea,
+        plan: &Plan,
+        pedidos: &mut VecDeque<u64>,
+    ) -> Result<(), FalloPar> {
+        let tamano = plan.contenido.tamano;
+        let mut datos = Vec::new();
+        while let Some(bloque) = self.pedir_mas(linea, plan, pedidos)? {
+            let mas = pedidos.len() > 1;
+            let mut llegado = recibir_bloque(linea.abierta()?, tamano, bloque, mas, &mut datos);
+            if matches!(llegado, Err(FalloPar::Cerro)) && linea.soltar() {
+                let otros = pedidos.drain(1..);
+                otros.for_each(|otro| plan.cola.devolver(otro, self.lugar));
+                self.pedir(linea, plan, bloque)?;
+                llegado = recibir_bloque(linea.abierta()?, tamano, bloque, false, &mut datos);
+            }
+            let buena = plan.lista().map(|lista| lista[bloque as usize]);
+            if Some(llegado?) != buena {
+                let que = format!("mandó un bloque falso (el {})", bloque + 1);
+                return Err(FalloPar::Miente(que));
+            }
+            linea.contesto();
+            pedidos.pop_front();
+            self.guardar(bloque, &datos, plan);
+        }
+        Ok(())
+    }
+
+    /// Pide bloques hasta tener en vuelo los que aguanta la línea. El primero que tiene que llegar;
+    /// `None` si no queda ninguno.
+    fn pedir_mas(
+        &self,
+        linea: &mut Linea,
+        plan: &Plan,
+        pedidos: &mut VecDeque<u64>,
+    ) -> Result<Option<u64>, FalloPar> {
+        while pedidos.is_empty() || (pedidos.len() < PEDIDOS_EN_VUELO && linea.aguanta_dos()) {
+            let bloque = match pedidos.is_empty() {
+                true => plan.cola.sacar(self.lugar),
+                false => plan.cola.sacar_otro(self.lugar),
+            };
+            let Some(bloque) = bloque else { break };
+            pedidos.push_back(bloque);
+            self.pedir(linea, plan, bloque)?;
+        }
+        Ok(pedidos.front().copied())
+    }
+
+    fn pedir(&self, linea: &mut Linea, plan: &Plan, bloque: u64) -> Result<(), FalloPar> {
+        let tamano = plan.contenido.tamano;
+        pedir_bloque(linea.abierta()?, self.pedido.nombre, tamano, bloque)
+    }
+
+    fn guardar(&self, bloque: u64, datos: &[u8], plan: &Plan) {
+        match plan.guardar(self.lugar, bloque, datos) {
+            Ok(false) => {}
+            Ok(true) => self.decir(Parte::Completo),
+            Err(fallo) => {
+                plan.cola.cerrar();
+                self.decir(Parte::NoSeGuarda(fallo));
+            }
+        }
+    }
 }
 
 /// Una conexión caída puede ser mala suerte; esto otro retira a la fuente entera.
 fn es_culpa_suya(fallo: &FalloPar) -> bool {
-    matches!(
-        fallo,
-        FalloPar::Miente(_) | FalloPar::NoLoTiene | FalloPar::Rechaza(_)
-    )
-}
-
-/// Saca bloques de la cola hasta que no quede ninguno, por una conexión.
-fn sacar_bloques(
-    lugar: usize,
-    linea: &mut Linea,
-    pedido: &Pedido,
-    plan: &Plan,
-    no_sirve: &AtomicBool,
-    dar_parte: &Sender<Parte>,
-) -> Result<(), FalloPar> {
-    let mut datos = Vec::new();
-    let sigue = || !no_sirve.load(Ordering::SeqCst);
-    while let Some(bloque) = plan.cola.sacar(lugar, sigue) {
-        let llegado =
-            linea.con(|c| pedir_bloque(c, pedido.nombre, plan.tamano, bloque, &mut datos));
-        match llegado {
-            Ok(huella) if huella == plan.bloques[bloque as usize] => {
-                if let Err(fallo) = guardar(lugar, bloque, &datos, pedido, plan, dar_parte) {
-                    plan.cola.devolver(bloque, lugar);
-                    plan.cola.cerrar();
-                    let _ = dar_parte.send(Parte::Disco(fallo));
-                }
-            }
-            Ok(_) => {
-                plan.cola.devolver(bloque, lugar);
-                return Err(FalloPar::Miente(format!(
-                    "mandó un bloque falso (el {})",
-                    bloque + 1
-                )));
-            }
-            Err(fallo) => {
-                plan.cola.devolver(bloque, lugar);
-                return Err(fallo);
-            }
-        }
+    match fallo {
+        FalloPar::Miente(_) | FalloPar::NoLoTiene | FalloPar::Rechaza(_) => true,
+        FalloPar::Cerro | FalloPar::Red(_) | FalloPar::Lento => false,
+        FalloPar::Calculando | FalloPar::Repetido(_) => false,
     }
-    Ok(())
-}
-
-/// Escribe un bloque ya comprobado, si otra fuente no se adelantó, y avisa si con él está todo.
-fn guardar(
-    lugar: usize,
-    bloque: u64,
-    datos: &[u8],
-    pedido: &Pedido,
-    plan: &Plan,
-    dar_parte: &Sender<Parte>,
-) -> Result<(), Fallo> {
-    if !plan.cola.hace_falta(bloque) {
-        return Ok(());
-    }
-    plan.archivo.escribir_en(bloque * BLOQUE, datos)?;
-    let Some(faltan) = plan.cola.dar_por_bueno(bloque) else {
-        return Ok(());
-    };
-    pedido.progreso.sumar(datos.len() as u64);
-    // Un archivo vacío también lo da alguien: cuenta como uno.
-    plan.dados[lugar].fetch_add((datos.len() as u64).max(1), Ordering::Relaxed);
-    if faltan == 0 {
-        let _ = dar_parte.send(Parte::Completo);
-    }
-    Ok(())
 }

@@ -1,7 +1,8 @@
-//! Una línea con una fuente: la conexión de una descarga que se vuelve a abrir si hace falta, y se puede cortar.
+//! Una línea con una fuente: la conexión de una descarga, que se vuelve a abrir si hace falta.
 //!
-//! Quien sirve cierra las conexiones ociosas. Por eso una ya usada que se cierra antes del primer byte de la respuesta
-//! se abre otra vez, una: no es culpa de la fuente. La de un envío no se puede reabrir, porque la abrió el otro.
+//! Quien sirve cierra las conexiones ociosas. Por eso una ya usada que se cierra antes del primer
+//! byte de la respuesta se abre otra vez, una: no es culpa de la fuente. La de un envío no se puede
+//! reabrir, porque la abrió el otro.
 
 use std::net::SocketAddr;
 
@@ -10,39 +11,40 @@ use crate::nodo::palabras::pedir::FalloPar;
 use crate::red::conexion::Conexion;
 use crate::red::parada::Parada;
 
+/// Respuestas tras las que se ve que el otro no cierra después de cada una.
+const AGUANTA: u32 = 2;
+
 /// La conexión con una fuente.
 pub struct Linea<'a> {
     direccion: SocketAddr,
     limites: Limites,
     parada: &'a Parada,
     conexion: Option<Conexion>,
-    usada: bool,
+    /// Las que dio la conexión que está abierta.
+    respuestas: u32,
     prestada: bool,
 }
 
 impl<'a> Linea<'a> {
-    /// Una línea que se abrirá al usarla.
+    /// Una línea que se abrirá al usarla, y se corta con la `parada`.
     pub fn por_abrir(direccion: SocketAddr, limites: Limites, parada: &'a Parada) -> Linea<'a> {
         Linea {
             direccion,
             limites,
             parada,
             conexion: None,
-            usada: false,
+            respuestas: 0,
             prestada: false,
         }
     }
 
-    /// Una línea sobre una conexión que abrió el otro (un envío): no se puede reabrir.
+    /// Una línea sobre una conexión que abrió el otro (un envío): la corta quien la aceptó.
     pub fn prestada(conexion: Conexion, parada: &'a Parada) -> Linea<'a> {
-        let (direccion, limites) = (conexion.otro(), *conexion.limites());
+        let linea = Linea::por_abrir(conexion.otro(), *conexion.limites(), parada);
         Linea {
-            direccion,
-            limites,
-            parada,
             conexion: Some(conexion),
-            usada: true,
             prestada: true,
+            ..linea
         }
     }
 
@@ -66,26 +68,8 @@ impl<'a> Linea<'a> {
         self.conexion
     }
 
-    /// Hace algo con la conexión, abriéndola si hace falta y reabriéndola una vez si se había cerrado sola.
-    ///
-    /// # Errores
-    /// Los de abrirla y los de `hacer`.
-    pub fn con<T>(
-        &mut self,
-        mut hacer: impl FnMut(&mut Conexion) -> Result<T, FalloPar>,
-    ) -> Result<T, FalloPar> {
-        let estaba_usada = self.usada;
-        let mut hecho = hacer(self.abierta()?);
-        if matches!(hecho, Err(FalloPar::Cerro)) && estaba_usada && !self.prestada {
-            self.conexion = None;
-            hecho = hacer(self.abierta()?);
-        }
-        self.usada =
-            hecho.is_ok() || matches!(hecho, Err(FalloPar::Calculando | FalloPar::NoLoTiene));
-        hecho
-    }
-
-    fn abierta(&mut self) -> Result<&mut Conexion, FalloPar> {
+    /// La conexión, abriéndola si hace falta.
+    pub fn abierta(&mut self) -> Result<&mut Conexion, FalloPar> {
         match &mut self.conexion {
             Some(conexion) => Ok(conexion),
             vacia => {
@@ -94,5 +78,42 @@ impl<'a> Linea<'a> {
                 Ok(vacia.insert(conexion))
             }
         }
+    }
+
+    /// Por la conexión llegó una respuesta entera.
+    pub fn contesto(&mut self) {
+        self.respuestas += 1;
+    }
+
+    /// ¿Se le puede pedir algo antes de que conteste a lo anterior? A quien cierra tras cada
+    /// respuesta no: perdería las dos.
+    pub fn aguanta_dos(&self) -> bool {
+        self.respuestas >= AGUANTA
+    }
+
+    /// Se cerró sin contestar: si ya se había usado, la suelta para abrir otra. Falso si no se
+    /// puede.
+    pub fn soltar(&mut self) -> bool {
+        let se_puede = self.respuestas > 0 && !self.prestada;
+        if se_puede {
+            self.conexion = None;
+            self.respuestas = 0;
+        }
+        se_puede
+    }
+
+    /// Hace una pregunta, otra vez si la conexión se había cerrado sola.
+    pub fn preguntar<T>(
+        &mut self,
+        pregunta: impl Fn(&mut Conexion) -> Result<T, FalloPar>,
+    ) -> Result<T, FalloPar> {
+        let mut dicho = pregunta(self.abierta()?);
+        if matches!(dicho, Err(FalloPar::Cerro)) && self.soltar() {
+            dicho = pregunta(self.abierta()?);
+        }
+        if matches!(dicho, Ok(_) | Err(FalloPar::Calculando)) {
+            self.contesto();
+        }
+        dicho
     }
 }

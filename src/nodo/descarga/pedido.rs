@@ -1,4 +1,5 @@
-//! Qué se baja, y cómo acabó: lo que se le pide al motor de transferencias y lo que contesta. Sólo tipos.
+//! Qué se baja, y cómo acabó: lo que se le pide al motor de transferencias y lo que contesta. Sólo
+//! tipos.
 
 use std::fmt;
 use std::time::Duration;
@@ -40,7 +41,9 @@ pub struct Descargado {
     pub tamano: u64,
     /// Bytes que hubo que pasar por la red.
     pub bajados: u64,
-    /// Lo que tardó.
+    /// Lo que tardaron en pasar: lo que da la velocidad.
+    pub bajando: Duration,
+    /// Lo que tardó todo: preguntar, comprobar lo que había, bajar y guardar.
     pub tiempo: Duration,
     /// Cuántas fuentes dieron bloques.
     pub fuentes: usize,
@@ -48,7 +51,7 @@ pub struct Descargado {
     pub huella: Huella,
     /// ¿Se comprobó bloque a bloque? Con las palabras de la guía no hay con qué.
     pub comprobado: bool,
-    /// ¿Ya se tenía, y no hizo falta bajarlo?
+    /// ¿Ya se tenía, y no hizo falta guardarlo?
     pub ya_estaba: bool,
 }
 
@@ -74,7 +77,7 @@ impl NoDescargado {
     pub fn publico(&self) -> String {
         match self {
             NoDescargado::Fallo(fallo) => fallo.publico().to_string(),
-            otro => otro.to_string(),
+            NoDescargado::NoEncontrado | NoDescargado::Cancelado => self.to_string(),
         }
     }
 }
@@ -83,9 +86,10 @@ impl fmt::Display for NoDescargado {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NoDescargado::NoEncontrado => f.write_str("El archivo no está disponible."),
-            NoDescargado::Cancelado => {
-                f.write_str("descarga cancelada; lo ya comprobado queda guardado: vuelve a pedirlo y seguirá por donde iba")
-            }
+            NoDescargado::Cancelado => f.write_str(
+                "descarga cancelada; lo ya comprobado queda guardado: vuelve a pedirlo y seguirá \
+                 por donde iba",
+            ),
             NoDescargado::Fallo(fallo) => fallo.fmt(f),
         }
     }

@@ -1,8 +1,10 @@
-//! Bajar de un nodo de la guía, el último recurso: sin longitud ni huella no hay con qué comprobar lo recibido.
+//! Bajar de un nodo de la guía, el último recurso: sin longitud ni huella no hay con qué comprobar
+//! lo recibido.
 //!
-//! Se pide con `DESCARGAR`, en un solo `write` y sin fin de línea, y se guarda según llega en un archivo
-//! a medias aparte, que si algo falla se borra. Si la conexión se corta con un error se sabe; si el
-//! otro cierra antes de tiempo con un final normal, no hay manera de notarlo: por eso se avisa siempre.
+//! Es el bucle de recibir de la guía: `DESCARGAR`, en un solo `write` y sin fin de línea, y se
+//! guarda lo que llegue hasta el cierre, en un archivo a medias aparte que si algo falla se borra.
+//! Si la conexión se corta con un error se sabe; si el otro cierra antes de tiempo con un final
+//! normal, no hay manera de notarlo: por eso se avisa siempre.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -10,9 +12,11 @@ use std::time::Instant;
 use crate::consola::progreso::Fase;
 use crate::fallo::Fallo;
 use crate::nodo::carpeta::a_medias::AMedias;
+use crate::nodo::carpeta::huellas::resumir;
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
-use crate::nodo::palabras::pedir::FalloPar;
+use crate::nodo::descarga::plan::{Contenido, dar_nombre};
+use crate::nodo::palabras::pedir::{FalloPar, Ritmo};
 use crate::nodo::palabras::protocolo::Palabra;
 use crate::red::conexion::Conexion;
 
@@ -20,45 +24,54 @@ use crate::red::conexion::Conexion;
 const TROZO: usize = 256 * 1024;
 
 /// Baja un archivo de `peer` con la palabra de la guía.
-///
-/// # Errores
-/// No lo tiene, se canceló o no se pudo.
 pub fn bajar_como_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Descargado, NoDescargado> {
     let empezo = Instant::now();
     let nombre = &NombreRecibible::nuevo(pedido.nombre)
         .map_err(|malo| Fallo::nuevo(format!("no se puede guardar «{}»: {malo}", pedido.nombre)))?;
-    let del_par = |fallo: FalloPar| Fallo::nuevo(fallo.to_string());
-    let limites = pedido.limites;
-    let pedida = Conexion::conectar(peer, limites.conectar, limites, pedido.parada)
-        .map_err(FalloPar::from)
-        .and_then(|mut conexion| {
-            pedir_a_la_guia(&mut conexion, pedido.nombre)?;
-            Ok(conexion)
-        });
+    let pedida = pedir_a_la_guia(peer, pedido);
     if pedido.parada.avisada() {
         return Err(NoDescargado::Cancelado);
     }
     let mut conexion = pedida.map_err(|fallo| match fallo {
         FalloPar::NoLoTiene => NoDescargado::NoEncontrado,
-        otro => del_par(otro).into(),
+        otro => Fallo::nuevo(otro.to_string()).into(),
     })?;
     (pedido.avisar)(format!(
-        "[SIN COMPROBAR] {peer} es un nodo de la guía: no dice la longitud ni la huella de {nombre}, así que no se puede comprobar"
+        "[SIN COMPROBAR] {peer} es un nodo de la guía: no dice la longitud ni la huella de \
+         {nombre}, así que no se puede comprobar"
     ));
     let a_medias = pedido.carpeta.empezar_sin_comprobar(nombre)?;
     let tamano = recibir_hasta_el_cierre(&mut conexion, &a_medias, pedido)?;
+    let bajando = empezo.elapsed();
     if tamano == 0 {
         (pedido.avisar)(format!(
             "{nombre} llegó vacío: puede que lo esté, o que se cortara"
         ));
     }
-    guardar(&a_medias, nombre, tamano, pedido, empezo)
+    let huella = resumir(&a_medias.abierto()?, pedido.parada)
+        .map_err(|e| Fallo::de_sistema(format!("leyendo lo recibido de {nombre}"), &e))?
+        .huella;
+    let (nombre, ya_estaba) = dar_nombre(&a_medias, nombre, Contenido { tamano, huella }, pedido)?;
+    Ok(Descargado {
+        nombre,
+        tamano,
+        bajados: tamano,
+        bajando,
+        tiempo: empezo.elapsed(),
+        fuentes: 1,
+        huella,
+        comprobado: false,
+        ya_estaba,
+    })
 }
 
-/// Manda `DESCARGAR` y lee los dos bytes que deciden: `OK`, o `NO` de `NOFILE`. Lo que siga a `OK` ya son datos.
-fn pedir_a_la_guia(conexion: &mut Conexion, nombre: &str) -> Result<(), FalloPar> {
-    conexion.escribir_texto(&Palabra::Descargar(nombre.to_string()).to_string())?;
-    let limite = Instant::now() + conexion.limites().respuesta;
+/// Manda `DESCARGAR` y lee los dos bytes que deciden: `OK`, o `NO` de `NOFILE`. Lo que siga a `OK`
+/// ya son datos.
+fn pedir_a_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Conexion, FalloPar> {
+    let limites = pedido.limites;
+    let mut conexion = Conexion::conectar(peer, limites.conectar, limites, pedido.parada)?;
+    conexion.escribir_texto(&Palabra::Descargar(pedido.nombre.to_string()).to_string())?;
+    let limite = Instant::now() + limites.respuesta;
     while conexion.pendiente().len() < 2 {
         if conexion.recibir(limite, "la respuesta")? == 0 {
             return Err(FalloPar::Cerro);
@@ -67,7 +80,7 @@ fn pedir_a_la_guia(conexion: &mut Conexion, nombre: &str) -> Result<(), FalloPar
     let respuesta = [conexion.pendiente()[0], conexion.pendiente()[1]];
     conexion.consumir(2);
     match &respuesta {
-        b"OK" => Ok(()),
+        b"OK" => Ok(conexion),
         b"NO" => Err(FalloPar::NoLoTiene),
         _ => Err(FalloPar::Miente(
             "contestó algo que no es del protocolo".into(),
@@ -83,6 +96,7 @@ fn recibir_hasta_el_cierre(
 ) -> Result<u64, NoDescargado> {
     let mut bufer = vec![0; TROZO];
     let mut recibidos = 0;
+    let mut ritmo = Ritmo::nuevo(pedido.limites.ventana);
     pedido.progreso.empezar(Fase::Pasando, 0, 0);
     pedido.progreso.fuentes(1);
     loop {
@@ -90,6 +104,10 @@ fn recibir_hasta_el_cierre(
         if pedido.parada.avisada() {
             return Err(NoDescargado::Cancelado);
         }
+        let leido = leido.map_err(FalloPar::from).and_then(|cuantos| {
+            let a_tiempo = cuantos == 0 || ritmo.mirar(recibidos + cuantos as u64).is_ok();
+            a_tiempo.then_some(cuantos).ok_or(FalloPar::Lento)
+        });
         match leido {
             Ok(0) => return Ok(recibidos),
             Ok(cuantos) => {
@@ -99,48 +117,11 @@ fn recibir_hasta_el_cierre(
             }
             Err(fallo) => {
                 return Err(Fallo::nuevo(format!(
-                    "{fallo}, con {recibidos} bytes recibidos; de un nodo de la guía no se puede seguir por donde iba"
+                    "{fallo}, con {recibidos} bytes recibidos; de un nodo de la guía no se puede \
+                     seguir por donde iba"
                 ))
                 .into());
             }
         }
     }
-}
-
-/// Le da su nombre, salvo que ya lo tuviéramos: eso sólo se puede saber ahora, con el archivo entero.
-fn guardar(
-    a_medias: &AMedias,
-    nombre: &NombreRecibible,
-    tamano: u64,
-    pedido: &Pedido,
-    empezo: Instant,
-) -> Result<Descargado, NoDescargado> {
-    pedido.progreso.empezar(Fase::Guardando, tamano, tamano);
-    let que = |e: &std::io::Error| Fallo::de_sistema(format!("leyendo lo recibido de {nombre}"), e);
-    let resumen = a_medias.resumir(pedido.parada).map_err(|e| que(&e));
-    let ya = resumen.as_ref().ok().and_then(|r| {
-        let (carpeta, parada) = (pedido.carpeta, pedido.parada);
-        carpeta.copia_igual(nombre, tamano, r.huella, parada)
-    });
-    if pedido.parada.avisada() {
-        return Err(NoDescargado::Cancelado);
-    }
-    let resumen = resumen?;
-    let ya_estaba = ya.is_some();
-    let nombre = match ya {
-        Some(ya) => ya,
-        None => a_medias.terminar(tamano)?,
-    };
-    let (bajados, fuentes, comprobado) = (tamano, 1, false);
-    let (tiempo, huella) = (empezo.elapsed(), resumen.huella);
-    Ok(Descargado {
-        nombre,
-        tamano,
-        bajados,
-        tiempo,
-        fuentes,
-        huella,
-        comprobado,
-        ya_estaba,
-    })
 }

@@ -1,9 +1,11 @@
-//! El nodo en el maestro: se registra al empezar, renueva, avisa cuando su carpeta cambia y se despide al salir.
+//! El nodo en el maestro: se registra al empezar, renueva, avisa cuando su carpeta cambia y se
+//! despide al salir.
 //!
-//! El maestro olvida a quien no renueva, y por eso un nodo que muere de golpe desaparece solo, y un maestro que
-//! se reinicia vuelve a saberlo todo en unos segundos. Que el maestro no esté no es un error: se dice una vez,
-//! se sigue probando, y se dice cuando vuelve. Sólo un hilo habla con él, así que las listas le llegan en orden
-//! y cien que piden renovar a la vez son una sola petición. No sabe de rutas ni escribe en pantalla.
+//! El maestro olvida a quien no renueva, y por eso un nodo que muere de golpe desaparece solo, y un
+//! maestro que se reinicia vuelve a saberlo todo en unos segundos. Que el maestro no esté no es un
+//! error: se dice una vez, se sigue probando, y se dice cuando vuelve. Sólo un hilo habla con él,
+//! así que las listas le llegan en orden y cien que piden renovar a la vez son una sola petición.
+//! No sabe de rutas ni escribe en pantalla.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -27,8 +29,8 @@ use crate::red::parada::Parada;
 const RENOVAR: Duration = Duration::from_secs(5);
 /// Cuánto vale un registro, en segundos: tres renovaciones.
 const TTL: u64 = 15;
-/// Lo que ocupan los nombres que caben en un registro, en bytes. El maestro admite 8 MiB, y en JSON ocupan
-/// algo más.
+/// Lo que ocupan los nombres que caben en un registro, en bytes. El maestro admite 8 MiB, y en JSON
+/// ocupan algo más.
 const TOPE_DE_NOMBRES: usize = 4 * 1024 * 1024;
 /// Plazos para registrarse: conectar, y que conteste.
 const PLAZOS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(3));
@@ -44,7 +46,8 @@ type Renovado = Result<Arc<Vec<Archivo>>, Fallo>;
 pub struct Inscripcion {
     url: String,
     escucha: SocketAddr,
-    /// Por aquí se despierta al hilo antes de su hora, y se le dice a quién contestar, si alguien espera.
+    /// Por aquí se despierta al hilo antes de su hora, y se le dice a quién contestar, si alguien
+    /// espera.
     avisos: (Sender<Aviso>, Receiver<Aviso>),
 }
 
@@ -71,7 +74,8 @@ impl Inscripcion {
         let _ = self.avisos.0.try_send(None);
     }
 
-    /// Se registra otra vez y espera a que esté hecho. Quienes lo piden a la vez comparten el resultado.
+    /// Se registra otra vez y espera a que esté hecho. Quienes lo piden a la vez comparten el
+    /// resultado.
     pub fn refrescar(&self, parada: &Parada) -> Renovado {
         let (contestar, contestado) = bounded(1);
         let en_cola = self.avisos.0.try_send(Some(contestar));
@@ -79,7 +83,10 @@ impl Inscripcion {
         select! {
             recv(contestado) -> renovado => renovado.unwrap_or_else(|_| Err(saliendo())),
             recv(parada.canal()) -> _ => Err(saliendo()),
-            default(ESPERA) => Err(Fallo::nuevo(format!("el maestro {} tarda demasiado", self.url))),
+            default(ESPERA) => {
+                let frase = format!("el maestro {} tarda demasiado", self.url);
+                Err(Fallo::nuevo(frase))
+            }
         }
     }
 
@@ -94,8 +101,8 @@ impl Inscripcion {
         Ok(yo)
     }
 
-    /// Dónde está el maestro y con qué URL llegan los demás a este nodo. Se mira cada vez: un portátil cambia
-    /// de red.
+    /// Dónde está el maestro y con qué URL llegan los demás a este nodo. Se mira cada vez: un
+    /// portátil cambia de red.
     fn quien_soy(&self) -> Result<Registrada, Fallo> {
         let mut maestro = Url::leer(&self.url)
             .ok_or_else(|| Fallo::nuevo(format!("«{}» no es la URL de un maestro", self.url)))?;
@@ -156,10 +163,12 @@ fn saliendo() -> Fallo {
     Fallo::nuevo("este nodo ya está saliendo")
 }
 
-/// La IP con que nos ve el maestro, que no admite otra. Si está en esta misma máquina nos ve como 127.0.0.1,
-/// que a los demás no les sirve: entonces, la de la red, de la misma familia en que se `escucha`.
+/// La IP con que nos ve el maestro, que no admite otra. Si está en esta misma máquina nos ve como
+/// 127.0.0.1, que a los demás no les sirve: entonces, la de la red, de la misma familia en que se
+/// `escucha`.
 fn ip_visible(maestro: SocketAddr, escucha: IpAddr) -> IpAddr {
-    // Direcciones de los ejemplos, que no son de nadie: no se les manda nada, sólo se mira por dónde se saldría.
+    // Direcciones de los ejemplos, que no son de nadie: no se les manda nada, sólo se mira por
+    // dónde se saldría.
     let (fuera, aqui): (IpAddr, IpAddr) = match escucha {
         IpAddr::V4(_) => (
             Ipv4Addr::new(192, 0, 2, 1).into(),
@@ -190,8 +199,8 @@ fn los_que_caben(archivos: &[Archivo]) -> Vec<&str> {
     caben.collect()
 }
 
-/// Arranca el hilo que mantiene el registro de `nodo` en su maestro, hasta que se sale. `None` si no tiene
-/// maestro.
+/// Arranca el hilo que mantiene el registro de `nodo` en su maestro, hasta que se sale. `None` si
+/// no tiene maestro.
 pub fn mantener(nodo: &Arc<Nodo>) -> Result<Option<Hilo<()>>, Fallo> {
     let Some(maestro) = nodo.maestro.clone() else {
         return Ok(None);

@@ -1,7 +1,8 @@
-//! Las palabras ampliadas, vistas desde quien las pide: mandar una petición por una conexión y leer lo que contesta.
+//! Las palabras ampliadas, vistas desde quien las pide: mandar una petición por una conexión y leer
+//! lo que contesta.
 //!
-//! De lo que diga el otro no se cree nada que no se compruebe: ni longitudes, ni cuántas líneas anuncia. No abre
-//! conexiones ni toca el disco.
+//! De lo que diga el otro no se cree nada que no se compruebe: ni longitudes, ni cuántas líneas
+//! anuncia. No abre conexiones ni toca el disco.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,15 +16,21 @@ use crate::red::conexion::{Conexion, FalloRed};
 
 /// Entradas que se aceptan en una lista ajena.
 const TOPE_DE_LISTA: u64 = 1_000_000;
-/// Bytes de todos los nombres de una lista ajena: un millón de nombres de 4 KB no cabría en memoria.
+/// Bytes de todos los nombres de una lista ajena: un millón de nombres de 4 KB no cabría en
+/// memoria.
 const TOPE_DE_NOMBRES: usize = 64 << 20;
 /// Lo que puede tardar una lista entera.
 const PLAZO_DE_LISTA: Duration = Duration::from_secs(60);
-/// Lo que puede tardar entera la lista de bloques, que para 1 TiB son 16 MiB: mientras llega, no se baja nada.
+/// Lo que puede tardar entera la lista de bloques, que para 1 TiB son 16 MiB: mientras llega, no se
+/// baja nada de esa fuente.
 const PLAZO_DE_BLOQUES: Duration = Duration::from_secs(15);
-/// Lo que puede tardar un bloque entero: 4 MiB a 7 KB/s. Quien va más despacio no sirve de fuente.
-const PLAZO_DE_BLOQUE: Duration = Duration::from_secs(600);
-/// Cada cuántos bytes recibidos se avanza la cuenta de la huella, con los datos aún en la caché del procesador.
+/// Lo que se espera un `INFO` antes de decir que tarda: o es la red, o calcula la huella.
+const TARDA: Duration = Duration::from_secs(1);
+/// Bytes por segundo que tiene que dar quien manda un archivo. Con 30 que bajan a la vez por dos
+/// conexiones son 4 Mbit/s, que los da la peor WiFi; y a menos, un bloque tardaría diez minutos.
+const RITMO_MINIMO: f64 = 8.0 * 1024.0;
+/// Cada cuántos bytes recibidos se avanza la cuenta de la huella, con los datos aún en la caché del
+/// procesador.
 const TRAMO: usize = 128 * 1024;
 
 /// Por qué un par no dio lo que se le pidió.
@@ -33,6 +40,8 @@ pub enum FalloPar {
     Cerro,
     /// Falló la red o venció un plazo.
     Red(FalloRed),
+    /// Manda, pero tan despacio que no acabaría nunca.
+    Lento,
     /// No tiene el archivo.
     NoLoTiene,
     /// Aún calcula la huella: hay que volver a preguntar.
@@ -60,6 +69,7 @@ impl fmt::Display for FalloPar {
         match self {
             FalloPar::Cerro => f.write_str("cerró la conexión sin contestar"),
             FalloPar::Red(fallo) => fallo.fmt(f),
+            FalloPar::Lento => f.write_str("manda menos de 8 KiB por segundo"),
             FalloPar::NoLoTiene => f.write_str("no tiene el archivo"),
             FalloPar::Calculando => f.write_str("aún calcula la huella"),
             FalloPar::Rechaza(motivo) => write!(f, "contestó con un error: {motivo}"),
@@ -72,14 +82,20 @@ impl fmt::Display for FalloPar {
 }
 
 /// Manda una petición y lee la primera línea de la respuesta.
-///
-/// # Errores
-/// El par no contesta, rechaza o no habla el protocolo.
 pub fn pedir(conexion: &mut Conexion, peticion: &Palabra) -> Result<Respuesta, FalloPar> {
+    mandar(conexion, peticion)?;
+    leer_respuesta(conexion)
+}
+
+fn mandar(conexion: &mut Conexion, peticion: &Palabra) -> Result<(), FalloPar> {
     match conexion.escribir_linea(peticion) {
-        Err(FalloRed::Cortada) => return Err(FalloPar::Cerro),
-        escrita => escrita?,
+        // Lo que alcanzara a contestar antes de cerrar aún se puede leer; si no, se verá ahí.
+        Err(FalloRed::Cortada) => Ok(()),
+        mandada => Ok(mandada?),
     }
+}
+
+fn leer_respuesta(conexion: &mut Conexion) -> Result<Respuesta, FalloPar> {
     let plazo = conexion.limites().respuesta;
     let linea = conexion
         .leer_linea(plazo, "la respuesta")?
@@ -93,26 +109,47 @@ pub fn pedir(conexion: &mut Conexion, peticion: &Palabra) -> Result<Respuesta, F
     }
 }
 
-pub(crate) fn no_es_respuesta() -> FalloPar {
+fn no_es_respuesta() -> FalloPar {
     FalloPar::Miente("contestó algo que no es del protocolo".into())
 }
 
-/// `INFO`: tamaño y huella.
-///
-/// # Errores
-/// Los de [`pedir`].
-pub fn pedir_info(conexion: &mut Conexion, nombre: &str) -> Result<Info, FalloPar> {
-    match pedir(conexion, &Palabra::Info(nombre.to_string()))? {
+/// Lee las `cuantas` líneas que siguen a una respuesta, todas antes de `plazo`.
+fn leer_lineas(
+    conexion: &mut Conexion,
+    cuantas: u64,
+    plazo: Duration,
+    mut con_cada: impl FnMut(&str) -> Result<(), FalloPar>,
+) -> Result<(), FalloPar> {
+    let limite = Instant::now() + plazo;
+    for _ in 0..cuantas {
+        let falta = limite.saturating_duration_since(Instant::now());
+        let plazo = conexion.limites().respuesta.min(falta);
+        let linea = conexion.leer_linea(plazo, "la lista")?;
+        con_cada(&linea.ok_or(FalloRed::Cortada)?)?;
+    }
+    Ok(())
+}
+
+/// `INFO`: tamaño y huella. Si no contesta enseguida, llama a `tarda` y sigue esperando.
+pub fn pedir_info(
+    conexion: &mut Conexion,
+    nombre: &str,
+    tarda: impl Fn(),
+) -> Result<Info, FalloPar> {
+    mandar(conexion, &Palabra::Info(nombre.to_string()))?;
+    let enseguida = conexion.recibir(Instant::now() + TARDA, "la respuesta");
+    if matches!(enseguida, Err(FalloRed::Vencio(_))) {
+        tarda();
+    }
+    match leer_respuesta(conexion)? {
         Respuesta::Info(info) => Ok(info),
         _ => Err(no_es_respuesta()),
     }
 }
 
-/// `BLOQUES`: las huellas de los bloques de un archivo de `tamano` bytes. El número de líneas que anuncia no se cree:
-/// tiene que ser el que toca a ese tamaño, y la memoria crece con las que llegan.
-///
-/// # Errores
-/// Los de [`pedir`], o la lista no es la de un archivo de ese tamaño.
+/// `BLOQUES`: las huellas de los bloques de un archivo de `tamano` bytes. El número de líneas que
+/// anuncia no se cree: tiene que ser el que toca a ese tamaño, y la memoria crece con las que
+/// llegan.
 pub fn pedir_bloques(
     conexion: &mut Conexion,
     nombre: &str,
@@ -128,95 +165,124 @@ pub fn pedir_bloques(
             cuantos_bloques(tamano)
         )));
     }
-    let limite = Instant::now() + PLAZO_DE_BLOQUES;
     let mut bloques = Vec::new();
-    for _ in 0..anunciados {
-        let plazo = conexion
-            .limites()
-            .respuesta
-            .min(limite.saturating_duration_since(Instant::now()));
-        let linea = conexion
-            .leer_linea(plazo, "la lista de bloques")?
-            .ok_or(FalloRed::Cortada)?;
-        let huella = linea
-            .parse()
-            .map_err(|_| FalloPar::Miente("su lista de bloques no son huellas".into()))?;
-        bloques.push(huella);
-    }
+    leer_lineas(conexion, anunciados, PLAZO_DE_BLOQUES, |linea| {
+        let no_es = |_| FalloPar::Miente("su lista de bloques no son huellas".into());
+        bloques.push(linea.parse().map_err(no_es)?);
+        Ok(())
+    })?;
     Ok(bloques)
 }
 
-/// `OBTENER` de un bloque entero, que queda en `destino`. Devuelve la huella de lo que llegó, contada según llegaba.
-///
-/// # Errores
-/// Los de [`pedir`], o no mandó justo lo pedido.
+/// Pide un bloque entero con `OBTENER`. Lo que conteste se lee con [`recibir_bloque`]; antes se
+/// puede pedir otro.
 pub fn pedir_bloque(
     conexion: &mut Conexion,
     nombre: &str,
     tamano: u64,
     indice: u64,
+) -> Result<(), FalloPar> {
+    let peticion = Palabra::Obtener {
+        desde: indice * BLOQUE,
+        longitud: longitud_de_bloque(tamano, indice),
+        nombre: nombre.to_string(),
+    };
+    mandar(conexion, &peticion)
+}
+
+/// Recibe en `destino` el bloque pedido. Devuelve la huella de lo que llegó, contada según llegaba.
+/// Si se pidieron `mas`, lo que le sobre a este es el principio de la respuesta siguiente.
+pub fn recibir_bloque(
+    conexion: &mut Conexion,
+    tamano: u64,
+    indice: u64,
+    mas: bool,
     destino: &mut Vec<u8>,
 ) -> Result<Huella, FalloPar> {
-    let longitud = longitud_de_bloque(tamano, indice);
-    let desde = indice * BLOQUE;
-    let anunciados = match pedir(
-        conexion,
-        &Palabra::Obtener {
-            desde,
-            longitud,
-            nombre: nombre.to_string(),
-        },
-    )? {
-        Respuesta::Datos(n) => n,
+    let pedidos = longitud_de_bloque(tamano, indice) as usize;
+    match leer_respuesta(conexion)? {
+        Respuesta::Datos(anunciados) if anunciados == pedidos as u64 => {}
+        Respuesta::Datos(anunciados) => {
+            return Err(FalloPar::Miente(format!(
+                "se le pidieron {pedidos} bytes y anuncia {anunciados}"
+            )));
+        }
         _ => return Err(no_es_respuesta()),
-    };
-    if anunciados != longitud {
-        return Err(FalloPar::Miente(format!(
-            "se le pidieron {longitud} bytes y anuncia {anunciados}"
-        )));
     }
+    // Sitio para un byte de más: si manda más de lo pedido, se nota en la misma lectura.
+    destino.resize(pedidos + usize::from(!mas), 0);
     let mut cuenta = Cuenta::nueva(tamano, indice);
-    recibir_bloque(conexion, longitud as usize, destino, &mut cuenta)?;
+    let leidos = recibir_datos(conexion, destino, pedidos, &mut cuenta)?;
+    destino.truncate(pedidos);
+    if leidos > pedidos || (!mas && !conexion.pendiente().is_empty()) {
+        let que = format!("mandó más de los {pedidos} bytes pedidos");
+        return Err(FalloPar::Miente(que));
+    }
     Ok(cuenta.terminar())
 }
 
-/// Recibe en `destino` los bytes `pedidos`, ni uno más, y los va sumando a la `cuenta`.
-fn recibir_bloque(
+/// Recibe en `destino` al menos los bytes `pedidos`, y los va sumando a la `cuenta`. Cuántos
+/// llegaron.
+fn recibir_datos(
     conexion: &mut Conexion,
+    destino: &mut [u8],
     pedidos: usize,
-    destino: &mut Vec<u8>,
     cuenta: &mut Cuenta,
-) -> Result<(), FalloPar> {
-    // Sitio para un byte de más: si manda más de lo pedido, se nota en la misma lectura.
-    destino.resize(pedidos + 1, 0);
-    let limite = Instant::now() + PLAZO_DE_BLOQUE;
+) -> Result<usize, FalloPar> {
+    let plazo = conexion.limites().respuesta;
+    let mut ritmo = Ritmo::nuevo(conexion.limites().ventana);
     let (mut leidos, mut contados) = (0, 0);
     while leidos < pedidos {
-        let falta = limite.saturating_duration_since(Instant::now());
-        let plazo = conexion.limites().respuesta.min(falta);
         match conexion.leer_datos(&mut destino[leidos..], plazo)? {
             0 => return Err(FalloPar::Red(FalloRed::Cortada)),
             cuantos => leidos += cuantos,
         }
+        ritmo.mirar(leidos as u64)?;
         if leidos - contados >= TRAMO && leidos < pedidos {
             cuenta.anadir(&destino[contados..leidos]);
             contados = leidos;
         }
     }
-    destino.truncate(pedidos);
-    cuenta.anadir(&destino[contados..]);
-    if leidos > pedidos || !conexion.pendiente().is_empty() {
-        return Err(FalloPar::Miente(format!(
-            "mandó más de los {pedidos} bytes pedidos"
-        )));
+    cuenta.anadir(&destino[contados..pedidos]);
+    Ok(leidos)
+}
+
+/// Mira que lo que llega no baje de un mínimo, sostenido durante una ventana: quien gotea un byte
+/// de vez en cuando no vence ningún plazo, y retendría la descarga.
+pub struct Ritmo {
+    ventana: Duration,
+    desde: Instant,
+    antes: u64,
+}
+
+impl Ritmo {
+    /// Empieza a mirar. Hasta que pase una ventana no se exige nada.
+    pub fn nuevo(ventana: Duration) -> Ritmo {
+        Ritmo {
+            ventana,
+            desde: Instant::now(),
+            antes: 0,
+        }
     }
-    Ok(())
+
+    /// Han llegado `llegados` bytes en total.
+    pub fn mirar(&mut self, llegados: u64) -> Result<(), FalloPar> {
+        let lleva = self.desde.elapsed();
+        if lleva < self.ventana {
+            return Ok(());
+        }
+        if ((llegados - self.antes) as f64) < RITMO_MINIMO * lleva.as_secs_f64() {
+            return Err(FalloPar::Lento);
+        }
+        (self.desde, self.antes) = (Instant::now(), llegados);
+        Ok(())
+    }
 }
 
 // ----- Preguntas sueltas, cada una por su conexión -----
 
-/// `HOLA`: quién es ese peer. [`FalloPar::Cerro`] es la manera en que un nodo de la guía dice que no
-/// conoce la palabra.
+/// `HOLA`: quién es ese peer. [`FalloPar::Cerro`] es la manera en que un nodo de la guía dice que
+/// no conoce la palabra.
 pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, FalloPar> {
     presentarse(&mut vecinos.conectar(peer, con_espera(vecinos))?, vecinos)
 }
@@ -238,7 +304,8 @@ fn presentarse(conexion: &mut Conexion, vecinos: &Vecinos) -> Result<Presentacio
     }
 }
 
-/// Abre una conexión con `peer` y le saluda. Con quien no sabe saludar se abre otra: la primera la cerró.
+/// Abre una conexión con `peer` y le saluda. Con quien no sabe saludar se abre otra: la primera la
+/// cerró.
 fn saludando(vecinos: &Vecinos, peer: SocketAddr) -> Result<Conexion, FalloPar> {
     let mut conexion = vecinos.conectar(peer, vecinos.limites)?;
     match presentarse(&mut conexion, vecinos) {
@@ -257,9 +324,6 @@ fn con_espera(vecinos: &Vecinos) -> Limites {
 }
 
 /// `LISTAR`: los archivos que comparte un peer.
-///
-/// # Errores
-/// Los de [`pedir`], o una lista demasiado larga.
 pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, FalloPar> {
     let mut conexion = saludando(vecinos, peer)?;
     let anunciadas = match pedir(&mut conexion, &Palabra::Listar)? {
@@ -271,31 +335,21 @@ pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, Fa
         }
         _ => return Err(no_es_respuesta()),
     };
-    let limite = Instant::now() + PLAZO_DE_LISTA;
     let (mut entradas, mut bytes) = (Vec::new(), 0);
-    for _ in 0..anunciadas {
-        let plazo = conexion
-            .limites()
-            .respuesta
-            .min(limite.saturating_duration_since(Instant::now()));
-        let linea = conexion
-            .leer_linea(plazo, "la lista")?
-            .ok_or(FalloRed::Cortada)?;
-        let entrada = Entrada::leer(&linea)
-            .ok_or_else(|| FalloPar::Miente("su lista no son archivos".into()))?;
+    leer_lineas(&mut conexion, anunciadas, PLAZO_DE_LISTA, |linea| {
+        let no_es = || FalloPar::Miente("su lista no son archivos".into());
+        let entrada = Entrada::leer(linea).ok_or_else(no_es)?;
         bytes += entrada.nombre.len();
         if bytes > TOPE_DE_NOMBRES {
             return Err(FalloPar::Miente("su lista ocupa demasiado".into()));
         }
         entradas.push(entrada);
-    }
+        Ok(())
+    })?;
     Ok(entradas)
 }
 
 /// `MENSAJE`: un texto para quien esté delante de ese peer.
-///
-/// # Errores
-/// Los de [`pedir`].
 pub fn enviar_mensaje(vecinos: &Vecinos, peer: SocketAddr, texto: &str) -> Result<(), FalloPar> {
     let mut conexion = saludando(vecinos, peer)?;
     let mensaje = Palabra::Mensaje {

@@ -1,18 +1,20 @@
-//! Las palabras del protocolo: qué se puede pedir, qué se puede contestar y cómo se escribe. Funciones puras.
+//! Las palabras del protocolo: qué se puede pedir, qué se puede contestar y cómo se escribe.
+//! Funciones puras.
 //!
-//! `BUSCAR` y `DESCARGAR` son las de la guía, tal cual. Las demás (ampliadas) son líneas de texto que terminan en
-//! `\n`; el nombre va siempre al final, así que puede llevar `:`. Leer y escribir son inversas: lo comprueba una
-//! prueba. Este archivo no sabe de sockets ni de disco.
+//! `BUSCAR` y `DESCARGAR` son las de la guía, tal cual. Las demás (ampliadas) son líneas de texto
+//! que terminan en `\n`; el nombre va siempre al final, así que puede llevar `:`. Leer y escribir
+//! son inversas: lo comprueba una prueba. Este archivo no sabe de sockets ni de disco.
 
 use std::fmt;
 
-use crate::config::nombre_de_nodo_valido;
+use crate::config::MAX_NOMBRE;
 use crate::nodo::carpeta::huella::Huella;
 
 /// Cuántos bytes se miran, como mucho, para saber quién habla.
 pub const PRIMERA_PALABRA: usize = 16;
 
-/// El motivo con que se contesta a `BLOQUES` cuando la huella aún no está: quien pide vuelve a preguntar.
+/// El motivo con que se contesta a `BLOQUES` cuando la huella aún no está: quien pide vuelve a
+/// preguntar.
 pub const CALCULANDO: &str = "calculando la huella";
 
 /// Quién habla, según la primera palabra de la conexión.
@@ -37,8 +39,8 @@ pub enum Primera {
     Basura,
 }
 
-/// Decide quién habla mirando hasta el primer `:`, espacio o `\n`. Delante de HTTP puede haber un salto de
-/// línea de más, y no cuenta; delante de otra cosa es una línea vacía.
+/// Decide quién habla mirando hasta el primer `:`, espacio o `\n`. Delante de HTTP puede haber un
+/// salto de línea de más, y no cuenta; delante de otra cosa es una línea vacía.
 pub fn quien_habla(bytes: &[u8]) -> Primera {
     let sin_salto = bytes.strip_prefix(b"\r\n").unwrap_or_default();
     match primera_palabra(sin_salto) {
@@ -106,7 +108,8 @@ pub struct Presentacion {
     pub puerto: u16,
     /// Nombre que se ha puesto.
     pub nombre: String,
-    /// Lo que lo distingue de los demás, se llamen como se llamen: 8 cifras al azar en cada arranque.
+    /// Lo que lo distingue de los demás, se llamen como se llamen: 8 cifras al azar en cada
+    /// arranque.
     pub id: Option<String>,
 }
 
@@ -129,8 +132,8 @@ impl fmt::Display for NoSeEntiende {
 }
 
 impl Palabra {
-    /// Lee una palabra de la guía: el nombre es todo lo que haya llegado, sin el fin de línea de quien
-    /// prueba con `nc`.
+    /// Lee una palabra de la guía: el nombre es todo lo que haya llegado, sin el fin de línea de
+    /// quien prueba con `nc`.
     pub fn de_la_guia(texto: &str) -> Option<Palabra> {
         let (palabra, nombre) = texto.split_once(':')?;
         let nombre = nombre.trim_end_matches(['\r', '\n']).to_string();
@@ -184,6 +187,12 @@ fn leer_numero(texto: &str) -> Option<u64> {
         return None;
     }
     texto.parse().ok()
+}
+
+/// ¿Puede llamarse así un nodo? Su nombre viaja entre dos `:` en una línea.
+pub fn nombre_de_nodo_valido(nombre: &str) -> bool {
+    let entre_dos_puntos = |c: char| c == ':' || c.is_control();
+    (1..=MAX_NOMBRE).contains(&nombre.len()) && !nombre.contains(entre_dos_puntos)
 }
 
 impl Presentacion {

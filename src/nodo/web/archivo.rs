@@ -1,8 +1,8 @@
 //! `GET /files/<nombre>`: un archivo por HTTP, entero o una parte, para curl y para navegadores.
 //!
-//! Un navegador que abre un archivo ajeno no debe ejecutarlo: va siempre como descarga, sin tipo, y con
-//! `sandbox`. La `ETag` es la huella, así que sólo la hay si ya se sabe: por ella no se hace esperar a nadie,
-//! salvo a quien pregunta precisamente por ella.
+//! Un navegador que abre un archivo ajeno no debe ejecutarlo: va siempre como descarga, sin tipo, y
+//! con `sandbox`. La `ETag` es la huella, así que sólo la hay si ya se sabe: por ella no se hace
+//! esperar a nadie, salvo a quien pregunta precisamente por ella.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use crate::http::{CorteHttp, Envio, Metodo, PeticionHttp, RespuestaHttp};
 use crate::http::{fecha_http, leer_fecha, rechazar};
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
-use crate::nodo::palabras::contestar::enviar_tramo;
+use crate::nodo::palabras::servir::enviar_tramo;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::texto::tamano;
 
@@ -76,8 +76,8 @@ pub fn servir(
     })
 }
 
-/// Qué parte se pide. `Range` sólo cuenta en un `GET`; y con un `If-Range` de otra versión lo que ya tiene no
-/// le sirve, así que se le manda entero.
+/// Qué parte se pide. `Range` sólo cuenta en un `GET`; y con un `If-Range` de otra versión lo que
+/// ya tiene no le sirve, así que se le manda entero.
 fn que_parte(peticion: &PeticionHttp, etag: Option<&str>, total: u64) -> Rango {
     let suya = peticion.cabecera("if-range");
     let vale = peticion.metodo == Metodo::Get && (suya.is_none() || suya == etag);
@@ -127,8 +127,8 @@ fn al_terminar(conexion: &Conexion, nombre: &str, bytes: u64, total: u64) -> Str
     }
 }
 
-/// Manda el tramo. El final espera a comprobar que el archivo no cambió: quien cuenta los bytes no debe recibir los
-/// prometidos si son mitad de antes y mitad de después.
+/// Manda el tramo. El final espera a comprobar que el archivo no cambió: quien cuenta los bytes no
+/// debe recibir los prometidos si son mitad de antes y mitad de después.
 fn enviar(abierto: Abierto, tramo: Range<u64>, avisador: Avisador, aviso: String) -> Envio {
     Box::new(move |conexion, cabeza| {
         let cambio = |_| FalloRed::Cortada;
@@ -147,7 +147,8 @@ fn enviar(abierto: Abierto, tramo: Range<u64>, avisador: Avisador, aviso: String
     })
 }
 
-/// «Guárdalo con este nombre»: en ASCII para los programas viejos, y tal cual (codificado) para los demás.
+/// «Guárdalo con este nombre»: en ASCII para los programas viejos, y tal cual (codificado) para los
+/// demás.
 fn como_descarga(nombre: &str) -> String {
     let ultimo = nombre.rsplit('/').next().unwrap_or(nombre);
     let seguro =

@@ -1,9 +1,9 @@
-//! Las rutas REST del nodo, en su mismo puerto: lo que piden los documentos con maestro, y una página para el
-//! navegador.
+//! Las rutas REST del nodo, en su mismo puerto: lo que piden los documentos con maestro, y una
+//! página para el navegador.
 //!
-//! Se llega aquí desde `gestionar_peticion` cuando lo primero que mandan es HTTP. Nada se escribe por HTTP:
-//! recibir archivos es cosa de `OFRECER`. Servir un archivo está en `archivo.rs`; la página, en `pagina.rs`; y
-//! qué es HTTP, en `http/`.
+//! Se llega aquí desde `gestionar_peticion` cuando lo primero que mandan es HTTP. Nada se escribe
+//! por HTTP: recibir archivos es cosa de `OFRECER`. Servir un archivo está en `archivo.rs`; la
+//! página, en `pagina.rs`; y qué es HTTP, en `http/`.
 
 mod archivo;
 mod pagina;
@@ -21,19 +21,20 @@ use crate::http::{con_lista, pieza, rechazar, solo_admite};
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::{Archivo, NoSeAbre};
 use crate::nodo::cliente::buscar_en_peers;
-use crate::nodo::maestro::localizar::localizar;
-use crate::nodo::palabras::contestar::Corte;
+use crate::nodo::maestro::localizar::{Hallado, localizar};
 use crate::nodo::palabras::pedir::{FalloPar, saludar};
+use crate::nodo::palabras::servir::Cierre;
 use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::pagina::{Datos, EstadoDePeer, pagina};
 use crate::red::conexion::Conexion;
 use crate::red::turnos::Turnos;
 
-/// Cuántas peticiones pueden estar a la vez preguntando a los demás nodos: cada una abre un hilo por peer.
+/// Cuántas peticiones pueden estar a la vez preguntando a los demás nodos: cada una abre un hilo
+/// por peer.
 const TURNOS: usize = 8;
 const ESPERA_DE_TURNO: Duration = Duration::from_secs(5);
-/// Lo que se espera a cada peer para la página, en cada paso: conectar y saludar. Entre los dos, menos de un
-/// segundo.
+/// Lo que se espera a cada peer para la página, en cada paso: conectar y saludar. Entre los dos,
+/// menos de un segundo.
 const ESPERA_DE_PAGINA: Duration = Duration::from_millis(450);
 /// Mientras no pase esto, la página enseña lo que se supo de los peers la vez anterior.
 const VALE_EL_SONDEO: Duration = Duration::from_secs(2);
@@ -60,7 +61,7 @@ impl Default for Web {
 }
 
 /// Atiende una conexión HTTP: una petición y su respuesta.
-pub fn responder(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Corte> {
+pub fn responder(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Cierre> {
     Ok(http::atender(conexion, |conexion, peticion| {
         contestar(conexion, peticion, nodo)
     })?)
@@ -77,17 +78,14 @@ fn contestar(
         (Post, "/refresh") => refrescar(nodo),
         (_, "/refresh") => Err(solo_admite("POST")),
         (Post, "/upload") => {
-            let frase = "por HTTP no se escribe nada: los archivos se reciben con OFRECER";
-            Err(rechazar(
-                403,
-                format!("{frase} (nodo enviar ARCHIVO --a …)"),
-            ))
+            let frase = "por HTTP no se escribe: se recibe con OFRECER (nodo enviar ARCHIVO --a …)";
+            Err(rechazar(403, frase))
         }
         (Post | Otro, _) => Err(solo_admite("GET, HEAD")),
         (_, "/") => presentarse(conexion, peticion, nodo),
         (_, "/files") => con_archivos(json!({"peer": quien}), compartidos(nodo)?),
         (_, "/search") => {
-            let archivo = peticion.exigir_parametro("file")?;
+            let archivo = peticion.parametro("file")?;
             let exists = lo_tengo(archivo, nodo)?;
             let valor = json!({"peer": quien, "file": archivo, "exists": exists});
             Ok(RespuestaHttp::json(200, &valor))
@@ -98,7 +96,7 @@ fn contestar(
             let info = json!({"id": quien, "rest_url": rest_url, "grpc_port": 0, "puerto": puerto});
             con_archivos(info, compartidos(nodo)?)
         }
-        (_, "/locate") => localizar_desde_aqui(conexion, peticion.exigir_parametro("file")?, nodo),
+        (_, "/locate") => localizar_desde_aqui(conexion, peticion.parametro("file")?, nodo),
         (_, ruta) => match ruta.strip_prefix("/files/") {
             Some(nombre) => archivo::servir(conexion, peticion, nombre, nodo),
             None => {
@@ -145,45 +143,31 @@ fn localizar_desde_aqui(
     archivo: &str,
     nodo: &Nodo,
 ) -> Result<RespuestaHttp, CorteHttp> {
-    let nuestro = |direccion: SocketAddr| {
-        let rest = format!("http://{direccion}");
-        json!({"rest": rest, "grpc_port": 0, "puerto": direccion.port()})
-    };
-    let mut peers: Vec<Value> = Vec::new();
+    let mut peers = Vec::new();
     if lo_tengo(archivo, nodo)? {
-        peers.push(nuestro(aqui(conexion, nodo)));
+        peers.push(Hallado::nuestro(aqui(conexion, nodo)));
     } else {
         let turno = nodo.web.turnos.pedir(ESPERA_DE_TURNO, &nodo.saliendo);
         let frase = "se está buscando demasiado a la vez; prueba dentro de un rato";
         let _turno = turno.ok_or_else(|| rechazar(503, frase))?;
         let duenos = buscar_en_peers(&nodo.vecinos, archivo);
         let duenos = duenos.map_err(|fallo| rechazar(503, fallo.publico()))?;
-        peers.extend(duenos.into_iter().map(nuestro));
-        if let (true, Some(maestro)) = (peers.is_empty(), &nodo.maestro) {
-            peers = preguntar_al_maestro(maestro.url(), archivo, nodo);
+        peers.extend(duenos.into_iter().map(Hallado::nuestro));
+        if let (true, Some(maestro)) = (peers.is_empty(), &nodo.vecinos.maestro) {
+            let limites = nodo.vecinos.limites;
+            let hallados = localizar(maestro, archivo, limites, &nodo.saliendo);
+            peers = hallados
+                .inspect_err(|fallo| log::debug!("{fallo}"))
+                .unwrap_or_default();
         }
     }
+    let peers: Vec<Value> = peers.iter().map(Hallado::en_json).collect();
     let valor = json!({"file": archivo, "peers": peers});
     Ok(RespuestaHttp::json(200, &valor))
 }
 
-fn preguntar_al_maestro(maestro: &str, archivo: &str, nodo: &Nodo) -> Vec<Value> {
-    let hallados = localizar(maestro, archivo, nodo.vecinos.limites, &nodo.saliendo);
-    let hallados = hallados.unwrap_or_else(|fallo| {
-        log::debug!("{fallo}");
-        Vec::new()
-    });
-    let hallados = hallados.into_iter().map(|hallado| {
-        let mut peer = json!({"rest": hallado.rest, "grpc_port": hallado.grpc_port});
-        if let Some(puerto) = hallado.puerto {
-            peer["puerto"] = puerto.into();
-        }
-        peer
-    });
-    hallados.collect()
-}
-
-/// `POST /refresh`: se vuelve a registrar en el maestro, si lo hay, y no contesta hasta que está hecho.
+/// `POST /refresh`: se vuelve a registrar en el maestro, si lo hay, y no contesta hasta que está
+/// hecho.
 fn refrescar(nodo: &Nodo) -> Result<RespuestaHttp, CorteHttp> {
     let archivos = match &nodo.maestro {
         Some(maestro) => maestro
@@ -217,20 +201,20 @@ fn sin_descriptores() -> CorteHttp {
     )
 }
 
-/// Este nodo, tal como lo llamó quien pregunta: si escuchamos en todas las IP, por aquella a la que se conectó.
+/// Este nodo, tal como lo llamó quien pregunta: si escuchamos en todas las IP, por aquella a la que
+/// se conectó.
 fn aqui(conexion: &Conexion, nodo: &Nodo) -> SocketAddr {
-    if !nodo.direccion.ip().is_unspecified() {
-        return nodo.direccion;
+    let mut aqui = nodo.direccion;
+    if aqui.ip().is_unspecified()
+        && let Ok(local) = conexion.socket().local_addr()
+    {
+        aqui.set_ip(local.ip());
     }
-    let ip = conexion
-        .socket()
-        .local_addr()
-        .map_or(nodo.direccion.ip(), |local| local.ip().to_canonical());
-    SocketAddr::new(ip, nodo.direccion.port())
+    SocketAddr::new(aqui.ip().to_canonical(), aqui.port())
 }
 
-/// Qué peers responden, preguntando a todos a la vez. Recargar la página muchas veces seguidas no pregunta
-/// más, y quien espera se suelta al salir.
+/// Qué peers responden, preguntando a todos a la vez. Recargar la página muchas veces seguidas no
+/// pregunta más, y quien espera se suelta al salir.
 fn sondear(nodo: &Nodo) -> Sondeo {
     let guardado = || {
         let sondeo = nodo.web.sondeo.lock();
@@ -244,11 +228,8 @@ fn sondear(nodo: &Nodo) -> Sondeo {
     }
     let mut vecinos = nodo.vecinos.para_una_tanda(&nodo.saliendo);
     vecinos.espera = ESPERA_DE_PAGINA;
-    let callados = vecinos
-        .peers
-        .iter()
-        .map(|peer| (*peer, EstadoDePeer::Callado));
-    let mut estados: Sondeo = callados.collect();
+    let peers = vecinos.peers.iter();
+    let mut estados: Sondeo = peers.map(|peer| (*peer, EstadoDePeer::Callado)).collect();
     let pregunta = |peer| como_esta(&vecinos, peer);
     let preguntado = preguntar_a_todos(&vecinos.peers, pregunta, |respuestas| {
         for (lugar, estado) in respuestas {

@@ -1,4 +1,5 @@
-//! La aduana del maestro: qué dice un registro, y si quien llama puede decirlo. Sin sockets ni directorio.
+//! La aduana del maestro: qué dice un registro, y si quien llama puede decirlo. Sin sockets ni
+//! directorio.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use super::directorio::{Ficha, sin_repetidos};
 use crate::config::{MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
-use crate::http::url::Url;
+use crate::http::url::{MAX_URL, Url};
 use crate::http::{CorteHttp, leer_json, rechazar};
 use crate::red::maquina::es_de_esta_maquina;
 
@@ -16,11 +17,10 @@ use crate::red::maquina::es_de_esta_maquina;
 const TTL: (f64, f64) = (1.0, 86_400.0);
 /// Comas y llaves que puede llevar un registro además de las de su lista de archivos.
 const MAX_ADORNOS: usize = 64;
-/// Tope de la URL de un peer, en bytes.
-const MAX_URL: usize = 256;
 
-/// Lo que dice un `POST /register` que llegó `desde` esa IP, comprobado: la ficha, y por cuánto tiempo si lo
-/// dio. Se rechaza lo que está mal escrito (400), trae demasiados archivos (413) o dice ser otro (403).
+/// Lo que dice un `POST /register` que llegó `desde` esa IP, comprobado: la ficha, y por cuánto
+/// tiempo si lo dio. Se rechaza lo que está mal escrito (400), trae demasiados archivos (413) o
+/// dice ser otro (403).
 pub fn leer_registro(cuerpo: &[u8], desde: IpAddr) -> Result<(Ficha, Option<Duration>), CorteHttp> {
     // Montar `[{},{},…]` ocupa cien veces lo que medía: se cuenta antes.
     if piezas(cuerpo) > MAX_ARCHIVOS + MAX_ADORNOS {
@@ -49,7 +49,8 @@ pub fn leer_registro(cuerpo: &[u8], desde: IpAddr) -> Result<(Ficha, Option<Dura
     Ok((ficha, ttl))
 }
 
-/// Cuántas comas, llaves y corchetes que se abren hay fuera de los textos: más o menos, los valores que trae.
+/// Cuántas comas, llaves y corchetes que se abren hay fuera de los textos: más o menos, los valores
+/// que trae.
 fn piezas(json: &[u8]) -> usize {
     let (mut en_texto, mut escapada) = (false, false);
     let cuenta = |letra: &&u8| {
@@ -107,8 +108,8 @@ fn leer_puerto(cuerpo: &Value, campo: &str, minimo: u16) -> Result<Option<u16>, 
         .ok_or_else(|| rechazar(400, format!("«{campo}» es un puerto: de {minimo} a 65535")))
 }
 
-/// El peer que dice ser quien llama `desde` esa IP: su URL y su dirección. Nadie puede hablar en nombre de
-/// otra máquina (403), salvo desde la del maestro, que es la de quien da la clase.
+/// El peer que dice ser quien llama `desde` esa IP: su URL y su dirección. Nadie puede hablar en
+/// nombre de otra máquina (403), salvo desde la del maestro, que es la de quien da la clase.
 pub fn quien_dice_ser(cuerpo: &Value, desde: IpAddr) -> Result<(String, SocketAddr), CorteHttp> {
     let peer = cuerpo["peer"].as_str().filter(|p| p.len() <= MAX_URL);
     let url = peer.and_then(Url::leer).filter(|url| url.ruta == "/");

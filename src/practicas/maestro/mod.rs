@@ -1,9 +1,10 @@
 //! El maestro: el directorio central de los documentos con *tracker* y REST, en el puerto 9000.
 //!
-//! Los peers le cuentan qué archivos tienen y él contesta quién tiene cada uno; los archivos no pasan por
-//! aquí. Es el mismo `atender_conexiones` que el nodo, con otro `gestionar`: leer una petición HTTP, decidir,
-//! contestar. Lo que sabe está en `directorio.rs`, quien lo mantiene al día en `vigilante.rs`, y a quién se
-//! admite en `altas.rs`. No guarda nada en disco: si se reinicia, los nodos vuelven solos.
+//! Los peers le cuentan qué archivos tienen y él contesta quién tiene cada uno; los archivos no
+//! pasan por aquí. Es el mismo `atender_conexiones` que el nodo, con otro `gestionar`: leer una
+//! petición HTTP, decidir, contestar. Lo que sabe está en `directorio.rs`, quien lo mantiene al día
+//! en `vigilante.rs`, y a quién se admite en `altas.rs`. No guarda nada en disco: si se reinicia,
+//! los nodos vuelven solos.
 //!
 //! Nadie puede llenar su memoria ni dejar fuera a los demás. El peor caso, con 1024 conexiones:
 //!
@@ -24,12 +25,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Sender, bounded, select};
 use log::debug;
 use serde_json::{Value, json};
 
 use self::altas::{leer_registro, quien_dice_ser};
-use self::directorio::{Alta, Baja, Directorio, Entrada, Ficha};
+use self::directorio::{Alta, Baja, Directorio, Ficha, Tenencia};
 use self::vigilante::{Guarda, arrancar_vigilante};
 use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::Consola;
@@ -76,8 +77,12 @@ pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fall
         llegadas: TurnosPorIp::nuevos(LLEGADAS, LLEGADAS_POR_IP),
         tareas,
     });
-    let suya = parada.clone();
-    let calculos = arrancar("registros", move || hacer_de_una_en_una(&por_hacer, &suya))?;
+    // Entender un registro son cien mil trozos pequeños de memoria. Si lo hiciera el hilo de cada
+    // conexión quedarían huecos en la de todos, que el sistema no recupera: lo hace uno solo, hasta
+    // que no queda quien le dé tareas.
+    let registros = arrancar("registros", move || {
+        por_hacer.into_iter().for_each(|tarea: Tarea| tarea());
+    })?;
     let vigilante = arrancar_vigilante(Arc::clone(&maestro.guarda), avisador, parada.clone())?;
     let gestionar = move |conexion: &Arc<TcpStream>, desde| {
         gestionar_registro(conexion, desde, &maestro);
@@ -91,25 +96,11 @@ pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fall
     consola.despedir(servidor);
     parada.cortar();
     vigilante.esperar();
-    calculos.esperar();
+    registros.esperar();
     Ok(salida)
 }
 
 type Tarea = Box<dyn FnOnce() + Send>;
-
-/// Entender un registro son cien mil trozos pequeños de memoria. Si lo hiciera el hilo de cada conexión
-/// quedarían huecos en la de todos, que el sistema no recupera: lo hace uno solo.
-fn hacer_de_una_en_una(tareas: &Receiver<Tarea>, parada: &Parada) {
-    loop {
-        select! {
-            recv(tareas) -> tarea => match tarea {
-                Ok(tarea) => tarea(),
-                Err(_) => return,
-            },
-            recv(parada.canal()) -> _ => return,
-        }
-    }
-}
 
 /// Una conexión con el maestro: una pregunta y su respuesta.
 fn gestionar_registro(socket: &Arc<TcpStream>, desde: SocketAddr, maestro: &Maestro) {
@@ -152,7 +143,7 @@ impl Maestro {
                 Ok(RespuestaHttp::json(200, &estado))
             }
             (_, "/locate") => {
-                let archivo = peticion.exigir_parametro("file")?;
+                let archivo = peticion.parametro("file")?;
                 let duenos = self.guarda.con(|d| d.localizar(archivo, ahora));
                 RespuestaHttp::json_por_piezas(localizados(archivo, &duenos))
             }
@@ -226,7 +217,8 @@ impl Maestro {
             Baja::Hecha(ficha) => self
                 .avisador
                 .avisar(format_args!("[DESPEDIDO] {}", ficha.rest)),
-            // Quien se despide dos veces, o de un maestro recién reiniciado, ya está fuera: es lo que quería.
+            // Quien se despide dos veces, o de un maestro recién reiniciado, ya está fuera: es lo
+            // que quería.
             Baja::NoEstaba => {}
             Baja::DeOtro => {
                 let solo = "sólo desde ella se puede despedir";
@@ -274,7 +266,7 @@ fn peers(fichas: &[Arc<Ficha>]) -> impl Iterator<Item = Pieza> + use<> {
     con_lista(json!({}), "peers", fichas)
 }
 
-/// `GET /directory`: de cada archivo, quién lo tiene. Se sigue siempre tras la última entrada escrita.
+/// `GET /directory`: de cada archivo, quién lo tiene. Se sigue siempre tras lo último escrito.
 fn directorio(guarda: Arc<Guarda>) -> impl Iterator<Item = Pieza> {
     let (mut ultima, mut acabado) = (None, false);
     iter::from_fn(move || {
@@ -288,28 +280,27 @@ fn directorio(guarda: Arc<Guarda>) -> impl Iterator<Item = Pieza> {
     })
 }
 
-/// Lo que sigue del listado de archivos tras la entrada `ultima`, y cuál es ahora la última; `None` si ya
-/// no hay más.
-fn seguir(directorio: &Directorio, ultima: Option<&Entrada>) -> (String, Option<Entrada>) {
-    let mut trozo = String::new();
-    let mut anterior = ultima;
-    let ahora = Instant::now();
-    let mut quedan = directorio.archivos(ultima, ahora);
-    for (entrada, ficha) in quedan.by_ref().take(POR_VEZ) {
-        match anterior {
-            Some((_, nombre, _)) if *nombre == entrada.1 => trozo.push(','),
-            Some(_) => trozo.push_str(&format!("],{}:[", json!(*entrada.1))),
-            None => trozo.push_str(&format!("{{\"directory\":{{{}:[", json!(*entrada.1))),
-        }
-        trozo.push_str(&contacto(ficha).to_string());
-        anterior = Some(entrada);
+/// Lo que sigue del listado de archivos tras `ultima`, y cuál es ahora la última; `None` si ya no
+/// hay más.
+fn seguir(directorio: &Directorio, ultima: Option<&Tenencia>) -> (String, Option<Tenencia>) {
+    let (mut trozo, mut anterior) = (String::new(), ultima);
+    let mut quedan = directorio.archivos(ultima, Instant::now());
+    for (tenencia, ficha) in quedan.by_ref().take(POR_VEZ) {
+        let nombre = json!(*tenencia.nombre);
+        trozo += &match anterior {
+            Some(otra) if otra.nombre == tenencia.nombre => ",".to_string(),
+            Some(_) => format!("],{nombre}:["),
+            None => format!("{{\"directory\":{{{nombre}:["),
+        };
+        trozo += &contacto(ficha).to_string();
+        anterior = Some(tenencia);
     }
     let hay_mas = quedan.next().is_some();
-    match anterior {
-        _ if hay_mas => {}
-        Some(_) => trozo.push_str("]}}"),
-        None => trozo.push_str("{\"directory\":{}}"),
-    }
+    trozo += match anterior {
+        _ if hay_mas => "",
+        Some(_) => "]}}",
+        None => "{\"directory\":{}}",
+    };
     (trozo, anterior.filter(|_| hay_mas).cloned())
 }
 
@@ -322,8 +313,8 @@ fn contacto(ficha: &Ficha) -> Value {
     json!({"rest": ficha.rest, "grpc_port": ficha.grpc_port})
 }
 
-/// Los archivos de `ficha`. Si se registra de nuevo o se va mientras se escriben, la respuesta se corta: esa
-/// lista ya no existe.
+/// Los archivos de `ficha`. Si se registra de nuevo o se va mientras se escriben, la respuesta se
+/// corta: esa lista ya no existe.
 fn archivos_de(ficha: &Arc<Ficha>) -> impl Iterator<Item = iter::Once<Pieza>> + use<> {
     let (cuantos, ficha) = (ficha.archivos.len(), Arc::downgrade(ficha));
     (0..cuantos).map(move |n| match ficha.upgrade() {
@@ -397,7 +388,8 @@ mod tests {
         let guarda = Arc::<Guarda>::default();
         let ficha = alta(&guarda, 1, &["a", "b"]);
         let (mut suya, mut todos) = (registrado(&ficha), peers(&[Arc::clone(&ficha)]));
-        // La apertura, la coma que no hay y el primer nombre; en la otra, además, lo de su contacto.
+        // La apertura, la coma que no hay y el primer nombre; en la otra, además, lo de su
+        // contacto.
         assert!(
             suya.by_ref()
                 .take(3)

@@ -1,7 +1,9 @@
-//! El hilo que mantiene al día el directorio del maestro: quita a los caducados y mira si los demás siguen ahí.
+//! El hilo que mantiene al día el directorio del maestro: quita a los caducados y mira si los demás
+//! siguen ahí.
 //!
-//! Duerme hasta lo próximo que toque, sin sondear. La salud se mira conectando y cerrando con FIN: un RST
-//! mataría a un servidor sencillo como los del curso, y quedarse callado lo bloquearía. No sabe de HTTP.
+//! Duerme hasta lo próximo que toque, sin sondear. La salud se mira conectando y cerrando con FIN:
+//! un RST mataría a un servidor sencillo como los del curso, y quedarse callado lo bloquearía. No
+//! sabe de HTTP.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,15 +25,16 @@ use crate::red::parada::Parada;
 const PLAZO_DE_SALUD: Duration = Duration::from_secs(1);
 /// Cuántos peers se miran a la vez.
 const HILOS_DE_SALUD: usize = 32;
-/// Cuántos se atienden en una ronda, y lo que se descansa entre dos: con miles de peers sin `ttl` se les
-/// pregunta más despacio en vez de ocupar la máquina en ello.
+/// Cuántos se atienden en una ronda, y lo que se descansa entre dos: con miles de peers sin `ttl`
+/// se les pregunta más despacio en vez de ocupar la máquina en ello.
 const RONDA: usize = 256;
 const DESCANSO: Duration = Duration::from_secs(1);
 
 /// El directorio con su cerrojo. Se toca sólo dentro de [`Guarda::con`].
 pub struct Guarda {
     directorio: Mutex<Directorio>,
-    /// Por aquí se despierta al vigilante. Cabe un aviso: si ya hay uno sin atender, otro no cambia nada.
+    /// Por aquí se despierta al vigilante. Cabe un aviso: si ya hay uno sin atender, otro no cambia
+    /// nada.
     cambio: (Sender<()>, Receiver<()>),
 }
 
@@ -129,7 +132,8 @@ fn ver_quien_sigue(guarda: &Guarda, por_ver: &[SocketAddr], avisador: &Avisador,
     });
 }
 
-/// ¿Hay quien escuche ahí? `None` si no se pudo ni probar. Al soltar el socket, sin nada que leer, sale un FIN.
+/// ¿Hay quien escuche ahí? `None` si no se pudo ni probar. Al soltar el socket, sin nada que leer,
+/// sale un FIN.
 fn sigue(direccion: SocketAddr, parada: &Parada) -> Option<bool> {
     match conectar(direccion, PLAZO_DE_SALUD, parada) {
         Ok(_) => Some(true),

@@ -94,6 +94,13 @@ pub struct Compuerta {
 }
 
 impl Compuerta {
+    /// Una que no retiene a nadie.
+    pub fn abierta() -> Arc<Compuerta> {
+        let compuerta = Compuerta::default();
+        compuerta.abrir();
+        Arc::new(compuerta)
+    }
+
     pub fn abrir(&self) {
         *self.abierta.lock().unwrap() = true;
         self.cambio.notify_all();
@@ -138,6 +145,10 @@ pub enum Mana {
     ListaGoteada,
     /// Contesta a todo menos a `OBTENER`: se calla.
     MudoEnBloques,
+    /// Da tantos bloques y a los siguientes se calla.
+    CallaTras(usize),
+    /// De cada bloque da un byte cada tanto.
+    Gotea(Duration),
     /// Acepta la conexión y se calla.
     Mudo,
     /// Da tantos bloques y desaparece del todo (FIN).
@@ -158,12 +169,20 @@ pub enum Mana {
     Basura,
     /// No da bloques hasta que se le pidan a ese otro.
     TrasPedirA(Arc<Registro>),
+    /// No dice qué tiene hasta que a ese otro se le pida eso, ni da bloques hasta que se abra.
+    Tardia(Arc<Registro>, &'static str, Arc<Compuerta>),
     /// No da bloques hasta que se abra.
     Retenido(Arc<Compuerta>),
+    /// Da tantos bloques, y los demás cuando se abra.
+    RetenidoTras(usize, Arc<Compuerta>),
     /// Sólo conoce las palabras de la guía.
     Guia,
     /// De la guía, y manda la mitad y un RST.
     GuiaCortada,
+    /// De la guía, y manda un byte cada tanto.
+    GuiaGoteada(Duration),
+    /// De la guía, y no acaba nunca.
+    GuiaSinFin,
     /// Sabe las palabras, pero no tiene el archivo.
     NoLoTiene,
 }
@@ -246,7 +265,9 @@ fn atender(
         let pedido = linea.trim_end();
         let vez = registro.apuntar(pedido);
         match mana {
-            Mana::Guia | Mana::GuiaCortada => return Ok(()),
+            Mana::Guia | Mana::GuiaCortada | Mana::GuiaGoteada(_) | Mana::GuiaSinFin => {
+                return Ok(());
+            }
             Mana::Mudo => return callar(conexion),
             _ => {}
         }
@@ -284,11 +305,17 @@ fn hablar_como_la_guia(
         });
     }
     conexion.write_all(b"OK")?;
-    if matches!(mana, Mana::GuiaCortada) {
-        conexion.write_all(&archivo.contenido[..archivo.contenido.len() / 2])?;
-        return SockRef::from(conexion).set_linger(Some(Duration::ZERO));
+    match mana {
+        Mana::GuiaCortada => {
+            conexion.write_all(&archivo.contenido[..archivo.contenido.len() / 2])?;
+            SockRef::from(conexion).set_linger(Some(Duration::ZERO))
+        }
+        Mana::GuiaGoteada(cada) => gotear(conexion, archivo.contenido.chunks(1), *cada),
+        Mana::GuiaSinFin => loop {
+            conexion.write_all(&archivo.contenido)?;
+        },
+        _ => conexion.write_all(&archivo.contenido),
     }
-    conexion.write_all(&archivo.contenido)
 }
 
 /// Contesta a una petición ampliada. Falso si tras ella el par desaparece.
@@ -305,6 +332,9 @@ fn responder(
         (_, Mana::Basura) => "ni idea\n".into(),
         ("INFO" | "BLOQUES" | "OBTENER", Mana::NoLoTiene) => "NOFILE\n".into(),
         ("INFO", _) => {
+            if let Mana::Tardia(otro, que, _) = mana {
+                otro.esperar(que, 1);
+            }
             let huella = match mana {
                 Mana::HuellaFalsa | Mana::HuellaInventada => &cambiada,
                 Mana::Calculando(veces) if vez <= *veces => "-",
@@ -335,7 +365,8 @@ fn responder(
             }
             let lista = format!("BLOQUES:{}\n{}\n", bloques.len(), bloques.join("\n"));
             if let Mana::ListaGoteada = mana {
-                return gotear(conexion, &lista);
+                let lineas = lista.split_inclusive('\n').map(str::as_bytes);
+                return gotear(conexion, lineas, Duration::from_secs(6)).map(|()| true);
             }
             lista
         }
@@ -346,12 +377,16 @@ fn responder(
     Ok(true)
 }
 
-fn gotear(mut conexion: &TcpStream, texto: &str) -> std::io::Result<bool> {
-    for linea in texto.lines() {
-        writeln!(conexion, "{linea}")?;
-        thread::sleep(Duration::from_secs(6));
+fn gotear<'a>(
+    mut conexion: &TcpStream,
+    trozos: impl Iterator<Item = &'a [u8]>,
+    cada: Duration,
+) -> std::io::Result<()> {
+    for trozo in trozos {
+        conexion.write_all(trozo)?;
+        thread::sleep(cada);
     }
-    Ok(true)
+    Ok(())
 }
 
 fn dar_bloque(
@@ -380,8 +415,14 @@ fn dar_bloque(
             return Ok(true);
         }
         Mana::MudoEnBloques => return callar(conexion).map(|()| true),
+        Mana::CallaTras(n) if vez > *n => return callar(conexion).map(|()| true),
+        Mana::Gotea(cada) => {
+            writeln!(conexion, "OK:{anunciado}")?;
+            return gotear(conexion, datos.chunks(1), *cada).map(|()| true);
+        }
         Mana::TrasPedirA(otro) => otro.esperar("OBTENER", 1),
-        Mana::Retenido(compuerta) => compuerta.pasar(),
+        Mana::Retenido(compuerta) | Mana::Tardia(_, _, compuerta) => compuerta.pasar(),
+        Mana::RetenidoTras(n, compuerta) if vez > *n => compuerta.pasar(),
         Mana::ByteCambiado(bloque) if desde / BLOQUE == *bloque => {
             let mitad = datos.len() / 2;
             datos[mitad] ^= 1;

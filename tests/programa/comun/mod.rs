@@ -233,6 +233,8 @@ impl Proceso {
         let limite = Instant::now() + PACIENCIA;
         loop {
             if let Some(estado) = self.hijo.try_wait().unwrap() {
+                // Lo último que dijo puede estar aún en la tubería.
+                self.salida.esperar_el_fin();
                 return estado.code();
             }
             assert!(
@@ -273,6 +275,11 @@ impl Salida {
     /// Espera a que un trozo esté tantas veces. Si no llega, da lo que hubiera.
     fn esperar(&self, trozo: &str, veces: usize) -> Result<String, String> {
         self.esperar_que(|texto| texto.matches(trozo).count() >= veces)
+    }
+
+    /// Espera a que no pueda decir nada más.
+    fn esperar_el_fin(&self) {
+        let _ = self.esperar_que(|_| false);
     }
 
     /// Espera a que lo dicho cumpla algo. Si no llega, da lo que hubiera.
