@@ -13,8 +13,7 @@ use std::time::Duration;
 /// (`compartidos/nodoN`).
 ///
 /// Es el `peers` de la guía. Los puertos empiezan en 6001 porque los navegadores se niegan a abrir
-/// el
-/// 6000. Para cambiarlos sin recompilar: `--peer IP:PUERTO`, una vez por cada nodo.
+/// el 6000. Para cambiarlos sin recompilar: `--peer IP:PUERTO`, una vez por cada nodo.
 pub const PEERS: &[(&str, &str, u16)] = &[
     ("nodo1", "127.0.0.1", 6001),
     ("nodo2", "127.0.0.1", 6002),

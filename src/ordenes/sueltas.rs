@@ -1,7 +1,7 @@
 //! Las órdenes sueltas: lo mismo que el menú, sin abrir puerto, para la línea de órdenes y los
 //! scripts.
 //!
-//! No están en la guía. Lo que hacen está en `nodo/acciones.rs`; aquí, quién es quien pregunta y
+//! No están en la guía. Lo que hacen está en `nodo/acciones/`; aquí, quién es quien pregunta y
 //! cómo se escribe el resultado: por stdout, y lo demás por stderr.
 
 use std::fs::{self, File};

@@ -209,7 +209,7 @@ fn buscar_lo_que_ya_se_tiene_lo_dice() {
         &salida,
         1,
         "",
-        &["No se encontró", "ya lo tienes tú", "mio.txt"],
+        &[NO_SE_ENCONTRO, "ya lo tienes tú", "mio.txt"],
     );
 }
 

@@ -119,12 +119,8 @@ pub fn contestar_de_archivos(
             longitud,
             nombre,
         } => return contestar_tramo(conexion, (*desde, *longitud), nombre, estante),
-        Palabra::Buscar(_)
-        | Palabra::Descargar(_)
-        | Palabra::Hola(_)
-        | Palabra::Listar
-        | Palabra::Mensaje { .. }
-        | Palabra::Ofrecer(_) => rechazar(conexion, "eso no se puede pedir aquí")?,
+        // A quien aceptó un envío sólo se le sirven esas tres, haya las que haya.
+        _ => rechazar(conexion, "eso no se puede pedir aquí")?,
     }
     Ok(None)
 }
