@@ -601,7 +601,7 @@ fn por_cada_conexion_se_piden_dos_bloques_sin_esperar_el_primero() {
     let carpeta = tempfile::tempdir().unwrap();
     let proceso = empezar(&carpeta, &[par.direccion]);
     // La que se presentó lleva dos; la otra, que no ha contestado nada aún, uno.
-    par.registro.esperar("OBTENER", 2);
+    par.registro.esperar("OBTENER", 3);
     compuerta.abrir();
     let salida = acabar(proceso);
     asegurar_bueno(&salida, &carpeta, &contenido);

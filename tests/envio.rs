@@ -654,6 +654,7 @@ fn quien_ofrece_y_calcula_sin_fin_se_deja_con_el_tiempo() {
             assert_eq!(pedido, format!("INFO:{NOMBRE}"));
             // Cada vez dice que es mayor: no por eso tiene más tiempo.
             veces += 1;
+            assert!(veces < 20, "no se cansa");
             oferta.decir(&format!("INFO:{}:-", 5 * veces));
         }
         assert!(veces >= 2);
