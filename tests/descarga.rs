@@ -594,21 +594,6 @@ fn quien_calla_no_retrasa_a_quien_contesta() {
 }
 
 #[test]
-fn por_cada_conexion_se_piden_dos_bloques_sin_esperar_el_primero() {
-    let contenido = contenido();
-    let compuerta = Arc::new(Compuerta::default());
-    let par = Falso::nuevo(&contenido, Mana::Retenido(Arc::clone(&compuerta)));
-    let carpeta = tempfile::tempdir().unwrap();
-    let proceso = empezar(&carpeta, &[par.direccion]);
-    // La que se presentó lleva dos; la otra, que no ha contestado nada aún, uno.
-    par.registro.esperar("OBTENER", 3);
-    compuerta.abrir();
-    let salida = acabar(proceso);
-    asegurar_bueno(&salida, &carpeta, &contenido);
-    assert_eq!(par.registro.bloques(), [0, 1, 2, 3, 4, 5, 6]);
-}
-
-#[test]
 fn quien_calcula_sin_fin_y_no_hay_otra_se_deja_con_el_tiempo() {
     let contenido = contenido();
     let guia = Falso::nuevo(&contenido, Mana::Guia);
