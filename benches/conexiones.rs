@@ -1,4 +1,5 @@
-//! Peticiones cortas, cada una por una conexión nueva: cuántas por segundo atiende un servidor y cuánto tarda la peor.
+//! Peticiones cortas, cada una por una conexión nueva: cuántas por segundo atiende un servidor y
+//! cuánto tarda la peor.
 //!
 //! Es un cliente de carga, el mismo para todos los servidores que compara `scripts/comparar.sh`:
 //!
@@ -7,9 +8,9 @@
 //! cargo bench --bench conexiones -- ociosas 127.0.0.1:6001 5000
 //! ```
 //!
-//! `carga` imprime peticiones por segundo, errores y las latencias p50, p99 y máxima en milisegundos. `ociosas` abre
-//! tantas conexiones calladas y las mantiene hasta que se cierra su entrada. Sin argumentos no hace nada: `cargo bench`
-//! no afirma cifras.
+//! `carga` imprime peticiones por segundo, errores y las latencias p50, p99 y máxima en
+//! milisegundos. `ociosas` abre tantas conexiones calladas y las mantiene hasta que se cierra su
+//! entrada. Sin argumentos no hace nada: `cargo bench` no afirma cifras.
 
 #![allow(
     missing_docs,

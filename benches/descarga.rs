@@ -1,13 +1,17 @@
 //! Piezas para medir transferencias; las combina `scripts/comparar.sh`.
 //!
 //! ```text
-//! cargo bench --bench descarga -- chicos 127.0.0.1:6001 DESTINO 1000        archivos chico-0…, por una conexión
-//! cargo bench --bench descarga -- chicos-guia 127.0.0.1:6000 DESTINO 1000   lo mismo, como los pide la guía
-//! cargo bench --bench descarga -- limitado 127.0.0.1:6001 20                un paso de 20 MB/s hacia ese nodo
+//! cargo bench --bench descarga -- chicos 127.0.0.1:6001 DESTINO 1000
+//!     archivos chico-0…, por una conexión
+//! cargo bench --bench descarga -- chicos-guia 127.0.0.1:6000 DESTINO 1000
+//!     lo mismo, como los pide la guía
+//! cargo bench --bench descarga -- limitado 127.0.0.1:6001 20
+//!     un paso de 20 MB/s hacia ese nodo
 //! ```
 //!
-//! Los dos primeros imprimen los segundos que tardaron. `limitado` imprime el puerto en que escucha y dura hasta que
-//! se cierra su entrada. Sin argumentos no hace nada: `cargo bench` no afirma cifras.
+//! Los dos primeros imprimen los segundos que tardaron. `limitado` imprime el puerto en que escucha
+//! y dura hasta que se cierra su entrada. Sin argumentos no hace nada: `cargo bench` no afirma
+//! cifras.
 
 #![allow(
     missing_docs,
@@ -58,7 +62,8 @@ fn medir(hacer: impl FnOnce()) {
     println!("{:.4}", empezo.elapsed().as_secs_f64());
 }
 
-/// Archivos que se piden en un solo `write`: el protocolo contesta en orden, así que no hay que esperar a cada uno.
+/// Archivos que se piden en un solo `write`: el protocolo contesta en orden, así que no hay que
+/// esperar a cada uno.
 const TANDA: usize = 50;
 
 /// Baja `chico-0`, `chico-1`… por una sola conexión, comprobando cada uno.
@@ -110,8 +115,9 @@ fn leer_entero(conexion: &mut Conexion, destino: &mut [u8]) {
     }
 }
 
-/// Baja los mismos como el cliente de la guía: una conexión por archivo, hasta el cierre. La guía compara su primera
-/// lectura con `OK` y falla si viene con datos; aquí se acepta, para medir al que sirve y no a ese fallo.
+/// Baja los mismos como el cliente de la guía: una conexión por archivo, hasta el cierre. La guía
+/// compara su primera lectura con `OK` y falla si viene con datos; aquí se acepta, para medir al
+/// que sirve y no a ese fallo.
 fn chicos_de_la_guia(a: SocketAddr, destino: &Path, cuantos: usize) {
     for n in 0..cuantos {
         let mut conexion = TcpStream::connect(a).expect("el nodo de la guía escucha");
@@ -126,7 +132,8 @@ fn chicos_de_la_guia(a: SocketAddr, destino: &Path, cuantos: usize) {
     }
 }
 
-/// Reenvía a `destino` todo lo que le llega, dejando volver sólo `ritmo` bytes por segundo entre todas las conexiones.
+/// Reenvía a `destino` todo lo que le llega, dejando volver sólo `ritmo` bytes por segundo entre
+/// todas las conexiones.
 fn limitado(destino: SocketAddr, ritmo: f64) {
     let escucha = TcpListener::bind("127.0.0.1:0").expect("hay puertos libres");
     println!("{}", escucha.local_addr().expect("está enlazado").port());

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Mide nodo al lado de otros programas y escribe proporciones: todo en una misma corrida, por turnos, con medianas.
+# Mide nodo al lado de otros programas y escribe proporciones: todo en una misma corrida, por turnos y
+# con medianas.
 #
 #   scripts/comparar.sh                 todo
 #   scripts/comparar.sh transferencias  sólo eso (o: chicos, varias, peticiones, ociosas, buscar)
 #
-# No instala nada: lo que no esté (nginx, curl, python3, el nodo de la guía) se salta y se dice. El nodo de la guía se
-# toma de la variable GUIA (ruta de nodo_p2p.py). RONDAS=5 y MIB=1024 se pueden cambiar. Trabaja en memoria (/dev/shm)
-# si la hay, en una carpeta temporal que borra al salir.
+# No instala nada: lo que no esté (nginx, curl, python3, el nodo de la guía) se salta y se dice. El nodo
+# de la guía se toma de la variable GUIA (ruta de nodo_p2p.py). RONDAS=5 y MIB=1024 se pueden cambiar.
+# Trabaja en memoria (/dev/shm) si la hay, en una carpeta temporal que borra al salir.
 set -euo pipefail
 export LC_ALL=C
 
@@ -39,8 +40,13 @@ hay() { command -v "$1" >/dev/null 2>&1; }
 hay_guia() { [ -n "$guia" ] && [ -f "$guia" ] && hay python3; }
 
 # La mediana de los números que llegan por la entrada, uno por línea.
-mediana() { sort -g | awk '{ n[NR] = $1 } END { if (NR) print n[int((NR + 1) / 2)]; else print "nan" }'; }
+mediana() {
+    sort -g | awk '{ n[NR] = $1 } END { if (NR) print n[int((NR + 1) / 2)]; else print "nan" }'
+}
 entre() { awk -v a="$1" -v b="$2" 'BEGIN { if (b + 0 > 0) printf "%.2f", a / b; else printf "—" }'; }
+
+# La primera columna de un archivo de medidas, en su mediana.
+mediana_de() { awk '{ print $1 }' "$1" | mediana; }
 
 compilar() {
     decir "Compilando…"
@@ -51,7 +57,8 @@ compilar() {
 }
 
 programa_de_medir() {
-    (cd "$raiz" && cargo bench --no-run --bench "$1" 2>&1) | sed -n 's/.*(\(.*\)).*/\1/p' | sed "s|^target|$raiz/target|" | tail -1
+    (cd "$raiz" && cargo bench --no-run --bench "$1" 2>&1) |
+        sed -n 's/.*(\(.*\)).*/\1/p' | sed "s|^target|$raiz/target|" | tail -1
 }
 
 # Arranca un nodo con la carpeta dicha y deja su puerto en $puerto y su proceso en $proceso.
@@ -59,7 +66,8 @@ arrancar_nodo() {
     local carpeta=$1 salida
     shift
     salida=$(mktemp "$trabajo/salida.XXXXXX")
-    "$nodo" servir --puerto 0 --carpeta "$carpeta" --peer 127.0.0.1:9 "$@" >"$salida" 2>/dev/null </dev/null &
+    "$nodo" servir --puerto 0 --carpeta "$carpeta" --peer 127.0.0.1:9 "$@" \
+        >"$salida" 2>/dev/null </dev/null &
     proceso=$!
     procesos+=("$proceso")
     puerto=""
@@ -73,12 +81,17 @@ arrancar_nodo() {
 }
 
 puerto_libre() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 -c '
+import socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])'
 }
 
 arrancar_guia() {
     puerto_guia=$(puerto_libre)
-    NODO_IP=127.0.0.1 NODO_PUERTO=$puerto_guia NODO_CARPETA=$trabajo/a python3 "$guia" <&9 >/dev/null 2>&1 &
+    NODO_IP=127.0.0.1 NODO_PUERTO=$puerto_guia NODO_CARPETA=$trabajo/a \
+        python3 "$guia" <&9 >/dev/null 2>&1 &
     proceso_guia=$!
     procesos+=("$proceso_guia")
     pausa 1
@@ -94,7 +107,11 @@ error_log $trabajo/nginx.log;
 events { worker_connections 8192; }
 http {
     access_log off; sendfile on; keepalive_timeout 0; client_body_temp_path $trabajo/ng;
-    server { listen 127.0.0.1:$puerto_nginx backlog=1024; root $trabajo/a; location = /si { return 200 "SI"; } }
+    server {
+        listen 127.0.0.1:$puerto_nginx backlog=1024;
+        root $trabajo/a;
+        location = /si { return 200 "SI"; }
+    }
 }
 FIN
     nginx -c "$trabajo/nginx.conf" -e "$trabajo/nginx.log" &
@@ -104,8 +121,10 @@ FIN
 
 arrancar_http_server() {
     puerto_http=$(puerto_libre)
-    python3 -m http.server --bind 127.0.0.1 --directory "$trabajo/a" "$puerto_http" >/dev/null 2>&1 &
-    procesos+=("$!")
+    python3 -m http.server --bind 127.0.0.1 --directory "$trabajo/a" "$puerto_http" \
+        >/dev/null 2>&1 &
+    proceso_http=$!
+    procesos+=("$proceso_http")
     pausa 1
 }
 
@@ -119,7 +138,9 @@ procesador() {
     awk -v t="$total" -v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%.2f", t / hz }'
 }
 
-memoria_maxima() { awk '/VmHWM/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status" 2>/dev/null || echo nan; }
+memoria_maxima() {
+    awk '/VmHWM/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status" 2>/dev/null || echo nan
+}
 
 # Hace una orden, comprueba lo bajado y apunta «segundos procesador» en el archivo dicho.
 medir() {
@@ -133,8 +154,12 @@ medir() {
     # shellcheck disable=SC2086
     despues=$(procesador $sirven)
     tiempo=$(cat "$trabajo/tiempo")
-    cmp -s "$trabajo/a/grande" "$trabajo/destino/grande" || { decir "¡$apunte no bajó bien!"; exit 1; }
-    awk -v t="$tiempo" -v a="$antes" -v d="$despues" 'BEGIN { split(t, x); print x[1], x[2] + x[3] + d - a }' >>"$trabajo/$apunte.datos"
+    if ! cmp -s "$trabajo/a/grande" "$trabajo/destino/grande"; then
+        decir "¡$apunte no bajó bien!"
+        exit 1
+    fi
+    awk -v t="$tiempo" -v a="$antes" -v d="$despues" \
+        'BEGIN { split(t, x); print x[1], x[2] + x[3] + d - a }' >>"$trabajo/$apunte.datos"
 }
 
 cliente_de_la_guia='
@@ -155,9 +180,10 @@ while True:
 linea_de_transferencia() {
     local nombre=$1 apunte=$2 segundos cpu
     [ -s "$trabajo/$apunte.datos" ] || { printf '  %-34s no está\n' "$nombre"; return; }
-    segundos=$(awk '{ print $1 }' "$trabajo/$apunte.datos" | mediana)
+    segundos=$(mediana_de "$trabajo/$apunte.datos")
     cpu=$(awk '{ print $2 }' "$trabajo/$apunte.datos" | mediana)
-    printf '  %-34s %8.3f s   procesador %6.2f s   nodo va a %s veces\n' "$nombre" "$segundos" "$cpu" "$(entre "$segundos" "$de_nodo")"
+    printf '  %-34s %8.3f s   procesador %6.2f s   nodo va a %s veces\n' \
+        "$nombre" "$segundos" "$cpu" "$(entre "$segundos" "$de_nodo")"
 }
 
 transferencias() {
@@ -173,17 +199,29 @@ transferencias() {
     if hay_guia; then arrancar_guia; fi
     # Una vez sin medir: calienta la caché y deja calculadas las huellas.
     for p in "$p1" "$p2" "$p3"; do
-        "$nodo" descargar grande --carpeta "$trabajo/destino" --de "127.0.0.1:$p" >/dev/null; rm -rf "$trabajo/destino"
+        "$nodo" descargar grande --carpeta "$trabajo/destino" --de "127.0.0.1:$p" >/dev/null
+        rm -rf "$trabajo/destino"
     done
+    local bajar=("$nodo" descargar grande --carpeta "$trabajo/destino")
+    local destino=$trabajo/destino/grande
     for _ in $(seq "$rondas"); do
-        medir una "$n1" "$nodo" descargar grande --carpeta "$trabajo/destino" --de "127.0.0.1:$p1"
-        medir tres "$n1 $n2 $n3" "$nodo" descargar grande --carpeta "$trabajo/destino" --de "127.0.0.1:$p1" --de "127.0.0.1:$p2" --de "127.0.0.1:$p3"
-        if hay nginx && hay curl; then medir nginx "$(pgrep -d' ' -P "$(cat "$trabajo/nginx.pid")")" curl -s -o "$trabajo/destino/grande" "http://127.0.0.1:$puerto_nginx/grande"; fi
-        if hay python3 && hay curl; then medir http "${procesos[-1]}" curl -s -o "$trabajo/destino/grande" "http://127.0.0.1:$puerto_http/grande"; fi
-        if hay_guia; then medir guia "$proceso_guia" python3 -c "$cliente_de_la_guia" "$puerto_guia" "$trabajo/destino/grande"; fi
-        medir cp "" cp "$trabajo/a/grande" "$trabajo/destino/grande"
+        medir una "$n1" "${bajar[@]}" --de "127.0.0.1:$p1"
+        medir tres "$n1 $n2 $n3" "${bajar[@]}" \
+            --de "127.0.0.1:$p1" --de "127.0.0.1:$p2" --de "127.0.0.1:$p3"
+        if hay nginx && hay curl; then
+            medir nginx "$(pgrep -d' ' -P "$(cat "$trabajo/nginx.pid")")" \
+                curl -s -o "$destino" "http://127.0.0.1:$puerto_nginx/grande"
+        fi
+        if hay python3 && hay curl; then
+            medir http "$proceso_http" curl -s -o "$destino" "http://127.0.0.1:$puerto_http/grande"
+        fi
+        if hay_guia; then
+            medir guia "$proceso_guia" \
+                python3 -c "$cliente_de_la_guia" "$puerto_guia" "$destino"
+        fi
+        medir cp "" cp "$trabajo/a/grande" "$destino"
     done
-    de_nodo=$(awk '{ print $1 }' "$trabajo/una.datos" | mediana)
+    de_nodo=$(mediana_de "$trabajo/una.datos")
     linea_de_transferencia "nodo, de una fuente (comprobado)" una
     linea_de_transferencia "nodo, de tres fuentes" tres
     linea_de_transferencia "nginx (sendfile) + curl" nginx
@@ -215,7 +253,10 @@ chicos() {
     "$descarga" chicos "127.0.0.1:$p" "$trabajo/destino" 1000 >/dev/null
     for _ in $(seq "$rondas"); do
         "$descarga" chicos "127.0.0.1:$p" "$trabajo/destino" 1000 >>"$trabajo/chicos.nodo"
-        if hay_guia; then "$descarga" chicos-guia "127.0.0.1:$puerto_guia" "$trabajo/destino" 1000 >>"$trabajo/chicos.guia"; fi
+        if hay_guia; then
+            "$descarga" chicos-guia "127.0.0.1:$puerto_guia" "$trabajo/destino" 1000 \
+                >>"$trabajo/chicos.guia"
+        fi
     done
     local nuestro suyo
     nuestro=$(mediana <"$trabajo/chicos.nodo")
@@ -239,12 +280,13 @@ varias() {
     done
     pausa 1
     for n in 1 2 3; do pasos+=(--de "127.0.0.1:$(cat "$trabajo/paso-$n")"); done
+    local bajar=("$nodo" descargar medio --carpeta "$trabajo/destino")
     TIMEFORMAT=%R
     for _ in 1 2 3; do
         rm -rf "$trabajo/destino"
-        { time "$nodo" descargar medio --carpeta "$trabajo/destino" "${pasos[@]:0:2}" >/dev/null; } 2>>"$trabajo/varias.una"
+        { time "${bajar[@]}" "${pasos[@]:0:2}" >/dev/null; } 2>>"$trabajo/varias.una"
         rm -rf "$trabajo/destino"
-        { time "$nodo" descargar medio --carpeta "$trabajo/destino" "${pasos[@]}" >/dev/null; } 2>>"$trabajo/varias.tres"
+        { time "${bajar[@]}" "${pasos[@]}" >/dev/null; } 2>>"$trabajo/varias.tres"
     done
     local una tres
     una=$(mediana <"$trabajo/varias.una"); tres=$(mediana <"$trabajo/varias.tres")
@@ -259,30 +301,42 @@ peticiones() {
     if hay_guia; then arrancar_guia; fi
     for c in 1 16 64 256; do
         for _ in $(seq "$rondas"); do
-            "$conexiones" carga "127.0.0.1:$p" BUSCAR:hola.txt SI "$c" 2 >>"$trabajo/peticiones.nodo.$c"
-            if hay nginx; then "$conexiones" carga "127.0.0.1:$puerto_nginx" 'GET /si HTTP/1.0\r\n\r\n' HTTP/1.1 "$c" 2 >>"$trabajo/peticiones.nginx.$c"; fi
+            "$conexiones" carga "127.0.0.1:$p" BUSCAR:hola.txt SI "$c" 2 \
+                >>"$trabajo/peticiones.nodo.$c"
+            if hay nginx; then
+                "$conexiones" carga "127.0.0.1:$puerto_nginx" \
+                    'GET /si HTTP/1.0\r\n\r\n' HTTP/1.1 "$c" 2 >>"$trabajo/peticiones.nginx.$c"
+            fi
         done
         # El de la guía tarda mucho en reponerse de cada vez: una basta.
-        if hay_guia; then "$conexiones" carga "127.0.0.1:$puerto_guia" BUSCAR:hola.txt SI "$c" 2 >>"$trabajo/peticiones.guia.$c"; fi
+        if hay_guia; then
+            "$conexiones" carga "127.0.0.1:$puerto_guia" BUSCAR:hola.txt SI "$c" 2 \
+                >>"$trabajo/peticiones.guia.$c"
+        fi
         linea_de_peticiones "$c"
     done
 }
 
 linea_de_peticiones() {
     local c=$1 nuestro errores peor frase
-    nuestro=$(awk '{ print $1 }' "$trabajo/peticiones.nodo.$c" | mediana)
+    nuestro=$(mediana_de "$trabajo/peticiones.nodo.$c")
     errores=$(awk '{ e += $2 } END { print e }' "$trabajo/peticiones.nodo.$c")
     peor=$(awk '$5 > m { m = $5 } END { print m }' "$trabajo/peticiones.nodo.$c")
     frase="  $c clientes: nodo $nuestro/s ($errores errores, la peor $peor ms)"
-    if hay nginx; then frase+="; $(entre "$nuestro" "$(awk '{ print $1 }' "$trabajo/peticiones.nginx.$c" | mediana)") de nginx"; fi
-    if hay_guia; then frase+="; $(entre "$nuestro" "$(awk '{ print $1 }' "$trabajo/peticiones.guia.$c" | mediana)") veces el de la guía"; fi
+    if hay nginx; then
+        frase+="; $(entre "$nuestro" "$(mediana_de "$trabajo/peticiones.nginx.$c")") de nginx"
+    fi
+    if hay_guia; then
+        frase+="; $(entre "$nuestro" "$(mediana_de "$trabajo/peticiones.guia.$c")") veces el de la guía"
+    fi
     decir "$frase"
 }
 
 ociosas() {
     decir "" "== 5000 conexiones ociosas =="
     mkdir -p "$trabajo/a"; echo hola >"$trabajo/a/hola.txt"
-    arrancar_nodo "$trabajo/a" --max-conexiones 6000; local p=$puerto n=$proceso antes durante libre ocupado abiertas
+    arrancar_nodo "$trabajo/a" --max-conexiones 6000
+    local p=$puerto n=$proceso antes durante libre ocupado abiertas cada_una
     libre=$("$conexiones" carga "127.0.0.1:$p" BUSCAR:hola.txt SI 16 2 | awk '{ print $1 }')
     antes=$(awk '/VmRSS/ { print $2 }' "/proc/$n/status")
     "$conexiones" ociosas "127.0.0.1:$p" 5000 <&9 >"$trabajo/abiertas" &
@@ -292,7 +346,9 @@ ociosas() {
     abiertas=$(cat "$trabajo/abiertas")
     durante=$(awk '/VmRSS/ { print $2 }' "/proc/$n/status")
     ocupado=$("$conexiones" carga "127.0.0.1:$p" BUSCAR:hola.txt SI 16 2 | awk '{ print $1 }')
-    decir "  $abiertas abiertas: $(entre "$((durante - antes))" "$abiertas") KiB residentes cada una; nuevas peticiones a $(entre "$ocupado" "$libre") de lo que iban sin ellas"
+    cada_una=$(entre "$((durante - antes))" "$abiertas")
+    decir "  $abiertas abiertas: $cada_una KiB residentes cada una; nuevas peticiones a" \
+        "  $(entre "$ocupado" "$libre") de lo que iban sin ellas"
 }
 
 buscar() {

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Recorre todas las prácticas con el programa de verdad y con curl, enseña lo que hace y comprueba cada resultado.
+# Recorre todas las prácticas con el programa de verdad y con curl, enseña lo que hace y comprueba cada
+# resultado.
 #
-# Arranca un maestro, tres nodos, tres backends y el balanceador en puertos libres, con carpetas temporales: no toca
-# «compartidos» ni molesta a otros nodos. Al terminar cierra y borra lo suyo. Sale con 1 si algo no fue como debía.
+# Arranca un maestro, tres nodos, tres backends y el balanceador en puertos libres, con carpetas
+# temporales: no toca «compartidos» ni molesta a otros nodos. Al terminar cierra y borra lo suyo.
+# Sale con 1 si algo no fue como debía.
 #
 #   scripts/prueba_completa.sh            compila y prueba
 #   NODO=ruta scripts/prueba_completa.sh  prueba ese ejecutable
@@ -38,7 +40,8 @@ hacer() {
     printf '  $ %s\n' "${*//$lugar\//}" | sed "s|$nodo|nodo|"
     codigo=0
     dicho=$("${limite[@]+"${limite[@]}"}" "$@" 2>&1) || codigo=$?
-    [[ -z $dicho ]] || printf '%s\n' "$dicho" | sed -e "s|$lugar/||g" -e 's/^/    /' -e '15,$d' | cut -c 1-180
+    [[ -z $dicho ]] || printf '%s\n' "$dicho" |
+        sed -e "s|$lugar/||g" -e 's/^/    /' -e '15,$d' | cut -c 1-180
 }
 
 salio_con() { [[ $codigo == "$1" ]]; }
@@ -63,7 +66,8 @@ abortar() {
     exit 1
 }
 
-# arrancar NOMBRE ARGUMENTOS…: deja el puerto en $puerto y el proceso en $pid; lo que diga, en NOMBRE.txt.
+# arrancar NOMBRE ARGUMENTOS…: deja el puerto en $puerto y el proceso en $pid; lo que diga, en
+# NOMBRE.txt.
 arrancar() {
     local nombre=$1
     shift
@@ -72,10 +76,14 @@ arrancar() {
     "$nodo" "$@" </dev/null >"$lugar/$nombre.txt" 2>&1 &
     pid=$!
     pids+=("$pid")
-    esperar grep -q ESCUCHANDO "$lugar/$nombre.txt" || abortar "$nombre no arrancó: $(cat "$lugar/$nombre.txt")"
-    # La primera línea acaba en el puerto.
-    puerto=$(sed -n '1s/.*[^0-9]\([0-9][0-9]*\)$/\1/p' "$lugar/$nombre.txt")
-    [[ -n $puerto ]] || abortar "$nombre no dice su puerto: $(head -n 1 "$lugar/$nombre.txt")"
+    esperar dice_su_puerto "$lugar/$nombre.txt" ||
+        abortar "$nombre no arrancó: $(cat "$lugar/$nombre.txt")"
+}
+
+# Cuando escucha, lo primero que dice es una línea que acaba en el puerto.
+dice_su_puerto() {
+    puerto=$(sed -n '1s/.*[^0-9]\([0-9][0-9]*\)$/\1/p' "$1")
+    [[ -n $puerto && $(wc -l <"$1") -gt 0 ]]
 }
 
 # parar SEÑAL PID: la manda y espera; deja el código de salida en $codigo.
@@ -111,13 +119,15 @@ trap 'exit 143' TERM HUP
 # ----- Lo que hace falta -----
 
 preparar() {
-    command -v curl >/dev/null || abortar "hace falta curl (en Debian y Ubuntu: apt-get install curl)"
+    command -v curl >/dev/null ||
+        abortar "hace falta curl (en Debian y Ubuntu: apt-get install curl)"
     limite=()
     if command -v timeout >/dev/null; then limite=(timeout 60); fi
     if [[ -z $nodo ]]; then
-        command -v cargo >/dev/null || abortar "no encuentro cargo: instala Rust desde https://rustup.rs"
-        cargo build --release --locked --bin nodo || abortar "no compiló"
-        nodo=${CARGO_TARGET_DIR:-target}/release/nodo
+        command -v cargo >/dev/null ||
+            abortar "no encuentro cargo: instala Rust desde https://rustup.rs"
+        cargo build --locked --bin nodo || abortar "no compiló"
+        nodo=${CARGO_TARGET_DIR:-target}/debug/nodo
     fi
     [[ -x $nodo ]] || abortar "no se puede ejecutar «$nodo»"
     local n
@@ -139,7 +149,8 @@ arrancar_todos() {
     titulo "Un maestro y tres nodos"
     arrancar maestro maestro --puerto 0
     puerto_maestro=$puerto pid_maestro=$pid maestro=http://127.0.0.1:$puerto
-    # Cada nodo necesita los puertos de los otros: se piden tres libres, se sueltan y se vuelven a abrir.
+    # Cada nodo necesita los puertos de los otros: se piden tres libres, se sueltan y se vuelven a
+    # abrir.
     puertos=(0 0 0 0) nodos=(0 0 0 0)
     local n
     for n in 1 2 3; do
@@ -152,7 +163,8 @@ arrancar_todos() {
     done
     for n in 1 2 3; do arrancar_nodo "$n"; done
     printf '  bien los puertos quedaron libres al instante\n'
-    red=(--peer "127.0.0.1:${puertos[1]}" --peer "127.0.0.1:${puertos[2]}" --peer "127.0.0.1:${puertos[3]}")
+    red=()
+    for n in 1 2 3; do red+=(--peer "127.0.0.1:${puertos[n]}"); done
 }
 
 # ----- Las prácticas -----
@@ -183,9 +195,11 @@ palabras_de_la_guia() {
 buscar_y_descargar() {
     titulo "Buscar y descargar"
     hacer "$nodo" estado "${red[@]}"
-    comprobar "los tres responden con su nombre" test "$(grep -c 'responde: nodo[123] ' <<<"$dicho")" = 3
+    comprobar "los tres responden con su nombre" \
+        test "$(grep -c 'responde: nodo[123] ' <<<"$dicho")" = 3
     hacer "$nodo" listar --red "${red[@]}"
-    comprobar "se ve un archivo de una subcarpeta" dijo "127.0.0.1:${puertos[1]} apuntes/hilos-y-conexiones.txt"
+    comprobar "se ve un archivo de una subcarpeta" \
+        dijo "127.0.0.1:${puertos[1]} apuntes/hilos-y-conexiones.txt"
     hacer "$nodo" buscar glosario.txt "${red[@]}"
     comprobar "lo tienen el nodo 2 y el 3" dijo ":${puertos[2]}"
     comprobar "y no el nodo 1" no dijo ":${puertos[1]}"
@@ -198,7 +212,8 @@ buscar_y_descargar() {
     printf 'otro contenido\n' >"$lugar/bajados/haiku.txt"
     hacer "$nodo" descargar haiku.txt --carpeta "$lugar/bajados" "${red[@]}"
     comprobar "lo que ya había no se pisa" grep -qx 'otro contenido' "$lugar/bajados/haiku.txt"
-    comprobar "lo nuevo queda con un (1)" cmp -s "$lugar/bajados/haiku (1).txt" "$lugar/nodo3/haiku.txt"
+    comprobar "lo nuevo queda con un (1)" \
+        cmp -s "$lugar/bajados/haiku (1).txt" "$lugar/nodo3/haiku.txt"
 }
 
 transferencias() {
@@ -223,7 +238,8 @@ transferencias() {
         --de "127.0.0.1:${puertos[2]}"
     comprobar "con medio archivo, reanuda" dijo "[REANUDANDO]"
     comprobar "una fuente caída no lo estropea" dijo "127.0.0.1:1"
-    comprobar "el byte cambiado se descubre y el archivo queda bien" cmp -s "$original" "$lugar/bajados/grande.bin"
+    comprobar "el byte cambiado se descubre y el archivo queda bien" \
+        cmp -s "$original" "$lugar/bajados/grande.bin"
     comprobar "no queda nada a medias" no test -e "$lugar/bajados/.grande.bin.part"
 }
 
@@ -237,7 +253,8 @@ envios_y_mensajes() {
     comprobar "a quien no está, sale con 1" salio_con 1
     hacer "$nodo" mensaje 'hola a todos' --nombre ana "${red[@]}"
     comprobar "lo recibió el nodo 3" dijo "127.0.0.1:${puertos[3]} lo recibió"
-    comprobar "y lo enseña con el nombre de quien lo manda" esperar grep -q 'ana.*hola a todos' "$lugar/nodo3.txt"
+    comprobar "y lo enseña con el nombre de quien lo manda" \
+        esperar grep -q 'ana.*hola a todos' "$lugar/nodo3.txt"
 }
 
 chat() {
@@ -248,21 +265,23 @@ chat() {
     "$nodo" chat --servidor 127.0.0.1:0 <"$lugar/teclado1" >"$lugar/chat1.txt" 2>&1 &
     local servidor=$! cliente puerto
     pids+=("$servidor")
-    esperar grep -q ESCUCHANDO "$lugar/chat1.txt" || abortar "el chat no arrancó: $(cat "$lugar/chat1.txt")"
-    puerto=$(sed -n '1s/.*[^0-9]\([0-9][0-9]*\)$/\1/p' "$lugar/chat1.txt")
+    esperar dice_su_puerto "$lugar/chat1.txt" ||
+        abortar "el chat no arrancó: $(cat "$lugar/chat1.txt")"
     printf '  $ nodo chat --conectar 127.0.0.1:%s &\n' "$puerto"
     "$nodo" chat --conectar "127.0.0.1:$puerto" <"$lugar/teclado2" >"$lugar/chat2.txt" 2>&1 &
     cliente=$!
     pids+=("$cliente")
     comprobar "los dos dicen que están conectados" esperar grep -q 'CONEXIÓN' "$lugar/chat2.txt"
     echo 'hola, ¿me lees?' >&6
-    comprobar "lo que escribe el cliente llega al servidor" esperar grep -q 'hola, ¿me lees?' "$lugar/chat1.txt"
+    comprobar "lo que escribe el cliente llega al servidor" \
+        esperar grep -q 'hola, ¿me lees?' "$lugar/chat1.txt"
     echo 'te leo' >&5
     comprobar "y al revés" esperar grep -q 'te leo' "$lugar/chat2.txt"
     echo exit >&6
     { wait "$cliente"; } 2>/dev/null
     comprobar "con exit el cliente sale con 0" test $? = 0
-    comprobar "el servidor dice que la conexión se rompió" esperar grep -qi 'conexión rota' "$lugar/chat1.txt"
+    comprobar "el servidor dice que la conexión se rompió" \
+        esperar grep -qi 'conexión rota' "$lugar/chat1.txt"
     echo exit >&5
     { wait "$servidor"; } 2>/dev/null
     comprobar "con exit el servidor sale con 0" test $? = 0
@@ -344,7 +363,8 @@ rest() {
     comprobar "fuera de rango: 416" responde_con 416 -r 999999- "$url/files/hilos.png"
     comprobar "lo que no está: 404" responde_con 404 "$url/files/no-esta.txt"
     comprobar "lo que no se puede: 405" responde_con 405 -X DELETE "$url/files/hilos.png"
-    comprobar "salir de la carpeta: 404" responde_con 404 --path-as-is "$url/files/%2e%2e/nodo2/glosario.txt"
+    comprobar "salir de la carpeta: 404" \
+        responde_con 404 --path-as-is "$url/files/%2e%2e/nodo2/glosario.txt"
     comprobar "con el nombre de otro sitio: 403" responde_con 403 -H 'Host: ejemplo.com' "$url/"
 }
 
@@ -362,8 +382,10 @@ maestro_y_nodos() {
     comprobar "nodo localizar pregunta al maestro" dijo "127.0.0.1:${puertos[3]}"
     hacer "$nodo" localizar haiku.txt --por "http://127.0.0.1:${puertos[1]}"
     comprobar "y a un nodo" dijo "127.0.0.1:${puertos[3]}"
-    hacer "$nodo" descargar turnos.png --carpeta "$lugar/bajados" --peer 127.0.0.1:1 --maestro "$maestro"
-    comprobar "sin conocer a nadie, lo baja de donde dice el maestro" cmp -s "$lugar/bajados/turnos.png" "$lugar/nodo3/turnos.png"
+    hacer "$nodo" descargar turnos.png --carpeta "$lugar/bajados" --peer 127.0.0.1:1 \
+        --maestro "$maestro"
+    comprobar "sin conocer a nadie, lo baja de donde dice el maestro" \
+        cmp -s "$lugar/bajados/turnos.png" "$lugar/nodo3/turnos.png"
     printf 'recién llegado\n' >"$lugar/nodo2/nuevo.txt"
     comprobar "un archivo nuevo aparece solo en el directorio" esperar en_el_directorio nuevo.txt
 

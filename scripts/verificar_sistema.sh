@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Mira qué está en marcha en esta máquina: en qué puerto, quién contesta y en cuánto. No arranca ni cambia nada.
+# Mira qué está en marcha en esta máquina: en qué puerto, quién contesta y en cuánto. No arranca ni
+# cambia nada.
 #
-# Primero se ve en qué puertos escucha alguien, y sólo a esos se les pregunta. Ellos lo notan como una conexión más:
-# al balanceador le gasta un turno. Al chat no se le pregunta nada, porque para él una conexión es alguien que llega.
+# Primero se ve en qué puertos escucha alguien, y sólo a esos se les pregunta. Ellos lo notan como una
+# conexión más: al balanceador le gasta un turno. Al chat no se le pregunta nada, porque para él una
+# conexión es alguien que llega.
 #
 #   scripts/verificar_sistema.sh                      los puertos de las prácticas
 #   scripts/verificar_sistema.sh nodo:6001 maestro:9000 backend:8001…    estos
@@ -10,13 +12,26 @@ set -uo pipefail
 
 raiz=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+# Los de las filas de PEERS, «    ("nodo1", "127.0.0.1", 6001),», y los de las demás prácticas.
+de_las_practicas() {
+    sed -n '/^pub const PEERS/,/^];/s/^ *("[^"]*", *"[^"]*", *\([0-9_]*\)).*/nodo:\1/p' \
+        "$raiz/src/config.rs" | tr -d _
+    printf '%s\n' maestro:9000 balanceador:8000 backend:8001 backend:8002 backend:8003 chat:5000
+}
+
 if (($# == 0)); then
-    set -- nodo:6001 nodo:6002 nodo:6003 maestro:9000 balanceador:8000 backend:8001 backend:8002 backend:8003 chat:5000
+    # shellcheck disable=SC2046 # son varios
+    set -- $(de_las_practicas)
 fi
 
+# El programa: el que se diga en NODO, o el último que se compiló, o el instalado.
 buscar_nodo() {
-    local candidato
-    for candidato in "${NODO-}" "${CARGO_TARGET_DIR:-$raiz/target}/release/nodo" "${CARGO_TARGET_DIR:-$raiz/target}/debug/nodo"; do
+    local compilados=${CARGO_TARGET_DIR:-$raiz/target} candidato
+    local candidatos=("${NODO-}" "$compilados/debug/nodo" "$compilados/release/nodo")
+    if [[ "$compilados/release/nodo" -nt "$compilados/debug/nodo" ]]; then
+        candidatos=("${NODO-}" "$compilados/release/nodo")
+    fi
+    for candidato in "${candidatos[@]}"; do
         if [[ -n $candidato && -x $candidato ]]; then
             printf '%s' "$candidato"
             return
@@ -25,11 +40,14 @@ buscar_nodo() {
     command -v nodo
 }
 
-# ¿Escucha alguien en el puerto $1? Se mira en las tablas del sistema: conectarse ya sería hacerse notar.
+# ¿Escucha alguien en el puerto $1? Se mira en las tablas del sistema: conectarse ya sería hacerse
+# notar.
 escucha_alguien() {
     if [[ -r /proc/net/tcp ]]; then
-        # En Linux la segunda columna acaba en el puerto en hexadecimal, y la cuarta es 0A si está escuchando.
-        grep -Eiq "^ *[0-9]+: [0-9A-F]+:$(printf '%04X' "$1") [0-9A-F:]+ 0A " /proc/net/tcp /proc/net/tcp6 2>/dev/null
+        # En Linux la segunda columna acaba en el puerto en hexadecimal, y la cuarta es 0A si está
+        # escuchando.
+        grep -Eiq "^ *[0-9]+: [0-9A-F]+:$(printf '%04X' "$1") [0-9A-F:]+ 0A " \
+            /proc/net/tcp /proc/net/tcp6 2>/dev/null
     elif command -v netstat >/dev/null; then
         netstat -an | grep -Eq "[.:]$1[[:space:]].*LISTEN"
     else
@@ -41,10 +59,12 @@ escucha_alguien() {
 por_http() {
     command -v curl >/dev/null || { printf 'HTTP: sin curl no se puede preguntar' && return; }
     local respuesta codigo segundos
-    if respuesta=$(curl -sS --max-time 5 -w '\n%{http_code} %{time_total}' "http://127.0.0.1:$1/" 2>/dev/null); then
+    local pedir=(curl -sS --max-time 5 -w '\n%{http_code} %{time_total}' "http://127.0.0.1:$1/")
+    if respuesta=$("${pedir[@]}" 2>/dev/null); then
         read -r codigo segundos <<<"${respuesta##*$'\n'}"
         segundos=${segundos/./,}
-        printf 'HTTP %s en %s s: %s' "$codigo" "${segundos:0:6}" "$(head -n 1 <<<"$respuesta" | cut -c 1-100)"
+        printf 'HTTP %s en %s s: %s' "$codigo" "${segundos:0:6}" \
+            "$(head -n 1 <<<"$respuesta" | cut -c 1-100)"
     else
         printf 'HTTP: no contesta'
     fi
@@ -52,7 +72,7 @@ por_http() {
 
 # HOLA: quién es y en cuánto, con el propio programa.
 por_hola() {
-    [[ -n $nodo ]] || { printf 'HOLA: compila antes el programa (cargo build --release)' && return; }
+    [[ -n $nodo ]] || { printf 'HOLA: compila antes el programa (cargo build)' && return; }
     local respuesta
     respuesta=$("$nodo" estado --peer "127.0.0.1:$1" 2>&1)
     respuesta=${respuesta#"127.0.0.1:$1 "}

@@ -1,15 +1,19 @@
-//! CONFIGURACIÓN DEL NODO, como en la guía: constantes, el vector `PEERS` y lo que se decidió al arrancar.
+//! CONFIGURACIÓN DEL NODO, como en la guía: constantes, el vector `PEERS` y lo que se decidió al
+//! arrancar.
 //!
-//! Las opciones que sustituyen a las constantes están en `ordenes/opciones.rs`; se leen una vez y de
-//! ellas sale una [`Config`] que ya no cambia. Nadie más las mira. No abre puertos ni toca el disco.
+//! Las opciones que sustituyen a las constantes están en `ordenes/opciones.rs`; se leen una vez y
+//! de ellas sale una [`Config`] que ya no cambia. Nadie más las mira. No abre puertos ni toca el
+//! disco.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta (`compartidos/nodoN`).
+/// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta
+/// (`compartidos/nodoN`).
 ///
-/// Es el `peers` de la guía. Los puertos empiezan en 6001 porque los navegadores se niegan a abrir el
+/// Es el `peers` de la guía. Los puertos empiezan en 6001 porque los navegadores se niegan a abrir
+/// el
 /// 6000. Para cambiarlos sin recompilar: `--peer IP:PUERTO`, una vez por cada nodo.
 pub const PEERS: &[(&str, &str, u16)] = &[
     ("nodo1", "127.0.0.1", 6001),
@@ -17,7 +21,8 @@ pub const PEERS: &[(&str, &str, u16)] = &[
     ("nodo3", "127.0.0.1", 6003),
 ];
 
-/// El `PUERTO` de la guía: el de un nodo que no está en [`PEERS`] y el de un peer escrito sin puerto.
+/// El `PUERTO` de la guía: el de un nodo que no está en [`PEERS`] y el de un peer escrito sin
+/// puerto.
 pub const PUERTO: u16 = 6000;
 /// La `CARPETA_ARCHIVOS` de la guía.
 pub const CARPETA_ARCHIVOS: &str = "compartidos";
@@ -33,12 +38,6 @@ pub const MAX_NOMBRE: usize = 64;
 pub const MAX_MENSAJE: usize = 2000;
 /// Cuántos mensajes recibidos se guardan; después se olvidan los más viejos.
 pub const MAX_MENSAJES: usize = 200;
-/// Archivos que se aceptan a la vez de quienes los envían: cada uno gasta un bloque de memoria.
-pub const MAX_RECEPCIONES: usize = 16;
-/// De ellos, los de una misma IP: ninguna ocupa todas las plazas.
-pub const MAX_RECEPCIONES_POR_IP: usize = 4;
-/// Conexiones que se abren a cada fuente al descargar (medido con `scripts/comparar.sh`).
-pub const CONEXIONES_POR_FUENTE: usize = 2;
 /// Cuántos archivos caben en un registro del maestro, y tope del nombre de cada uno, en bytes.
 pub const MAX_ARCHIVOS: usize = 100_000;
 /// Tope del nombre de un archivo en el maestro, en bytes.
@@ -84,7 +83,8 @@ pub enum Fila {
     Elegida(usize),
     /// La primera cuyo puerto esté libre: `nodo` a secas.
     PrimeraLibre,
-    /// Ninguna, porque el maestro está en otra máquina: el puerto de la primera o el siguiente libre.
+    /// Ninguna, porque el maestro está en otra máquina: el puerto de la primera o el siguiente
+    /// libre.
     PuertoLibre,
     /// Ninguna: todo se dijo con opciones.
     Ninguna,
@@ -111,7 +111,8 @@ pub struct Config {
     pub max_conexiones: usize,
     /// Directorio en que registrarse.
     pub maestro: Option<String>,
-    /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es nadie.
+    /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es
+    /// nadie.
     pub identificado: bool,
     /// Plazos y topes.
     pub limites: Limites,
@@ -128,10 +129,8 @@ impl Config {
 /// La dirección de la fila `n` (desde 1) de [`PEERS`].
 pub fn direccion_de_fila(n: usize) -> SocketAddr {
     let (_, ip, puerto) = PEERS[n - 1];
-    SocketAddr::new(
-        ip.parse().expect("las filas de PEERS llevan una IP"),
-        puerto,
-    )
+    let ip = ip.parse().expect("las filas de PEERS llevan una IP");
+    SocketAddr::new(ip, puerto)
 }
 
 /// La carpeta de la fila `n` (desde 1): `compartidos/nodoN`.
@@ -139,15 +138,10 @@ pub fn carpeta_de_fila(n: usize) -> PathBuf {
     [CARPETA_ARCHIVOS, PEERS[n - 1].0].iter().collect()
 }
 
-/// ¿Puede llamarse así un nodo? Su nombre viaja entre dos `:` en una línea.
-pub fn nombre_de_nodo_valido(nombre: &str) -> bool {
-    let entre_dos_puntos = |c: char| c == ':' || c.is_control();
-    (1..=MAX_NOMBRE).contains(&nombre.len()) && !nombre.contains(entre_dos_puntos)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodo::palabras::protocolo::nombre_de_nodo_valido;
 
     #[test]
     fn cada_fila_lleva_una_ip_y_un_nombre_que_vale() {

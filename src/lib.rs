@@ -1,10 +1,12 @@
-//! `nodo`: un nodo P2P para compartir archivos en una LAN, escrito para leerse con la guía de laboratorio al lado.
+//! `nodo`: un nodo P2P para compartir archivos en una LAN, escrito para leerse con la guía de
+//! laboratorio al lado.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod config;
 pub mod consola;
 pub mod fallo;
+pub mod guia;
 pub mod http;
 pub mod nodo;
 pub mod ordenes;

@@ -1,17 +1,18 @@
-//! INICIO DEL SISTEMA, como en la guía: de lo que se escribió a lo que se hace, y de ahí al código de salida.
+//! INICIO DEL SISTEMA, como en la guía: de lo que se escribió a lo que se hace, y de ahí al código
+//! de salida.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use nodo::consola::Consola;
+use nodo::consola::{Consola, Impresor, encender_registro};
 use nodo::fallo::Salida;
 use nodo::ordenes;
 use nodo::ordenes::espanol::{SinOrden, leer};
-use nodo::texto::limpiar;
 
 fn main() -> ExitCode {
-    encender_registro();
-    let mut consola = match Consola::nueva() {
+    let impresor = Impresor::nuevo();
+    encender_registro(impresor.clone());
+    let mut consola = match Consola::nueva(impresor) {
         Ok(consola) => consola,
         Err(fallo) => {
             // Sin consola no hay otra manera de decirlo.
@@ -36,17 +37,4 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(consola.cerrar(salida).codigo())
-}
-
-/// El registro va a stderr y calla si no se pide con `RUST_LOG` (por ejemplo `RUST_LOG=nodo=debug`).
-fn encender_registro() {
-    let callado = env_logger::Env::default().default_filter_or("off");
-    env_logger::Builder::from_env(callado)
-        .format(|salida, apunte| {
-            let hilo = std::thread::current();
-            let texto = limpiar(&apunte.args().to_string());
-            let nombre = hilo.name().unwrap_or("-");
-            writeln!(salida, "[{} {nombre}] {texto}", apunte.level())
-        })
-        .init();
 }

@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 /// Deja de `ajeno` sólo lo que se puede pintar: sin secuencias de escape, sin caracteres de control
 /// (los saltos de línea y tabuladores quedan como espacios), sin los que invierten la dirección de
 /// la escritura y sin los que no se ven.
@@ -76,23 +79,28 @@ fn saltar_cadena(letras: &mut Letras) {
     }
 }
 
-/// Un tamaño en bytes como se lee: «312 bytes», «4,0 MiB».
+/// Un tamaño en bytes como se lee, en unidades decimales: «312 bytes», «4,2 MB».
 pub fn tamano(bytes: u64) -> String {
-    const UNIDADES: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return if bytes == 1 {
-            "1 byte".into()
-        } else {
-            format!("{bytes} bytes")
-        };
+    const UNIDADES: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    match bytes {
+        0 | 2..1000 => return format!("{bytes} bytes"),
+        1 => return "1 byte".into(),
+        _ => {}
     }
-    let mut cantidad = bytes as f64 / 1024.0;
+    let mut cantidad = bytes as f64 / 1e3;
     let mut unidad = 0;
-    while cantidad >= 1024.0 && unidad + 1 < UNIDADES.len() {
-        cantidad /= 1024.0;
+    // 999,95 se escribiría «1000,0».
+    while cantidad >= 999.95 && unidad + 1 < UNIDADES.len() {
+        cantidad /= 1e3;
         unidad += 1;
     }
     format!("{} {}", decimal(cantidad), UNIDADES[unidad])
+}
+
+/// A qué velocidad pasaron unos bytes: «4,5 MB/s». Con menos de 1 MiB lo que se mide es otra cosa.
+pub fn ritmo(bytes: u64, tiempo: Duration) -> Option<String> {
+    let por_segundo = bytes as f64 / tiempo.as_secs_f64().max(1e-6);
+    (bytes >= 1 << 20).then(|| format!("{}/s", tamano(por_segundo as u64)))
 }
 
 /// Un número con un decimal y coma, como se escribe en español.
@@ -100,7 +108,7 @@ pub fn decimal(cantidad: f64) -> String {
     format!("{cantidad:.1}").replace('.', ",")
 }
 
-/// Una duración como se lee: «menos de 1 ms», «7 ms», «2,3 s», «4 min 5 s».
+/// Una duración como se lee: «menos de 1 ms», «7 ms», «2,3 s», «4 min 5 s», «3 h 2 min».
 pub fn duracion(tiempo: Duration) -> String {
     let segundos = tiempo.as_secs_f64();
     if segundos < 0.001 {
@@ -109,19 +117,17 @@ pub fn duracion(tiempo: Duration) -> String {
         format!("{} ms", tiempo.as_millis())
     } else if segundos < 60.0 {
         format!("{} s", decimal(segundos))
-    } else {
+    } else if segundos < 3600.0 {
         format!("{} min {} s", tiempo.as_secs() / 60, tiempo.as_secs() % 60)
+    } else {
+        let minutos = tiempo.as_secs() / 60;
+        format!("{} h {} min", minutos / 60, minutos % 60)
     }
 }
 
-/// Hace cuánto pasó algo: «ahora», «hace 12 s», «hace 3 min», «hace 2 h».
-pub fn hace(tiempo: Duration) -> String {
-    match tiempo.as_secs() {
-        0 => "ahora".to_string(),
-        segundos @ 1..60 => format!("hace {segundos} s"),
-        segundos @ 60..3600 => format!("hace {} min", segundos / 60),
-        segundos => format!("hace {} h", segundos / 3600),
-    }
+/// La hora de esta máquina, como se lee en un reloj: «10:32».
+pub fn hora(cuando: Timestamp, zona: &TimeZone) -> String {
+    cuando.to_zoned(zona.clone()).strftime("%H:%M").to_string()
 }
 
 /// «1 archivo», «3 archivos»: la cuenta con la palabra que le toca.
@@ -175,13 +181,27 @@ mod tests {
     fn tamanos_y_tiempos_se_leen() {
         assert_eq!(tamano(0), "0 bytes");
         assert_eq!(tamano(1), "1 byte");
-        assert_eq!(tamano(4 << 20), "4,0 MiB");
-        assert_eq!(tamano(u64::MAX), "16384,0 PiB");
+        assert_eq!(tamano(999), "999 bytes");
+        assert_eq!(tamano(1000), "1,0 kB");
+        assert_eq!(tamano(999_949), "999,9 kB");
+        assert_eq!(tamano(999_950), "1,0 MB");
+        assert_eq!(tamano(5_000_000), "5,0 MB");
+        assert_eq!(tamano(4 << 20), "4,2 MB");
+        assert_eq!(tamano(u64::MAX), "18446,7 PB");
         assert_eq!(duracion(Duration::from_micros(7)), "menos de 1 ms");
         assert_eq!(duracion(Duration::from_millis(7)), "7 ms");
         assert_eq!(duracion(Duration::from_millis(2300)), "2,3 s");
         assert_eq!(duracion(Duration::from_secs(245)), "4 min 5 s");
+        assert_eq!(duracion(Duration::from_secs(10_925)), "3 h 2 min");
         assert_eq!(cuenta(1, "par", "pares"), "1 par");
+    }
+
+    #[test]
+    fn por_debajo_de_un_mebibyte_no_hay_velocidad_que_decir() {
+        let segundo = Duration::from_secs(1);
+        assert_eq!(ritmo((1 << 20) - 1, segundo), None);
+        assert_eq!(ritmo(9_000_000, 2 * segundo).unwrap(), "4,5 MB/s");
+        assert!(ritmo(9_000_000, Duration::ZERO).is_some());
     }
 
     proptest! {

@@ -30,8 +30,8 @@ pub struct Avisador {
     perdidos: Arc<AtomicUsize>,
 }
 
-/// El extremo que escucha el hilo principal: lo primero que pasa se oye al momento; lo que sigue, por
-/// tandas.
+/// El extremo que escucha el hilo principal: lo primero que pasa se oye al momento; lo que sigue,
+/// por tandas.
 pub struct Oyente {
     corrientes: Receiver<String>,
     importantes: Receiver<Vec<String>>,

@@ -1,20 +1,33 @@
-//! El hilo principal, una vez: espera a quien está delante y a los demás hilos, y es el único que pinta.
+//! El hilo principal, una vez: espera a quien está delante y a los demás hilos, y es el único que
+//! pinta.
 //!
 //! La guía espera en `input()` y no se entera de nada más. Aquí el menú, las órdenes sueltas, el
 //! chat, el balanceador y el maestro esperan con la misma [`Consola`]: el único `select!` del hilo
 //! principal está en [`Consola::siguiente`], y lo demás (preguntar, consultar a todos, hacer un
 //! trabajo largo, mirar lo que pasa) se apoya en él. No sabe qué se pregunta ni qué se baja.
 
+mod barra;
+mod consulta;
+pub mod editor;
 pub mod eventos;
 pub mod pantalla;
+mod preguntas;
 pub mod progreso;
-pub mod teclado;
+mod registro;
+mod teclado;
+mod terminal;
 
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded, never, select, tick};
+use log::debug;
+
+pub use consulta::preguntar_a_todos;
+pub use editor::Impresor;
+pub use preguntas::{Fin, elegir, numerados};
+pub use registro::encender_registro;
 
 use crate::fallo::{Fallo, Salida};
 use crate::red::DESPEDIDA;
@@ -22,15 +35,18 @@ use crate::red::hilos::arrancar_en;
 use crate::red::parada::Parada;
 use crate::red::servidor::Servidor;
 use crate::texto::cuenta;
+use barra::REPINTAR;
+use editor::Nombres;
 use eventos::Oyente;
-use pantalla::{Pantalla, REPINTAR};
+use pantalla::Pantalla;
 use progreso::Progreso;
 use teclado::{Teclado, avisos_de_ctrl_c};
 
 /// Avisos de un trabajo que caben sin que espere a la pantalla.
 const TOPE_DE_AVISOS: usize = 64;
 
-/// Quien está delante: su pantalla, su teclado y su Ctrl-C, y lo que los demás hilos quieren contarle.
+/// Quien está delante: su pantalla, su teclado y su Ctrl-C, y lo que los demás hilos quieren
+/// contarle.
 pub struct Consola {
     /// Donde se pinta.
     pub pantalla: Pantalla,
@@ -39,6 +55,7 @@ pub struct Consola {
     oyente: Option<Oyente>,
     /// Por dónde va el trabajo en curso, y cada cuánto se repinta.
     trabajo: Option<(Arc<Progreso>, Receiver<Instant>)>,
+    menu_a_la_vista: bool,
 }
 
 /// Lo siguiente que pasa delante del hilo principal.
@@ -56,21 +73,6 @@ pub enum Paso<T> {
     Interrumpido,
 }
 
-/// Por qué no hay respuesta a una pregunta.
-#[derive(Debug)]
-pub enum Fin {
-    /// Quien está delante se va, y así acaba el programa.
-    SeVa(Salida),
-    /// Algo del sistema.
-    Fallo(Fallo),
-}
-
-impl From<Fallo> for Fin {
-    fn from(fallo: Fallo) -> Fin {
-        Fin::Fallo(fallo)
-    }
-}
-
 /// Con qué cuenta un trabajo largo: cómo saber si lo cancelan, por dónde va y cómo avisar.
 pub struct Encargo<'a> {
     /// ¿Hay que dejarlo?
@@ -83,11 +85,17 @@ pub struct Encargo<'a> {
 
 impl Consola {
     /// La consola del programa. Desde aquí, un Ctrl-C ya no mata: se atiende.
-    pub fn nueva() -> Result<Consola, Fallo> {
+    /// Mientras se teclea, todo lo que se pinte va por `impresor`.
+    pub fn nueva(impresor: Impresor) -> Result<Consola, Fallo> {
+        let (avisar_ctrl_c, ctrl_c) = avisos_de_ctrl_c()?;
+        debug!("Ctrl-C se atiende");
+        let nombres = Nombres::default();
+        let teclado = Teclado::nuevo(impresor.clone(), &nombres, avisar_ctrl_c);
         Ok(Consola {
-            pantalla: Pantalla::nueva(),
-            ctrl_c: avisos_de_ctrl_c()?,
-            teclado: Teclado::default(),
+            pantalla: Pantalla::nueva(impresor, nombres),
+            ctrl_c,
+            teclado,
+            menu_a_la_vista: false,
             oyente: None,
             trabajo: None,
         })
@@ -98,7 +106,8 @@ impl Consola {
         self.oyente = Some(oyente);
     }
 
-    /// Detiene un servidor. Si tarda porque hay envíos en curso lo dice, y otro Ctrl-C los corta ya.
+    /// Detiene un servidor. Si tarda porque hay envíos en curso lo dice, y otro Ctrl-C los corta
+    /// ya.
     pub fn despedir(&mut self, servidor: Servidor) {
         let pantalla = &mut self.pantalla;
         servidor.detener(&self.ctrl_c, |quedan| {
@@ -108,7 +117,6 @@ impl Consola {
                 "Terminando {cuantas} en curso ({plazo} s como mucho; Ctrl-C las corta ya)"
             ));
         });
-        self.pintar_avisos();
     }
 
     /// Lo último: con qué se sale. Si no se pudo escribir el resultado, no salió bien.
@@ -124,10 +132,14 @@ impl Consola {
         &self.ctrl_c
     }
 
-    /// Espera lo siguiente que pase: algo por `canal`, una línea del teclado (si se está leyendo) o un
-    /// Ctrl-C. Lo que cuenten los demás hilos mientras tanto se pinta.
+    /// Espera lo siguiente que pase: algo por `canal`, una línea del teclado (si se está leyendo)
+    /// o un Ctrl-C. Lo que cuenten los demás hilos mientras tanto se pinta.
     pub fn siguiente<T>(&mut self, canal: &Receiver<T>) -> Paso<T> {
+        self.teclado.seguir();
         loop {
+            if self.teclado.vuelve_de_la_shell() {
+                self.pantalla.repintar();
+            }
             let (hay_avisos, reposo) = match &self.oyente {
                 Some(oyente) => oyente.canales(),
                 None => (never(), never()),
@@ -137,11 +149,16 @@ impl Consola {
                 .as_ref()
                 .map_or(never(), |(_, reloj)| reloj.clone());
             select! {
-                recv(self.ctrl_c) -> _ => return Paso::Interrumpido,
+                recv(self.ctrl_c) -> _ => {
+                    self.soltar_la_linea();
+                    return Paso::Interrumpido;
+                }
                 recv(canal) -> algo => return algo.map_or(Paso::Acabo, Paso::Llego),
                 recv(self.teclado.lineas()) -> linea => {
+                    self.teclado.contestada();
                     return linea.map_or(Paso::FinDeEntrada, Paso::Escrito);
                 }
+                recv(self.teclado.pulso()) -> _ => {}
                 recv(hay_avisos) -> _ => self.pintar_avisos(),
                 recv(reposo) -> _ => {}
                 recv(repintar) -> _ => self.repintar_barra(),
@@ -163,59 +180,8 @@ impl Consola {
         }
     }
 
-    /// Desde ahora [`Consola::siguiente`] da también lo que se escriba (en el chat se habla sin que
-    /// nadie pregunte).
-    pub fn leer_siempre(&mut self) -> Result<(), Fallo> {
-        self.teclado.leer("")
-    }
-
-    /// El `input()` de la guía: pregunta y espera la respuesta. `Err` si en vez de contestar se va.
-    pub fn preguntar(&mut self, texto: &str) -> Result<String, Fin> {
-        self.pantalla.preguntar(texto);
-        self.teclado.leer(texto)?;
-        let paso = self.siguiente(&never::<()>());
-        self.teclado.callar();
-        self.pantalla.contestada();
-        if let Paso::Escrito(linea) = paso {
-            return Ok(linea);
-        }
-        // El cursor se quedó detrás de la pregunta.
-        self.pantalla.linea("");
-        // Sin más entrada es como elegir Salir.
-        Err(Fin::SeVa(match paso {
-            Paso::Interrumpido => Salida::Interrumpido,
-            _ => Salida::Bien,
-        }))
-    }
-
-    /// Hace la misma `pregunta` a todos a la vez, cada una en su hilo, y da cada respuesta a `llega`
-    /// según viene. Falso si un Ctrl-C lo dejó: entonces se corta la `parada`, y con ella las preguntas.
-    pub fn consultar<P: Copy + Sync, T: Send>(
-        &mut self,
-        a_quienes: &[P],
-        parada: &Parada,
-        pregunta: impl Fn(P) -> T + Sync,
-        mut llega: impl FnMut(&mut Pantalla, P, T),
-    ) -> bool {
-        preguntar_a_todos(a_quienes, pregunta, |respuestas| {
-            loop {
-                match self.siguiente(respuestas) {
-                    Paso::Llego((lugar, respuesta)) => {
-                        llega(&mut self.pantalla, a_quienes[lugar], respuesta);
-                    }
-                    Paso::Interrumpido => {
-                        parada.cortar();
-                        return false;
-                    }
-                    Paso::Acabo => return true,
-                    // Lo que se escriba antes de tiempo no contesta a nada.
-                    Paso::Escrito(_) | Paso::FinDeEntrada => {}
-                }
-            }
-        })
-    }
-
-    /// Hace `trabajo` en otro hilo y mientras tanto pinta la barra y los avisos. Un Ctrl-C lo cancela.
+    /// Hace `trabajo` en otro hilo y mientras tanto pinta la barra y los avisos. Un Ctrl-C lo
+    /// cancela.
     pub fn trabajar<T: Send>(
         &mut self,
         trabajo: impl FnOnce(Encargo) -> T + Send,
@@ -223,6 +189,7 @@ impl Consola {
         let (parada, progreso) = (Parada::nueva(), Arc::new(Progreso::default()));
         let (avisar, avisos) = bounded(TOPE_DE_AVISOS);
         self.pantalla.poner_barra();
+        self.teclado.terminal.callar_el_eco();
         self.trabajo = Some((Arc::clone(&progreso), tick(REPINTAR)));
         let hecho = thread::scope(|ambito| {
             let (parada, progreso) = (&parada, &*progreso);
@@ -249,6 +216,7 @@ impl Consola {
         });
         self.trabajo = None;
         self.pantalla.quitar_barra();
+        self.teclado.terminal.reponer();
         hecho
     }
 
@@ -261,31 +229,4 @@ impl Consola {
         }
         Salida::NoSePudo
     }
-}
-
-/// Hace la misma `pregunta` a todos a la vez, cada una en su hilo, y da las respuestas según llegan (con
-/// el lugar de cada uno en la lista) por el canal que recibe `atender`. No vuelve hasta que acaban
-/// todas: `pregunta` tiene sus propios plazos.
-pub fn preguntar_a_todos<P: Copy + Sync, T: Send, R>(
-    a_quienes: &[P],
-    pregunta: impl Fn(P) -> T + Sync,
-    atender: impl FnOnce(&Receiver<(usize, T)>) -> R,
-) -> R {
-    // Con sitio para todas: ningún hilo espera a que alguien lea su respuesta.
-    let (contestar, respuestas) = bounded(a_quienes.len());
-    let pregunta = &pregunta;
-    thread::scope(|ambito| {
-        for (lugar, quien) in a_quienes.iter().enumerate() {
-            let contestar = contestar.clone();
-            let preguntar = move || {
-                // Sólo falla si quien preguntaba ya no quiere saberlo.
-                let _ = contestar.send((lugar, pregunta(*quien)));
-            };
-            if let Err(fallo) = arrancar_en(ambito, &format!("pregunta-{lugar}"), preguntar) {
-                log::warn!("{fallo}");
-            }
-        }
-        drop(contestar);
-        atender(&respuestas)
-    })
 }

@@ -1,32 +1,40 @@
 //! El único lugar que escribe en pantalla, y sólo lo usa el hilo principal.
 //!
-//! Sustituye a los `print` e `input` de la guía. Todo lo que se pinta pasa por [`limpiar`]: un nombre o un mensaje
-//! ajeno no puede mover el cursor ni fingir un menú, lo escriba quien lo escriba. Los resultados van por stdout y
-//! lo demás por stderr; sin terminal no hay barra ni colores.
+//! Sustituye a los `print` e `input` de la guía. Todo lo que se pinta pasa por [`limpiar`]: un
+//! nombre o un mensaje ajeno no puede mover el cursor ni fingir un menú, lo escriba quien lo
+//! escriba. Los resultados van por stdout y lo demás por stderr; sin terminal no hay barra ni
+//! colores.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-
-use crate::consola::progreso::{Fase, Marcha};
-use crate::texto::{cuenta, duracion, limpiar, tamano};
+use crate::consola::barra::Barra;
+use crate::consola::editor::{Impresor, Nombres};
+use crate::consola::progreso::Marcha;
+use crate::fallo::motivo;
+use crate::texto::limpiar;
 
 /// La pantalla, con la pregunta que esté a medias y la barra de progreso si la hay.
-#[derive(Default)]
 pub struct Pantalla {
     pregunta: Option<String>,
-    barra: Option<ProgressBar>,
-    fase: Fase,
+    barra: Option<Barra>,
+    impresor: Impresor,
+    nombres: Nombres,
     rota: bool,
     todo_a_stdout: bool,
 }
 
 impl Pantalla {
-    /// Una pantalla sin nada pendiente.
-    pub fn nueva() -> Pantalla {
-        Pantalla::default()
+    /// Una pantalla sin nada pendiente. Lo que se pinte mientras se teclea va por `impresor`.
+    pub fn nueva(impresor: Impresor, nombres: Nombres) -> Pantalla {
+        Pantalla {
+            pregunta: None,
+            barra: None,
+            impresor,
+            nombres,
+            rota: false,
+            todo_a_stdout: false,
+        }
     }
 
     /// Una línea por stdout: un resultado.
@@ -46,16 +54,13 @@ impl Pantalla {
 
     /// Una línea por stderr: un aviso o un error.
     pub fn aviso(&mut self, texto: impl AsRef<str>) {
-        let linea = limpiar(texto.as_ref());
-        let pintar = || writeln!(io::stderr(), "{linea}");
+        let linea = limpiar(texto.as_ref()) + "\n";
         // Sin stderr no queda dónde quejarse.
-        let _ = match &self.barra {
-            Some(barra) => barra.suspend(pintar),
-            None => pintar(),
-        };
+        let _ = self.apartando_la_barra(|| self.impresor.clone().write_all(linea.as_bytes()));
     }
 
-    /// Una línea que dice qué salió mal: por stderr, salvo en el menú, donde la guía lo dice todo por stdout.
+    /// Una línea que dice qué salió mal: por stderr, salvo en el menú, donde la guía lo dice todo
+    /// por stdout.
     pub fn error(&mut self, texto: impl AsRef<str>) {
         if self.todo_a_stdout {
             self.linea(texto);
@@ -75,12 +80,13 @@ impl Pantalla {
         self.pregunta = Some(texto.to_string());
     }
 
-    /// Contestaron: la pregunta ya no hay que repetirla.
-    pub fn contestada(&mut self) {
-        self.pregunta = None;
+    /// Ya no se espera respuesta, ni hay que repetir la pregunta. Dice si la había.
+    pub fn contestada(&mut self) -> bool {
+        self.pregunta.take().is_some()
     }
 
-    /// Algo que llegó mientras alguien leía: se pinta en líneas propias y la pregunta se repite debajo.
+    /// Algo que llegó mientras alguien leía: se pinta en líneas propias y la pregunta se repite
+    /// debajo.
     pub fn interrumpir<T: AsRef<str>>(&mut self, lineas: impl IntoIterator<Item = T>) {
         let pregunta = self.pregunta.take();
         if pregunta.is_some() {
@@ -92,95 +98,75 @@ impl Pantalla {
         }
     }
 
-    /// ¿Falló stdout? (por ejemplo, quien leía la tubería se fue). Entonces no tiene sentido seguir.
+    /// ¿Falló stdout? (por ejemplo, quien leía la tubería se fue). Entonces no tiene sentido
+    /// seguir.
     pub fn rota(&self) -> bool {
         self.rota
     }
 
     /// Enseña en stderr por dónde va un trabajo, si es una terminal.
     pub fn poner_barra(&mut self) {
-        if io::stderr().is_terminal() {
-            self.barra = Some(ProgressBar::new(0).with_style(estilo_de_barra(0)));
-            self.fase = Fase::Preguntando;
-        }
+        self.barra = Barra::nueva();
     }
 
     /// Pone la barra donde dice `marcha`.
     pub fn avanzar(&mut self, marcha: &Marcha) {
-        let Some(barra) = &self.barra else { return };
-        if barra.length() != Some(marcha.total) {
-            barra.set_style(estilo_de_barra(marcha.total));
-            barra.set_length(marcha.total);
+        if let Some(barra) = &mut self.barra {
+            barra.avanzar(marcha);
         }
-        barra.set_position(marcha.hechos);
-        if marcha.fase != self.fase {
-            // Lo comprobado de otra vez no cuenta para la velocidad.
-            self.fase = marcha.fase;
-            barra.reset_eta();
-        }
-        barra.set_message(match marcha.fase {
-            Fase::Preguntando => "preguntando".to_string(),
-            Fase::Calculando => "la fuente calcula la huella".to_string(),
-            Fase::Comprobando => "comprobando lo que había".to_string(),
-            Fase::Pasando if marcha.fuentes > 0 => cuenta(marcha.fuentes, "fuente", "fuentes"),
-            Fase::Pasando => "enviando".to_string(),
-            Fase::Guardando => "guardando".to_string(),
-        });
     }
 
     /// Quita la barra sin dejar rastro.
     pub fn quitar_barra(&mut self) {
-        if let Some(barra) = self.barra.take() {
-            barra.finish_and_clear();
+        self.barra = None;
+    }
+
+    /// Un nombre que se ha enseñado: desde ahora Tab lo completa.
+    pub fn recordar(&self, nombre: &str) {
+        if limpiar(nombre) == nombre {
+            self.nombres.apuntar(nombre);
         }
     }
 
+    /// Vuelve a pintar la pregunta y lo tecleado.
+    pub fn repintar(&mut self) {
+        self.impresor.imprimir("");
+    }
+
+    /// Pinta lo ya limpio: encima de la pregunta, si la hay; si no, apartando la barra.
     fn escribir(&mut self, texto: &str) {
-        let pintar = || {
+        if self.impresor.imprimir(texto) {
+            return;
+        }
+        let pintado = self.apartando_la_barra(|| {
             let mut salida = io::stdout().lock();
             salida
                 .write_all(texto.as_bytes())
                 .and_then(|()| salida.flush())
-        };
-        let pintado = match &self.barra {
-            Some(barra) => barra.suspend(pintar),
+        });
+        if let Err(e) = pintado {
+            let antes = std::mem::replace(&mut self.rota, true);
+            // Quien leía la tubería se fue: no hay nada que contarle a nadie.
+            if !antes && e.kind() != ErrorKind::BrokenPipe {
+                self.aviso(format!("nodo: escribiendo la salida: {}", motivo(&e)));
+            }
+        }
+    }
+
+    fn apartando_la_barra<T>(&self, pintar: impl FnOnce() -> T) -> T {
+        match &self.barra {
+            Some(barra) => barra.apartar(pintar),
             None => pintar(),
-        };
-        self.rota |= pintado.is_err();
+        }
     }
 }
 
-/// Sin saber cuántos bytes son (al preguntar, o con un nodo de la guía) no hay barra que llenar ni tiempo que anunciar.
-fn estilo_de_barra(total: u64) -> ProgressStyle {
-    let plantilla = match total {
-        0 => "{msg} · {hechos}",
-        _ => "{bar:28} {hechos} de {cuantos} · {ritmo}/s · faltan {falta} · {msg}",
-    };
-    ProgressStyle::with_template(plantilla)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .with_key("hechos", dato(|estado| tamano(estado.pos())))
-        .with_key("cuantos", dato(|estado| tamano(estado.len().unwrap_or(0))))
-        .with_key("ritmo", dato(|estado| tamano(estado.per_sec() as u64)))
-        .with_key("falta", dato(lo_que_falta))
-}
-
-/// Al empezar aún no hay velocidad con que calcularlo.
-fn lo_que_falta(estado: &ProgressState) -> String {
-    if estado.per_sec() < 1.0 {
-        return "…".into();
+/// Una huella como se lee en pantalla: sus 16 primeras cifras bastan para distinguir archivos y no
+/// parten la línea. En una tubería, entera.
+pub fn huella_en_pantalla(huella: &impl fmt::Display) -> String {
+    let mut cifras = huella.to_string();
+    if io::stdout().is_terminal() {
+        cifras.truncate(16);
     }
-    duracion(estado.eta())
+    cifras
 }
-
-/// Un dato de la barra escrito como en el resto del programa.
-fn dato(
-    escrito: fn(&ProgressState) -> String,
-) -> impl Fn(&ProgressState, &mut dyn fmt::Write) + Send + Sync + Clone + 'static {
-    move |estado, destino| {
-        // Sólo falla si no cabe en memoria: la barra se queda sin ese dato.
-        let _ = destino.write_str(&escrito(estado));
-    }
-}
-
-/// Cada cuánto se repinta la barra.
-pub const REPINTAR: Duration = Duration::from_millis(100);

@@ -1,4 +1,5 @@
-//! Por dónde va un trabajo largo: cuentas que los hilos suman y el principal mira para pintar la barra.
+//! Por dónde va un trabajo largo: cuentas que los hilos suman y el principal mira para pintar la
+//! barra.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -55,10 +56,11 @@ impl Progreso {
             _ => Fase::Guardando,
         };
         let hechos = self.hechos.load(Ordering::Relaxed);
+        let total = self.total.load(Ordering::Relaxed);
         Marcha {
             fase,
             hechos,
-            total: self.total.load(Ordering::Relaxed).max(hechos),
+            total: if total == 0 { 0 } else { total.max(hechos) },
             fuentes: self.fuentes.load(Ordering::Relaxed),
         }
     }

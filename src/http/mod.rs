@@ -1,8 +1,9 @@
 //! HTTP/1.1 por la misma [`Conexion`] que todo lo demás: lee peticiones y escribe respuestas.
 //!
-//! No está en la guía: lo piden los documentos del curso que hablan de REST. Aquí está la conversación, con sus plazos
-//! y sus topes: una petición por conexión (`Connection: close`). Qué es una petición, en `peticion.rs`; una respuesta, en
-//! `respuesta.rs`; preguntar a otro, en [`cliente`]. No sabe qué rutas hay ni qué es un archivo compartido.
+//! No está en la guía: lo piden los documentos del curso que hablan de REST. Aquí está la
+//! conversación, con sus plazos y sus topes: una petición por conexión (`Connection: close`). Qué
+//! es una petición, en `peticion.rs`; una respuesta, en `respuesta.rs`; preguntar a otro, en
+//! [`cliente`]. No sabe qué rutas hay ni qué es un archivo compartido.
 
 pub mod cliente;
 mod peticion;
@@ -17,192 +18,185 @@ use serde_json::Value;
 
 use crate::red::conexion::{Conexion, FalloRed};
 use peticion::interpretar;
-pub use peticion::{Metodo, Peticion};
+pub use peticion::{Metodo, PeticionHttp, solo_admite};
 use respuesta::Cuerpo;
-pub use respuesta::{Envio, Respuesta};
+pub use respuesta::{
+    Envio, Pieza, RespuestaHttp, con_lista, escapar, fecha_http, leer_fecha, pieza,
+};
 
-/// Plazo total para recibir el cuerpo de una petición.
+/// Plazo total para recibir un cuerpo corto, o el principio de uno largo.
 const PLAZO_CUERPO: Duration = Duration::from_secs(30);
-/// Plazo total para entregar una respuesta que está entera en memoria.
+/// Hasta aquí un cuerpo es corto, en bytes: mil a la vez caben en memoria.
+const CUERPO_CORTO: usize = 64 * 1024;
+/// Lo que pase de ahí tiene que llegar sin pararse y a este ritmo, en bytes por segundo.
+const RITMO: u64 = 128 * 1024;
+const SIN_AVANCE: Duration = Duration::from_secs(2);
+/// Plazo total para entregar una respuesta que no es un archivo.
 const PLAZO_RESPUESTA: Duration = Duration::from_secs(60);
-/// Hasta aquí una respuesta cabe en el búfer del sistema y sale sin plazo de escritura, en un solo `write`.
+/// Hasta aquí una respuesta cabe en el búfer del sistema y sale sin plazo de escritura, en un solo
+/// `write`.
 const CORTA: usize = 8 * 1024;
-/// Lo que se escribe de una vez en una respuesta larga, en bytes.
-const TROZO: usize = 256 * 1024;
 /// Al cerrar con algo sin leer, cuánto se espera para que el otro vea la respuesta.
 const DESPEDIDA: Duration = Duration::from_secs(2);
 
 /// Por qué no se llegó a contestar lo normal.
 #[derive(Debug)]
-pub enum Corte {
+pub enum CorteHttp {
     /// Hay que contestar esto (un 4xx).
-    Rechazo(Box<Respuesta>),
+    Rechazo(Box<RespuestaHttp>),
     /// La conexión falló: ya no hay a quién contestar.
     Red(FalloRed),
 }
 
-impl From<FalloRed> for Corte {
-    fn from(fallo: FalloRed) -> Corte {
-        Corte::Red(fallo)
+impl From<FalloRed> for CorteHttp {
+    fn from(fallo: FalloRed) -> CorteHttp {
+        CorteHttp::Red(fallo)
     }
 }
 
 /// Un rechazo: `codigo` y el motivo, que va en el cuerpo.
-pub fn rechazar(codigo: u16, motivo: impl Into<String>) -> Corte {
-    Corte::Rechazo(Box::new(Respuesta::fallo(codigo, motivo)))
+pub fn rechazar(codigo: u16, motivo: impl Into<String>) -> CorteHttp {
+    CorteHttp::Rechazo(Box::new(RespuestaHttp::fallo(codigo, motivo)))
 }
 
-/// Una conversación entera: lee la petición, escribe lo que diga `contestar` y deja la conexión lista para cerrar.
-///
-/// # Errores
-/// La conexión falló o el otro no mandó una petición entera a tiempo.
+/// Una conversación entera: lee la petición, escribe lo que diga `contestar` y deja la conexión
+/// lista para cerrar.
 pub fn atender(
     conexion: &mut Conexion,
-    contestar: impl FnOnce(&mut Conexion, &mut Peticion) -> Result<Respuesta, Corte>,
+    contestar: impl FnOnce(&mut Conexion, &mut PeticionHttp) -> Result<RespuestaHttp, CorteHttp>,
 ) -> Result<(), FalloRed> {
-    let (respuesta, sin_cuerpo, queda_algo) = match leer_peticion(conexion) {
+    let (peticion, contestado) = match leer_peticion(conexion) {
         Ok(mut peticion) => {
-            let respuesta = o_rechazo(contestar(conexion, &mut peticion))?;
-            (
-                respuesta,
-                peticion.metodo == Metodo::Head,
-                peticion.largo() > 0,
-            )
+            let procede = peticion.comprobar_procedencia();
+            let contestado = procede.and_then(|()| contestar(conexion, &mut peticion));
+            (Some(peticion), contestado)
         }
-        Err(corte) => (o_rechazo(Err(corte))?, false, true),
+        Err(corte) => (None, Err(corte)),
     };
-    responder(conexion, sin_cuerpo, respuesta)?;
-    if queda_algo {
+    let mut respuesta = match contestado {
+        Ok(respuesta) => respuesta,
+        Err(CorteHttp::Rechazo(respuesta)) => *respuesta,
+        Err(CorteHttp::Red(fallo)) => return Err(fallo),
+    };
+    if peticion.as_ref().is_some_and(PeticionHttp::quiere_html) {
+        respuesta = respuesta.para_un_navegador();
+    }
+    let es_head = |peticion: &PeticionHttp| peticion.metodo == Metodo::Head;
+    let solo_cabeza = peticion.as_ref().is_some_and(es_head);
+    responder(conexion, solo_cabeza, respuesta).inspect_err(|_| conexion.cerrar_con_error())?;
+    if peticion.is_none_or(|peticion| peticion.largo() > 0) {
         conexion.cerrar_con_calma(DESPEDIDA);
     }
     Ok(())
 }
 
-fn o_rechazo(contestado: Result<Respuesta, Corte>) -> Result<Respuesta, FalloRed> {
-    match contestado {
-        Ok(respuesta) => Ok(respuesta),
-        Err(Corte::Rechazo(respuesta)) => Ok(*respuesta),
-        Err(Corte::Red(fallo)) => Err(fallo),
-    }
-}
-
-/// Lee una petición hasta el final de sus cabeceras, en el plazo de [`crate::config::Limites::peticion`] en total. Lo
-/// que ya estuviera pendiente en la conexión es su principio.
-///
-/// # Errores
-/// No es HTTP/1, no cabe o no se admite (con lo que hay que contestar); o la conexión falló.
-pub fn leer_peticion(conexion: &mut Conexion) -> Result<Peticion, Corte> {
+/// Lee una petición hasta el final de sus cabeceras, en el plazo de
+/// [`crate::config::Limites::peticion`] en total. Lo que ya estuviera pendiente en la conexión es
+/// su principio.
+fn leer_peticion(conexion: &mut Conexion) -> Result<PeticionHttp, CorteHttp> {
     let limite = Instant::now() + conexion.limites().peticion;
     loop {
         if let Some((peticion, largo)) = interpretar(conexion.pendiente())? {
             conexion.consumir(largo);
-            debug!(
-                "← {} HTTP {:?} {}",
-                conexion.otro(),
-                peticion.metodo,
-                peticion.ruta
-            );
+            let PeticionHttp { metodo, ruta, .. } = &peticion;
+            debug!("← {} HTTP {metodo:?} {ruta}", conexion.otro());
             return Ok(peticion);
         }
         if conexion.recibir(limite, "una petición HTTP")? == 0 {
-            return Err(Corte::Red(FalloRed::Cortada));
+            return Err(CorteHttp::Red(FalloRed::Cortada));
         }
     }
 }
 
-/// Lee el cuerpo de `peticion`, de `tope` bytes como mucho y en 30 s en total. La memoria crece con lo
-/// que llega, no con lo que se anuncia.
-///
-/// # Errores
-/// No dice cuánto ocupa (411) o es demasiado (413); o la conexión falló.
-pub fn leer_cuerpo(
+/// Lee el cuerpo de `peticion`, de `tope` bytes como mucho. Si es largo, para recibir lo que pase
+/// de `CUERPO_CORTO` hay que conseguir un `permiso`, que se devuelve con él: es lo que ocupa de
+/// verdad. La memoria crece con lo que llega, no con lo que se anuncia.
+pub fn leer_cuerpo<P>(
     conexion: &mut Conexion,
-    peticion: &mut Peticion,
+    peticion: &mut PeticionHttp,
     tope: usize,
-) -> Result<Vec<u8>, Corte> {
-    let largo = peticion
-        .falta
-        .ok_or_else(|| rechazar(411, "falta Content-Length"))?;
+    permiso: impl FnOnce() -> Result<P, CorteHttp>,
+) -> Result<(Vec<u8>, Option<P>), CorteHttp> {
+    let largo = peticion.falta;
+    let largo = largo.ok_or_else(|| rechazar(411, "falta Content-Length"))?;
     let largo = usize::try_from(largo)
         .ok()
         .filter(|&largo| largo <= tope)
         .ok_or_else(|| rechazar(413, format!("el cuerpo pasa del tope, {tope} bytes")))?;
-    if peticion.espera_permiso && conexion.pendiente().is_empty() {
+    let pregunta = peticion.cabecera("expect");
+    let pregunta = pregunta.is_some_and(|que| que.eq_ignore_ascii_case("100-continue"));
+    if pregunta && conexion.pendiente().is_empty() {
         conexion.escribir_datos(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
+    let (mut cuerpo, mut dado) = (Vec::new(), None);
     let limite = Instant::now() + PLAZO_CUERPO;
-    let mut cuerpo = Vec::new();
+    recibir_hasta(conexion, &mut cuerpo, largo.min(CUERPO_CORTO), || limite)?;
+    if cuerpo.len() < largo {
+        dado = Some(permiso()?);
+        let falta = largo - cuerpo.len();
+        cuerpo.reserve_exact(falta);
+        let limite = Instant::now() + SIN_AVANCE + Duration::from_secs(falta as u64 / RITMO);
+        recibir_hasta(conexion, &mut cuerpo, largo, || {
+            limite.min(Instant::now() + SIN_AVANCE)
+        })?;
+    }
+    peticion.falta = Some(0);
+    Ok((cuerpo, dado))
+}
+
+fn recibir_hasta(
+    conexion: &mut Conexion,
+    cuerpo: &mut Vec<u8>,
+    largo: usize,
+    limite: impl Fn() -> Instant,
+) -> Result<(), FalloRed> {
     while cuerpo.len() < largo {
         if conexion.pendiente().is_empty()
-            && conexion.recibir(limite, "el cuerpo de la petición")? == 0
+            && conexion.recibir(limite(), "el cuerpo de la petición")? == 0
         {
-            return Err(Corte::Red(FalloRed::Cortada));
+            return Err(FalloRed::Cortada);
         }
         let pendiente = conexion.pendiente();
         let cuantos = pendiente.len().min(largo - cuerpo.len());
         cuerpo.extend_from_slice(&pendiente[..cuantos]);
         conexion.consumir(cuantos);
     }
-    peticion.falta = Some(0);
-    Ok(cuerpo)
+    Ok(())
 }
 
-/// Lee el cuerpo como JSON.
-///
-/// # Errores
-/// Los de [`leer_cuerpo`], y 400 si no es JSON.
-pub fn leer_json(
-    conexion: &mut Conexion,
-    peticion: &mut Peticion,
-    tope: usize,
-) -> Result<Value, Corte> {
-    let cuerpo = leer_cuerpo(conexion, peticion, tope)?;
-    serde_json::from_slice(&cuerpo).map_err(|error| {
+/// Entiende un cuerpo como JSON, o lo rechaza (400) diciendo dónde está mal.
+pub fn leer_json(cuerpo: &[u8]) -> Result<Value, CorteHttp> {
+    serde_json::from_slice(cuerpo).map_err(|error| {
         let donde = format!("línea {}, columna {}", error.line(), error.column());
         rechazar(400, format!("el cuerpo no es JSON bien escrito ({donde})"))
     })
 }
 
-/// Escribe `respuesta` (`sin_cuerpo`: sólo la cabeza, como pide `HEAD`). Si es corta, en un solo `write`.
-///
-/// # Errores
-/// El otro cerró o no recibe.
-pub fn responder(
+/// Escribe `respuesta`, o sólo su cabeza (`HEAD`). Si es corta, en un solo `write`.
+fn responder(
     conexion: &mut Conexion,
-    sin_cuerpo: bool,
-    respuesta: Respuesta,
+    solo_cabeza: bool,
+    respuesta: RespuestaHttp,
 ) -> Result<(), FalloRed> {
     debug!("→ {} HTTP {}", conexion.otro(), respuesta.codigo);
     let mut cabeza = respuesta.cabeza();
     match respuesta.cuerpo {
-        _ if sin_cuerpo || respuesta.codigo == 304 => conexion.escribir_datos(&cabeza),
+        _ if solo_cabeza || respuesta.codigo == 304 => conexion.escribir_datos(&cabeza),
         Cuerpo::Memoria(datos) if cabeza.len() + datos.len() <= CORTA => {
             cabeza.extend(datos);
             conexion.escribir_datos(&cabeza)
         }
         Cuerpo::Memoria(datos) => {
             conexion.prepararse_a_enviar()?;
+            conexion.limitar_envio(PLAZO_RESPUESTA);
             conexion.escribir_datos(&cabeza)?;
-            escribir_larga(conexion, &datos)
+            conexion.escribir_datos(&datos)
         }
         Cuerpo::Flujo { enviar, .. } => {
             conexion.prepararse_a_enviar()?;
-            enviar(conexion, &cabeza).inspect_err(|_| conexion.cerrar_con_error())
+            enviar(conexion, &cabeza)
         }
     }
-}
-
-/// Quien lee a cucharadas no puede retener para siempre una respuesta grande en nuestra memoria.
-fn escribir_larga(conexion: &mut Conexion, datos: &[u8]) -> Result<(), FalloRed> {
-    let limite = Instant::now() + PLAZO_RESPUESTA;
-    for trozo in datos.chunks(TROZO) {
-        if Instant::now() >= limite {
-            conexion.cerrar_con_error();
-            return Err(FalloRed::Vencio("que el otro reciba la respuesta"));
-        }
-        conexion.escribir_datos(trozo)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

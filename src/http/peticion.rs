@@ -1,17 +1,21 @@
 //! Una petición HTTP: de los bytes a lo que se pide, y qué se rechaza sin mirar más. Sin sockets.
 //!
-//! `httparse` separa la primera línea y las cabeceras; aquí se traducen los `%xx`, se guardan las cabeceras que alguien
-//! usa y se comprueba que quien llama no es una página ajena. No sabe qué rutas hay.
+//! `httparse` separa la primera línea y las cabeceras; aquí se traducen los `%xx` y se comprueba
+//! que quien llama no es una página ajena. No sabe qué rutas hay.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::url::{descodificar, leer_consulta};
-use super::{Corte, Respuesta, rechazar};
+use super::url::{Url, descodificar, leer_consulta};
+use super::{CorteHttp, RespuestaHttp, rechazar};
 
 /// Tope de la primera línea y las cabeceras juntas, en bytes. Un navegador gasta menos de 2 KiB.
 pub(super) const TOPE_CABEZA: usize = 8 * 1024;
 /// Cuántas cabeceras se admiten.
 pub(super) const TOPE_CABECERAS: usize = 64;
+/// De estas no vale ni una que no sea texto ni dos: cada programa del camino podría quedarse con
+/// otra.
+const UNICAS: [&str; 3] = ["host", "origin", "content-length"];
+
 /// El método de una petición; los que aquí no sirven para nada son todos el mismo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metodo {
@@ -25,84 +29,78 @@ pub enum Metodo {
     Otro,
 }
 
-/// Una petición ya leída, menos su cuerpo: ese lo pide quien sepa cuánto puede ocupar ([`leer_cuerpo`](crate::http::leer_cuerpo)).
+/// Una petición ya leída, menos su cuerpo: ese lo pide quien sepa cuánto puede ocupar
+/// ([`leer_cuerpo`](super::leer_cuerpo)).
 #[derive(Debug, Clone)]
-pub struct Peticion {
+pub struct PeticionHttp {
     /// El método.
     pub metodo: Metodo,
     /// La ruta, con los `%xx` ya traducidos. Empieza por `/`.
     pub ruta: String,
-    /// `Accept`: qué prefiere quien pregunta.
-    pub acepta: Option<String>,
-    /// `Host`: con qué nombre nos llama.
-    pub host: Option<String>,
-    /// `Range`: qué parte quiere.
-    pub rango: Option<String>,
-    /// `If-None-Match`: sólo si cambió.
-    pub si_no_coincide: Option<String>,
-    /// `If-Range`: la parte, si no cambió; si cambió, entero.
-    pub si_rango: Option<String>,
     consulta: Vec<(String, String)>,
+    /// A quién dice llamar en la propia dirección (`GET http://ip:puerto/…`), si lo dice.
+    destino: Option<String>,
+    /// Con el nombre en minúsculas; las repetidas, unidas con comas.
+    cabeceras: Vec<(String, String)>,
     /// Bytes del cuerpo que aún no se han leído, si dijo cuántos son.
     pub(super) falta: Option<u64>,
-    /// Con `Expect: 100-continue` no manda el cuerpo hasta que se le diga.
-    pub(super) espera_permiso: bool,
 }
 
-impl Peticion {
-    /// El valor de `clave` en la consulta (`?clave=valor`). `None` si no está o está vacío.
-    pub fn parametro(&self, clave: &str) -> Option<&str> {
-        let encontrado = self.consulta.iter().find(|(c, _)| c == clave);
-        encontrado
-            .map(|(_, valor)| valor.as_str())
+impl PeticionHttp {
+    /// El valor de una cabecera; su nombre va en minúsculas.
+    pub fn cabecera(&self, nombre: &str) -> Option<&str> {
+        let suya = self.cabeceras.iter().find(|(otro, _)| otro == nombre);
+        suya.map(|(_, valor)| valor.as_str())
+    }
+
+    /// ¿Prefiere una página? Es lo que distingue a un navegador de `curl`.
+    pub fn quiere_html(&self) -> bool {
+        self.cabecera("accept")
+            .is_some_and(|acepta| acepta.contains("text/html"))
+    }
+
+    /// El valor de `clave` en la consulta (`?clave=valor`). Sin él no hay pregunta: si falta o está
+    /// vacío, 400.
+    pub fn parametro(&self, clave: &str) -> Result<&str, CorteHttp> {
+        let suyo = self.consulta.iter().find(|(otra, _)| otra == clave);
+        let valor = suyo.map(|(_, valor)| valor.as_str());
+        valor
             .filter(|valor| !valor.is_empty())
-    }
-
-    /// Bytes del cuerpo, según dice.
-    pub fn largo(&self) -> u64 {
-        self.falta.unwrap_or(0)
-    }
-
-    /// Como [`Peticion::parametro`], para cuando sin él no hay pregunta.
-    ///
-    /// # Errores
-    /// No está: 400.
-    pub fn exigir_parametro(&self, clave: &str) -> Result<&str, Corte> {
-        self.parametro(clave)
             .ok_or_else(|| rechazar(400, format!("falta «{clave}»: {}?{clave}=…", self.ruta)))
     }
 
-    /// Esta ruta sólo se lee.
-    ///
-    /// # Errores
-    /// Se pidió con otro método: 405, diciendo cuáles valen.
-    pub fn exigir_lectura(&self) -> Result<(), Corte> {
-        match self.metodo {
-            Metodo::Get | Metodo::Head => Ok(()),
-            _ => Err(metodo_equivocado("GET, HEAD")),
-        }
+    /// Bytes del cuerpo que aún no se han leído, según dice.
+    pub(super) fn largo(&self) -> u64 {
+        self.falta.unwrap_or(0)
     }
 
-    /// A esta ruta sólo se le manda algo.
-    ///
-    /// # Errores
-    /// Se pidió con otro método: 405, diciendo cuál vale.
-    pub fn exigir_envio(&self) -> Result<(), Corte> {
-        if self.metodo == Metodo::Post {
-            Ok(())
-        } else {
-            Err(metodo_equivocado("POST"))
+    /// Una página de Internet puede hacer que el navegador de un estudiante llame a su nodo: o con
+    /// `Origin` (la página es de otro sitio) o haciendo que un nombre suyo apunte a 127.0.0.1
+    /// (`Host` es ese nombre). Las dos se rechazan.
+    pub(super) fn comprobar_procedencia(&self) -> Result<(), CorteHttp> {
+        let (destino, host) = (self.destino.as_deref(), self.cabecera("host"));
+        if ![destino, host].into_iter().flatten().all(de_confianza) {
+            let frase = "llámame por mi IP o por localhost, no por otro nombre";
+            return Err(rechazar(403, frase));
         }
+        let origen = self.cabecera("origin");
+        let nuestro = destino.or(host);
+        if origen.is_some_and(|o| nuestro.is_none() || o.strip_prefix("http://") != nuestro) {
+            let frase = "esta petición viene de una página de otro sitio";
+            return Err(rechazar(403, frase));
+        }
+        Ok(())
     }
 }
 
-fn metodo_equivocado(valen: &'static str) -> Corte {
-    let respuesta = Respuesta::fallo(405, format!("esa ruta sólo admite {valen}"));
-    Corte::Rechazo(Box::new(respuesta.con("Allow", valen)))
+/// El rechazo de un método que esa ruta no admite, diciendo cuáles valen.
+pub fn solo_admite(valen: &'static str) -> CorteHttp {
+    let respuesta = RespuestaHttp::fallo(405, format!("esa ruta sólo admite {valen}"));
+    CorteHttp::Rechazo(Box::new(respuesta.con("Allow", valen)))
 }
 
 /// Una petición al principio de `bytes` y cuántos ocupa; `None` si aún faltan bytes.
-pub(super) fn interpretar(bytes: &[u8]) -> Result<Option<(Peticion, usize)>, Corte> {
+pub(super) fn interpretar(bytes: &[u8]) -> Result<Option<(PeticionHttp, usize)>, CorteHttp> {
     let mut sitio = [httparse::EMPTY_HEADER; TOPE_CABECERAS];
     let mut leida = httparse::Request::new(&mut sitio);
     let largo = match leida.parse(bytes) {
@@ -117,114 +115,81 @@ pub(super) fn interpretar(bytes: &[u8]) -> Result<Option<(Peticion, usize)>, Cor
         Err(httparse::Error::Version) => return Err(rechazar(505, "aquí se habla HTTP/1.1")),
         Err(_) => return Err(rechazar(400, "la petición HTTP está mal escrita")),
     };
-    // `parse` terminó: método y ruta están.
+    // `parse` terminó: método, dirección y versión están.
     let metodo = match leida.method.unwrap_or_default() {
         "GET" => Metodo::Get,
         "HEAD" => Metodo::Head,
         "POST" => Metodo::Post,
         _ => Metodo::Otro,
     };
-    let peticion = con_ruta(metodo, leida.path.unwrap_or_default())?;
-    con_cabeceras(peticion, leida.headers).map(|peticion| Some((peticion, largo)))
+    let mut peticion = con_direccion(metodo, leida.path.unwrap_or_default())?;
+    peticion.cabeceras = juntar(leida.headers)?;
+    if leida.version == Some(1) && peticion.cabecera("host").is_none() {
+        return Err(rechazar(400, "falta la cabecera Host"));
+    }
+    if peticion.cabecera("transfer-encoding").is_some() {
+        let frase = "aquí el cuerpo va entero, con su Content-Length";
+        return Err(rechazar(411, frase));
+    }
+    peticion.falta = match peticion.cabecera("content-length") {
+        Some(escrito) => Some(largo_del_cuerpo(escrito)?),
+        None => None,
+    };
+    Ok(Some((peticion, largo)))
 }
 
-fn con_ruta(metodo: Metodo, escrita: &str) -> Result<Peticion, Corte> {
-    let (ruta, consulta) = escrita.split_once('?').unwrap_or((escrita, ""));
+fn con_direccion(metodo: Metodo, escrita: &str) -> Result<PeticionHttp, CorteHttp> {
+    let absoluta = Url::leer(escrita);
+    let ruta = absoluta.as_ref().map_or(escrita, |url| &url.ruta);
+    let (ruta, consulta) = ruta.split_once('?').unwrap_or((ruta, ""));
     let traducidas = descodificar(ruta)
         .filter(|ruta| ruta.starts_with('/'))
         .zip(leer_consulta(consulta));
     let Some((ruta, consulta)) = traducidas else {
-        return Err(rechazar(
-            400,
-            "la dirección está mal escrita: «%» y dos cifras, en UTF-8",
-        ));
+        let frase = "la dirección está mal escrita: «%» y dos cifras, en UTF-8";
+        return Err(rechazar(400, frase));
     };
-    Ok(Peticion {
+    Ok(PeticionHttp {
         metodo,
         ruta,
         consulta,
-        acepta: None,
-        host: None,
-        rango: None,
-        si_no_coincide: None,
-        si_rango: None,
+        destino: absoluta.map(|url| url.sitio()),
+        cabeceras: Vec::new(),
         falta: None,
-        espera_permiso: false,
     })
 }
 
-fn con_cabeceras(
-    mut peticion: Peticion,
-    cabeceras: &[httparse::Header],
-) -> Result<Peticion, Corte> {
-    let mut origen = None;
+fn juntar(cabeceras: &[httparse::Header]) -> Result<Vec<(String, String)>, CorteHttp> {
+    let mut juntas: Vec<(String, String)> = Vec::new();
     for cabecera in cabeceras {
-        let Ok(valor) = str::from_utf8(cabecera.value).map(str::trim) else {
-            continue;
-        };
-        let es = |nombre| cabecera.name.eq_ignore_ascii_case(nombre);
-        if es("host") {
-            if peticion.host.replace(valor.to_string()).is_some() {
-                return Err(rechazar(400, "hay dos cabeceras Host"));
+        let nombre = cabecera.name.to_ascii_lowercase();
+        let unica = UNICAS.contains(&nombre.as_str());
+        let anterior = juntas.iter_mut().find(|(otro, _)| *otro == nombre);
+        match (str::from_utf8(cabecera.value).map(str::trim), anterior) {
+            (Ok(valor), None) => juntas.push((nombre, valor.to_string())),
+            (Ok(valor), Some((_, antes))) if !unica => {
+                antes.push_str(", ");
+                antes.push_str(valor);
             }
-        } else if es("origin") {
-            origen = Some(valor);
-        } else if es("accept") {
-            peticion.acepta = Some(valor.to_string());
-        } else if es("range") {
-            peticion.rango = Some(valor.to_string());
-        } else if es("if-none-match") {
-            peticion.si_no_coincide = Some(valor.to_string());
-        } else if es("if-range") {
-            peticion.si_rango = Some(valor.to_string());
-        } else if es("content-length") {
-            peticion.falta = Some(largo_del_cuerpo(valor, peticion.falta)?);
-        } else if es("transfer-encoding") {
-            return Err(rechazar(
-                411,
-                "aquí el cuerpo va entero, con su Content-Length",
-            ));
-        } else if es("expect") {
-            peticion.espera_permiso = valor.eq_ignore_ascii_case("100-continue");
+            (Err(_), _) if !unica => {}
+            _ => {
+                let frase = format!("la cabecera {nombre} está repetida o no es texto");
+                return Err(rechazar(400, frase));
+            }
         }
     }
-    comprobar_procedencia(peticion.host.as_deref(), origen)?;
-    Ok(peticion)
+    Ok(juntas)
 }
 
-fn largo_del_cuerpo(valor: &str, anterior: Option<u64>) -> Result<u64, Corte> {
-    let cifras = !valor.is_empty() && valor.bytes().all(|b| b.is_ascii_digit());
-    // Un número que no cabe en 64 bits es, en todo caso, demasiado.
-    let largo = valor.parse().unwrap_or(u64::MAX);
-    if cifras && anterior.is_none_or(|anterior| anterior == largo) {
-        Ok(largo)
-    } else {
-        Err(rechazar(400, "Content-Length está mal escrito"))
-    }
+/// Sólo cifras, y que quepan en 64 bits: nadie manda más.
+fn largo_del_cuerpo(escrito: &str) -> Result<u64, CorteHttp> {
+    let cifras = escrito.bytes().all(|b| b.is_ascii_digit());
+    let largo = escrito.parse().ok().filter(|_| cifras);
+    largo.ok_or_else(|| rechazar(400, "Content-Length está mal escrito"))
 }
 
-/// Una página de Internet puede hacer que el navegador de un estudiante llame a su nodo: o con `Origin` (la página
-/// es de otro sitio) o haciendo que un nombre suyo apunte a 127.0.0.1 (`Host` es ese nombre). Las dos se rechazan.
-fn comprobar_procedencia(host: Option<&str>, origen: Option<&str>) -> Result<(), Corte> {
-    if !host.is_none_or(host_de_confianza) {
-        return Err(rechazar(
-            403,
-            "llámame por mi IP o por localhost, no por otro nombre",
-        ));
-    }
-    let propio =
-        |origen: &str| host.is_some_and(|host| origen.strip_prefix("http://") == Some(host));
-    if origen.is_none_or(propio) {
-        Ok(())
-    } else {
-        Err(rechazar(
-            403,
-            "esta petición viene de una página de otro sitio",
-        ))
-    }
-}
-
-fn host_de_confianza(host: &str) -> bool {
+/// ¿Es una IP o `localhost`, con o sin puerto?
+fn de_confianza(host: &str) -> bool {
     let (nombre, puerto) = match host
         .strip_prefix('[')
         .and_then(|resto| resto.split_once(']'))

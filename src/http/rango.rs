@@ -1,7 +1,8 @@
 //! La cabecera `Range`: qué parte de un archivo se pide. Función pura.
 //!
-//! Con ella `curl -C -` sigue una descarga donde se quedó y un navegador salta dentro de un vídeo. Sólo se atiende un
-//! intervalo; si piden varios, se manda el archivo entero, que también es correcto. No abre archivos.
+//! Con ella `curl -C -` sigue una descarga donde se quedó y un navegador salta dentro de un vídeo.
+//! Sólo se atiende un intervalo; si piden varios, se manda el archivo entero, que también es
+//! correcto. No abre archivos.
 
 /// Lo que hay que mandar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +20,8 @@ pub enum Rango {
     Imposible,
 }
 
-/// Traduce una cabecera `Range` para un archivo de `total` bytes: `bytes=a-b`, `bytes=a-` o `bytes=-n` (los últimos n).
+/// Traduce una cabecera `Range` para un archivo de `total` bytes: `bytes=a-b`, `bytes=a-` o
+/// `bytes=-n` (los últimos n).
 pub fn leer_rango(cabecera: Option<&str>, total: u64) -> Rango {
     partes(cabecera).map_or(Rango::Entero, |partes| match partes {
         (None, None) => Rango::Entero,
@@ -94,7 +96,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lo_que_se_manda_siempre_existe(cabecera in "(bytes=)?[0-9,-]{0,24}", total in any::<u64>()) {
+        fn lo_que_se_manda_siempre_existe(
+            cabecera in "(bytes=)?[0-9,-]{0,24}", total in any::<u64>(),
+        ) {
             if let Rango::Parte { desde, hasta } = leer_rango(Some(&cabecera), total) {
                 prop_assert!(desde <= hasta && hasta < total);
             }

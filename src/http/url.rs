@@ -1,4 +1,5 @@
-//! Direcciones: los `%xx`, la consulta (`?clave=valor`) y las URL `http://…` que se escriben o llegan. Funciones puras.
+//! Direcciones: los `%xx`, la consulta (`?clave=valor`) y las URL `http://…` que se escriben o
+//! llegan. Funciones puras.
 //!
 //! Sólo `http`, con IP o nombre. Resolver el nombre y conectarse es cosa de [`super::cliente`].
 
@@ -23,7 +24,8 @@ fn cifra(byte: u8) -> Option<u8> {
         .and_then(|valor| u8::try_from(valor).ok())
 }
 
-/// Las parejas de una consulta (sin el `?`). Ahí, además, `+` es un espacio. `None` si está mal escrita.
+/// Las parejas de una consulta (sin el `?`). Ahí, además, `+` es un espacio. `None` si está mal
+/// escrita.
 pub fn leer_consulta(escrita: &str) -> Option<Vec<(String, String)>> {
     let parejas = escrita.split('&').filter(|pareja| !pareja.is_empty());
     parejas
@@ -37,18 +39,9 @@ pub fn leer_consulta(escrita: &str) -> Option<Vec<(String, String)>> {
 
 /// Escribe `texto` para una URL: todo lo que no es letra, cifra o `-._~` va como `%xx`.
 pub fn codificar(texto: &str) -> String {
-    codificar_menos(texto, b"")
-}
-
-/// Como [`codificar`], para una ruta: las `/` se quedan.
-pub fn codificar_ruta(ruta: &str) -> String {
-    codificar_menos(ruta, b"/")
-}
-
-fn codificar_menos(texto: &str, tal_cual: &[u8]) -> String {
     let mut escrito = String::with_capacity(texto.len());
     for byte in texto.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || tal_cual.contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             escrito.push(char::from(byte));
         } else {
             escrito.push_str(&format!("%{byte:02X}"));
@@ -56,6 +49,15 @@ fn codificar_menos(texto: &str, tal_cual: &[u8]) -> String {
     }
     escrito
 }
+
+/// Como [`codificar`], para una ruta: las `/` se quedan.
+pub fn codificar_ruta(ruta: &str) -> String {
+    let partes: Vec<String> = ruta.split('/').map(codificar).collect();
+    partes.join("/")
+}
+
+/// Tope de la URL de un peer, en bytes. Llegan de fuera y se guardan.
+pub const MAX_URL: usize = 256;
 
 /// Una URL `http://` partida en trozos.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +73,10 @@ pub struct Url {
 impl Url {
     /// Parte `escrita`. `None` si no es `http://` seguido de IP o nombre y, quizá, puerto y ruta.
     pub fn leer(escrita: &str) -> Option<Url> {
-        let resto = escrita.strip_prefix("http://")?;
+        let (esquema, resto) = escrita.split_at_checked("http://".len())?;
+        if !esquema.eq_ignore_ascii_case("http://") {
+            return None;
+        }
         if !resto.bytes().all(|b| b.is_ascii_graphic()) || resto.contains(['@', '#', '\\']) {
             return None;
         }

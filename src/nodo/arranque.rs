@@ -1,7 +1,7 @@
 //! Poner en marcha un nodo y pararlo: el puerto, la carpeta y los hilos, con su dueño.
 //!
-//! Es el `threading.Thread(target=atender_conexiones).start()` de la guía, con lo que hay antes (qué fila
-//! de `PEERS` toca, qué carpeta) y lo que la guía no tiene: cómo se termina.
+//! Es el `threading.Thread(target=atender_conexiones).start()` de la guía, con lo que hay antes
+//! (qué fila de `PEERS` toca, qué carpeta) y lo que la guía no tiene: cómo se termina.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,8 @@ use std::sync::Arc;
 use crate::config::{Config, Fila, PEERS, carpeta_de_fila};
 use crate::consola::Consola;
 use crate::consola::eventos::Avisador;
-use crate::fallo::Fallo;
+use crate::fallo::{Fallo, Salida};
+use crate::guia::ESCUCHANDO;
 use crate::http::url::Url;
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::Carpeta;
@@ -70,7 +71,8 @@ impl EnMarcha {
         })
     }
 
-    /// Para y espera a todos los hilos. Si quedan envíos en curso lo dice, y otro Ctrl-C los corta ya.
+    /// Para y espera a todos los hilos. Si quedan envíos en curso lo dice, y otro Ctrl-C los corta
+    /// ya.
     pub fn detener(self, consola: &mut Consola) {
         self.nodo.saliendo.cortar();
         consola.despedir(self.servidor);
@@ -84,7 +86,7 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
     let (puerto, nombre) = (nodo.direccion.port(), &nodo.vecinos.nombre);
     let carpeta = nodo.carpeta.ruta().display();
     consola.pantalla.tanda([
-        format!("[ESCUCHANDO] Nodo activo en puerto {puerto}"),
+        format!("{ESCUCHANDO} {puerto}"),
         format!("Soy {nombre} y comparto {carpeta}"),
     ]);
     if let Some(en_la_red) = en_la_red {
@@ -92,6 +94,14 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
             "Los demás me encuentran en {en_la_red} (para ellos: --peer {en_la_red})"
         ));
     }
+}
+
+/// El nodo sin menú: sirve y cuenta lo que pasa, hasta un Ctrl-C o un SIGTERM.
+pub fn servir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
+    let marcha = EnMarcha::arrancar(config, consola)?;
+    let salida = consola.mirar();
+    marcha.detener(consola);
+    Ok(salida)
 }
 
 /// El hilo que calcula huellas, empezando por todo lo que ya hay en la carpeta.
@@ -145,7 +155,7 @@ fn abrir_el_primero_libre(
         .map(|(puerto, _)| puerto.to_string())
         .collect();
     Err(Fallo::nuevo(format!(
-        "los puertos de PEERS ({}) ya están en uso: cierra un nodo o elige otro puerto con --puerto \
+        "los puertos de PEERS ({}) ya están en uso: cierra un nodo o elige otro con --puerto \
          (0 = el que esté libre)",
         puertos.join(", ")
     )))
@@ -159,8 +169,8 @@ fn carpeta_elegida(config: &Config, fila: Option<usize>) -> PathBuf {
     }
 }
 
-/// Si escucha en todas las redes, por dónde lo alcanzan los demás: la IP de la interfaz por la que se va
-/// al primer peer (o al maestro) que tenga camino y sea de la misma familia.
+/// Si escucha en todas las redes, por dónde lo alcanzan los demás: la IP de la interfaz por la que
+/// se va al primer peer (o al maestro) que tenga camino y sea de la misma familia.
 fn direccion_en_la_red(direccion: SocketAddr, config: &Config) -> Option<SocketAddr> {
     if !direccion.ip().is_unspecified() {
         return None;
@@ -175,7 +185,8 @@ fn direccion_en_la_red(direccion: SocketAddr, config: &Config) -> Option<SocketA
         .map(|ip| SocketAddr::new(ip, direccion.port()))
 }
 
-/// El nombre que se escribió; si no, el de la fila; si no, uno que distinga a este nodo de los demás.
+/// El nombre que se escribió; si no, el de la fila; si no, uno que distinga a este nodo de los
+/// demás.
 fn nombre_elegido(
     config: &Config,
     fila: Option<usize>,

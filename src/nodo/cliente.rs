@@ -1,8 +1,9 @@
 //! CLIENTE DEL NODO: `buscar_en_peers` y `descargar_archivo`, como en la guía.
 //!
 //! La guía pregunta a los peers uno tras otro y cada uno que calla cuesta sus dos segundos; aquí se
-//! pregunta a todos a la vez. Y descarga sin saber cuánto ni si llegó bien; aquí sólo se hace así con
-//! quien no sabe otra cosa. Las demás preguntas están en `palabras/pedir.rs`. No escribe en pantalla.
+//! pregunta a todos a la vez. Y descarga sin saber cuánto ni si llegó bien; aquí sólo se hace así
+//! con quien no sabe otra cosa. Las demás preguntas están en `palabras/pedir.rs`. No escribe en
+//! pantalla.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use std::time::Instant;
 use log::debug;
 
 use crate::consola::preguntar_a_todos;
+use crate::fallo::Fallo;
 use crate::nodo::descarga::director::Obtenido;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::por_bloques;
@@ -19,21 +21,24 @@ use crate::nodo::vecinos::Vecinos;
 use crate::red::conexion::FalloRed;
 use crate::texto::limpiar;
 
-/// Qué peers tienen un archivo, en el orden de la lista: la función de la guía. Uno mismo no está en ella.
-pub fn buscar_en_peers(vecinos: &Vecinos, nombre: &str) -> Vec<SocketAddr> {
+/// Qué peers tienen un archivo, en el orden de la lista: la función de la guía. Uno mismo no está
+/// en ella.
+pub fn buscar_en_peers(vecinos: &Vecinos, nombre: &str) -> Result<Vec<SocketAddr>, Fallo> {
     let pregunta = |peer| lo_tiene(vecinos, peer, nombre);
-    let mut lugares: Vec<usize> = preguntar_a_todos(&vecinos.peers, pregunta, |respuestas| {
-        let tienen = respuestas.iter().filter(|(_, tiene)| *tiene);
-        tienen.map(|(lugar, _)| lugar).collect()
-    });
-    lugares.sort_unstable();
-    lugares
-        .into_iter()
-        .map(|lugar| vecinos.peers[lugar])
-        .collect()
+    let mut tienen = vec![false; vecinos.peers.len()];
+    preguntar_a_todos(&vecinos.peers, pregunta, |respuestas| {
+        respuestas
+            .iter()
+            .for_each(|(lugar, tiene)| tienen[lugar] = tiene);
+    })?;
+    let disponibles = vecinos.peers.iter().zip(tienen);
+    Ok(disponibles
+        .filter_map(|(peer, tiene)| tiene.then_some(*peer))
+        .collect())
 }
 
-/// ¿Tiene `peer` el archivo? Con la palabra de la guía, que entienden todos, y en menos de `--espera`.
+/// ¿Tiene `peer` el archivo? Con la palabra de la guía, que entienden todos, y en menos de
+/// `--espera`.
 pub fn lo_tiene(vecinos: &Vecinos, peer: SocketAddr, nombre: &str) -> bool {
     let respuesta = preguntar_a_uno(vecinos, peer, nombre);
     respuesta.unwrap_or_else(|fallo| {

@@ -18,9 +18,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::{MAX_MENSAJES, MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::config::MAX_MENSAJES;
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
+use crate::guia::CONEXION;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::{Archivo, Carpeta};
 use crate::nodo::descarga::plazas::Plazas;
@@ -28,10 +32,14 @@ use crate::nodo::maestro::registro::Inscripcion;
 use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::Web;
 use crate::red::parada::Parada;
-use crate::texto::hace;
+use crate::texto::hora;
 
 /// Cuánto se calla una IP que ya se anunció en pantalla.
 const YA_SE_DIJO: Duration = Duration::from_secs(60);
+/// Archivos que se aceptan a la vez de quienes los envían: cada uno gasta un bloque de memoria.
+const MAX_RECEPCIONES: usize = 16;
+/// De ellos, los de una misma IP: ninguna ocupa todas las plazas.
+const MAX_RECEPCIONES_POR_IP: usize = 4;
 /// IP de las que se recuerda cuándo se anunciaron.
 const MAX_VISTAS: usize = 1024;
 
@@ -55,6 +63,8 @@ pub struct Nodo {
     pub maestro: Option<Arc<Inscripcion>>,
     /// Lo que comparten las peticiones REST.
     pub web: Web,
+    /// La de esta máquina. Se mira al arrancar: leerla no cabe en la pila de un hilo de conexión.
+    zona: TimeZone,
     mensajes: Mutex<VecDeque<Mensaje>>,
     vistas: Mutex<HashMap<IpAddr, Instant>>,
     ultima_lista: Mutex<UltimaLista>,
@@ -67,32 +77,28 @@ pub struct Mensaje {
     pub de: String,
     /// Desde dónde llegó.
     pub desde: SocketAddr,
-    /// Cuándo llegó.
-    pub cuando: Instant,
+    /// A qué hora llegó.
+    pub hora: String,
     /// El texto.
     pub texto: String,
 }
 
-/// «[MENSAJE] ana (192.168.1.11, hace 2 min): hola»: quién y cuándo.
+/// `10:32 [MENSAJE] ana (192.168.1.11): hola`: cuándo, quién y qué.
 impl fmt::Display for Mensaje {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Mensaje {
             de,
             desde,
-            cuando,
+            hora,
             texto,
         } = self;
-        write!(
-            f,
-            "[MENSAJE] {de} ({}, {}): {texto}",
-            desde.ip(),
-            hace(cuando.elapsed())
-        )
+        let ip = desde.ip();
+        write!(f, "{hora} [MENSAJE] {de} ({ip}): {texto}")
     }
 }
 
-/// La última lista de archivos. Quien pidió la suya antes de que esta empezara puede usarla: así mil que
-/// la piden a la vez no la leen mil veces, ni guardan mil copias mientras la mandan.
+/// La última lista de archivos. Quien pidió la suya antes de que esta empezara puede usarla: así
+/// mil que la piden a la vez no la leen mil veces, ni guardan mil copias mientras la mandan.
 #[derive(Default)]
 struct UltimaLista {
     empezo: Option<Instant>,
@@ -119,6 +125,7 @@ impl Nodo {
             recepciones: Plazas::nuevas(MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP),
             maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion))),
             web: Web::default(),
+            zona: TimeZone::system(),
             mensajes: Mutex::default(),
             vistas: Mutex::default(),
             ultima_lista: Mutex::default(),
@@ -159,8 +166,8 @@ impl Nodo {
         }
     }
 
-    /// Cuenta que alguien se conectó: siempre si habla como la guía; si no, sólo la primera vez que se
-    /// ve esa IP (o tras un rato), porque los saludos de los nuestros llenarían la pantalla.
+    /// Cuenta que alguien se conectó: siempre si habla como la guía; si no, sólo la primera vez que
+    /// se ve esa IP (o tras un rato), porque los saludos de los nuestros llenarían la pantalla.
     pub fn contar_conexion(&self, desde: SocketAddr, como_la_guia: bool) {
         let mut vistas = self.vistas.lock().unwrap_or_else(PoisonError::into_inner);
         let ahora = Instant::now();
@@ -171,9 +178,13 @@ impl Nodo {
         }
         drop(vistas);
         if nueva || como_la_guia {
-            self.avisador
-                .avisar(format_args!("[CONEXIÓN] Desde {desde}"));
+            self.avisador.avisar(format_args!("{CONEXION} {desde}"));
         }
+    }
+
+    /// La hora, para quien está delante.
+    pub fn hora(&self) -> String {
+        hora(Timestamp::now(), &self.zona)
     }
 
     /// Guarda un mensaje recibido. Pasado el tope, se olvida el más viejo.

@@ -1,9 +1,9 @@
 //! SERVIDOR DEL NODO: `gestionar_peticion`, como en la guía, con sus dos palabras.
 //!
 //! Cada conexión tiene su hilo y llega aquí desde `atender_conexiones`. Las primeras letras deciden
-//! quién habla: un nodo de la guía (se le contesta aquí mismo), uno de los nuestros (`palabras/`) o un
-//! navegador (`web/`). Nada de lo que manden tumba el nodo: si algo va mal se cierra esa conexión y se
-//! registra el motivo. No escribe en pantalla: avisa.
+//! quién habla: un nodo de la guía (se le contesta aquí mismo), uno de los nuestros (`palabras/`) o
+//! un navegador (`web/`). Nada de lo que manden tumba el nodo: si algo va mal se cierra esa
+//! conexión y se registra el motivo. No escribe en pantalla: avisa.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
+use crate::guia::ENVIO_COMPLETO;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
 use crate::nodo::palabras::contestar::{self, Cierre, enviar_tramo};
 use crate::nodo::palabras::protocolo::{Habla, Palabra, Primera, quien_habla};
@@ -115,6 +116,6 @@ fn enviar_a_la_guia(
         return enviado.and(Err(Cierre::CambioMientrasSeEnviaba(nombre)));
     }
     nodo.avisador
-        .destacar(vec![format!("[ENVÍO COMPLETO] {nombre}")]);
+        .destacar(vec![format!("{ENVIO_COMPLETO} {nombre}")]);
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! Quién es este nodo y a quién conoce: los `peers` de la guía, sin repetidos y sin uno mismo.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::{Config, Limites};
@@ -14,6 +16,8 @@ use crate::red::parada::Parada;
 pub struct Vecinos {
     /// Nombre con que se presenta.
     pub nombre: String,
+    /// Lo que lo distingue de los demás: 8 cifras al azar en cada arranque.
+    pub id: String,
     /// Dónde escucha, si escucha: así no se toma a sí mismo por otro.
     pub escucha: Option<SocketAddr>,
     /// Los demás nodos, en el orden de la lista y sin uno mismo.
@@ -26,6 +30,8 @@ pub struct Vecinos {
     pub limites: Limites,
     /// Corta las conexiones con que se pregunta, si quien espera se cansa.
     pub parada: Parada,
+    /// Los `id` de quienes ya contestaron en esta tanda.
+    vistos: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Vecinos {
@@ -33,12 +39,15 @@ impl Vecinos {
     pub fn nuevos(config: &Config, nombre: String, escucha: Option<SocketAddr>) -> Vecinos {
         let mut vecinos = Vecinos {
             nombre,
+            // Cada `RandomState` nace con una semilla al azar del sistema.
+            id: format!("{:08x}", RandomState::new().build_hasher().finish() as u32),
             escucha,
             peers: Vec::new(),
             maestro: config.maestro.clone(),
             espera: config.espera,
             limites: config.limites,
             parada: Parada::nueva(),
+            vistos: Arc::default(),
         };
         vecinos.conocer(&config.peers);
         vecinos
@@ -59,14 +68,26 @@ impl Vecinos {
     pub fn para_una_tanda(&self, parada: &Parada) -> Vecinos {
         Vecinos {
             parada: parada.clone(),
+            vistos: Arc::new(Mutex::new(HashSet::from([self.id.clone()]))),
             ..self.clone()
         }
+    }
+
+    /// Apunta el `id` de quien contesta. Falso si ya contestó por otra dirección, o es el nuestro.
+    pub fn es_nuevo(&self, id: &str) -> bool {
+        let mut vistos = self.vistos.lock().unwrap_or_else(PoisonError::into_inner);
+        vistos.insert(id.to_string())
     }
 
     /// ¿Es `peer` este mismo nodo? Descargarse de uno mismo destruiría el archivo.
     pub fn soy_yo(&self, peer: SocketAddr) -> bool {
         self.escucha
             .is_some_and(|nuestra| es_la_misma(peer, nuestra))
+    }
+
+    /// ¿No hay a quién preguntar, ni quien lo diga?
+    pub fn esta_solo(&self) -> bool {
+        self.peers.is_empty() && self.maestro.is_none()
     }
 
     /// Puerto en que escucha; 0 si no escucha.
@@ -89,6 +110,8 @@ mod tests {
         let dir = |texto: &str| texto.parse::<SocketAddr>().unwrap();
         let mut vecinos = Vecinos {
             nombre: "yo".into(),
+            id: "00000001".into(),
+            vistos: Arc::default(),
             escucha: Some(dir("127.0.0.1:6001")),
             peers: Vec::new(),
             maestro: None,
@@ -103,5 +126,8 @@ mod tests {
         ];
         vecinos.conocer(&todos.map(dir));
         assert_eq!(vecinos.peers, [dir("127.0.0.1:6002")]);
+        let tanda = vecinos.para_una_tanda(&Parada::nueva());
+        assert!(!tanda.es_nuevo("00000001"), "es el nuestro");
+        assert!(tanda.es_nuevo("00000002") && !tanda.es_nuevo("00000002"));
     }
 }

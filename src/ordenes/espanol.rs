@@ -1,4 +1,5 @@
-//! clap en español: sólo sabe inglés, así que se sustituyen sus títulos, sus opciones propias y sus quejas.
+//! clap en español: sólo sabe inglés, así que se sustituyen sus títulos, sus opciones propias y sus
+//! quejas.
 //!
 //! No sabe qué hace cada orden: eso, en [`crate::ordenes`].
 
@@ -47,7 +48,8 @@ fn juntar(leidas: &mut ArgMatches) -> Result<Argumentos, clap::Error> {
     Ok(Argumentos { nodo, orden })
 }
 
-/// Los argumentos con la ayuda en español. clap sólo sabe inglés: se sustituyen sus títulos y sus opciones propias.
+/// Los argumentos con la ayuda en español. clap sólo sabe inglés: se sustituyen sus títulos y sus
+/// opciones propias.
 fn comando() -> Command {
     let version = Arg::new("version")
         .short('V')
@@ -56,7 +58,11 @@ fn comando() -> Command {
         .help("Muestra la versión");
     let a_los_dos_lados = |comando: Command, orden: &str| match es_practica(orden) {
         true => comando,
-        false => comando.mut_subcommand(orden, Opciones::augment_args),
+        false => comando.mut_subcommand(orden, |suya| {
+            // Con las opciones vendría su explicación, en lugar de la de la orden.
+            let que_hace = suya.get_about().cloned().unwrap_or_default();
+            Opciones::augment_args(suya).about(que_hace)
+        }),
     };
     let comando = Argumentos::command().arg(version);
     let ordenes = nombres_de_ordenes(&comando);
@@ -236,6 +242,23 @@ mod tests {
             };
             assert_eq!(donde.o_en(0), "127.0.0.3:2".parse().unwrap(), "{linea}");
         }
+    }
+
+    #[test]
+    fn el_ingenuo_toma_lo_suyo_de_los_dos_lados() {
+        let linea = "nodo --puerto 7000 --carpeta x ingenuo 127.0.0.2 127.0.0.3:6000";
+        let Some(Orden::Ingenuo {
+            peers,
+            donde,
+            carpeta,
+        }) = leer_linea(linea).orden
+        else {
+            panic!("{linea}")
+        };
+        let puertos: Vec<Option<u16>> = peers.iter().map(|(_, puerto)| *puerto).collect();
+        assert_eq!(puertos, [None, Some(6000)]);
+        assert_eq!(donde.o_en(0), "127.0.0.1:7000".parse().unwrap());
+        assert_eq!(carpeta, Some("x".into()));
     }
 
     #[test]

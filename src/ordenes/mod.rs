@@ -9,9 +9,9 @@ pub mod sueltas;
 
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
-use crate::nodo::menu;
-// use crate::practicas::balanceador::{self, backend};
-// use crate::practicas::{chat, maestro};
+use crate::nodo::{arranque, menu};
+use crate::practicas::balanceador::{self, backend};
+use crate::practicas::{chat, maestro};
 use opciones::{Argumentos, Orden, decidir};
 
 /// Cumple lo que se escribió.
@@ -20,7 +20,7 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
     let config = || decidir(nodo);
     match orden {
         None => menu::abrir(&config()?, consola),
-        Some(Orden::Servir) => menu::servir(&config()?, consola),
+        Some(Orden::Servir) => arranque::servir(&config()?, consola),
         Some(Orden::Listar { red }) => sueltas::listar(&config()?, red, consola),
         Some(Orden::Buscar { archivo }) => sueltas::buscar(&config()?, &archivo, consola),
         Some(Orden::Descargar { archivo, de }) => {
@@ -29,19 +29,21 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
         Some(Orden::Enviar { archivo, a }) => sueltas::enviar(&config()?, &archivo, a, consola),
         Some(Orden::Mensaje { texto, a }) => sueltas::mensaje(&config()?, &texto, a, consola),
         Some(Orden::Estado) => sueltas::estado(&config()?, consola),
-        Some(Orden::Huella { archivos }) => sueltas::huella(&archivos, consola),
+        Some(Orden::Huella { archivos }) => sueltas::huella(archivos, consola),
         Some(Orden::Localizar { archivo, por }) => {
             sueltas::localizar(&config()?, &archivo, por, consola)
         }
-        /*
-                Some(Orden::Chat { servidor, conectar }) => chat::abrir(servidor, conectar, consola),
-                Some(Orden::Balanceador { donde, backends }) => {
-                    balanceador::abrir(&donde, &backends, consola)
-                }
-                Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, consola),
-                Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, texto, consola),
-                Some(Orden::Maestro { donde }) => maestro::abrir(&donde, consola),
-        */
-        _ => Err(crate::fallo::Fallo::nuevo("práctica en obras")),
+        Some(Orden::Ingenuo {
+            peers,
+            donde,
+            carpeta,
+        }) => sueltas::ingenuo(&peers, &donde, carpeta, consola),
+        Some(Orden::Chat { servidor, conectar }) => chat::abrir(servidor, conectar, consola),
+        Some(Orden::Balanceador { donde, backends }) => {
+            balanceador::abrir(&donde, &backends, consola)
+        }
+        Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, consola),
+        Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, &texto, consola),
+        Some(Orden::Maestro { donde }) => maestro::abrir(&donde, consola),
     }
 }

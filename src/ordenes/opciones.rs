@@ -1,7 +1,9 @@
-//! Qué se puede escribir: las órdenes y las opciones que sustituyen a las constantes de `config.rs`.
+//! Qué se puede escribir: las órdenes y las opciones que sustituyen a las constantes de
+//! `config.rs`.
 //!
 //! La guía se configura editando el archivo y no tiene órdenes sueltas. clap lee lo que aquí se
-//! declara, y [`decidir`] lo vuelve una [`Config`]. No hace nada con ello: eso, en `ordenes/mod.rs`.
+//! declara, y [`decidir`] lo vuelve una [`Config`]. No hace nada con ello: eso, en
+//! `ordenes/mod.rs`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::*;
 use crate::fallo::Fallo;
 use crate::http::url::Url;
+use crate::nodo::palabras::protocolo::nombre_de_nodo_valido;
 
 /// Nodo P2P para compartir archivos en una LAN. Sin orden, abre el menú.
 #[derive(Debug, Parser)]
@@ -31,7 +34,7 @@ pub struct Argumentos {
 pub struct Opciones {
     /// Fila de `PEERS` que es este nodo.
     #[arg(long, value_name = "N", value_parser = leer_numero,
-          help = format!("Fila de PEERS que es este nodo (de 1 a {}): da puerto y carpeta", PEERS.len()))]
+          help = format!("Fila de PEERS que es este nodo, de 1 a {}: puerto y carpeta", PEERS.len()))]
     pub nodo: Option<usize>,
     /// IP en que escucha (0.0.0.0 = todas las de esta máquina)
     #[arg(long, value_name = "IP", value_parser = leer_ip)]
@@ -44,7 +47,7 @@ pub struct Opciones {
     pub carpeta: Option<PathBuf>,
     /// Los demás nodos.
     #[arg(long = "peer", value_name = "IP[:PUERTO]", value_parser = leer_peer,
-          help = format!("Otro nodo, IP o IP:PUERTO (sin puerto, {PUERTO}); se repite, y sustituye a PEERS"))]
+          help = format!("Otro nodo (sin puerto, el {PUERTO}); se repite, y sustituye a PEERS"))]
     pub peers: Vec<SocketAddr>,
     /// Nombre con que se presenta
     #[arg(long, value_name = "NOMBRE", value_parser = leer_nombre)]
@@ -57,14 +60,15 @@ pub struct Opciones {
     #[arg(long, value_name = "N", value_parser = leer_max_conexiones,
           help = format!("Conexiones que atiende a la vez ({MAX_CONEXIONES} si no se dice)"))]
     pub max_conexiones: Option<usize>,
-    /// Directorio «maestro» en que registrarse y al que preguntar, por ejemplo http://127.0.0.1:9000
+    /// Directorio «maestro» en que registrarse y al que preguntar, por ejemplo
+    /// http://127.0.0.1:9000
     #[arg(long, value_name = "URL", value_parser = leer_maestro)]
     pub maestro: Option<String>,
 }
 
 impl Opciones {
-    /// Une las de antes de la orden con las de después (`ultimas`): mandan las de después, los peers se
-    /// suman.
+    /// Une las de antes de la orden con las de después (`ultimas`): mandan las de después, los
+    /// peers se suman.
     pub fn unir(mut self, ultimas: Opciones) -> Opciones {
         self.peers.extend(ultimas.peers);
         Opciones {
@@ -142,10 +146,24 @@ pub enum Orden {
         #[arg(long, value_name = "URL", value_parser = leer_maestro)]
         por: Option<String>,
     },
+    /// El nodo de la guía tal cual, con sus defectos (sólo en 127.x)
+    Ingenuo {
+        /// Los demás nodos, IP o IP:PUERTO (sin puerto, el de este nodo)
+        #[arg(value_name = "IP", value_parser = leer_peer_ingenuo)]
+        peers: Vec<(IpAddr, Option<u16>)>,
+        /// Dónde escucha (puerto 6000 si no se dice).
+        #[command(flatten)]
+        donde: DondeEscucha,
+        /// Carpeta compartida.
+        #[arg(long, value_name = "CARPETA",
+              help = format!("Carpeta compartida ({CARPETA_ARCHIVOS} si no se dice)"))]
+        carpeta: Option<PathBuf>,
+    },
     /// Práctica: chat entre dos o más
     Chat {
         /// Espera a los demás en esta dirección
-        #[arg(long, value_name = "IP:PUERTO", value_parser = leer_direccion, conflicts_with = "conectar")]
+        #[arg(long, value_name = "IP:PUERTO", value_parser = leer_direccion,
+              conflicts_with = "conectar")]
         servidor: Option<SocketAddr>,
         /// Se conecta a quien espera en esta dirección
         #[arg(long, value_name = "IP:PUERTO", value_parser = leer_direccion)]
@@ -156,8 +174,8 @@ pub enum Orden {
         /// Dónde escucha (puerto 8000 si no se dice).
         #[command(flatten)]
         donde: DondeEscucha,
-        /// Un servidor entre los que repartir (se repite; sin esto, los puertos 8001, 8002 y 8003 de
-        /// 127.0.0.1)
+        /// Un servidor entre los que repartir (se repite; sin esto, los puertos 8001, 8002 y 8003
+        /// de 127.0.0.1)
         #[arg(long = "backend", value_name = "IP:PUERTO", value_parser = leer_direccion)]
         backends: Vec<SocketAddr>,
     },
@@ -176,7 +194,8 @@ pub enum Orden {
         #[arg(long = "a", value_name = "IP:PUERTO", value_parser = leer_direccion)]
         a: Option<SocketAddr>,
         /// Cuántas solicitudes
-        #[arg(long, value_name = "N", value_parser = leer_veces, default_value = "1", hide_default_value = true)]
+        #[arg(long, value_name = "N", value_parser = leer_veces, default_value = "1",
+              hide_default_value = true)]
         veces: u32,
         /// Lo que se manda
         #[arg(
@@ -222,8 +241,8 @@ impl DondeEscucha {
 }
 
 impl Argumentos {
-    /// Las prácticas no son el nodo: de las opciones del nodo escritas antes de su orden toman las que
-    /// ellas también tienen (lo escrito después manda), y las demás sobran.
+    /// Las prácticas no son el nodo: de las opciones del nodo escritas antes de su orden toman las
+    /// que ellas también tienen (lo escrito después manda), y las demás sobran.
     pub(super) fn dar_a_la_practica(mut self) -> Result<Argumentos, String> {
         let antes = &mut self.nodo;
         let practica = match &mut self.orden {
@@ -239,6 +258,11 @@ impl Argumentos {
             Some(Orden::Maestro { donde }) => {
                 donde.completar(antes);
                 "maestro"
+            }
+            Some(Orden::Ingenuo { donde, carpeta, .. }) => {
+                donde.completar(antes);
+                *carpeta = carpeta.take().or(antes.carpeta.take());
+                "ingenuo"
             }
             Some(Orden::Chat { .. }) => "chat",
             Some(Orden::Solicitar { .. }) => "solicitar",
@@ -305,7 +329,8 @@ pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
         Fila::PrimeraLibre | Fila::Ninguna => PUERTO,
     };
     let mut peers = opciones.peers;
-    // Con el maestro en otra máquina, las filas de PEERS (que son de esta) no dicen nada de la clase.
+    // Con el maestro en otra máquina, las filas de PEERS (que son de esta) no dicen nada de la
+    // clase.
     if peers.is_empty() && fila != Fila::PuertoLibre {
         peers = (1..=PEERS.len()).map(direccion_de_fila).collect();
     }
@@ -346,8 +371,9 @@ fn carpeta_de(fila: Fila) -> Option<PathBuf> {
     }
 }
 
-/// Si todos los peers (y el maestro, que dirá a otros dónde estamos) son de esta máquina basta escuchar
-/// en ella; si no, hay que escuchar en todas las redes: las de IPv6, si todos los peers son de IPv6.
+/// Si todos los peers (y el maestro, que dirá a otros dónde estamos) son de esta máquina basta
+/// escuchar en ella; si no, hay que escuchar en todas las redes: las de IPv6, si todos los peers
+/// son de IPv6.
 fn ip_para(peers: &[SocketAddr], maestro: Option<&str>) -> IpAddr {
     let todos_de_aqui = es_de_aqui(maestro) && peers.iter().all(|peer| peer.ip().is_loopback());
     let solo_ipv6 = !peers.is_empty() && peers.iter().all(SocketAddr::is_ipv6);
@@ -406,11 +432,19 @@ fn leer_peer(escrito: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// Lee `IP` o `IP:PUERTO` sin decidir el puerto: la guía usa siempre el suyo.
+fn leer_peer_ingenuo(escrito: &str) -> Result<(IpAddr, Option<u16>), String> {
+    let peer = leer_peer(escrito)?;
+    let con_puerto = escrito.parse::<IpAddr>().is_err();
+    Ok((peer.ip(), con_puerto.then_some(peer.port())))
+}
+
 fn leer_nombre(escrito: &str) -> Result<String, String> {
     match nombre_de_nodo_valido(escrito) {
         true => Ok(escrito.to_string()),
         false => Err(format!(
-            "el nombre de un nodo no lleva «:» ni caracteres de control, y tiene de 1 a {MAX_NOMBRE} bytes"
+            "el nombre de un nodo no lleva «:» ni caracteres de control, y tiene de 1 a \
+             {MAX_NOMBRE} bytes"
         )),
     }
 }

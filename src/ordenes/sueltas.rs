@@ -1,24 +1,23 @@
-//! Las órdenes sueltas: lo mismo que el menú, sin abrir puerto, para la línea de órdenes y los scripts.
+//! Las órdenes sueltas: lo mismo que el menú, sin abrir puerto, para la línea de órdenes y los
+//! scripts.
 //!
-//! No están en la guía. Lo que hacen está en `nodo/acciones.rs`; aquí, quién es quien pregunta y cómo se
-//! escribe el resultado: por stdout, y lo demás por stderr.
+//! No están en la guía. Lo que hacen está en `nodo/acciones.rs`; aquí, quién es quien pregunta y
+//! cómo se escribe el resultado: por stdout, y lo demás por stderr.
 
-use std::fs::File;
-use std::io::Read;
-use std::net::SocketAddr;
+use std::fs::{self, File};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Fila, PEERS};
-use crate::consola::Consola;
+use crate::config::{CARPETA_ARCHIVOS, Config, Fila, PEERS, PUERTO};
+use crate::consola::{Consola, Paso};
 use crate::fallo::{Fallo, Salida, motivo};
 use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::localizar::{self, MAESTRO};
 use crate::nodo::vecinos::Vecinos;
-use crate::red::parada::Parada;
-
-/// Bytes que se leen de una vez al calcular una huella, sin mirar si hay que dejarlo.
-const TROZO: usize = 256 * 1024;
+use crate::ordenes::opciones::DondeEscucha;
+use crate::practicas::ingenuo;
+use crate::red::hilos::arrancar;
 
 /// Los vecinos de una orden suelta. No escucha: sólo es «alguien» si se dijo quién con `--nodo` o
 /// `--puerto`.
@@ -54,13 +53,12 @@ pub fn listar(config: &Config, red: bool, consola: &mut Consola) -> Result<Salid
 pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Salida, Fallo> {
     let hallados = acciones::buscar(consola, &vecinos_de(config), nombre, |pantalla, peer| {
         pantalla.linea(peer.to_string());
-    });
+    })?;
     Ok(match hallados {
         None => Salida::Interrumpido,
         Some(hallados) if hallados.is_empty() => {
-            consola
-                .pantalla
-                .aviso("No se encontró ese archivo en la red.");
+            let carpeta = Carpeta::abrir(&config.carpeta_o_la_de_la_guia()).ok();
+            acciones::no_se_encontro(consola, carpeta.as_ref(), nombre);
             Salida::NoSePudo
         }
         Some(_) => Salida::Bien,
@@ -77,14 +75,23 @@ pub fn descargar(
     let vecinos = vecinos_de(config);
     let mut fuentes = de;
     if fuentes.is_empty() {
-        fuentes = match acciones::buscar(consola, &vecinos, nombre, |_, _| {}) {
+        fuentes = match acciones::buscar(consola, &vecinos, nombre, |_, _| {})? {
             Some(hallados) => hallados,
             None => return Ok(Salida::Interrumpido),
         };
     }
     let ruta = config.carpeta_o_la_de_la_guia();
+    let ya_estaban: Vec<&Path> = ruta.ancestors().filter(|ruta| ruta.exists()).collect();
     let carpeta = Carpeta::abrir_o_crear(&ruta)?;
-    acciones::descargar(consola, &vecinos, &carpeta, nombre, &fuentes)
+    let salida = acciones::descargar(consola, &vecinos, &carpeta, nombre, &fuentes)?;
+    if salida != Salida::Bien {
+        // La carpeta que se creó para nada, y las de encima: `remove_dir` sólo quita las vacías.
+        let creadas = ruta.ancestors().filter(|ruta| !ya_estaban.contains(ruta));
+        let _ = creadas
+            .take_while(|ruta| !ruta.as_os_str().is_empty())
+            .try_for_each(fs::remove_dir);
+    }
+    Ok(salida)
 }
 
 /// `nodo enviar`: ofrece un archivo a un nodo y espera a que lo tenga.
@@ -112,37 +119,40 @@ pub fn estado(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
     acciones::estado(consola, &vecinos_de(config))
 }
 
-/// `nodo huella`: la misma línea que `b3sum`, una por archivo. Lo que no se puede leer se dice y se sigue.
-pub fn huella(archivos: &[PathBuf], consola: &mut Consola) -> Result<Salida, Fallo> {
+/// `nodo huella`: la misma línea que `b3sum`, una por archivo. Lo que no se puede leer se dice y se
+/// sigue.
+pub fn huella(archivos: Vec<PathBuf>, consola: &mut Consola) -> Result<Salida, Fallo> {
     let mut fin = Salida::Bien;
     for ruta in archivos {
-        match consola.trabajar(|encargo| huella_de(ruta, encargo.parada))? {
-            Ok(Some(huella)) => consola.pantalla.linea(linea_de_b3sum(&huella, ruta)),
-            Ok(None) => return Ok(Salida::Interrumpido),
-            Err(error) => {
+        let suya = ruta.clone();
+        let hilo = arrancar("huella", move || huella_de(&suya))?;
+        // A quien lee de una tubería sin fin no se le puede despertar: se le deja, y el programa
+        // acaba.
+        if consola.siguiente(hilo.fin()) == Paso::Interrumpido {
+            return Ok(Salida::Interrumpido);
+        }
+        match hilo.esperar() {
+            Some(Ok(huella)) => consola.pantalla.linea(linea_de_b3sum(&huella, &ruta)),
+            Some(Err(error)) => {
                 let frase = format!("nodo: {}: {}", ruta.display(), motivo(&error));
                 consola.pantalla.aviso(frase);
                 fin = Salida::NoSePudo;
             }
+            None => fin = Salida::NoSePudo,
         }
     }
     Ok(fin)
 }
 
-/// La huella de un archivo, en hexadecimal. `None` si se dejó a medias.
-fn huella_de(ruta: &Path, parada: &Parada) -> std::io::Result<Option<String>> {
-    let mut archivo = File::open(ruta)?;
-    let (mut cuenta, mut bufer) = (blake3::Hasher::new(), vec![0; TROZO]);
-    while !parada.avisada() {
-        match archivo.read(&mut bufer)? {
-            0 => return Ok(Some(cuenta.finalize().to_hex().to_string())),
-            leido => cuenta.update(&bufer[..leido]),
-        };
-    }
-    Ok(None)
+/// La huella de un archivo, en hexadecimal.
+fn huella_de(ruta: &Path) -> std::io::Result<String> {
+    let mut cuenta = blake3::Hasher::new();
+    cuenta.update_reader(File::open(ruta)?)?;
+    Ok(cuenta.finalize().to_hex().to_string())
 }
 
-/// Un nombre con `\` o saltos de línea va escapado, y la línea empieza por `\`: así la escribe `b3sum`.
+/// Un nombre con `\` o saltos de línea va escapado, y la línea empieza por `\`: así la escribe
+/// `b3sum`.
 fn linea_de_b3sum(huella: &str, ruta: &Path) -> String {
     let nombre = ruta.display().to_string();
     if !nombre.contains(['\\', '\n']) || cfg!(windows) {
@@ -179,4 +189,29 @@ pub fn localizar(
         return Ok(Salida::NoSePudo);
     }
     Ok(Salida::Bien)
+}
+
+/// `nodo ingenuo`: la guía tal cual, que no sabe terminar. En su hilo, para que un Ctrl-C acabe con
+/// todo.
+pub fn ingenuo(
+    peers: &[(IpAddr, Option<u16>)],
+    donde: &DondeEscucha,
+    carpeta: Option<PathBuf>,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    let aqui = donde.o_en(PUERTO);
+    let con_puerto =
+        |&(ip, puerto): &(IpAddr, Option<u16>)| SocketAddr::new(ip, puerto.unwrap_or(aqui.port()));
+    let peers: Vec<SocketAddr> = peers.iter().map(con_puerto).collect();
+    let carpeta = carpeta.unwrap_or_else(|| CARPETA_ARCHIVOS.into());
+    let abrir = move || ingenuo::abrir(aqui.ip(), aqui.port(), carpeta, &peers);
+    let hilo = arrancar("ingenuo", abrir)?;
+    if consola.siguiente(hilo.fin()) == Paso::Interrumpido {
+        return Ok(Salida::Interrumpido);
+    }
+    match hilo.esperar() {
+        Some(Ok(())) => Ok(Salida::Bien),
+        Some(Err(error)) => Err(Fallo::de_sistema("ingenuo", &error)),
+        None => Ok(Salida::NoSePudo),
+    }
 }

@@ -1,8 +1,8 @@
 //! La costura: toda palabra del protocolo que entra o sale pasa por una [`Conexion`].
 //!
-//! Envuelve el `conn` de la guía y le da lo que le falta: plazos (ninguna espera es eterna), líneas con tope
-//! (nadie reserva memoria nuestra) y registro (`RUST_LOG=nodo=debug` enseña cada línea y con quién). No sabe qué
-//! significan las palabras, ni toca el disco, ni escribe en pantalla.
+//! Envuelve el `conn` de la guía y le da lo que le falta: plazos (ninguna espera es eterna), líneas
+//! con tope (nadie reserva memoria nuestra) y registro (`RUST_LOG=nodo=debug` enseña cada línea y
+//! con quién). No sabe qué significan las palabras, ni toca el disco, ni escribe en pantalla.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -18,7 +18,8 @@ use crate::fallo::motivo;
 use crate::red::parada::{Apuntado, Parada, Trato};
 use crate::texto::limpiar;
 
-/// Lo que se lee del socket de una vez mientras se buscan líneas, en bytes. Cabe una línea del tope más su `\n`.
+/// Lo que se lee del socket de una vez mientras se buscan líneas, en bytes. Cabe una línea del tope
+/// más su `\n`.
 const LECTURA: usize = 8 * 1024;
 
 /// Bytes que se tiran, como mucho, al cerrar con calma.
@@ -26,7 +27,7 @@ const TOPE_DE_DESPEDIDA: usize = 64 << 20;
 
 /// En Windows cerrar un socket no despierta a quien ya está leyendo de él: ahí cada lectura espera
 /// como mucho esto antes de volver a mirar, y en un socket cerrado la siguiente falla.
-const REBANADA: Duration = if cfg!(windows) {
+pub const REBANADA: Duration = if cfg!(windows) {
     Duration::from_millis(250)
 } else {
     Duration::MAX
@@ -35,8 +36,16 @@ const REBANADA: Duration = if cfg!(windows) {
 /// Un plazo más corto que esto se respeta al milisegundo.
 const UN_SEGUNDO: Duration = Duration::from_secs(1);
 
-/// En cuántas partes se mira si una escritura avanza: el plazo sin avance se pasa, a lo sumo, en una.
-const PARTES_DE_ESCRIBIR: u32 = 6;
+/// En cuántas partes se mira si una escritura avanza: el plazo sin avance se pasa, a lo sumo, en
+/// una. En Windows no se sabe cuánto salió de una escritura que vence, así que no se repite: se
+/// hace en trozos pequeños, cada uno con todo el plazo.
+const PARTES_DE_ESCRIBIR: u32 = if cfg!(windows) { 1 } else { 6 };
+/// Bytes que se escriben de una vez.
+const ESCRITURA: usize = if cfg!(windows) {
+    64 * 1024
+} else {
+    usize::MAX / 2
+};
 
 /// Por qué no se pudo leer o escribir.
 #[derive(Debug)]
@@ -96,7 +105,15 @@ pub fn conectar(
     let socket = Socket::new(Domain::for_address(otro), Type::STREAM, Some(Protocol::TCP))?;
     let socket = Arc::new(TcpStream::from(socket));
     let apuntado = parada.apuntar(&socket, Trato::Sigue);
-    SockRef::from(&*socket).connect_timeout(&otro.into(), plazo)?;
+    let a_tiempo = || match parada.cortada() {
+        true => Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
+        false => Ok(()),
+    };
+    // Antes de conectarse no hay nada que cortar, así que se mira a los dos lados.
+    a_tiempo()?;
+    let conectado = SockRef::from(&*socket).connect_timeout(&otro.into(), plazo);
+    a_tiempo()?;
+    conectado?;
     // En la propia máquina, si nadie escucha en un puerto de los que el sistema da a los clientes,
     // TCP puede conectar un socket consigo mismo. Ahí no hay nadie.
     if socket.local_addr()? == otro {
@@ -107,7 +124,8 @@ pub fn conectar(
 }
 
 impl Conexion {
-    /// Envuelve una conexión ya aceptada. La entrega `atender_conexiones`, que la guarda para poder cerrarla.
+    /// Envuelve una conexión ya aceptada. La entrega `atender_conexiones`, que la guarda para poder
+    /// cerrarla.
     pub fn aceptada(socket: &Arc<TcpStream>, otro: SocketAddr, limites: Limites) -> Conexion {
         Conexion {
             socket: Arc::clone(socket),
@@ -134,8 +152,10 @@ impl Conexion {
         if plazo.is_zero() {
             return Err(FalloRed::Vencio("la conexión"));
         }
-        let (socket, apuntada) =
-            conectar(otro, plazo, parada).map_err(|e| clasificar(e, "la conexión"))?;
+        let (socket, apuntada) = conectar(otro, plazo, parada).map_err(|e| match e.kind() {
+            io::ErrorKind::TimedOut => FalloRed::Vencio("la conexión"),
+            _ => clasificar(e, "la conexión"),
+        })?;
         Ok(Conexion {
             _apuntada: Some(apuntada),
             ..Conexion::aceptada(&socket, otro, limites)
@@ -181,13 +201,14 @@ impl Conexion {
             .min(self.recibido.len());
     }
 
-    /// Una lectura del socket (un `recv`), que se añade a lo pendiente. Cuántos bytes llegaron; 0 es el fin.
+    /// Una lectura del socket (un `recv`), que se añade a lo pendiente. Cuántos bytes llegaron; 0
+    /// es el fin.
     ///
     /// # Errores
     /// No llegó nada antes de `limite` (se esperaba `que`), o falló el socket.
     pub fn recibir(&mut self, limite: Instant, que: &'static str) -> Result<usize, FalloRed> {
-        // Lo consumido se suelta siempre: quien manda líneas sin parar, y cada lectura le acaba a media línea, no hace
-        // crecer el búfer.
+        // Lo consumido se suelta siempre: quien manda líneas sin parar, y cada lectura le acaba a
+        // media línea, no hace crecer el búfer.
         self.recibido.drain(..self.consumido);
         self.consumido = 0;
         if self.recibido.capacity() == 0 {
@@ -219,7 +240,8 @@ impl Conexion {
         }
     }
 
-    /// Pone en el socket el plazo que queda hasta `limite` (si ya es el que tiene, no molesta al sistema).
+    /// Pone en el socket el plazo que queda hasta `limite` (si ya es el que tiene, no molesta al
+    /// sistema).
     fn poner_plazo(&mut self, limite: Instant, que: &'static str) -> Result<(), FalloRed> {
         let falta = limite.saturating_duration_since(Instant::now());
         if falta.is_zero() {
@@ -238,8 +260,8 @@ impl Conexion {
         Ok(())
     }
 
-    /// Lee una línea sin su final (`\n` o `\r\n`), entera antes de `plazo` en total, por mucho que gotee.
-    /// `None` si el otro cerró sin empezarla. El fin de la conexión también acaba una línea.
+    /// Lee una línea sin su final (`\n` o `\r\n`), entera antes de `plazo` en total, por mucho que
+    /// gotee. `None` si el otro cerró sin empezarla. El fin de la conexión también acaba una línea.
     ///
     /// # Errores
     /// Pasó del tope, venció el plazo, no es UTF-8 o falló el socket.
@@ -284,7 +306,8 @@ impl Conexion {
         Ok(linea)
     }
 
-    /// Lee en `destino` lo que haya: primero lo pendiente, luego una lectura del socket. 0 es el fin.
+    /// Lee en `destino` lo que haya: primero lo pendiente, luego una lectura del socket. 0 es el
+    /// fin.
     ///
     /// # Errores
     /// Nadie manda nada en lo que dura `plazo`, o falló el socket.
@@ -307,7 +330,8 @@ impl Conexion {
         self.escribir_texto(&format!("{linea}\n"))
     }
 
-    /// Escribe `texto` tal cual, sin fin de línea (las palabras de la guía no lo llevan), en un solo `write`.
+    /// Escribe `texto` tal cual, sin fin de línea (las palabras de la guía no lo llevan), en un
+    /// solo `write`.
     ///
     /// # Errores
     /// El otro cerró o no recibe.
@@ -326,7 +350,7 @@ impl Conexion {
         let mut falta = datos;
         let mut avance = Instant::now();
         while !falta.is_empty() {
-            match (&*self.socket).write(falta) {
+            match (&*self.socket).write(&falta[..falta.len().min(ESCRITURA)]) {
                 Ok(0) => return Err(FalloRed::Cortada),
                 Ok(escrito) => {
                     falta = &falta[escrito..];
@@ -344,8 +368,8 @@ impl Conexion {
         Ok(())
     }
 
-    /// Lo que se mande desde ahora tiene `plazo` en total, además de avanzar: quien lee a cucharadas no
-    /// retiene para siempre una respuesta grande.
+    /// Lo que se mande desde ahora tiene `plazo` en total, además de avanzar: quien lee a
+    /// cucharadas no retiene para siempre una respuesta grande.
     pub fn limitar_envio(&mut self, plazo: Duration) {
         self.limite_de_envio = Some(Instant::now() + plazo);
     }
@@ -355,11 +379,12 @@ impl Conexion {
         self.limite_de_envio = None;
     }
 
-    /// Pone el plazo de escritura. Se llama antes de mandar algo que puede no caber en el búfer del sistema: una
-    /// respuesta corta siempre cabe, y se ahorra la llamada.
+    /// Pone el plazo de escritura. Se llama antes de mandar algo que puede no caber en el búfer del
+    /// sistema: una respuesta corta siempre cabe, y se ahorra la llamada.
     ///
-    /// El del sistema es más corto que [`Limites::escribir`]: un `write` al que se le acaba cuenta como
-    /// avance lo que aceptó al principio, y sin mirar más a menudo el plazo volvería a empezar entero.
+    /// El del sistema es más corto que [`Limites::escribir`]: un `write` al que se le acaba cuenta
+    /// como avance lo que aceptó al principio, y sin mirar más a menudo el plazo volvería a empezar
+    /// entero.
     ///
     /// # Errores
     /// Falló el socket.
@@ -370,17 +395,17 @@ impl Conexion {
             .map_err(FalloRed::Sistema)
     }
 
-    /// Hace que al cerrar el otro reciba un error (RST) y no un final normal: la única manera de decir «esto no
-    /// está completo» a quien no sabe la longitud.
+    /// Hace que al cerrar el otro reciba un error (RST) y no un final normal: la única manera de
+    /// decir «esto no está completo» a quien no sabe la longitud.
     pub fn cerrar_con_error(&self) {
         if let Err(error) = SockRef::from(&*self.socket).set_linger(Some(Duration::ZERO)) {
             debug!("cerrando con error a {}: {error}", self.otro);
         }
     }
 
-    /// Manda el FIN y, antes de que se suelte el socket, lee y tira lo que el otro siga mandando, hasta su fin, hasta
-    /// `plazo` o hasta `TOPE_DE_DESPEDIDA`. Cerrar con datos sin leer manda un RST, y el otro puede perder la
-    /// última respuesta antes de verla.
+    /// Manda el FIN y, antes de que se suelte el socket, lee y tira lo que el otro siga mandando,
+    /// hasta su fin, hasta `plazo` o hasta `TOPE_DE_DESPEDIDA`. Cerrar con datos sin leer manda un
+    /// RST, y el otro puede perder la última respuesta antes de verla.
     pub fn cerrar_con_calma(&mut self, plazo: Duration) {
         let limite = Instant::now() + plazo;
         if self.socket.shutdown(Shutdown::Write).is_err() {
@@ -397,12 +422,15 @@ impl Conexion {
     }
 }
 
-/// ¿Venció un plazo? Es `WouldBlock` en Unix y `TimedOut` en Windows: aquí se unifican.
+/// ¿Venció el plazo puesto en el socket? En Unix es `WouldBlock`: ahí `TimedOut` es el sistema, que
+/// se cansó de que el otro no conteste. En Windows `TimedOut` es las dos cosas.
 pub fn vencio(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+    let plazo = if cfg!(windows) {
+        io::ErrorKind::TimedOut
+    } else {
+        io::ErrorKind::WouldBlock
+    };
+    error.kind() == plazo
 }
 
 fn clasificar(error: io::Error, que: &'static str) -> FalloRed {
@@ -434,6 +462,85 @@ mod tests {
     }
 
     const PLAZO: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn cortar_despierta_a_quien_lee_y_a_quien_se_conecta() {
+        let (parada, escucha) = (Parada::nueva(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let mudo = escucha.local_addr().unwrap();
+        // Una IP de los ejemplos: no hay nadie que conteste, ni que rechace.
+        let nadie: SocketAddr = "192.0.2.1:9".parse().unwrap();
+        let limites = Limites::default();
+        let antes = Instant::now();
+        thread::scope(|ambito| {
+            let lee = ambito.spawn(|| {
+                let conexion = Conexion::conectar(mudo, PLAZO, limites, &parada);
+                conexion.and_then(|mut conexion| conexion.leer_linea(PLAZO * 12, "una línea"))
+            });
+            let _suya = escucha.accept().unwrap();
+            let conecta = ambito.spawn(|| Conexion::conectar(nadie, PLAZO, limites, &parada).err());
+            parada.cortar();
+            assert!(!matches!(lee.join().unwrap(), Ok(Some(_))));
+            assert!(conecta.join().unwrap().is_some());
+        });
+        assert!(antes.elapsed() < PLAZO, "{:?}", antes.elapsed());
+        let tarde = Conexion::conectar(mudo, PLAZO, limites, &parada);
+        assert!(matches!(tarde.err(), Some(FalloRed::Cortada)));
+    }
+
+    #[test]
+    fn lo_que_no_avanza_se_corta_y_lo_que_avanza_despacio_no() {
+        let con_prisa = |(mut nuestra, suya): (Conexion, TcpStream)| {
+            nuestra.limites.escribir = Duration::from_millis(900);
+            nuestra.prepararse_a_enviar().unwrap();
+            (nuestra, suya)
+        };
+        let mucho = vec![0; 32 << 20];
+        // No lee nada: un `write` a medias no vuelve a empezar el plazo.
+        let (mut nuestra, _sorda) = con_prisa(pareja());
+        let antes = Instant::now();
+        let fallo = nuestra.escribir_datos(&mucho);
+        assert!(matches!(fallo, Err(FalloRed::Vencio(_))), "{fallo:?}");
+        assert!(
+            antes.elapsed() < Duration::from_millis(1800),
+            "{:?}",
+            antes.elapsed()
+        );
+        // Lee un poco cada vez, durante más que el plazo: llega entero.
+        let (mut nuestra, mut lenta) = con_prisa(pareja());
+        let leer = thread::spawn(move || {
+            let (mut bufer, mut leidos) = (vec![0; 4 << 20], 0);
+            while let Ok(n @ 1..) = lenta.read(&mut bufer) {
+                leidos += n;
+                thread::sleep(Duration::from_millis(100));
+            }
+            leidos
+        });
+        nuestra.escribir_datos(&mucho).unwrap();
+        // Con plazo en total, en cambio, no basta con avanzar.
+        nuestra.limitar_envio(Duration::ZERO);
+        assert!(matches!(
+            nuestra.escribir_datos(&mucho),
+            Err(FalloRed::Vencio(_))
+        ));
+        drop(nuestra);
+        assert!(leer.join().unwrap() >= mucho.len());
+    }
+
+    #[test]
+    fn conectarse_con_uno_mismo_no_es_encontrar_a_nadie() {
+        // El sistema da a un cliente un puerto de los suyos; si es el mismo al que llama, TCP se
+        // conecta consigo. Se le obliga enlazando el socket antes.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        let yo = socket.local_addr().unwrap().as_socket().unwrap();
+        assert!(socket.connect(&yo.into()).is_ok(), "TCP lo permite");
+        drop(socket);
+        let parada = Parada::nueva();
+        // Nadie escucha ahí: conecte o no conecte consigo mismo, es un rechazo.
+        assert!(Conexion::conectar(yo, PLAZO, Limites::default(), &parada).is_err());
+    }
 
     #[test]
     fn lineas_partidas_y_varias_en_un_paquete() {
@@ -469,6 +576,19 @@ mod tests {
         assert!(antes.elapsed() < Duration::from_secs(2));
         drop(nuestra);
         goteo.join().unwrap();
+    }
+
+    #[test]
+    fn cansarse_de_que_no_contesten_no_es_un_plazo() {
+        let del_plazo = pareja()
+            .0
+            .leer_linea(Duration::from_millis(10), "una línea");
+        assert!(matches!(del_plazo, Err(FalloRed::Vencio(_))));
+        #[cfg(unix)]
+        for clase in [io::ErrorKind::TimedOut, io::ErrorKind::HostUnreachable] {
+            let fallo = clasificar(clase.into(), "una línea");
+            assert!(matches!(fallo, FalloRed::Sistema(_)), "{fallo:?}");
+        }
     }
 
     #[test]

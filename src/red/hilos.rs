@@ -1,10 +1,11 @@
 //! Hilos con nombre y con dueño: uno suelto ([`arrancar`]) y los que se reutilizan ([`Hilos`]).
 //!
-//! La guía crea un hilo con cada conexión (`threading.Thread(...).start()`). Aquí también hay siempre
-//! un hilo por conexión, nunca menos; pero crear uno cuesta decenas de microsegundos, así que el que
-//! termina se queda [`ESPERA_OCIOSA`] escuchando un canal antes de irse. La cuenta se lleva con
-//! fichas: el que va a esperar suma una, y quien reparte sólo manda por el canal si consigue retirar
-//! una; si no la hay, crea un hilo. Así ninguna conexión espera detrás de otra, por muchas que callen.
+//! La guía crea un hilo con cada conexión (`threading.Thread(...).start()`). Aquí también hay
+//! siempre un hilo por conexión, nunca menos; pero crear uno cuesta decenas de microsegundos, así
+//! que el que termina se queda [`ESPERA_OCIOSA`] escuchando un canal antes de irse. La cuenta se
+//! lleva con fichas: el que va a esperar suma una, y quien reparte sólo manda por el canal si
+//! consigue retirar una; si no la hay, crea un hilo. Así ninguna conexión espera detrás de otra,
+//! por muchas que callen.
 //!
 //! No sabe de sockets ni limita cuántos hilos hay: eso lo hace el turno que se pide antes.
 
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unbounded};
 
 use crate::fallo::Fallo;
 use crate::red::parada::Nada;
@@ -59,8 +60,15 @@ pub fn arrancar_en<'ambito, T: Send + 'ambito>(
         .map_err(|e| sin_hilo(nombre, &e))
 }
 
-fn sin_hilo(nombre: &str, error: &io::Error) -> Fallo {
-    Fallo::de_sistema(format!("no se pudo crear el hilo «{nombre}»"), error)
+/// El fallo de no poder crear un hilo.
+pub fn sin_hilo(nombre: &str, error: &io::Error) -> Fallo {
+    let que = format!("no se pudo crear el hilo «{nombre}»");
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Fallo::nuevo(format!(
+            "{que}: el sistema no da más (ulimit -u dice cuántos hay)"
+        )),
+        _ => Fallo::de_sistema(que, error),
+    }
 }
 
 impl<T> Hilo<T> {
@@ -72,6 +80,15 @@ impl<T> Hilo<T> {
     /// ¿Acaba antes de `plazo`?
     pub fn acaba_en(&self, plazo: Duration) -> bool {
         self.fin.recv_timeout(plazo) == Err(RecvTimeoutError::Disconnected)
+    }
+
+    /// ¿Acaba antes de `plazo` y de que alguien tenga `prisa`?
+    pub fn acaba_antes(&self, plazo: Duration, prisa: &Receiver<()>) -> bool {
+        select! {
+            recv(self.fin) -> _ => true,
+            recv(prisa) -> _ => false,
+            default(plazo) => false,
+        }
     }
 
     /// Espera a que acabe. `None` si terminó por un error interno, que queda en el registro.
@@ -100,7 +117,8 @@ pub struct Hilos {
 impl Hilos {
     /// Hilos que se llamarán `prefijo-1`, `prefijo-2`…
     pub fn nuevos(prefijo: &'static str) -> Hilos {
-        // Sin tope porque no lo necesita: nunca hay en el canal más trabajos que hilos esperándolos.
+        // Sin tope porque no lo necesita: nunca hay en el canal más trabajos que hilos
+        // esperándolos.
         let (entregar, recoger) = unbounded();
         let (vivo, ninguno) = bounded(0);
         Hilos {
@@ -138,8 +156,8 @@ impl Hilos {
         Ok(())
     }
 
-    /// Los ociosos terminan ya, y a los demás se les espera hasta `plazo`; al que quede se le corta lo
-    /// que esté haciendo (`cortar`) y se le espera otra vez. Falso si aun así queda alguno.
+    /// Los ociosos terminan ya, y a los demás se les espera hasta `plazo`; al que quede se le corta
+    /// lo que esté haciendo (`cortar`) y se le espera otra vez. Falso si aun así queda alguno.
     ///
     /// Es lo que garantiza que ninguno sobrevive a su dueño sin guardar el mango de cada uno.
     pub fn despedir(self, plazo: Duration, cortar: impl FnOnce()) -> bool {
@@ -165,7 +183,8 @@ fn trabajar(primero: Trabajo, fichas: &AtomicUsize, recoger: &Receiver<Trabajo>)
             Ok(otro) => otro,
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) if tomar_ficha(fichas) => return,
-            // No queda ninguna ficha: alguien acaba de retirar la nuestra y su trabajo viene de camino.
+            // No queda ninguna ficha: alguien acaba de retirar la nuestra y su trabajo viene de
+            // camino.
             Err(RecvTimeoutError::Timeout) => match recoger.recv() {
                 Ok(otro) => otro,
                 Err(_) => return,
@@ -239,7 +258,9 @@ mod tests {
     fn despedir_espera_a_los_que_trabajan_y_corta_al_que_queda() {
         let trabajando = |esperar: Receiver<()>| {
             let hilos = Hilos::nuevos("prueba");
-            hilos.lanzar(move || drop(esperar.recv())).unwrap();
+            hilos
+                .lanzar(move || assert!(esperar.recv().is_err()))
+                .unwrap();
             hilos
         };
         let (soltar, esperar) = bounded::<()>(0);

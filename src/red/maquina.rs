@@ -1,4 +1,5 @@
-//! Qué es esta máquina para la red: sus IP, por dónde la ven los demás y cuántas conexiones le caben.
+//! Qué es esta máquina para la red: sus IP, por dónde la ven los demás y cuántas conexiones le
+//! caben.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
@@ -6,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 /// reserva y las conexiones que abre el propio nodo.
 const DESCRIPTORES_PROPIOS: usize = 32;
 
-/// La dirección con que uno puede conectarse a sí mismo: 0.0.0.0 significa «todas», y no se puede llamar.
+/// La dirección con que uno puede conectarse a sí mismo: 0.0.0.0 significa «todas», y no se puede
+/// llamar.
 pub fn alcanzable(direccion: SocketAddr) -> SocketAddr {
     let ip = match direccion.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -21,8 +23,8 @@ pub fn es_de_esta_maquina(ip: IpAddr) -> bool {
     ip.is_loopback() || TcpListener::bind((ip, 0)).is_ok()
 }
 
-/// ¿Lleva `otra` al mismo sitio que `nuestra`, donde se escucha aquí? El puerto es el mismo y la IP es
-/// aquella en que se escucha o, si se escucha en todas, una de esta máquina.
+/// ¿Lleva `otra` al mismo sitio que `nuestra`, donde se escucha aquí? El puerto es el mismo y la IP
+/// es aquella en que se escucha o, si se escucha en todas, una de esta máquina.
 pub fn es_la_misma(otra: SocketAddr, nuestra: SocketAddr) -> bool {
     if otra.port() != nuestra.port() {
         return false;
@@ -31,8 +33,8 @@ pub fn es_la_misma(otra: SocketAddr, nuestra: SocketAddr) -> bool {
     ip == nuestra.ip().to_canonical() || (nuestra.ip().is_unspecified() && es_de_esta_maquina(ip))
 }
 
-/// La IP con que los demás ven a esta máquina al hablar con `peer`. No manda ningún paquete: conectar
-/// un socket UDP sólo pregunta al sistema por dónde saldría.
+/// La IP con que los demás ven a esta máquina al hablar con `peer`. No manda ningún paquete:
+/// conectar un socket UDP sólo pregunta al sistema por dónde saldría.
 pub fn ip_en_la_red(peer: SocketAddr) -> Option<IpAddr> {
     let cualquiera: IpAddr = match peer {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -43,8 +45,9 @@ pub fn ip_en_la_red(peer: SocketAddr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// Cuántas conexiones se admiten: las `pedidas`, o las que permitan los descriptores del proceso (cada
-/// una puede necesitar dos: su socket y el archivo que sirve). Antes se sube el límite blando al duro.
+/// Cuántas conexiones se admiten: las `pedidas`, o las que permitan los descriptores del proceso
+/// (cada una puede necesitar dos: su socket y el archivo que sirve). Antes se sube el límite blando
+/// al duro.
 pub fn conexiones_posibles(pedidas: usize) -> usize {
     let sobran = descriptores_del_proceso().saturating_sub(DESCRIPTORES_PROPIOS);
     pedidas.min(sobran / 2).max(1)

@@ -1,8 +1,8 @@
 //! SERVIDOR DEL NODO, la mitad que no sabe qué se dice: `atender_conexiones`, como en la guía.
 //!
 //! Es el único bucle de `accept` del proyecto. Lo usan el nodo, el balanceador, los backends, el
-//! maestro y el chat: sólo cambia `gestionar`. Lo que la guía no tiene está en el cuarto de al lado:
-//! cómo se para ([`parada`]), quién arranca el bucle y lo espera ([`servidor`]), los hilos
+//! maestro y el chat: sólo cambia `gestionar`. Lo que la guía no tiene está en el cuarto de al
+//! lado: cómo se para ([`parada`]), quién arranca el bucle y lo espera ([`servidor`]), los hilos
 //! ([`hilos`]), cuántos caben ([`turnos`]) y qué es una conexión con plazos ([`conexion`]).
 
 pub mod conexion;
@@ -26,7 +26,8 @@ use parada::{Parada, Trato};
 use turnos::Turnos;
 
 /// Cuántas conexiones pueden esperar en la cola de `listen` (el 5 de la guía). `TcpListener::bind`
-/// la deja en 128; con más clientes a la vez se pierde el SYN, y no se repite hasta un segundo después.
+/// la deja en 128; con más clientes a la vez se pierde el SYN, y no se repite hasta un segundo
+/// después.
 const COLA_DE_LISTEN: i32 = 1024;
 /// Cuánto se descansa cuando `accept` falla (sin descriptores), para no girar en vacío.
 const DESCANSO: Duration = Duration::from_millis(100);
@@ -43,11 +44,13 @@ pub fn abrir_puerto(ip: IpAddr, puerto: u16) -> io::Result<TcpListener> {
     Ok(escucha)
 }
 
-/// Acepta conexiones y da cada una a un hilo propio, que llama a `gestionar`: la función de la guía.
+/// Acepta conexiones y da cada una a un hilo propio, que llama a `gestionar`: la función de la
+/// guía.
 ///
 /// `escucha` ya está enlazado. Caben `tope` a la vez; las demás esperan en la cola de `listen`.
-/// Termina al avisarse la `parada`, y no deja ninguna conexión viva: deja libre el puerto, despierta a
-/// las ociosas, da a los envíos en curso [`DESPEDIDA`] para acabar y corta lo que quede.
+/// Termina al avisarse la `parada`, y no deja ninguna conexión viva: deja libre el puerto,
+/// despierta a las ociosas, da a los envíos en curso [`DESPEDIDA`] para acabar y corta lo que
+/// quede.
 pub fn atender_conexiones<G>(escucha: TcpListener, tope: usize, parada: &Parada, gestionar: G)
 where
     G: Fn(&Arc<TcpStream>, SocketAddr) + Send + Sync + 'static,
@@ -73,7 +76,8 @@ where
         let lanzado = hilos.lanzar(move || {
             gestionar(&conexion, desde);
             drop(apuntada);
-            // Primero se cierra el socket y luego pasa el siguiente: cabe en los mismos descriptores.
+            // Primero se cierra el socket y luego pasa el siguiente: cabe en los mismos
+            // descriptores.
             drop(conexion);
             drop(turno);
         });

@@ -62,6 +62,11 @@ impl Parada {
         self.canal.try_recv() == Err(TryRecvError::Disconnected)
     }
 
+    /// ¿Se cortó ya?
+    pub fn cortada(&self) -> bool {
+        self.sockets().cortada
+    }
+
     /// El canal, para un `select!`: está listo cuando hay que dejarlo.
     pub fn canal(&self) -> &Receiver<Nada> {
         &self.canal
@@ -88,7 +93,8 @@ impl Parada {
         }
     }
 
-    /// Apunta un socket mientras viva lo que devuelve. Si ya se avisó o se cortó, se le hace lo mismo.
+    /// Apunta un socket mientras viva lo que devuelve. Si ya se avisó o se cortó, se le hace lo
+    /// mismo.
     pub fn apuntar(&self, socket: &Arc<TcpStream>, trato: Trato) -> Apuntado {
         let mut sockets = self.sockets();
         if sockets.cortada {

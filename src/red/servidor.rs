@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::Receiver;
 use log::debug;
 
 use crate::fallo::Fallo;
@@ -19,8 +19,8 @@ use crate::red::{abrir_puerto, atender_conexiones};
 
 /// Cuánto se espera en silencio antes de decir que hay envíos en curso.
 const DESPEDIDA_CALLADA: Duration = Duration::from_millis(200);
-/// Cuánto se espera a conectarse a uno mismo: si tarda, es que hay otras conexiones en la cola, y una
-/// de ellas despertará a `accept`.
+/// Cuánto se espera a conectarse a uno mismo: si tarda, es que hay otras conexiones en la cola, y
+/// una de ellas despertará a `accept`.
 const TIMBRE: Duration = Duration::from_secs(1);
 
 /// Un servidor en marcha.
@@ -73,9 +73,8 @@ impl Servidor {
         drop(timbre);
         if !self.hilo.acaba_en(DESPEDIDA_CALLADA) {
             decir(self.parada.conexiones());
-            select! {
-                recv(self.hilo.fin()) -> _ => {}
-                recv(ctrl_c) -> _ => self.parada.cortar(),
+            if !self.hilo.acaba_antes(Duration::MAX, ctrl_c) {
+                self.parada.cortar();
             }
         }
         self.hilo.esperar();
@@ -102,7 +101,8 @@ pub fn fallo_al_abrir(direccion: SocketAddr, opcion: &str, error: &io::Error) ->
              otro con {opcion} (0 = el que esté libre)"
         ),
         io::ErrorKind::PermissionDenied => format!(
-            "no hay permiso para abrir el puerto {puerto}: elige con {opcion} uno de 1024 en adelante"
+            "no hay permiso para abrir el puerto {puerto}: elige con {opcion} uno de \
+             1024 en adelante"
         ),
         io::ErrorKind::AddrNotAvailable => {
             format!("la IP {ip} no es de esta máquina: elige una que lo sea")
@@ -114,6 +114,8 @@ pub fn fallo_al_abrir(direccion: SocketAddr, opcion: &str, error: &io::Error) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limites;
+    use crate::red::conexion::Conexion;
     use std::io::{Read, Write};
     use std::net::Ipv4Addr;
     use std::time::Instant;
@@ -121,10 +123,11 @@ mod tests {
     fn servidor(tope: usize) -> (Servidor, SocketAddr) {
         let escucha = abrir_puerto(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
         let direccion = escucha.local_addr().unwrap();
-        let eco = |conexion: &Arc<TcpStream>, _| {
+        let eco = |conexion: &Arc<TcpStream>, desde| {
+            let mut conexion = Conexion::aceptada(conexion, desde, Limites::default());
             let mut letra = [0];
-            while let Ok(1) = (&**conexion).read(&mut letra) {
-                let _ = (&**conexion).write_all(&letra);
+            while let Ok(1) = conexion.leer_datos(&mut letra, Duration::from_secs(60)) {
+                let _ = conexion.escribir_datos(&letra);
             }
         };
         (

@@ -3,7 +3,10 @@
 //! Es el semáforo de las clases de concurrencia, hecho con un canal con tope: pedir turno es meter
 //! una ficha, y si no cabe se espera. El turno se devuelve solo, con `Drop`.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
@@ -51,6 +54,57 @@ impl Drop for Turno {
     }
 }
 
+/// Turnos de los que nadie puede tomar más de unos cuantos: una sola máquina no deja fuera a las
+/// demás.
+pub struct TurnosPorIp {
+    todos: Turnos,
+    de_cada_una: usize,
+    /// Los de cada IP, mientras alguien los use o los espere.
+    suyos: Mutex<HashMap<IpAddr, Weak<Turnos>>>,
+}
+
+impl TurnosPorIp {
+    /// `todos` a la vez, y `de_cada_una` por IP.
+    pub fn nuevos(todos: usize, de_cada_una: usize) -> TurnosPorIp {
+        TurnosPorIp {
+            todos: Turnos::nuevos(todos),
+            de_cada_una,
+            suyos: Mutex::default(),
+        }
+    }
+
+    /// Como [`Turnos::pedir`]: primero entre los de `ip`, y después entre todos.
+    pub fn pedir(&self, ip: IpAddr, espera: Duration, parada: &Parada) -> Option<TurnoDeIp> {
+        let limite = Instant::now() + espera;
+        let suyos = self.de(ip);
+        let suyo = suyos.pedir(espera, parada)?;
+        let queda = limite.saturating_duration_since(Instant::now());
+        Some(TurnoDeIp {
+            _de_todos: self.todos.pedir(queda, parada)?,
+            _suyo: suyo,
+            _suyos: suyos,
+        })
+    }
+
+    fn de(&self, ip: IpAddr) -> Arc<Turnos> {
+        let mut suyos = self.suyos.lock().unwrap_or_else(PoisonError::into_inner);
+        suyos.retain(|_, turnos| turnos.strong_count() > 0);
+        let ya = suyos.get(&ip).and_then(Weak::upgrade);
+        ya.unwrap_or_else(|| {
+            let nuevos = Arc::new(Turnos::nuevos(self.de_cada_una));
+            suyos.insert(ip, Arc::downgrade(&nuevos));
+            nuevos
+        })
+    }
+}
+
+/// Un turno concedido por [`TurnosPorIp`].
+pub struct TurnoDeIp {
+    _de_todos: Turno,
+    _suyo: Turno,
+    _suyos: Arc<Turnos>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +120,22 @@ mod tests {
         assert!(turnos.pedir(nada, &parada).is_none());
         drop(uno);
         assert!(turnos.pedir(nada, &parada).is_some());
+    }
+
+    #[test]
+    fn una_ip_espera_detras_de_los_suyos_y_no_quita_el_sitio_a_las_demas() {
+        let (turnos, parada) = (TurnosPorIp::nuevos(3, 2), Parada::nueva());
+        let pedir =
+            |ip: u8| turnos.pedir([10, 0, 0, ip].into(), Duration::from_millis(10), &parada);
+        let suyos = [pedir(1).unwrap(), pedir(1).unwrap()];
+        assert!(pedir(1).is_none());
+        let otro = pedir(2).unwrap();
+        assert!(pedir(3).is_none(), "entre todos sólo hay tres");
+        drop(suyos);
+        assert!(pedir(3).is_some() && pedir(1).is_some());
+        drop(otro);
+        assert!(pedir(1).is_some());
+        assert_eq!(turnos.suyos.lock().unwrap().len(), 1, "nadie usa los demás");
     }
 
     #[test]

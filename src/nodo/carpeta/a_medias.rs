@@ -110,7 +110,8 @@ impl Carpeta {
                 );
                 let (lugar, quedan) = (self.ruta.display(), texto_tamano(libre));
                 Err(Fallo::nuevo(format!(
-                    "{frase} y en {lugar} quedan {quedan}; libera sitio o elige otra carpeta con --carpeta"
+                    "{frase} y en {lugar} quedan {quedan}; libera \
+                     sitio o elige otra carpeta con --carpeta"
                 ))
                 .que_fuera_se_cuenta(frase))
             }

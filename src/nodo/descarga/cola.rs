@@ -44,8 +44,8 @@ struct EnVuelo {
 }
 
 impl Cola {
-    /// La de un archivo de tantos bloques: faltan todos, y ninguno se puede pedir hasta saber cuáles
-    /// se tienen.
+    /// La de un archivo de tantos bloques: faltan todos, y ninguno se puede pedir hasta saber
+    /// cuáles se tienen.
     pub fn nueva(cuantos: u64) -> Cola {
         Cola::con_plazo(cuantos, OTRA_COPIA)
     }
@@ -170,8 +170,8 @@ impl Cola {
         self.bloques().empezada
     }
 
-    /// La cierra para bajar otra cosa, y desde entonces nadie escribe nada de esta. Falso si ya llegó
-    /// un bloque bueno y no se hace `aunque_empezara`: entonces sigue.
+    /// La cierra para bajar otra cosa, y desde entonces nadie escribe nada de esta. Falso si ya
+    /// llegó un bloque bueno y no se hace `aunque_empezara`: entonces sigue.
     pub fn abandonar(&self, aunque_empezara: bool) -> bool {
         let mut bloques = self.bloques();
         if bloques.empezada && !aunque_empezara {
@@ -228,7 +228,7 @@ impl Bloques {
             plazo.saturating_sub(v.desde.elapsed())
         };
         let pedidos = self.en_vuelo.iter_mut();
-        let pedidos = pedidos.filter(|(_, v)| de_otras(&v));
+        let pedidos = pedidos.filter(|(_, v)| de_otras(v));
         match pedidos.min_by_key(|(_, v)| (falta(v), v.desde)) {
             Some((bloque, v)) if falta(v).is_zero() => {
                 v.fuentes.push(fuente);
@@ -338,7 +338,8 @@ mod tests {
     #[test]
     fn cerrar_suelta_a_quien_espera_y_echar_a_la_echada() {
         let cola = cola(2, OTRA_COPIA);
-        (cola.sacar(0), cola.sacar(0));
+        cola.sacar(0);
+        cola.sacar(0);
         thread::scope(|ambito| {
             let echada = ambito.spawn(|| cola.sacar(0));
             cola.echar(0);
@@ -366,7 +367,8 @@ mod tests {
     #[test]
     fn con_un_bloque_bueno_no_se_abandona() {
         let (una, otra) = (cola(1, OTRA_COPIA), cola(1, OTRA_COPIA));
-        (una.sacar(0), otra.sacar(0));
+        una.sacar(0);
+        otra.sacar(0);
         assert!(una.empezar_a_guardar(0) && !una.abandonar(false));
         assert!(otra.abandonar(false) && !otra.empezar_a_guardar(0));
     }
@@ -374,7 +376,8 @@ mod tests {
     #[test]
     fn al_abandonar_no_queda_nadie_escribiendo() {
         let cola = cola(2, OTRA_COPIA);
-        (cola.sacar(0), cola.sacar(0));
+        cola.sacar(0);
+        cola.sacar(0);
         assert!(cola.empezar_a_guardar(1));
         thread::scope(|ambito| {
             let abandono = ambito.spawn(|| {

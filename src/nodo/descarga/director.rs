@@ -161,8 +161,8 @@ impl<'a> Director<'a> {
 
     // ----- Qué archivo se baja -----
 
-    /// Hace el plan del archivo que tengan más fuentes, si no hay otro en marcha. Si ya se tenía ese
-    /// archivo, lo dice.
+    /// Hace el plan del archivo que tengan más fuentes, si no hay otro en marcha. Si ya se tenía
+    /// ese archivo, lo dice.
     fn elegir(&mut self) -> Result<Option<Descargado>, NoDescargado> {
         let (pedido, nombre) = (self.pedido, &self.destino.nombre);
         while let Some(mejor) = self.el_que_tienen_mas()
@@ -245,7 +245,8 @@ impl<'a> Director<'a> {
                 varias => format!("tienen {varias} fuentes"),
             };
             (self.pedido.avisar)(format!(
-                "hay {distintos} archivos distintos llamados {}; se baja el que {quienes} (huella {})",
+                "hay {distintos} archivos distintos llamados {}; se baja el que {quienes} \
+                 (huella {})",
                 self.pedido.nombre, plan.contenido.huella
             ));
             self.distintos_dichos = distintos;
@@ -280,8 +281,8 @@ impl<'a> Director<'a> {
 
     // ----- Quién lo baja -----
 
-    /// Da el plan a las que tienen ese archivo y aún no lo bajan. Con la lista de bloques, una que no
-    /// ha terminado su huella vale si mide lo mismo: cada uno se comprueba al llegar.
+    /// Da el plan a las que tienen ese archivo y aún no lo bajan. Con la lista de bloques, una que
+    /// no ha terminado su huella vale si mide lo mismo: cada uno se comprueba al llegar.
     fn poner_a_bajar(&mut self) {
         let Some(plan) = &self.plan else { return };
         let con_lista = plan.lista().is_some();
@@ -437,8 +438,9 @@ impl<'a> Director<'a> {
         let (faltan, total) = (plan.cola.faltan(), cuantos_bloques(plan.contenido.tamano));
         let Marcha { hechos, .. } = self.pedido.progreso.mirar();
         Fallo::nuevo(format!(
-            "no queda ninguna fuente de {}{}: hay {} de {total} bloques buenos y faltan {}; lo \
-             bueno queda guardado: vuelve a pedirlo cuando haya otra fuente y seguirá por donde iba",
+            "no queda ninguna fuente de {}{}: hay {} de {total} bloques buenos y faltan {}; \
+             lo bueno queda guardado: vuelve a pedirlo cuando haya otra fuente y seguirá por \
+             donde iba",
             self.pedido.nombre,
             self.la_ultima(),
             total - faltan,

@@ -1,8 +1,10 @@
-//! Enviar es invitar: `OFRECER`, y quien recibe pide por esa misma conexión con el motor de siempre.
+//! Enviar es invitar: `OFRECER`, y quien recibe pide por esa misma conexión con el motor de
+//! siempre.
 //!
-//! La guía dice que cada equipo podrá «enviar archivos a otros nodos», pero su programa sólo descarga. Aquí quien envía
-//! abre la conexión y ofrece un nombre; si el otro contesta `ACEPTADO`, los papeles se invierten. Así no hay un segundo
-//! camino por el que escribir en disco, ni un puerto de vuelta que el cortafuegos cierre. No escribe en pantalla.
+//! La guía dice que cada equipo podrá «enviar archivos a otros nodos», pero su programa sólo
+//! descarga. Aquí quien envía abre la conexión y ofrece un nombre; si el otro contesta `ACEPTADO`,
+//! los papeles se invierten. Así no hay un segundo camino por el que escribir en disco, ni un
+//! puerto de vuelta que el cortafuegos cierre. No escribe en pantalla.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,6 +15,7 @@ use crate::consola::progreso::{Fase, Progreso};
 use crate::fallo::Fallo;
 use crate::nodo::Nodo;
 use crate::nodo::acciones::contar_descarga;
+use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
@@ -56,7 +59,7 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
     if descargado.is_ok() {
         nodo.cambio_la_carpeta();
     }
-    let (lineas, respuesta) = contar(nombre, quien, &descargado);
+    let (lineas, respuesta) = contar(nombre, quien, &descargado, &nodo.carpeta);
     nodo.avisador.destacar(lineas);
     if let Some(mut viva) = sigue_viva {
         viva.escribir_linea(respuesta)?;
@@ -70,10 +73,11 @@ fn contar(
     nombre: &str,
     desde: SocketAddr,
     descargado: &Result<Descargado, NoDescargado>,
+    carpeta: &Carpeta,
 ) -> (Vec<String>, Respuesta) {
     match descargado {
         Ok(bueno) => (
-            contar_descarga(&bueno.nombre, bueno),
+            contar_descarga(&bueno.nombre, bueno, carpeta),
             Respuesta::Recibido(Some(bueno.nombre.clone())),
         ),
         Err(fallo) => (
@@ -98,8 +102,8 @@ fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<Plaza, String
 
 // ----- Quien envía -----
 
-/// Ofrece el archivo `ruta` a `peer` y lo sirve (ese y ninguno más) hasta que el otro diga cómo acabó. Devuelve el
-/// nombre con que quedó allí.
+/// Ofrece el archivo `ruta` a `peer` y lo sirve (ese y ninguno más) hasta que el otro diga cómo
+/// acabó. Devuelve el nombre con que quedó allí.
 pub fn enviar_archivo(
     vecinos: &Vecinos,
     ruta: &Path,

@@ -147,8 +147,8 @@ impl<'a> Fuente<'a> {
         Err(FalloPar::Miente(que.into()))
     }
 
-    /// Empieza el plan con esa lista, sin que la fuente crea que nos fuimos mientras se comprueba lo
-    /// que había.
+    /// Empieza el plan con esa lista, sin que la fuente crea que nos fuimos mientras se comprueba
+    /// lo que había.
     fn empezar(&self, linea: &mut Linea, plan: &Plan, lista: Vec<Huella>) {
         let mut dicho = Instant::now();
         let completo = plan.empezar(lista, &mut || {
@@ -280,6 +280,7 @@ impl<'a> Fuente<'a> {
 fn es_culpa_suya(fallo: &FalloPar) -> bool {
     match fallo {
         FalloPar::Miente(_) | FalloPar::NoLoTiene | FalloPar::Rechaza(_) => true,
-        FalloPar::Cerro | FalloPar::Red(_) | FalloPar::Lento | FalloPar::Calculando => false,
+        FalloPar::Cerro | FalloPar::Red(_) | FalloPar::Lento => false,
+        FalloPar::Calculando | FalloPar::Repetido(_) => false,
     }
 }

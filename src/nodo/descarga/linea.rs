@@ -91,7 +91,8 @@ impl<'a> Linea<'a> {
         self.respuestas >= AGUANTA
     }
 
-    /// Se cerró sin contestar: si ya se había usado, la suelta para abrir otra. Falso si no se puede.
+    /// Se cerró sin contestar: si ya se había usado, la suelta para abrir otra. Falso si no se
+    /// puede.
     pub fn soltar(&mut self) -> bool {
         let se_puede = self.respuestas > 0 && !self.prestada;
         if se_puede {

@@ -6,8 +6,8 @@
 //!
 //! 1. cada fuente, en su hilo, dice qué tiene con `INFO` (`fuente.rs`);
 //! 2. con la primera se hace un plan, que se da a cuantas tengan ese archivo (`director.rs`);
-//! 3. una da la lista de `BLOQUES`, que tiene que sumar la huella; con ella se comprueba lo que quedó
-//!    de otra vez en el `.part`, y lo que falta va a una cola (`plan.rs`, `cola.rs`);
+//! 3. una da la lista de `BLOQUES`, que tiene que sumar la huella; con ella se comprueba lo que
+//!    quedó de otra vez en el `.part`, y lo que falta va a una cola (`plan.rs`, `cola.rs`);
 //! 4. cada conexión saca un bloque, lo pide con `OBTENER`, lo comprueba y lo escribe en su sitio;
 //! 5. cuando están todos, el archivo toma su nombre.
 //!

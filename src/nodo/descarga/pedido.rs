@@ -11,6 +11,9 @@ use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::huella::Huella;
 use crate::red::parada::Parada;
 
+/// Conexiones que se abren a cada fuente al descargar (medido con `scripts/comparar.sh`).
+pub const CONEXIONES_POR_FUENTE: usize = 2;
+
 /// Qué se baja, a dónde y cómo se cuenta.
 pub struct Pedido<'a> {
     /// El nombre con que se pide.

@@ -125,8 +125,8 @@ impl<'a> Plan<'a> {
         self.lista.get().map(Vec::as_slice)
     }
 
-    /// Con la lista de bloques, que ya se sabe que suma la huella, se comprueba lo que quedó de otra
-    /// vez, mientras `sigue`. Verdadero si ya está todo. La segunda lista no hace falta.
+    /// Con la lista de bloques, que ya se sabe que suma la huella, se comprueba lo que quedó de
+    /// otra vez, mientras `sigue`. Verdadero si ya está todo. La segunda lista no hace falta.
     pub fn empezar(&self, lista: Vec<Huella>, sigue: &mut dyn FnMut() -> bool) -> bool {
         if self.lista.set(lista).is_err() {
             return false;
@@ -199,7 +199,8 @@ impl<'a> Plan<'a> {
         Some((buenos, malos))
     }
 
-    /// Guarda un bloque ya comprobado, si otra fuente no se adelantó. Verdadero si con él está todo.
+    /// Guarda un bloque ya comprobado, si otra fuente no se adelantó. Verdadero si con él está
+    /// todo.
     pub fn guardar(&self, fuente: usize, bloque: u64, datos: &[u8]) -> Result<bool, NoDescargado> {
         if !self.cola.empezar_a_guardar(bloque) {
             return Ok(false);
@@ -212,8 +213,8 @@ impl<'a> Plan<'a> {
         Ok(self.cola.guardado() == 0)
     }
 
-    /// El archivo a medias. Si se abre ahora (con un invitado, que baja por una sola conexión) y otro
-    /// lo tocó desde que se miró, lo que había se comprueba otra vez.
+    /// El archivo a medias. Si se abre ahora (con un invitado, que baja por una sola conexión) y
+    /// otro lo tocó desde que se miró, lo que había se comprueba otra vez.
     fn archivo(&self) -> Result<Arc<AMedias>, NoDescargado> {
         let (archivo, recien_abierto) = self.destino.archivo(self.pedido.carpeta)?;
         if let Some(habia) = self.habia.get().filter(|_| recien_abierto) {
@@ -254,7 +255,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Lo asegura en el disco y le da su nombre, salvo que ya se tuviera. Con cuál quedó, y si se tenía.
+/// Lo asegura en el disco y le da su nombre, salvo que ya se tuviera. Con cuál quedó, y si se
+/// tenía.
 pub fn dar_nombre(
     archivo: &AMedias,
     nombre: &NombreRecibible,

@@ -1,17 +1,18 @@
-//! Preguntar quién tiene un archivo al maestro, o a un peer por su REST: el `GET /locate` de los documentos.
+//! Preguntar quién tiene un archivo al maestro, o a un peer por su REST: el `GET /locate` de los
+//! documentos.
 //!
-//! Lo que contestan son direcciones de otros: aquí sólo se leen, con tope. Buscar preguntando a cada peer con las
-//! palabras de la guía está en `cliente.rs`. No escribe en pantalla.
+//! Lo que contestan son direcciones de otros: aquí sólo se leen, con tope. Buscar preguntando a
+//! cada peer con las palabras de la guía está en `cliente.rs`. No escribe en pantalla.
 
 use std::fmt;
 use std::net::SocketAddr;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::{Limites, MAX_PEERS};
 use crate::fallo::Fallo;
 use crate::http::cliente::pedir;
-use crate::http::url::{Url, codificar};
+use crate::http::url::{MAX_URL, Url, codificar};
 use crate::nodo::cliente::{buscar_en_peers, lo_tiene};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::parada::Parada;
@@ -25,15 +26,6 @@ pub enum AQuien<'a> {
     Maestro(&'a str),
 }
 
-impl fmt::Display for AQuien<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AQuien::Peer(peer) => peer.fmt(f),
-            AQuien::Maestro(url) => f.write_str(url),
-        }
-    }
-}
-
 /// A quiénes se pregunta: a los peers, por su orden, y al maestro, si lo hay.
 pub fn a_quien_preguntar(vecinos: &Vecinos) -> Vec<AQuien<'_>> {
     let peers = vecinos.peers.iter().map(|peer| AQuien::Peer(*peer));
@@ -42,19 +34,22 @@ pub fn a_quien_preguntar(vecinos: &Vecinos) -> Vec<AQuien<'_>> {
         .collect()
 }
 
-/// Quiénes tienen `nombre`, según `a_quien`. Lo que diga el maestro se comprueba preguntando a cada uno:
-/// pudo irse.
-pub fn quienes_lo_tienen(vecinos: &Vecinos, a_quien: AQuien, nombre: &str) -> Vec<SocketAddr> {
+/// Quiénes tienen `nombre`, según `a_quien`. Lo que diga el maestro se comprueba preguntando a cada
+/// uno: pudo irse.
+pub fn quienes_lo_tienen(
+    vecinos: &Vecinos,
+    a_quien: AQuien,
+    nombre: &str,
+) -> Result<Vec<SocketAddr>, Fallo> {
     match a_quien {
-        AQuien::Peer(peer) if lo_tiene(vecinos, peer, nombre) => vec![peer],
-        AQuien::Peer(_) => Vec::new(),
+        AQuien::Peer(peer) if lo_tiene(vecinos, peer, nombre) => Ok(vec![peer]),
+        AQuien::Peer(_) => Ok(Vec::new()),
         AQuien::Maestro(url) => {
-            let limites = con_espera(vecinos);
-            let mut otros = Vecinos {
-                peers: Vec::new(),
-                ..vecinos.clone()
-            };
-            otros.conocer(&fuentes_del_maestro(url, nombre, limites, &vecinos.parada));
+            let hallados = localizar(url, nombre, con_espera(vecinos), &vecinos.parada)?;
+            let fuentes = hallados.iter().filter_map(Hallado::direccion);
+            let mut otros = vecinos.clone();
+            otros.peers.clear();
+            otros.conocer(&fuentes.take(MAX_FUENTES).collect::<Vec<_>>());
             otros.peers.retain(|peer| !vecinos.peers.contains(peer));
             buscar_en_peers(&otros, nombre)
         }
@@ -76,20 +71,31 @@ pub fn peers_del_maestro(
     vecinos: &Vecinos,
     parada: &Parada,
 ) -> Result<Vec<SocketAddr>, Fallo> {
-    let pregunta = format!("{url}/peers");
-    let (codigo, valor) = pedir("GET", &pregunta, None, con_espera(vecinos), parada)?;
-    let Some(peers) = valor["peers"].as_array().filter(|_| codigo == 200) else {
-        let motivo = motivo(codigo, &valor);
-        return Err(Fallo::nuevo(format!(
-            "{url} no dice a quién conoce: {motivo}"
-        )));
-    };
+    let peers = preguntar(url, "/peers", con_espera(vecinos), parada)?;
     // Aquí no viene el puerto: el de los nuestros es el mismo que el de su REST.
     let direccion = |peer: &Value| {
         let url = Url::leer(peer["rest"].as_str()?)?;
-        Some(SocketAddr::new(url.ip()?, url.puerto))
+        let ip = url.ip().filter(|ip| !ip.is_unspecified())?;
+        Some(SocketAddr::new(ip, url.puerto))
     };
     Ok(peers.iter().filter_map(direccion).take(MAX_PEERS).collect())
+}
+
+/// Los `peers` de lo que conteste `url`, un maestro o un peer.
+fn preguntar(
+    url: &str,
+    ruta: &str,
+    limites: Limites,
+    parada: &Parada,
+) -> Result<Vec<Value>, Fallo> {
+    let (codigo, mut valor) = pedir("GET", &format!("{url}{ruta}"), None, limites, parada)?;
+    match valor.get_mut("peers").map(Value::take) {
+        Some(Value::Array(peers)) if codigo == 200 => Ok(peers),
+        _ => {
+            let motivo = motivo(codigo, &valor);
+            Err(Fallo::nuevo(format!("{url} no dice quién: {motivo}")))
+        }
+    }
 }
 
 /// El maestro de los documentos, para cuando no se dice otro.
@@ -104,9 +110,20 @@ pub struct Hallado {
     pub rest: String,
     /// El puerto en que habla el protocolo de la guía. Los peers de otros cursos no lo tienen.
     pub puerto: Option<u16>,
+    /// El puerto en que habla gRPC; 0 si no lo habla.
+    pub grpc_port: u16,
 }
 
 impl Hallado {
+    /// Un nodo de los nuestros, que habla lo suyo y REST en el mismo puerto.
+    pub fn nuestro(direccion: SocketAddr) -> Hallado {
+        Hallado {
+            rest: format!("http://{direccion}"),
+            puerto: Some(direccion.port()),
+            grpc_port: 0,
+        }
+    }
+
     /// Dónde habla el protocolo de la guía, si lo habla.
     pub fn direccion(&self) -> Option<SocketAddr> {
         let ip = Url::leer(&self.rest)?.ip()?;
@@ -115,11 +132,22 @@ impl Hallado {
     }
 
     fn leer(peer: &Value) -> Option<Hallado> {
-        let rest = peer["rest"].as_str()?.to_string();
+        let puerto = |campo: &str| peer[campo].as_u64().and_then(|n| u16::try_from(n).ok());
+        let rest = peer["rest"].as_str().filter(|rest| rest.len() <= MAX_URL)?;
         Some(Hallado {
-            rest,
-            puerto: peer["puerto"].as_u64().and_then(|n| u16::try_from(n).ok()),
+            rest: rest.to_string(),
+            puerto: puerto("puerto"),
+            grpc_port: puerto("grpc_port").unwrap_or(0),
         })
+    }
+
+    /// Como lo dice `GET /locate`.
+    pub fn en_json(&self) -> Value {
+        let mut peer = json!({"rest": self.rest, "grpc_port": self.grpc_port});
+        if let Some(puerto) = self.puerto {
+            peer["puerto"] = puerto.into();
+        }
+        peer
     }
 }
 
@@ -134,43 +162,16 @@ impl fmt::Display for Hallado {
 }
 
 /// Pregunta a `url` (un maestro o un peer) quién tiene `nombre`.
-///
-/// # Errores
-/// No contesta, o contesta otra cosa; la frase dice quién.
 pub fn localizar(
     url: &str,
     nombre: &str,
     limites: Limites,
     parada: &Parada,
 ) -> Result<Vec<Hallado>, Fallo> {
-    let pregunta = format!("{url}/locate?file={}", codificar(nombre));
-    let (codigo, valor) = pedir("GET", &pregunta, None, limites, parada)?;
-    match valor["peers"].as_array() {
-        Some(peers) if codigo == 200 => Ok(peers.iter().filter_map(Hallado::leer).collect()),
-        _ => Err(Fallo::nuevo(format!(
-            "{url} no dice quién tiene el archivo: {}",
-            motivo(codigo, &valor)
-        ))),
-    }
-}
-
-/// Las direcciones de quienes tienen `nombre` según el maestro, para usarlas de fuente. Si el maestro no contesta no hay
-/// ninguna, y no es un error: se sigue con los peers.
-fn fuentes_del_maestro(
-    url: &str,
-    nombre: &str,
-    limites: Limites,
-    parada: &Parada,
-) -> Vec<SocketAddr> {
-    let hallados = localizar(url, nombre, limites, parada).unwrap_or_else(|fallo| {
-        log::debug!("{fallo}");
-        Vec::new()
-    });
-    hallados
-        .iter()
-        .filter_map(Hallado::direccion)
-        .take(MAX_FUENTES)
-        .collect()
+    let pregunta = format!("/locate?file={}", codificar(nombre));
+    let peers = preguntar(url, &pregunta, limites, parada)?;
+    let hallados = peers.iter().filter_map(Hallado::leer);
+    Ok(hallados.take(MAX_PEERS).collect())
 }
 
 /// Por qué contestó `codigo`: lo que diga su `{"error": …}`, o el número.
@@ -184,7 +185,6 @@ pub fn motivo(codigo: u16, valor: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn quien_no_habla_el_protocolo_queda_con_su_url() {
@@ -212,6 +212,8 @@ mod tests {
             leer(json!({"rest": "http://0.0.0.0:1", "puerto": 1})).as_deref(),
             Some("http://0.0.0.0:1")
         );
+        let de_otro = json!({"rest": "http://127.0.0.1:9001", "grpc_port": 9002});
+        assert_eq!(Hallado::leer(&de_otro).map(|h| h.grpc_port), Some(9002));
         assert_eq!(leer(json!({"puerto": 1})), None);
         assert_eq!(leer(json!("x")), None);
     }

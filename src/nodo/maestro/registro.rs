@@ -1,21 +1,25 @@
-//! El nodo en el maestro: se registra al empezar, renueva, avisa cuando su carpeta cambia y se despide al salir.
+//! El nodo en el maestro: se registra al empezar, renueva, avisa cuando su carpeta cambia y se
+//! despide al salir.
 //!
-//! El maestro olvida a quien no renueva, y por eso un nodo que muere de golpe desaparece solo, y un maestro que se
-//! reinicia vuelve a saberlo todo en unos segundos. Que el maestro no esté no es un error: se dice una vez, se sigue
-//! probando, y se dice cuando vuelve. No sabe de rutas ni escribe en pantalla.
+//! El maestro olvida a quien no renueva, y por eso un nodo que muere de golpe desaparece solo, y un
+//! maestro que se reinicia vuelve a saberlo todo en unos segundos. Que el maestro no esté no es un
+//! error: se dice una vez, se sigue probando, y se dice cuando vuelve. Sólo un hilo habla con él,
+//! así que las listas le llegan en orden y cien que piden renovar a la vez son una sola petición.
+//! No sabe de rutas ni escribe en pantalla.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::config::{Limites, MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
+use crate::config::{Limites, MAX_ARCHIVOS, MAX_CONEXIONES, MAX_NOMBRE_DE_ARCHIVO};
 use crate::fallo::Fallo;
 use crate::http::cliente::{pedir, resolver};
 use crate::http::url::Url;
 use crate::nodo::Nodo;
+use crate::nodo::carpeta::Archivo;
 use crate::nodo::maestro::localizar::motivo;
 use crate::red::hilos::{Hilo, arrancar};
 use crate::red::maquina::ip_en_la_red;
@@ -25,23 +29,29 @@ use crate::red::parada::Parada;
 const RENOVAR: Duration = Duration::from_secs(5);
 /// Cuánto vale un registro, en segundos: tres renovaciones.
 const TTL: u64 = 15;
-/// Lo que ocupan los nombres que caben en un registro, en bytes. El maestro admite 8 MiB, y en JSON ocupan algo más.
+/// Lo que ocupan los nombres que caben en un registro, en bytes. El maestro admite 8 MiB, y en JSON
+/// ocupan algo más.
 const TOPE_DE_NOMBRES: usize = 4 * 1024 * 1024;
-/// Plazos para hablar con el maestro: cortos, porque al salir hay que esperar a que termine la última pregunta.
-const LIMITES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(3));
-/// El de la despedida, que retrasa la salida.
-const DESPEDIDA: Duration = Duration::from_secs(1);
+/// Plazos para registrarse: conectar, y que conteste.
+const PLAZOS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(3));
+/// Los de la despedida, que retrasa la salida.
+const DESPEDIDA: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(500));
+/// Lo que espera quien pidió renovar: que acabe la renovación en curso y la suya.
+const ESPERA: Duration = Duration::from_secs(12);
+
+/// Cómo fue una renovación: lo que se registró.
+type Renovado = Result<Arc<Vec<Archivo>>, Fallo>;
 
 /// La relación de un nodo con su maestro. La comparten el hilo que renueva y `POST /refresh`.
 pub struct Inscripcion {
     url: String,
     escucha: SocketAddr,
-    /// Se retiene desde que se mira la carpeta hasta que el maestro contesta: así una lista vieja no puede llegarle
-    /// después de una nueva. Dice si ya se despidió, y entonces no hay que volver a registrarse.
-    fuera: Mutex<bool>,
-    /// Por aquí se despierta al hilo antes de su hora. Cabe un aviso: si ya hay uno sin atender, otro no cambia nada.
-    despertar: (Sender<()>, Receiver<()>),
+    /// Por aquí se despierta al hilo antes de su hora, y se le dice a quién contestar, si alguien
+    /// espera.
+    avisos: (Sender<Aviso>, Receiver<Aviso>),
 }
+
+type Aviso = Option<Sender<Renovado>>;
 
 impl Inscripcion {
     /// La de un nodo que escucha en `escucha`, en el maestro de `url`.
@@ -49,8 +59,7 @@ impl Inscripcion {
         Inscripcion {
             url,
             escucha,
-            fuera: Mutex::default(),
-            despertar: bounded(1),
+            avisos: bounded(MAX_CONEXIONES),
         }
     }
 
@@ -59,112 +68,130 @@ impl Inscripcion {
         &self.url
     }
 
-    /// Se registra con los nombres que dé `listar`, que también devuelve.
-    ///
-    /// # Errores
-    /// No se pudo leer la carpeta, o el maestro no contesta o no lo admite.
-    pub fn renovar(
-        &self,
-        parada: &Parada,
-        listar: impl FnOnce() -> Result<Vec<String>, Fallo>,
-    ) -> Result<Vec<String>, Fallo> {
-        let fuera = self.fuera.lock().unwrap_or_else(PoisonError::into_inner);
-        if *fuera {
-            return Err(Fallo::nuevo("este nodo ya está saliendo"));
-        }
-        let archivos = listar()?;
-        let registro = json!({
-            "peer": self.quien_soy()?, "files": los_que_caben(&archivos),
-            "grpc_port": 0, "puerto": self.escucha.port(), "ttl": TTL,
-        });
-        let (conectar, respuesta) = LIMITES;
-        self.mandar(
-            "/register",
-            &registro,
-            Limites {
-                conectar,
-                respuesta,
-                ..Limites::default()
-            },
-            parada,
-        )?;
-        Ok(archivos)
-    }
-
     /// La carpeta cambió: que el maestro lo sepa sin esperar a la próxima renovación.
     pub fn despertar(&self) {
-        let _ = self.despertar.0.try_send(());
+        // Si no cabe, ya hay de sobra quien despierte al hilo.
+        let _ = self.avisos.0.try_send(None);
     }
 
-    fn despedirse(&self) -> Result<(), Fallo> {
-        let mut fuera = self.fuera.lock().unwrap_or_else(PoisonError::into_inner);
-        *fuera = true;
-        let limites = Limites {
-            conectar: DESPEDIDA,
-            respuesta: DESPEDIDA,
-            ..Limites::default()
+    /// Se registra otra vez y espera a que esté hecho. Quienes lo piden a la vez comparten el
+    /// resultado.
+    pub fn refrescar(&self, parada: &Parada) -> Renovado {
+        let (contestar, contestado) = bounded(1);
+        let en_cola = self.avisos.0.try_send(Some(contestar));
+        en_cola.map_err(|_| Fallo::nuevo("ya hay demasiados esperando al maestro"))?;
+        select! {
+            recv(contestado) -> renovado => renovado.unwrap_or_else(|_| Err(saliendo())),
+            recv(parada.canal()) -> _ => Err(saliendo()),
+            default(ESPERA) => {
+                let frase = format!("el maestro {} tarda demasiado", self.url);
+                Err(Fallo::nuevo(frase))
+            }
+        }
+    }
+
+    /// Registra `archivos`. Devuelve cómo despedirse de ese maestro.
+    fn registrar(&self, archivos: &[Archivo], parada: &Parada) -> Result<Registrada, Fallo> {
+        let yo = self.quien_soy()?;
+        let registro = json!({
+            "peer": yo.peer, "files": los_que_caben(archivos),
+            "grpc_port": 0, "puerto": self.escucha.port(), "ttl": TTL,
+        });
+        yo.mandar("/register", &registro, PLAZOS, parada)?;
+        Ok(yo)
+    }
+
+    /// Dónde está el maestro y con qué URL llegan los demás a este nodo. Se mira cada vez: un
+    /// portátil cambia de red.
+    fn quien_soy(&self) -> Result<Registrada, Fallo> {
+        let mut maestro = Url::leer(&self.url)
+            .ok_or_else(|| Fallo::nuevo(format!("«{}» no es la URL de un maestro", self.url)))?;
+        let direccion = resolver(&maestro)?;
+        maestro.anfitrion = direccion.ip().to_string();
+        let ip = match self.escucha.ip().to_canonical() {
+            ip if ip.is_unspecified() => ip_visible(direccion, ip),
+            ip => ip,
         };
-        self.mandar(
-            "/leave",
-            &json!({"peer": self.quien_soy()?}),
-            limites,
-            &Parada::nueva(),
-        )
+        let yo = SocketAddr::new(ip, self.escucha.port());
+        let base = maestro.ruta.trim_end_matches('/');
+        Ok(Registrada {
+            maestro: format!("http://{}{base}", maestro.sitio()),
+            peer: format!("http://{yo}"),
+        })
     }
+}
 
+/// En qué maestro y con qué nombre se registró.
+struct Registrada {
+    /// Con su IP: despedirse no debe esperar a que nadie traduzca un nombre.
+    maestro: String,
+    peer: String,
+}
+
+impl Registrada {
     fn mandar(
         &self,
         ruta: &str,
-        cuerpo: &serde_json::Value,
-        limites: Limites,
+        cuerpo: &Value,
+        (conectar, respuesta): (Duration, Duration),
         parada: &Parada,
     ) -> Result<(), Fallo> {
-        let url = format!("{}{ruta}", self.url);
-        match pedir("POST", &url, Some(cuerpo), limites, parada)? {
-            (200, _) => Ok(()),
-            (codigo, valor) => Err(Fallo::nuevo(format!(
-                "el maestro {} no lo admite: {}",
-                self.url,
-                motivo(codigo, &valor)
-            ))),
-        }
-    }
-
-    /// La URL con que los demás llegan a este nodo. Se mira cada vez: un portátil cambia de red.
-    fn quien_soy(&self) -> Result<String, Fallo> {
-        let maestro = Url::leer(&self.url)
-            .ok_or_else(|| Fallo::nuevo(format!("«{}» no es la URL de un maestro", self.url)))?;
-        let ip = match self.escucha.ip() {
-            ip if ip.is_unspecified() => ip_visible(resolver(&maestro)?),
-            ip => ip,
+        let limites = Limites {
+            conectar,
+            respuesta,
+            ..Limites::default()
         };
-        Ok(format!(
-            "http://{}",
-            SocketAddr::new(ip, self.escucha.port())
-        ))
+        let maestro = &self.maestro;
+        match pedir(
+            "POST",
+            &format!("{maestro}{ruta}"),
+            Some(cuerpo),
+            limites,
+            parada,
+        )? {
+            (200, _) => Ok(()),
+            (codigo, valor) => {
+                let motivo = motivo(codigo, &valor);
+                let frase = format!("el maestro {maestro} no lo admite: {motivo}");
+                Err(Fallo::nuevo(frase))
+            }
+        }
     }
 }
 
-/// La IP con que nos ve el maestro. Si está en esta misma máquina nos ve como 127.0.0.1, que a los demás no les sirve:
-/// entonces, la de la red.
-fn ip_visible(maestro: SocketAddr) -> IpAddr {
-    // Una dirección de los ejemplos, que no es de nadie: no se le manda nada, sólo se mira por dónde se saldría.
-    const FUERA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
+fn saliendo() -> Fallo {
+    Fallo::nuevo("este nodo ya está saliendo")
+}
+
+/// La IP con que nos ve el maestro, que no admite otra. Si está en esta misma máquina nos ve como
+/// 127.0.0.1, que a los demás no les sirve: entonces, la de la red, de la misma familia en que se
+/// `escucha`.
+fn ip_visible(maestro: SocketAddr, escucha: IpAddr) -> IpAddr {
+    // Direcciones de los ejemplos, que no son de nadie: no se les manda nada, sólo se mira por
+    // dónde se saldría.
+    let (fuera, aqui): (IpAddr, IpAddr) = match escucha {
+        IpAddr::V4(_) => (
+            Ipv4Addr::new(192, 0, 2, 1).into(),
+            Ipv4Addr::LOCALHOST.into(),
+        ),
+        IpAddr::V6(_) => (
+            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+            Ipv6Addr::LOCALHOST.into(),
+        ),
+    };
     let hacia = if maestro.ip().is_loopback() {
-        FUERA
+        SocketAddr::new(fuera, maestro.port())
     } else {
         maestro
     };
-    ip_en_la_red(hacia).unwrap_or(Ipv4Addr::LOCALHOST.into())
+    ip_en_la_red(hacia).unwrap_or(aqui)
 }
 
 /// Los nombres que caben en un registro, desde el principio.
-fn los_que_caben(archivos: &[String]) -> Vec<&str> {
+fn los_que_caben(archivos: &[Archivo]) -> Vec<&str> {
     let mut ocupan = 0;
-    let cortos = archivos
-        .iter()
-        .map(String::as_str)
-        .filter(|nombre| nombre.len() <= MAX_NOMBRE_DE_ARCHIVO);
+    let nombres = archivos.iter().map(|archivo| archivo.nombre.as_str());
+    let cortos = nombres.filter(|nombre| nombre.len() <= MAX_NOMBRE_DE_ARCHIVO);
     let caben = cortos.take(MAX_ARCHIVOS).take_while(|nombre| {
         ocupan += nombre.len();
         ocupan <= TOPE_DE_NOMBRES
@@ -172,10 +199,8 @@ fn los_que_caben(archivos: &[String]) -> Vec<&str> {
     caben.collect()
 }
 
-/// Arranca el hilo que mantiene el registro de `nodo` en su maestro, hasta que se sale. `None` si no tiene maestro.
-///
-/// # Errores
-/// El sistema no da más hilos.
+/// Arranca el hilo que mantiene el registro de `nodo` en su maestro, hasta que se sale. `None` si
+/// no tiene maestro.
 pub fn mantener(nodo: &Arc<Nodo>) -> Result<Option<Hilo<()>>, Fallo> {
     let Some(maestro) = nodo.maestro.clone() else {
         return Ok(None);
@@ -185,60 +210,102 @@ pub fn mantener(nodo: &Arc<Nodo>) -> Result<Option<Hilo<()>>, Fallo> {
 }
 
 fn renovar_hasta_salir(nodo: &Nodo, maestro: &Inscripcion) {
-    let mut dentro = None;
-    while !nodo.saliendo.avisada() {
-        let renovado = maestro.renovar(&nodo.saliendo, || nodo.nombres());
-        if dentro != Some(renovado.is_ok()) {
+    let (pedidos, saliendo) = (&maestro.avisos.1, &nodo.saliendo);
+    let (mut dentro, mut registrada) = (None, None);
+    let mut esperan: Vec<Sender<Renovado>> = Vec::new();
+    while !saliendo.avisada() {
+        let archivos = nodo.lista();
+        let registro = archivos.clone();
+        let registro = registro.and_then(|a| maestro.registrar(&a, saliendo));
+        let renovado = registro
+            .map(|nueva| registrada = Some(nueva))
+            .and(archivos.clone());
+        if dentro != Some(renovado.is_ok()) && !saliendo.avisada() {
             nodo.avisador.destacar(vec![match &renovado {
                 Ok(_) => format!("[MAESTRO] Registrado en {}", maestro.url()),
                 Err(fallo) => format!("[MAESTRO] {fallo}. Se sigue sin él y se vuelve a probar."),
             }]);
         }
         dentro = Some(renovado.is_ok());
+        // A quienes llegaron entretanto les vale lo mismo, si la carpeta no ha cambiado.
+        if !pedidos.is_empty() && nodo.lista().ok() == archivos.ok() {
+            esperan.extend(pedidos.try_iter().flatten());
+        }
+        for quien in esperan.drain(..) {
+            let _ = quien.send(renovado.clone());
+        }
         select! {
-            recv(maestro.despertar.1) -> _ => {}
-            recv(nodo.saliendo.canal()) -> _ => {}
+            recv(pedidos) -> aviso => esperan.extend(aviso.ok().flatten()),
+            recv(saliendo.canal()) -> _ => {}
             default(RENOVAR) => {}
         }
+        esperan.extend(pedidos.try_iter().flatten());
     }
-    if let Err(fallo) = maestro.despedirse() {
-        log::debug!("al despedirse: {fallo}");
+    if let Some(registrada) = registrada {
+        let baja = json!({"peer": registrada.peer});
+        // Con una parada suya: la del nodo ya está cortada.
+        if let Err(fallo) = registrada.mandar("/leave", &baja, DESPEDIDA, &Parada::nueva()) {
+            log::debug!("al despedirse: {fallo}");
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodo::carpeta::Abierto;
 
     #[test]
     fn se_registra_lo_que_cabe() {
-        let nombre = |n: usize, largo| format!("{n:0>largo$}");
-        let muchos: Vec<String> = (0..MAX_ARCHIVOS + 5).map(|n| nombre(n, 8)).collect();
+        let uno = Abierto::mirar(tempfile::tempfile().unwrap()).unwrap();
+        let archivo = |n: usize, largo| Archivo {
+            nombre: format!("{n:0>largo$}"),
+            tamano: uno.tamano,
+            sello: uno.sello,
+        };
+        let muchos: Vec<_> = (0..MAX_ARCHIVOS + 5).map(|n| archivo(n, 8)).collect();
         assert_eq!(los_que_caben(&muchos).len(), MAX_ARCHIVOS);
-        let largos: Vec<String> = (0..9000).map(|n| nombre(n, 1000)).collect();
+        let largos: Vec<_> = (0..9000).map(|n| archivo(n, 1000)).collect();
         assert_eq!(los_que_caben(&largos).len(), TOPE_DE_NOMBRES / 1000);
-        assert_eq!(los_que_caben(&[nombre(1, 1025), nombre(2, 1024)]).len(), 1);
+        let justos = [archivo(1, 1025), archivo(2, 1024)];
+        assert_eq!(los_que_caben(&justos).len(), 1);
     }
 
     #[test]
     fn cada_uno_se_presenta_como_los_demas_pueden_llamarlo() {
         let soy = |escucha: &str, maestro: &str| {
-            Inscripcion::nueva(maestro.into(), escucha.parse().unwrap())
-                .quien_soy()
-                .unwrap()
+            let inscripcion = Inscripcion::nueva(maestro.into(), escucha.parse().unwrap());
+            inscripcion.quien_soy().unwrap().peer
         };
-        assert_eq!(
-            soy("127.0.0.1:6001", "http://127.0.0.1:9000"),
-            "http://127.0.0.1:6001"
-        );
-        assert_eq!(
-            soy("127.0.0.2:6001", "http://localhost:9000"),
-            "http://127.0.0.2:6001"
-        );
+        for (escucha, maestro, yo) in [
+            (
+                "127.0.0.1:6001",
+                "http://127.0.0.1:9000",
+                "http://127.0.0.1:6001",
+            ),
+            (
+                "127.0.0.2:6001",
+                "http://localhost:9000",
+                "http://127.0.0.2:6001",
+            ),
+            ("[::1]:6001", "http://127.0.0.1:9000", "http://[::1]:6001"),
+            (
+                "[::ffff:127.0.0.1]:6001",
+                "http://127.0.0.1:9000",
+                "http://127.0.0.1:6001",
+            ),
+        ] {
+            assert_eq!(soy(escucha, maestro), yo);
+        }
         let visible = soy("0.0.0.0:6001", "http://127.0.0.1:9000");
         assert!(
             !visible.contains("0.0.0.0") && visible.ends_with(":6001"),
             "{visible}"
         );
+        // En `::`, una IPv6 que se pueda llamar, aunque el maestro esté aquí mismo en IPv4.
+        let visible = soy("[::]:6001", "http://127.0.0.1:9000");
+        let url = Url::leer(&visible).unwrap();
+        let ip = url.ip().unwrap();
+        assert!(ip.is_ipv6() && !ip.is_unspecified(), "{visible}");
     }
 }

@@ -1,14 +1,16 @@
 //! Las palabras ampliadas, vistas desde quien las contesta; y cómo se manda un tramo de un archivo.
 //!
-//! De mandar bytes se encarga [`enviar_tramo`], lo pida un nodo de la guía (`servidor.rs`), uno de los
-//! nuestros, quien aceptó un envío (`descarga/envio.rs`) o un navegador (`web/`). No pinta: avisa.
+//! De mandar bytes se encarga [`enviar_tramo`], lo pida un nodo de la guía (`servidor.rs`), uno de
+//! los nuestros, quien aceptó un envío (`descarga/envio.rs`) o un navegador (`web/`). No pinta:
+//! avisa.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 
-use crate::config::{MAX_MENSAJE, nombre_de_nodo_valido};
+use crate::config::MAX_MENSAJE;
+use crate::guia::ENVIO_COMPLETO;
 use crate::nodo::carpeta::disco::leer_en;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
@@ -20,14 +22,15 @@ use crate::texto::tamano as texto_tamano;
 
 /// Cuánto se espera por una huella que aún se está calculando.
 const ESPERA_DE_HUELLA: Duration = Duration::from_secs(5);
-/// Bytes que se leen del archivo y se mandan de una vez. Medido: de 64 a 256 KiB da lo mismo; 8 KiB,
-/// menos de la mitad.
+/// Bytes que se leen del archivo y se mandan de una vez. Medido: de 64 a 256 KiB da lo mismo; 8
+/// KiB, menos de la mitad.
 const TROZO: usize = 256 * 1024;
 /// Bytes de una lista que se juntan antes de mandarlos: ninguna está entera en memoria.
 const TROZO_DE_LISTA: usize = 32 * 1024;
 /// Lo que puede tardar en salir una lista entera: quien la lee a cucharadas no la retiene más.
 const PLAZO_DE_LISTA: Duration = Duration::from_secs(60);
-/// Cuánto se espera a que cierre quien mandó algo que no se entiende, para que alcance a leer por qué.
+/// Cuánto se espera a que cierre quien mandó algo que no se entiende, para que alcance a leer por
+/// qué.
 const DESPEDIDA: Duration = Duration::from_millis(500);
 
 /// Por qué se cierra una conexión antes de tiempo.
@@ -62,7 +65,8 @@ impl fmt::Display for Cierre {
     }
 }
 
-/// Manda `cabecera` y los bytes `tramo` del archivo, en trozos grandes. La cabecera sale con el primer trozo.
+/// Manda `cabecera` y los bytes `tramo` del archivo, en trozos grandes. La cabecera sale con el
+/// primer trozo.
 pub fn enviar_tramo(
     conexion: &mut Conexion,
     abierto: &Abierto,
@@ -92,8 +96,8 @@ pub fn enviar_tramo(
     Ok(())
 }
 
-/// Una línea tras otra hasta que el otro cierre, calle o diga algo que no se entiende. La primera tiene
-/// que estar entera antes de `primera`: reconocer su palabra ya gastó parte del plazo.
+/// Una línea tras otra hasta que el otro cierre, calle o diga algo que no se entiende. La primera
+/// tiene que estar entera antes de `primera`: reconocer su palabra ya gastó parte del plazo.
 pub fn conversar(conexion: &mut Conexion, primera: Instant, nodo: &Nodo) -> Result<(), Cierre> {
     conexion.prepararse_a_enviar()?;
     let mut envios = Envios::default();
@@ -135,7 +139,7 @@ fn contestar(
     envios: &mut Envios,
 ) -> Result<(), Cierre> {
     match palabra {
-        Palabra::Hola(_) => contestar_hola(conexion, nodo),
+        Palabra::Hola(otro) => contestar_hola(conexion, otro, nodo),
         Palabra::Listar => contestar_lista(conexion, nodo),
         Palabra::Mensaje { de, texto } => contestar_mensaje(conexion, de, texto, nodo),
         Palabra::Info(_) | Palabra::Bloques(_) | Palabra::Obtener { .. } => {
@@ -155,10 +159,12 @@ fn rechazar(conexion: &mut Conexion, motivo: &str) -> Result<(), Cierre> {
     Ok(conexion.escribir_linea(Respuesta::Error(motivo.to_string()))?)
 }
 
-fn contestar_hola(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Cierre> {
+/// `HOLA`: lo mismo, nuestro; con `id` si lo trajo.
+fn contestar_hola(conexion: &mut Conexion, otro: &Presentacion, nodo: &Nodo) -> Result<(), Cierre> {
     let quien = Presentacion {
         puerto: nodo.direccion.port(),
         nombre: nodo.vecinos.nombre.clone(),
+        id: otro.id.as_ref().map(|_| nodo.vecinos.id.clone()),
     };
     Ok(conexion.escribir_linea(Respuesta::Hola(quien))?)
 }
@@ -181,7 +187,8 @@ fn contestar_lista(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Cierre> {
     escribir_lista(conexion, &Respuesta::Lista(archivos.len() as u64), entradas)
 }
 
-/// `MENSAJE`: se guarda antes de contestar, así `RECIBIDO` es verdad aunque la pantalla no dé abasto.
+/// `MENSAJE`: se guarda antes de contestar, así `RECIBIDO` es verdad aunque la pantalla no dé
+/// abasto.
 fn contestar_mensaje(
     conexion: &mut Conexion,
     de: &str,
@@ -199,7 +206,7 @@ fn contestar_mensaje(
     let mensaje = Mensaje {
         de: de.to_string(),
         desde: conexion.otro(),
-        cuando: Instant::now(),
+        hora: nodo.hora(),
         texto: texto.to_string(),
     };
     let linea = mensaje.to_string();
@@ -223,8 +230,8 @@ pub struct Enviado {
 struct Envios(Enviado);
 
 impl Envios {
-    /// Suma otro tramo. Lo que hay que contar: que con él se envió el archivo entero, o que se pasó a
-    /// otro sin acabar el de antes.
+    /// Suma otro tramo. Lo que hay que contar: que con él se envió el archivo entero, o que se pasó
+    /// a otro sin acabar el de antes.
     fn sumar(&mut self, conexion: &Conexion, tramo: Option<Enviado>) -> Vec<String> {
         let Some(tramo) = tramo else {
             return Vec::new();
@@ -238,7 +245,7 @@ impl Envios {
         }
         if self.0.bytes >= self.0.tamano {
             let nombre = std::mem::take(&mut self.0).nombre;
-            lineas.push(format!("[ENVÍO COMPLETO] {nombre}"));
+            lineas.push(format!("{ENVIO_COMPLETO} {nombre}"));
         }
         lineas
     }
@@ -324,7 +331,8 @@ fn contestar_bloques(
     }
 }
 
-/// Manda una respuesta y las líneas que la siguen, por trozos: ninguna lista está entera en memoria.
+/// Manda una respuesta y las líneas que la siguen, por trozos: ninguna lista está entera en
+/// memoria.
 fn escribir_lista(
     conexion: &mut Conexion,
     respuesta: &Respuesta,

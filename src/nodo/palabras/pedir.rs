@@ -1,7 +1,8 @@
-//! Las palabras ampliadas, vistas desde quien las pide: mandar una petición por una conexión y leer lo que contesta.
+//! Las palabras ampliadas, vistas desde quien las pide: mandar una petición por una conexión y leer
+//! lo que contesta.
 //!
-//! De lo que diga el otro no se cree nada que no se compruebe: ni longitudes, ni cuántas líneas anuncia. No abre
-//! conexiones ni toca el disco.
+//! De lo que diga el otro no se cree nada que no se compruebe: ni longitudes, ni cuántas líneas
+//! anuncia. No abre conexiones ni toca el disco.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +16,8 @@ use crate::red::conexion::{Conexion, FalloRed};
 
 /// Entradas que se aceptan en una lista ajena.
 const TOPE_DE_LISTA: u64 = 1_000_000;
-/// Bytes de todos los nombres de una lista ajena: un millón de nombres de 4 KB no cabría en memoria.
+/// Bytes de todos los nombres de una lista ajena: un millón de nombres de 4 KB no cabría en
+/// memoria.
 const TOPE_DE_NOMBRES: usize = 64 << 20;
 /// Lo que puede tardar una lista entera.
 const PLAZO_DE_LISTA: Duration = Duration::from_secs(60);
@@ -46,6 +48,8 @@ pub enum FalloPar {
     Calculando,
     /// Contestó `ERROR:<motivo>`.
     Rechaza(String),
+    /// Es un nodo (que se llama así) que ya contestó por otra dirección, o nosotros mismos.
+    Repetido(String),
     /// Contestó algo que no puede ser verdad, o que no es el protocolo.
     Miente(String),
 }
@@ -69,6 +73,9 @@ impl fmt::Display for FalloPar {
             FalloPar::NoLoTiene => f.write_str("no tiene el archivo"),
             FalloPar::Calculando => f.write_str("aún calcula la huella"),
             FalloPar::Rechaza(motivo) => write!(f, "contestó con un error: {motivo}"),
+            FalloPar::Repetido(nombre) => {
+                write!(f, "es {nombre}, que ya contó por otra dirección")
+            }
             FalloPar::Miente(que) => write!(f, "{que}"),
         }
     }
@@ -214,7 +221,8 @@ pub fn recibir_bloque(
     Ok(cuenta.terminar())
 }
 
-/// Recibe en `destino` al menos los bytes `pedidos`, y los va sumando a la `cuenta`. Cuántos llegaron.
+/// Recibe en `destino` al menos los bytes `pedidos`, y los va sumando a la `cuenta`. Cuántos
+/// llegaron.
 fn recibir_datos(
     conexion: &mut Conexion,
     destino: &mut [u8],
@@ -239,8 +247,8 @@ fn recibir_datos(
     Ok(leidos)
 }
 
-/// Mira que lo que llega no baje de un mínimo, sostenido durante una ventana: quien gotea un byte de
-/// vez en cuando no vence ningún plazo, y retendría la descarga.
+/// Mira que lo que llega no baje de un mínimo, sostenido durante una ventana: quien gotea un byte
+/// de vez en cuando no vence ningún plazo, y retendría la descarga.
 pub struct Ritmo {
     ventana: Duration,
     desde: Instant,
@@ -273,16 +281,37 @@ impl Ritmo {
 
 // ----- Preguntas sueltas, cada una por su conexión -----
 
-/// `HOLA`: quién es ese peer. [`FalloPar::Cerro`] es la manera en que un nodo de la guía dice que no conoce la palabra.
+/// `HOLA`: quién es ese peer. [`FalloPar::Cerro`] es la manera en que un nodo de la guía dice que
+/// no conoce la palabra.
 pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, FalloPar> {
-    let mut conexion = vecinos.conectar(peer, con_espera(vecinos))?;
+    presentarse(&mut vecinos.conectar(peer, con_espera(vecinos))?, vecinos)
+}
+
+/// Saluda por una conexión. Quien tiene dos direcciones cuenta una vez: la segunda es un error.
+fn presentarse(conexion: &mut Conexion, vecinos: &Vecinos) -> Result<Presentacion, FalloPar> {
     let quien = Presentacion {
         puerto: vecinos.puerto(),
         nombre: vecinos.nombre.clone(),
+        id: Some(vecinos.id.clone()),
     };
-    match pedir(&mut conexion, &Palabra::Hola(quien))? {
-        Respuesta::Hola(quien) => Ok(quien),
-        _ => Err(no_es_respuesta()),
+    let quien = match pedir(conexion, &Palabra::Hola(quien))? {
+        Respuesta::Hola(quien) => quien,
+        _ => return Err(no_es_respuesta()),
+    };
+    match &quien.id {
+        Some(id) if !vecinos.es_nuevo(id) => Err(FalloPar::Repetido(quien.nombre)),
+        _ => Ok(quien),
+    }
+}
+
+/// Abre una conexión con `peer` y le saluda. Con quien no sabe saludar se abre otra: la primera la
+/// cerró.
+fn saludando(vecinos: &Vecinos, peer: SocketAddr) -> Result<Conexion, FalloPar> {
+    let mut conexion = vecinos.conectar(peer, vecinos.limites)?;
+    match presentarse(&mut conexion, vecinos) {
+        Ok(_) => Ok(conexion),
+        Err(fallo @ (FalloPar::Red(_) | FalloPar::Repetido(_))) => Err(fallo),
+        Err(_) => Ok(vecinos.conectar(peer, vecinos.limites)?),
     }
 }
 
@@ -296,7 +325,7 @@ fn con_espera(vecinos: &Vecinos) -> Limites {
 
 /// `LISTAR`: los archivos que comparte un peer.
 pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, FalloPar> {
-    let mut conexion = vecinos.conectar(peer, vecinos.limites)?;
+    let mut conexion = saludando(vecinos, peer)?;
     let anunciadas = match pedir(&mut conexion, &Palabra::Listar)? {
         Respuesta::Lista(n) if n <= TOPE_DE_LISTA => n,
         Respuesta::Lista(n) => {
@@ -322,7 +351,7 @@ pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, Fa
 
 /// `MENSAJE`: un texto para quien esté delante de ese peer.
 pub fn enviar_mensaje(vecinos: &Vecinos, peer: SocketAddr, texto: &str) -> Result<(), FalloPar> {
-    let mut conexion = vecinos.conectar(peer, vecinos.limites)?;
+    let mut conexion = saludando(vecinos, peer)?;
     let mensaje = Palabra::Mensaje {
         de: vecinos.nombre.clone(),
         texto: en_una_linea(texto),

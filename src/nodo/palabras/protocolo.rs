@@ -1,17 +1,20 @@
-//! Las palabras del protocolo: qué se puede pedir, qué se puede contestar y cómo se escribe. Funciones puras.
+//! Las palabras del protocolo: qué se puede pedir, qué se puede contestar y cómo se escribe.
+//! Funciones puras.
 //!
-//! `BUSCAR` y `DESCARGAR` son las de la guía, tal cual. Las demás (ampliadas) son líneas de texto que terminan en
-//! `\n`; el nombre va siempre al final, así que puede llevar `:`. Leer y escribir son inversas: lo comprueba una
-//! prueba. Este archivo no sabe de sockets ni de disco.
+//! `BUSCAR` y `DESCARGAR` son las de la guía, tal cual. Las demás (ampliadas) son líneas de texto
+//! que terminan en `\n`; el nombre va siempre al final, así que puede llevar `:`. Leer y escribir
+//! son inversas: lo comprueba una prueba. Este archivo no sabe de sockets ni de disco.
 
 use std::fmt;
 
+use crate::config::MAX_NOMBRE;
 use crate::nodo::carpeta::huella::Huella;
 
 /// Cuántos bytes se miran, como mucho, para saber quién habla.
 pub const PRIMERA_PALABRA: usize = 16;
 
-/// El motivo con que se contesta a `BLOQUES` cuando la huella aún no está: quien pide vuelve a preguntar.
+/// El motivo con que se contesta a `BLOQUES` cuando la huella aún no está: quien pide vuelve a
+/// preguntar.
 pub const CALCULANDO: &str = "calculando la huella";
 
 /// Quién habla, según la primera palabra de la conexión.
@@ -36,8 +39,18 @@ pub enum Primera {
     Basura,
 }
 
-/// Decide quién habla mirando hasta el primer `:`, espacio o `\n`.
+/// Decide quién habla mirando hasta el primer `:`, espacio o `\n`. Delante de HTTP puede haber un
+/// salto de línea de más, y no cuenta; delante de otra cosa es una línea vacía.
 pub fn quien_habla(bytes: &[u8]) -> Primera {
+    let sin_salto = bytes.strip_prefix(b"\r\n").unwrap_or_default();
+    match primera_palabra(sin_salto) {
+        Primera::Es(Habla::Http) => Primera::Es(Habla::Http),
+        Primera::Falta if !sin_salto.is_empty() => Primera::Falta,
+        _ => primera_palabra(bytes),
+    }
+}
+
+fn primera_palabra(bytes: &[u8]) -> Primera {
     let mirados = &bytes[..bytes.len().min(PRIMERA_PALABRA)];
     match mirados
         .iter()
@@ -60,7 +73,7 @@ pub enum Palabra {
     Buscar(String),
     /// `DESCARGAR:<nombre>` → `OK` y los bytes hasta el cierre, o `NOFILE` (guía).
     Descargar(String),
-    /// `HOLA:<puerto>:<nombre del nodo>` → lo mismo del otro.
+    /// `HOLA:<puerto>:<nombre del nodo>[:<id>]` → lo mismo del otro.
     Hola(Presentacion),
     /// `LISTAR` → `LISTA:<n>` y n entradas.
     Listar,
@@ -95,6 +108,9 @@ pub struct Presentacion {
     pub puerto: u16,
     /// Nombre que se ha puesto.
     pub nombre: String,
+    /// Lo que lo distingue de los demás, se llamen como se llamen: 8 cifras al azar en cada
+    /// arranque.
+    pub id: Option<String>,
 }
 
 /// Por qué una petición no se entiende.
@@ -116,8 +132,8 @@ impl fmt::Display for NoSeEntiende {
 }
 
 impl Palabra {
-    /// Lee una palabra de la guía: el nombre es todo lo que haya llegado, sin el fin de línea de quien
-    /// prueba con `nc`.
+    /// Lee una palabra de la guía: el nombre es todo lo que haya llegado, sin el fin de línea de
+    /// quien prueba con `nc`.
     pub fn de_la_guia(texto: &str) -> Option<Palabra> {
         let (palabra, nombre) = texto.split_once(':')?;
         let nombre = nombre.trim_end_matches(['\r', '\n']).to_string();
@@ -173,20 +189,33 @@ fn leer_numero(texto: &str) -> Option<u64> {
     texto.parse().ok()
 }
 
+/// ¿Puede llamarse así un nodo? Su nombre viaja entre dos `:` en una línea.
+pub fn nombre_de_nodo_valido(nombre: &str) -> bool {
+    let entre_dos_puntos = |c: char| c == ':' || c.is_control();
+    (1..=MAX_NOMBRE).contains(&nombre.len()) && !nombre.contains(entre_dos_puntos)
+}
+
 impl Presentacion {
     fn leer(resto: &str) -> Option<Presentacion> {
-        let (puerto, nombre) = resto.split_once(':')?;
-        let puerto = u16::try_from(leer_numero(puerto)?).ok()?;
-        crate::config::nombre_de_nodo_valido(nombre).then(|| Presentacion {
+        let mut partes = resto.splitn(3, ':');
+        let puerto = u16::try_from(leer_numero(partes.next()?)?).ok()?;
+        let nombre = partes
+            .next()
+            .filter(|nombre| nombre_de_nodo_valido(nombre))?;
+        let id = partes.next();
+        let cifras = |id: &str| id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        id.is_none_or(cifras).then(|| Presentacion {
             puerto,
             nombre: nombre.to_string(),
+            id: id.map(str::to_string),
         })
     }
 }
 
 impl fmt::Display for Presentacion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HOLA:{}:{}", self.puerto, self.nombre)
+        write!(f, "HOLA:{}:{}", self.puerto, self.nombre)?;
+        self.id.iter().try_for_each(|id| write!(f, ":{id}"))
     }
 }
 
@@ -376,7 +405,14 @@ mod tests {
             (b"xxxxxxxxxxxxxxxx", Primera::Basura),
             (b"xxxxxxxxxxxxxxxx:", Primera::Basura),
         ];
-        for (bytes, quien) in casos {
+        let http_o_nada: [(&[u8], _); 5] = [
+            (b"\r\nGET / HTTP/1.1", Primera::Es(Habla::Http)),
+            (b"\r\nGE", Primera::Falta),
+            (b"\r\n", Primera::Es(Habla::Ampliada)),
+            (b"\r\nBUSCAR:x", Primera::Es(Habla::Ampliada)),
+            (b"\r\n\r\nGET / ", Primera::Es(Habla::Ampliada)),
+        ];
+        for (bytes, quien) in casos.into_iter().chain(http_o_nada) {
             assert_eq!(
                 quien_habla(bytes),
                 quien,
@@ -412,8 +448,20 @@ mod tests {
 
     fn peticion() -> impl Strategy<Value = Palabra> {
         prop_oneof![
-            (any::<u16>(), "[a-zñ ]{1,20}")
-                .prop_map(|(puerto, nombre)| Palabra::Hola(Presentacion { puerto, nombre })),
+            (any::<u16>(), "[a-zñ ]{1,20}").prop_map(|(puerto, nombre)| Palabra::Hola(
+                Presentacion {
+                    puerto,
+                    nombre,
+                    id: None
+                }
+            )),
+            (any::<u16>(), "[a-zñ ]{1,20}", "[0-9a-f]{8}").prop_map(|(puerto, nombre, id)| {
+                Palabra::Hola(Presentacion {
+                    puerto,
+                    nombre,
+                    id: Some(id),
+                })
+            }),
             Just(Palabra::Listar),
             nombre().prop_map(Palabra::Info),
             nombre().prop_map(Palabra::Bloques),

@@ -1,15 +1,19 @@
 //! `GET /files/<nombre>`: un archivo por HTTP, entero o una parte, para curl y para navegadores.
 //!
-//! Un navegador que abre un archivo ajeno no debe ejecutarlo: va siempre como descarga, sin tipo, y con `sandbox`. La
-//! `ETag` es la huella, así que sólo la hay si ya se sabe: por ella no se hace esperar a nadie.
+//! Un navegador que abre un archivo ajeno no debe ejecutarlo: va siempre como descarga, sin tipo, y
+//! con `sandbox`. La `ETag` es la huella, así que sólo la hay si ya se sabe: por ella no se hace
+//! esperar a nadie, salvo a quien pregunta precisamente por ella.
 
 use std::ops::Range;
+use std::time::{Duration, SystemTime};
 
 use super::sin_descriptores;
 use crate::consola::eventos::Avisador;
+use crate::guia::ENVIO_COMPLETO;
 use crate::http::rango::{Rango, leer_rango};
 use crate::http::url::codificar;
-use crate::http::{Corte, Envio, Metodo, Peticion, Respuesta, rechazar};
+use crate::http::{CorteHttp, Envio, Metodo, PeticionHttp, RespuestaHttp};
+use crate::http::{fecha_http, leer_fecha, rechazar};
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
 use crate::nodo::palabras::contestar::enviar_tramo;
@@ -18,112 +22,114 @@ use crate::texto::tamano;
 
 /// Lo que se guarda para el final: no se manda hasta ver que el archivo sigue como estaba.
 const ULTIMO_TROZO: u64 = 64 * 1024;
+/// Lo que se espera por una huella de la que depende la respuesta.
+const ESPERA_DE_HUELLA: Duration = Duration::from_secs(5);
 
-/// Sirve un archivo de la carpeta.
-///
-/// # Errores
-/// No está (404), la parte pedida no existe (416) o no quedan descriptores (503).
+/// Sirve un archivo de la carpeta, o dice que no está (404) o que no quedan descriptores (503).
 pub fn servir(
     conexion: &Conexion,
-    peticion: &Peticion,
+    peticion: &PeticionHttp,
     nombre: &str,
     nodo: &Nodo,
-) -> Result<Respuesta, Corte> {
+) -> Result<RespuestaHttp, CorteHttp> {
     let abierto = match nodo.estante.abrir(nombre) {
         Ok(abierto) => abierto,
         Err(NoSeAbre::NoEsta) => return Err(rechazar(404, format!("no comparto «{nombre}»"))),
         Err(NoSeAbre::SinDescriptores) => return Err(sin_descriptores()),
     };
-    // Sin esperar: si aún no se sabe, esta vez no hay `ETag`, y queda pedida para la siguiente.
-    let resumen = nodo
-        .estante
-        .resumen(nombre, &abierto, std::time::Duration::ZERO);
+    // Si aún no se sabe, esta vez no hay `ETag`, y queda pedida para la siguiente.
+    let exige = peticion.cabecera("if-match");
+    let espera = exige.map_or(Duration::ZERO, |_| ESPERA_DE_HUELLA);
+    let resumen = nodo.estante.resumen(nombre, &abierto, espera);
     let etag = resumen.map(|resumen| format!("\"{}\"", resumen.huella));
-    if etag
-        .as_deref()
-        .is_some_and(|etag| ya_lo_tiene(peticion.si_no_coincide.as_deref(), etag))
-    {
-        return Ok(con_etag(Respuesta::vacia(304), etag));
+    let etag = etag.as_deref();
+    if exige.is_some_and(|lista| !esta_en(lista, etag)) {
+        let frase = format!("«{nombre}» ya no es esa versión");
+        return Err(rechazar(412, frase));
     }
-    let (codigo, tramo) = match que_parte(peticion, etag.as_deref(), abierto.tamano) {
-        Rango::Entero => (200, 0..abierto.tamano),
+    let (total, fecha) = (abierto.tamano, abierto.fecha);
+    let lista = peticion.cabecera("if-none-match");
+    let desde = peticion.cabecera("if-modified-since");
+    if ya_lo_tiene(lista, desde, etag, fecha) {
+        return Ok(con_version(RespuestaHttp::vacia(304), etag, fecha));
+    }
+    let (codigo, tramo) = match que_parte(peticion, etag, total) {
+        Rango::Entero => (200, 0..total),
         Rango::Parte { desde, hasta } => (206, desde..hasta + 1),
         Rango::Imposible => {
-            let total = abierto.tamano;
-            let fallo = Respuesta::fallo(416, format!("«{nombre}» mide {total} bytes"));
+            let fallo = RespuestaHttp::fallo(416, format!("«{nombre}» mide {total} bytes"));
             return Ok(fallo.con("Content-Range", format!("bytes */{total}")));
         }
     };
-    let (largo, rango) = (tramo.end - tramo.start, en_cabecera(&tramo, abierto.tamano));
-    let aviso = (peticion.metodo == Metodo::Get)
-        .then(|| al_terminar(conexion, nombre, largo, abierto.tamano));
-    let respuesta = Respuesta::flujo(
-        codigo,
-        largo,
-        enviar(abierto, tramo, nodo.avisador.clone(), aviso),
-    )
-    .con("Accept-Ranges", "bytes")
-    .con("Content-Disposition", como_descarga(nombre))
-    .con("Content-Security-Policy", "sandbox; default-src 'none'");
-    let respuesta = con_etag(respuesta, etag);
-    Ok(if codigo == 206 {
-        respuesta.con("Content-Range", rango)
-    } else {
-        respuesta
+    let largo = tramo.end - tramo.start;
+    let rango = format!("bytes {}-{}/{total}", tramo.start, tramo.end.max(1) - 1);
+    let aviso = al_terminar(conexion, nombre, largo, total);
+    let enviar = enviar(abierto, tramo, nodo.avisador.clone(), aviso);
+    let respuesta = RespuestaHttp::flujo(codigo, largo, enviar)
+        .con("Accept-Ranges", "bytes")
+        .con("Content-Disposition", como_descarga(nombre))
+        .con("Content-Security-Policy", "sandbox; default-src 'none'");
+    let respuesta = con_version(respuesta, etag, fecha);
+    Ok(match codigo {
+        206 => respuesta.con("Content-Range", rango),
+        _ => respuesta,
     })
 }
 
-/// Qué parte se pide. `Range` sólo cuenta en un `GET`; y con un `If-Range` de otra versión lo que ya tiene no le sirve,
-/// así que se le manda entero.
-fn que_parte(peticion: &Peticion, etag: Option<&str>, total: u64) -> Rango {
-    let suya = peticion.si_rango.as_deref();
+/// Qué parte se pide. `Range` sólo cuenta en un `GET`; y con un `If-Range` de otra versión lo que
+/// ya tiene no le sirve, así que se le manda entero.
+fn que_parte(peticion: &PeticionHttp, etag: Option<&str>, total: u64) -> Rango {
+    let suya = peticion.cabecera("if-range");
     let vale = peticion.metodo == Metodo::Get && (suya.is_none() || suya == etag);
-    leer_rango(peticion.rango.as_deref().filter(|_| vale), total)
+    leer_rango(peticion.cabecera("range").filter(|_| vale), total)
 }
 
-fn en_cabecera(tramo: &Range<u64>, total: u64) -> String {
-    format!(
-        "bytes {}-{}/{total}",
-        tramo.start,
-        tramo.end.saturating_sub(1)
-    )
-}
-
-fn con_etag(respuesta: Respuesta, etag: Option<String>) -> Respuesta {
+/// Con qué reconocer esta versión la próxima vez.
+fn con_version(respuesta: RespuestaHttp, etag: Option<&str>, fecha: SystemTime) -> RespuestaHttp {
+    // Nunca una fecha que aún no ha llegado: la norma no deja.
+    let fecha = fecha_http(fecha.min(SystemTime::now()));
+    let respuesta = respuesta.con("Last-Modified", fecha);
     match etag {
         // `no-cache` es «pregunta antes de usar lo guardado», y con la `ETag` preguntar es barato.
         Some(etag) => respuesta.con("ETag", etag).con("Cache-Control", "no-cache"),
-        None => respuesta.con("Cache-Control", "no-store"),
+        None => respuesta,
     }
 }
 
-/// ¿Está `etag` en la lista de `If-None-Match`?
-fn ya_lo_tiene(lista: Option<&str>, etag: &str) -> bool {
-    lista.is_some_and(|lista| {
-        let mut suyas = lista
-            .split(',')
-            .map(str::trim)
-            .map(|una| una.strip_prefix("W/").unwrap_or(una));
-        suyas.any(|una| una == "*" || una == etag)
-    })
+/// ¿Tiene ya esta versión, según su `If-None-Match` o, si no lo manda, su `If-Modified-Since`?
+fn ya_lo_tiene(
+    lista: Option<&str>,
+    desde: Option<&str>,
+    etag: Option<&str>,
+    fecha: SystemTime,
+) -> bool {
+    if let Some(lista) = lista {
+        return esta_en(&lista.replace("W/", ""), etag);
+    }
+    let desde = desde.and_then(leer_fecha);
+    // En HTTP las fechas van por segundos.
+    desde.is_some_and(|desde| fecha < desde + Duration::from_secs(1))
+}
+
+/// ¿Está `etag` en la lista de `If-Match` o `If-None-Match`? `*` es cualquiera.
+fn esta_en(lista: &str, etag: Option<&str>) -> bool {
+    let mut suyas = lista.split(',').map(str::trim);
+    suyas.any(|una| una == "*" || Some(una) == etag)
 }
 
 /// Lo que se contará en pantalla cuando acabe.
 fn al_terminar(conexion: &Conexion, nombre: &str, bytes: u64, total: u64) -> String {
+    let otro = conexion.otro();
     if bytes == total {
-        format!("[ENVÍO COMPLETO] {nombre}")
+        format!("{ENVIO_COMPLETO} {nombre}")
     } else {
-        format!(
-            "[ENVÍO] {} de {nombre} a {}",
-            tamano(bytes),
-            conexion.otro()
-        )
+        format!("[ENVÍO] {} de {nombre} a {otro}", tamano(bytes))
     }
 }
 
-/// Manda el tramo. El final espera a comprobar que el archivo no cambió: quien cuenta los bytes no debe recibir los
-/// prometidos si son mitad de antes y mitad de después.
-fn enviar(abierto: Abierto, tramo: Range<u64>, avisador: Avisador, aviso: Option<String>) -> Envio {
+/// Manda el tramo. El final espera a comprobar que el archivo no cambió: quien cuenta los bytes no
+/// debe recibir los prometidos si son mitad de antes y mitad de después.
+fn enviar(abierto: Abierto, tramo: Range<u64>, avisador: Avisador, aviso: String) -> Envio {
     Box::new(move |conexion, cabeza| {
         let cambio = |_| FalloRed::Cortada;
         let corte = tramo.end.saturating_sub(ULTIMO_TROZO).max(tramo.start);
@@ -136,12 +142,13 @@ fn enviar(abierto: Abierto, tramo: Range<u64>, avisador: Avisador, aviso: Option
             return Err(FalloRed::Cortada);
         }
         enviar_tramo(conexion, &abierto, corte..tramo.end, cabeza).map_err(cambio)?;
-        avisador.destacar(aviso.into_iter().collect());
+        avisador.destacar(vec![aviso]);
         Ok(())
     })
 }
 
-/// «Guárdalo con este nombre»: en ASCII para los programas viejos, y tal cual (codificado) para los demás.
+/// «Guárdalo con este nombre»: en ASCII para los programas viejos, y tal cual (codificado) para los
+/// demás.
 fn como_descarga(nombre: &str) -> String {
     let ultimo = nombre.rsplit('/').next().unwrap_or(nombre);
     let seguro =
@@ -177,8 +184,20 @@ mod tests {
             ("\"b\"", false),
             ("a", false),
         ] {
-            assert_eq!(ya_lo_tiene(Some(lista), "\"a\""), coincide, "{lista}");
+            let ya = ya_lo_tiene(Some(lista), None, Some("\"a\""), SystemTime::now());
+            assert_eq!(ya, coincide, "{lista}");
         }
-        assert!(!ya_lo_tiene(None, "\"a\""));
+        assert!(!ya_lo_tiene(None, None, Some("\"a\""), SystemTime::now()));
+    }
+
+    #[test]
+    fn la_fecha_cuenta_por_segundos_y_solo_si_no_hay_lista() {
+        let fecha = SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_900);
+        let desde = |escrita, lista| ya_lo_tiene(lista, Some(escrita), Some("\"a\""), fecha);
+        assert!(desde("Sun, 06 Nov 1994 08:49:37 GMT", None));
+        assert!(desde("Sun, 06 Nov 1994 08:49:38 GMT", None));
+        assert!(!desde("Sun, 06 Nov 1994 08:49:36 GMT", None));
+        assert!(!desde("ayer", None));
+        assert!(!desde("Sun, 06 Nov 1994 08:49:38 GMT", Some("\"b\"")));
     }
 }

@@ -1,15 +1,18 @@
-//! La página de un nodo para un navegador: qué comparte, quién más hay y los últimos mensajes. De datos a HTML, pura.
+//! La página de un nodo para un navegador: qué comparte, quién más hay y los últimos mensajes. De
+//! datos a HTML, pura.
 //!
-//! Un solo documento: ni guiones, ni nada de fuera. Todo lo que no escribimos nosotros (nombres de archivo, de nodo,
-//! mensajes) pasa por [`escapar`]: un archivo llamado `<img src=x onerror=…>` se lee, no se ejecuta.
+//! Un solo documento: ni guiones, ni nada de fuera. Todo lo que no escribimos nosotros (nombres de
+//! archivo, de nodo, mensajes) pasa por [`escapar`]: un archivo llamado `<img src=x onerror=…>` se
+//! lee, no se ejecuta.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
 
 use crate::http::url::codificar_ruta;
+use crate::http::{RespuestaHttp, escapar};
 use crate::nodo::Mensaje;
 use crate::nodo::carpeta::Archivo;
-use crate::texto::{cuenta, limpiar, tamano};
+use crate::texto::{cuenta, tamano};
 
 /// Cuántos archivos se enseñan; para ver más está `GET /files`.
 const MAX_FILAS: usize = 1000;
@@ -25,14 +28,14 @@ pub struct Datos<'a> {
     /// Lo que comparte.
     pub archivos: &'a [Archivo],
     /// Los demás, y qué se sabe de cada uno.
-    pub peers: &'a [(SocketAddr, Estado)],
+    pub peers: &'a [(SocketAddr, EstadoDePeer)],
     /// Los mensajes recibidos, del más viejo al más nuevo.
     pub mensajes: &'a [Mensaje],
 }
 
 /// Cómo está un peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Estado {
+pub enum EstadoDePeer {
     /// Contesta, y dijo cómo se llama.
     Responde(String),
     /// Está, pero no conoce las palabras ampliadas: es un nodo como el de la guía.
@@ -42,28 +45,20 @@ pub enum Estado {
 }
 
 /// La página entera.
-pub fn pagina(datos: &Datos) -> String {
-    let nombre = escapar(datos.nombre);
+pub fn pagina(datos: &Datos) -> RespuestaHttp {
+    RespuestaHttp::pagina(200, datos.nombre, ESTILO, &cuerpo(datos))
+}
+
+fn cuerpo(datos: &Datos) -> String {
+    let (nombre, direccion) = (escapar(datos.nombre), datos.direccion);
     let mut html = String::with_capacity(4096 + 200 * datos.archivos.len().min(MAX_FILAS));
-    html.push_str("<!DOCTYPE html>\n<html lang=\"es\">\n<head>\n<meta charset=\"utf-8\">\n");
-    // Sin icono que pedir: si no se dice, el navegador busca uno en cada visita.
-    html.push_str("<link rel=\"icon\" href=\"data:,\">\n");
-    html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     anadir(
         &mut html,
-        format_args!("<title>{nombre}</title>\n<style>{ESTILO}</style>\n</head>\n<body>\n"),
-    );
-    anadir(
-        &mut html,
-        format_args!(
-            "<h1>{nombre}</h1>\n<p class=\"nota\">Nodo activo en {}</p>\n",
-            datos.direccion
-        ),
+        format_args!("<h1>{nombre}</h1>\n<p class=\"nota\">Nodo activo en {direccion}</p>\n"),
     );
     escribir_archivos(&mut html, datos.archivos);
     escribir_peers(&mut html, datos.peers);
     escribir_mensajes(&mut html, datos.mensajes);
-    html.push_str("</body>\n</html>\n");
     html
 }
 
@@ -98,7 +93,7 @@ fn escribir_archivos(html: &mut String, archivos: &[Archivo]) {
     }
 }
 
-fn escribir_peers(html: &mut String, peers: &[(SocketAddr, Estado)]) {
+fn escribir_peers(html: &mut String, peers: &[(SocketAddr, EstadoDePeer)]) {
     html.push_str("<h2>Otros nodos</h2>\n");
     if peers.is_empty() {
         html.push_str("<p class=\"nota\">No conoce a ninguno.</p>\n");
@@ -107,13 +102,13 @@ fn escribir_peers(html: &mut String, peers: &[(SocketAddr, Estado)]) {
     html.push_str("<table>\n");
     for (peer, estado) in peers {
         let (clase, como) = match estado {
-            Estado::Responde(nombre) => ("si", format!("responde: {}", escapar(nombre))),
-            Estado::DeLaGuia => ("si", "responde (nodo de la guía)".to_string()),
-            Estado::Callado => ("no", "no responde".to_string()),
+            EstadoDePeer::Responde(nombre) => ("si", format!("responde: {}", escapar(nombre))),
+            EstadoDePeer::DeLaGuia => ("si", "responde (nodo de la guía)".to_string()),
+            EstadoDePeer::Callado => ("no", "no responde".to_string()),
         };
         // A quien no responde no hay página que abrirle, y el nodo de la guía no tiene.
         let quien = match estado {
-            Estado::Responde(_) => format!("<a href=\"http://{peer}/\">{peer}</a>"),
+            EstadoDePeer::Responde(_) => format!("<a href=\"http://{peer}/\">{peer}</a>"),
             _ => peer.to_string(),
         };
         anadir(
@@ -146,23 +141,7 @@ fn anadir(html: &mut String, que: std::fmt::Arguments) {
     html.write_fmt(que).expect("escribir en un String no falla");
 }
 
-/// Texto ajeno que ya no puede ser otra cosa que texto, ni dentro de un elemento ni de un atributo entre comillas.
-pub fn escapar(ajeno: &str) -> String {
-    let mut limpio = String::with_capacity(ajeno.len());
-    for letra in limpiar(ajeno).chars() {
-        match letra {
-            '&' => limpio.push_str("&amp;"),
-            '<' => limpio.push_str("&lt;"),
-            '>' => limpio.push_str("&gt;"),
-            '"' => limpio.push_str("&quot;"),
-            '\'' => limpio.push_str("&#39;"),
-            otra => limpio.push(otra),
-        }
-    }
-    limpio
-}
-
-const ESTILO: &str = "\
+const ESTILO: &str = "<style>\
 :root{color-scheme:light dark}\
 body{font:1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:0 auto;padding:1rem}\
 h1,td{overflow-wrap:anywhere}\
@@ -172,7 +151,7 @@ td{padding:.5rem .4rem;border-top:1px solid #8885;vertical-align:top}\
 td:first-child{padding-left:0}\
 .n{text-align:right;white-space:nowrap}\
 .nota{margin:0;opacity:.7}span.nota{white-space:nowrap}.si{color:#187a2f}.no{color:#b3261e}\
-@media(prefers-color-scheme:dark){.si{color:#6fd08c}.no{color:#ff8a80}a{color:#8ab4f8}}";
+@media(prefers-color-scheme:dark){.si{color:#6fd08c}.no{color:#ff8a80}a{color:#8ab4f8}}</style>\n";
 
 #[cfg(test)]
 mod tests {
@@ -188,9 +167,13 @@ mod tests {
         }
     }
 
-    fn con(archivos: &[Archivo], peers: &[(SocketAddr, Estado)], mensajes: &[Mensaje]) -> String {
+    fn con(
+        archivos: &[Archivo],
+        peers: &[(SocketAddr, EstadoDePeer)],
+        mensajes: &[Mensaje],
+    ) -> String {
         let direccion = SocketAddr::from(([127, 0, 0, 1], 6001));
-        pagina(&Datos {
+        cuerpo(&Datos {
             nombre: "nodo1",
             direccion,
             archivos,
@@ -206,12 +189,12 @@ mod tests {
         let mensaje = Mensaje {
             de: malo.into(),
             desde: peer,
-            cuando: std::time::Instant::now(),
+            hora: "10:32".into(),
             texto: malo.into(),
         };
         let html = con(
             &[archivo(malo)],
-            &[(peer, Estado::Responde(malo.into()))],
+            &[(peer, EstadoDePeer::Responde(malo.into()))],
             &[mensaje],
         );
         assert!(
@@ -228,7 +211,7 @@ mod tests {
                 "href=\"/files/%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E%22%27%26.txt\""
             )
         );
-        assert!(html.contains("2,0 KiB"));
+        assert!(html.contains("2,0 kB"));
         for de_fuera in ["<script", "@import", "url(", "src=\""] {
             assert!(!html.contains(de_fuera), "{de_fuera}");
         }

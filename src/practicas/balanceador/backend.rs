@@ -1,34 +1,33 @@
-//! La práctica del balanceador, por los extremos: el servidor de prueba (`backend_server.py`) y el cliente que pregunta.
+//! La práctica del balanceador, por los extremos: el servidor de prueba (`backend_server.py`) y el
+//! cliente que pregunta.
 //!
-//! El backend contesta a lo primero que lea con `Response from <nombre>` y cierra, como el del documento; pero con un
-//! hilo por conexión, y sin perder la respuesta si el cliente manda más de lo que se leyó. El cliente repite la
-//! solicitud y cuenta quién contestó cada vez: así se ve el reparto. Ninguno de los dos sabe que hay un balanceador.
+//! El backend contesta a lo primero que lea con `Response from <nombre>` y cierra, como el del
+//! documento; pero con un hilo por conexión, y sin perder la respuesta si el cliente manda más de
+//! lo que se leyó. El cliente repite la solicitud y cuenta quién contestó cada vez: así se ve el
+//! reparto. Ninguno de los dos sabe que hay un balanceador.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, Builder};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
-
 use crate::config::{Limites, MAX_CONEXIONES};
+use crate::consola::Consola;
 use crate::consola::eventos::Avisador;
 use crate::consola::pantalla::Pantalla;
-use crate::consola::teclado::avisos_de_ctrl_c;
 use crate::fallo::{Fallo, Salida};
-use crate::ordenes::opciones as argumentos;
+use crate::ordenes::opciones::DondeEscucha;
+use crate::practicas::balanceador::tabla;
 use crate::red::conexion::{Conexion, FalloRed};
-use crate::red::hilos::PILA;
-use crate::red::{Parada, Servidor, abrir_en, conexiones_posibles};
-use crate::texto::{cuenta, decimal};
+use crate::red::parada::Parada;
+use crate::red::servidor::{Servidor, abrir_en};
+use crate::texto::cuenta;
 
 /// El puerto del primer backend del documento.
 const PUERTO: u16 = 8001;
 /// El nombre del primer backend del documento.
 const NOMBRE: &str = "Server 1";
 /// El balanceador del documento.
-const BALANCEADOR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
+const BALANCEADOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 /// Cuánto se espera, tras contestar, a que el cliente cierre.
 const PLAZO_DE_CIERRE: Duration = Duration::from_secs(2);
 /// Tope de una respuesta, en bytes: lo que siga no se lee.
@@ -37,40 +36,29 @@ const TOPE_DE_RESPUESTA: usize = 4096;
 const TOPE_DE_TABLA: usize = 64;
 
 /// `nodo backend`: contesta hasta que llega Ctrl-C.
-///
-/// # Errores
-/// No se pudo abrir el puerto.
-pub fn abrir(opciones: argumentos::Backend, pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
-    let ctrl_c = avisos_de_ctrl_c()?;
-    let nombre = opciones.nombre.unwrap_or_else(|| NOMBRE.into());
-    let pedida = opciones.donde.o_en(PUERTO);
-    let (escucha, direccion) = abrir_en(pedida, "--puerto")?;
-    let (avisador, lineas) = Avisador::nuevo();
-    let (suyo, respuesta) = (avisador.clone(), format!("Response from {nombre}\n"));
-    let parada = Arc::new(Parada::nueva(conexiones_posibles(MAX_CONEXIONES)));
-    let servidor = Servidor::arrancar(escucha, parada, move |socket, desde| {
+pub fn abrir(
+    donde: &DondeEscucha,
+    nombre: Option<String>,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    let nombre = nombre.unwrap_or_else(|| NOMBRE.into());
+    let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
+    let (avisador, oyente) = Avisador::nuevo(usize::MAX);
+    consola.oir(oyente);
+    let (suyo, respuesta) = (nombre.clone(), format!("Response from {nombre}\n"));
+    let gestionar = move |socket: &_, desde| {
         let conexion = Conexion::aceptada(socket, desde, Limites::default());
-        suyo.avisar(gestionar_solicitud(conexion, &respuesta));
-    })?;
-
-    pantalla.linea(format!("[ESCUCHANDO] {nombre} en {direccion}"));
-    loop {
-        let primera = select! {
-            recv(ctrl_c) -> _ => break,
-            recv(lineas) -> linea => linea,
-        };
-        let cuantas = lineas.len();
-        let tanda = primera.into_iter().chain(lineas.try_iter().take(cuantas));
-        pantalla.tanda(tanda.map(|linea| format!("[{nombre}] {linea}")));
-        let perdidas = avisador.perdidos();
-        if perdidas > 0 {
-            pantalla.linea(format!(
-                "[{nombre}] … y {perdidas} más que no cupieron en pantalla"
-            ));
-        }
-    }
-    servidor.detener(&ctrl_c, |_| {});
-    Ok(Salida::Interrumpido)
+        let frase = gestionar_solicitud(conexion, &respuesta);
+        avisador.avisar(format_args!("[{suyo}] {frase}"));
+    };
+    let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, Parada::nueva(), gestionar)?;
+    consola
+        .pantalla
+        .linea(format!("[ESCUCHANDO] {nombre} en {direccion}"));
+    let salida = consola.mirar();
+    consola.despedir(servidor);
+    consola.pintar_avisos();
+    Ok(salida)
 }
 
 /// Lee una vez, contesta y cierra. Devuelve lo que hay que contar en pantalla.
@@ -81,7 +69,8 @@ fn gestionar_solicitud(mut conexion: Conexion, respuesta: &str) -> String {
         Ok(leido) => leido,
         Err(fallo) => return format!("Conexión desde {desde}: {fallo}"),
     };
-    // Como el del documento, contesta aunque el otro no haya pedido nada (así pregunta el balanceador si vive).
+    // Como el del documento, contesta aunque el otro no haya pedido nada (así pregunta el
+    // balanceador si vive).
     if let Err(fallo) = conexion.escribir_texto(respuesta) {
         return format!("Conexión desde {desde}: {fallo}");
     }
@@ -92,184 +81,95 @@ fn gestionar_solicitud(mut conexion: Conexion, respuesta: &str) -> String {
     )
 }
 
-/// `nodo solicitar`: manda `--veces` solicitudes, una detrás de otra, y enseña cada respuesta y el reparto.
-///
-/// # Errores
-/// El sistema no da más hilos.
+/// `nodo solicitar`: manda `veces` solicitudes, una detrás de otra, y enseña cada respuesta y el
+/// reparto.
 pub fn solicitar(
-    opciones: argumentos::Solicitar,
-    pantalla: &mut Pantalla,
-) -> Result<Salida, Fallo> {
-    let ctrl_c = avisos_de_ctrl_c()?;
-    let cliente = Cliente {
-        a: opciones.a.unwrap_or(BALANCEADOR),
-        texto: opciones.texto,
-        limites: Limites::default(),
-        en_curso: Mutex::default(),
-    };
-    let (entregar, respuestas) = bounded(0);
-    thread::scope(|ambito| {
-        Builder::new()
-            .name("solicitudes".into())
-            .stack_size(PILA)
-            .spawn_scoped(ambito, || cliente.solicitar(opciones.veces, entregar))
-            .map_err(|e| Fallo::de_sistema("creando el hilo de las solicitudes", &e))?;
-        let salida = contar(respuestas, &ctrl_c, pantalla, opciones.veces);
-        cliente.dejarlo();
-        Ok(salida)
-    })
-}
-
-/// Quien pregunta, en su propio hilo: el principal sigue atento al Ctrl-C.
-struct Cliente {
-    a: SocketAddr,
-    texto: String,
-    limites: Limites,
-    en_curso: Mutex<EnCurso>,
-}
-
-#[derive(Default)]
-struct EnCurso {
-    dejarlo: bool,
-    socket: Option<Arc<TcpStream>>,
-}
-
-impl Cliente {
-    /// Acaba antes si nadie quiere ya las respuestas.
-    fn solicitar(&self, veces: u32, entregar: Sender<Result<String, String>>) {
-        for _ in 0..veces {
-            let respuesta = self.una().map_err(|fallo| format!("{}: {fallo}", self.a));
-            if entregar.send(respuesta).is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Como el cliente del documento: conectar, mandar, recibir y cerrar.
-    fn una(&self) -> Result<String, FalloRed> {
-        let mut conexion = Conexion::conectar(self.a, self.limites.conectar, self.limites)?;
-        let sigue = self.apuntar(Some(Arc::clone(conexion.socket())));
-        let respuesta = if sigue {
-            self.preguntar(&mut conexion)
-        } else {
-            Err(FalloRed::Cortada)
-        };
-        self.apuntar(None);
-        respuesta
-    }
-
-    /// La respuesta se lee hasta el fin (o el tope), no de una vez: puede llegar a trozos.
-    fn preguntar(&self, conexion: &mut Conexion) -> Result<String, FalloRed> {
-        // Aunque falle, puede que ya haya contestado: quien no lee lo que se le pide cierra con un RST.
-        let escrito = conexion.escribir_texto(&self.texto);
-        let limite = Instant::now() + self.limites.respuesta;
-        while conexion.pendiente().len() < TOPE_DE_RESPUESTA {
-            match conexion.recibir(limite, "la respuesta") {
-                Ok(1..) => {}
-                Ok(0) if conexion.pendiente().is_empty() => {
-                    return escrito.and(Err(FalloRed::Cerrada));
-                }
-                Err(fallo) if conexion.pendiente().is_empty() => return escrito.and(Err(fallo)),
-                // Contestó y luego calla o se corta: la respuesta ya está.
-                Ok(0) | Err(_) => break,
-            }
-        }
-        let respuesta = &conexion.pendiente()[..conexion.pendiente().len().min(TOPE_DE_RESPUESTA)];
-        Ok(String::from_utf8_lossy(respuesta).trim_end().to_string())
-    }
-
-    /// Deja dicho con qué socket se pregunta ahora. Falso si ya no hay que preguntar.
-    fn apuntar(&self, socket: Option<Arc<TcpStream>>) -> bool {
-        let mut en_curso = self.en_curso.lock().unwrap_or_else(PoisonError::into_inner);
-        en_curso.socket = socket;
-        !en_curso.dejarlo
-    }
-
-    /// Despierta al hilo si está esperando una respuesta.
-    fn dejarlo(&self) {
-        let mut en_curso = self.en_curso.lock().unwrap_or_else(PoisonError::into_inner);
-        en_curso.dejarlo = true;
-        if let Some(socket) = &en_curso.socket {
-            // Falla si ya estaba cerrado: es lo que se quería.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-/// Pinta las respuestas según llegan y, si se pidieron varias, el reparto.
-fn contar(
-    respuestas: Receiver<Result<String, String>>,
-    ctrl_c: &Receiver<()>,
-    pantalla: &mut Pantalla,
+    a: Option<SocketAddr>,
     veces: u32,
-) -> Salida {
-    let mut reparto = Reparto::default();
-    let interrumpido = loop {
-        let respuesta = select! {
-            recv(ctrl_c) -> _ => break true,
-            recv(respuestas) -> respuesta => respuesta,
-        };
-        match respuesta {
-            Ok(Ok(respuesta)) => {
-                pantalla.linea(&respuesta);
-                reparto.apuntar(respuesta);
-            }
-            Ok(Err(fallo)) => {
-                pantalla.aviso(format!("nodo: {fallo}"));
-                reparto.fallidas += 1;
-            }
-            Err(_) => break false,
+    texto: &str,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    let (parada, mut reparto) = (Parada::nueva(), Reparto::default());
+    let una = |a| una_solicitud(a, texto, Limites::default(), &parada);
+    let a_quien = [a.unwrap_or(BALANCEADOR)];
+    let mut llega = |pantalla: &mut Pantalla, a, respuesta: Result<String, FalloRed>| {
+        match &respuesta {
+            Ok(respuesta) => pantalla.linea(respuesta),
+            Err(fallo) => pantalla.aviso(format!("nodo: {a}: {fallo}")),
         }
+        reparto.apuntar(respuesta.ok());
     };
-    if veces > 1 {
-        pantalla.tanda(reparto.tabla());
+    let mut interrumpido = false;
+    for _ in 0..veces {
+        interrumpido = !consola.consultar(&a_quien, &parada, una, &mut llega)?;
+        if interrumpido {
+            break;
+        }
     }
-    match (interrumpido, reparto.fallidas) {
+    let fin = match (interrumpido, reparto.fallidas) {
         (true, _) => Salida::Interrumpido,
         (false, 0) => Salida::Bien,
         (false, _) => Salida::NoSePudo,
+    };
+    if veces > 1 {
+        consola.pantalla.tanda(reparto.tabla());
     }
+    Ok(fin)
+}
+
+/// Como el cliente del documento: conectar, mandar, recibir y cerrar. La respuesta se lee hasta el
+/// fin (o el tope), no de una vez: puede llegar a trozos.
+fn una_solicitud(
+    a: SocketAddr,
+    texto: &str,
+    limites: Limites,
+    parada: &Parada,
+) -> Result<String, FalloRed> {
+    let mut conexion = Conexion::conectar(a, limites.conectar, limites, parada)?;
+    // Aunque falle, puede que ya haya contestado: quien no lee lo que se le pide cierra con un RST.
+    let escrito = conexion.escribir_texto(texto);
+    let limite = Instant::now() + limites.respuesta;
+    while conexion.pendiente().len() < TOPE_DE_RESPUESTA {
+        match conexion.recibir(limite, "la respuesta") {
+            Ok(1..) => {}
+            Ok(0) if conexion.pendiente().is_empty() => {
+                return escrito.and(Err(FalloRed::Cerrada));
+            }
+            Err(fallo) if conexion.pendiente().is_empty() => return escrito.and(Err(fallo)),
+            // Contestó y luego calla o se corta: la respuesta ya está.
+            Ok(0) | Err(_) => break,
+        }
+    }
+    let respuesta = &conexion.pendiente()[..conexion.pendiente().len().min(TOPE_DE_RESPUESTA)];
+    Ok(String::from_utf8_lossy(respuesta).trim_end().to_string())
 }
 
 /// Cuántas veces llegó cada respuesta.
 #[derive(Default)]
 struct Reparto {
-    veces: BTreeMap<String, u32>,
-    fallidas: u32,
+    veces: BTreeMap<String, usize>,
+    fallidas: usize,
 }
 
 impl Reparto {
-    fn apuntar(&mut self, respuesta: String) {
-        let cabe = self.veces.len() < TOPE_DE_TABLA || self.veces.contains_key(&respuesta);
-        *self
-            .veces
-            .entry(if cabe {
-                respuesta
-            } else {
-                "(otras respuestas)".into()
-            })
-            .or_default() += 1;
+    /// Apunta una respuesta, o que no la hubo.
+    fn apuntar(&mut self, respuesta: Option<String>) {
+        let Some(mut respuesta) = respuesta else {
+            self.fallidas += 1;
+            return;
+        };
+        if self.veces.len() >= TOPE_DE_TABLA && !self.veces.contains_key(&respuesta) {
+            respuesta = "(otras respuestas)".into();
+        }
+        *self.veces.entry(respuesta).or_default() += 1;
     }
 
-    fn tabla(&self) -> Vec<String> {
-        let total = self.veces.values().sum::<u32>() + self.fallidas;
-        let fila = |que: &str, veces: u32| {
-            let parte = f64::from(veces) * 100.0 / f64::from(total.max(1));
-            format!("  {que:<24} {veces:>8} {:>6} %", decimal(parte))
-        };
-        let mut lineas = vec![format!(
-            "[REPARTO] {}",
-            cuenta(total as usize, "solicitud", "solicitudes")
-        )];
-        lineas.extend(
-            self.veces
-                .iter()
-                .map(|(respuesta, &veces)| fila(respuesta, veces)),
-        );
-        if self.fallidas > 0 {
-            lineas.push(fila("(sin respuesta)", self.fallidas));
-        }
-        lineas
+    fn tabla(self) -> Vec<String> {
+        let total = self.veces.values().sum::<usize>() + self.fallidas;
+        let sin_respuesta = ("(sin respuesta)".to_string(), self.fallidas);
+        let fallidas = (self.fallidas > 0).then_some(sin_respuesta);
+        let filas = self.veces.into_iter().chain(fallidas);
+        tabla(cuenta(total, "solicitud", "solicitudes"), total, filas)
     }
 }
 
@@ -277,7 +177,9 @@ impl Reparto {
 mod tests {
     use super::*;
     use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::thread;
 
     fn pareja() -> (Conexion, TcpStream) {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -289,17 +191,12 @@ mod tests {
         )
     }
 
-    fn cliente_de(a: SocketAddr, respuesta: Duration) -> Cliente {
+    fn una(a: SocketAddr, respuesta: Duration, parada: &Parada) -> Result<String, FalloRed> {
         let limites = Limites {
             respuesta,
             ..Default::default()
         };
-        Cliente {
-            a,
-            texto: "Hello".into(),
-            limites,
-            en_curso: Mutex::default(),
-        }
+        una_solicitud(a, "Hello", limites, parada)
     }
 
     #[test]
@@ -336,7 +233,7 @@ mod tests {
         contestar: impl FnOnce(TcpStream) + Send,
     ) -> Result<String, FalloRed> {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
-        let cliente = cliente_de(escucha.local_addr().unwrap(), plazo);
+        let a = escucha.local_addr().unwrap();
         thread::scope(|ambito| {
             ambito.spawn(|| {
                 let mut conexion = escucha.accept().unwrap().0;
@@ -344,7 +241,7 @@ mod tests {
                 conexion.read_exact(&mut [0; 5]).unwrap();
                 contestar(conexion);
             });
-            cliente.una()
+            una(a, plazo, &Parada::nueva())
         })
     }
 
@@ -372,23 +269,24 @@ mod tests {
     }
 
     #[test]
-    fn dejarlo_despierta_a_quien_espera_una_respuesta() {
+    fn cortar_despierta_a_quien_espera_una_respuesta() {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
-        let cliente = cliente_de(escucha.local_addr().unwrap(), Duration::from_secs(60));
+        let (a, parada) = (escucha.local_addr().unwrap(), Parada::nueva());
         thread::scope(|ambito| {
-            let espera = ambito.spawn(|| cliente.una());
+            let espera = ambito.spawn(|| una(a, Duration::from_secs(60), &parada));
             let _mudo = escucha.accept().unwrap();
-            cliente.dejarlo();
+            parada.cortar();
             assert!(espera.join().unwrap().is_err());
         });
-        assert!(cliente.una().is_err(), "después ya no se pregunta más");
+        let otra = una(a, Duration::from_secs(60), &parada);
+        assert!(otra.is_err(), "después ya no se pregunta más");
     }
 
     #[test]
     fn la_tabla_tiene_tope_y_cuenta_todo() {
         let mut reparto = Reparto::default();
-        (0..1000).for_each(|n| reparto.apuntar(n.to_string()));
-        reparto.fallidas = 1;
+        (0..1000).for_each(|n| reparto.apuntar(Some(n.to_string())));
+        reparto.apuntar(None);
         let tabla = reparto.tabla();
         assert_eq!(tabla[0], "[REPARTO] 1001 solicitudes");
         assert_eq!(tabla.len(), TOPE_DE_TABLA + 3);

@@ -1,44 +1,51 @@
-//! Una charla con un par: un hilo lee lo que dice, otro le escribe. Es la misma en el servidor y en el cliente.
+//! Una charla con un par: un hilo lee lo que dice, otro le escribe. Es la misma en el servidor y en
+//! el cliente.
 //!
-//! El documento también usa un hilo por sentido, pero imprime desde los dos, da por hecho que cada `recv` trae letras
-//! enteras (una `ñ` partida entre dos paquetes lo tumba) y no sabe qué hacer con un par que no lee. Por el cable va
-//! sólo lo escrito y `\n`; lo que llega se cuenta al hilo principal nada más llegar, traiga o no fin de línea.
+//! El documento también usa un hilo por sentido, pero imprime desde los dos, da por hecho que cada
+//! `recv` trae letras enteras (una `ñ` partida entre dos paquetes lo tumba), no sabe qué hacer con
+//! un par que no lee y no se entera de que otro desapareció. Por el cable va sólo lo escrito y
+//! `\n`; lo que llega se cuenta al hilo principal nada más llegar, traiga o no fin de línea.
 //!
-//! No sabe cuántas charlas hay ni escribe en pantalla (`chat.rs`).
+//! No sabe cuántas charlas hay ni escribe en pantalla (`chat/mod.rs`).
 
-use std::iter;
+use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::thread::{self, Builder};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use log::debug;
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::config::Limites;
 use crate::fallo::motivo;
 use crate::red::conexion::{Conexion, FalloRed};
-use crate::red::hilos::PILA;
+use crate::red::hilos::arrancar_en;
+use crate::red::parada::{Nada, cerrar};
 
 /// Lo que se lee de un par de una vez, en bytes.
 const TROZO: usize = 4096;
-/// Líneas que pueden esperar a que un par las lea.
-const COLA_DEL_BUZON: usize = 64;
-/// Tras cuánto silencio el sistema pregunta al otro si sigue ahí: un cable desenchufado no manda ningún aviso.
-const SIGUES_AHI: Duration = Duration::from_secs(60);
-/// Cada cuánto deja de esperar una lectura para volver a empezar: en una charla, callar no es un fallo.
+/// Lo que puede esperar a que un par lo lea, en bytes. Pegar un texto largo cabe.
+const TOPE_DEL_BUZON: usize = 1 << 20;
+/// Lo que ocupa una línea además de sus letras: mil líneas vacías también ocupan.
+const PESO_DE_UNA_CARTA: usize = 64;
+/// Tras cuánto silencio el sistema pregunta al otro si sigue ahí, cada cuánto insiste y cuántas
+/// veces.
+const SIGUES_AHI: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
+/// Cuánto se reenvía lo que el otro no confirma: lo mismo que se tarda en preguntar sin respuesta.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const SIN_CONFIRMAR: Duration = Duration::from_secs(30);
+/// Cada cuánto deja de esperar una lectura para volver a empezar: en una charla, callar no es un
+/// fallo.
 const RATO: Duration = Duration::from_secs(3600);
-
 /// Cuánto espera una línea a que llegue el resto de una letra partida entre dos paquetes.
 const ESPERA_DE_MEDIA_LETRA: Duration = Duration::from_secs(1);
 
-/// Por donde se deja a un par lo que se le quiere decir. Al soltarlo, el par recibe el fin.
-pub type Buzon = Sender<Arc<str>>;
-
 /// Lo que una charla cuenta al hilo principal.
 #[derive(Debug)]
-pub enum Suceso {
+pub enum Novedad {
     /// Empieza una charla, y este es su buzón.
     Llega(SocketAddr, Buzon),
     /// Alguien dice estas líneas (tal como llegaron: se limpian al pintarlas).
@@ -47,37 +54,108 @@ pub enum Suceso {
     Rota(SocketAddr, String),
 }
 
-/// Charla con `otro` hasta que cierre o se corte. `contar` frena: si el hilo principal no da abasto se deja de leer, y
-/// el propio TCP frena a quien manda; en un chat no se pierde nada de lo dicho.
-pub fn gestionar_charla(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Suceso>) {
-    let keepalive = TcpKeepalive::new().with_time(SIGUES_AHI);
-    if let Err(error) = SockRef::from(&**socket).set_tcp_keepalive(&keepalive) {
-        debug!("{otro}: {error}");
+/// Por donde se deja a un par lo que se le quiere decir. Al soltarlo, el par recibe el fin.
+#[derive(Debug)]
+pub struct Buzon {
+    entrar: Sender<Arc<str>>,
+    ocupado: Arc<AtomicUsize>,
+}
+
+/// El otro lado de un buzón: lo que hay que mandar, según llega. Se acaba cuando sueltan el buzón,
+/// o cuando ya no hay quien lea la respuesta.
+pub struct Cartas {
+    salir: Receiver<Arc<str>>,
+    fin: Receiver<Nada>,
+    ocupado: Arc<AtomicUsize>,
+}
+
+impl Buzon {
+    /// Un buzón vacío, que sirve hasta el `fin`.
+    pub fn nuevo(fin: Receiver<Nada>) -> (Buzon, Cartas) {
+        // El tope no es de cartas sino de bytes: lo lleva `ocupado`.
+        let (entrar, salir) = unbounded();
+        let ocupado = Arc::<AtomicUsize>::default();
+        let cartas = Cartas {
+            salir,
+            fin,
+            ocupado: Arc::clone(&ocupado),
+        };
+        (Buzon { entrar, ocupado }, cartas)
     }
-    let (buzon, cartas) = bounded(COLA_DEL_BUZON);
-    if contar.send(Suceso::Llega(otro, buzon)).is_err() {
+
+    /// Deja una carta sin esperar a nadie. Falso si no cabe: el par no lee. Al `sordo` no le cabe
+    /// nada hasta que lea la mitad de lo que tiene: si no, le llegarían las líneas cortas y las
+    /// largas no.
+    pub fn dejar(&self, carta: &Arc<str>, sordo: bool) -> bool {
+        let tope = TOPE_DEL_BUZON / if sordo { 2 } else { 1 };
+        if self.ocupado.load(Ordering::Relaxed) + peso(carta) > tope {
+            return false;
+        }
+        self.ocupado.fetch_add(peso(carta), Ordering::Relaxed);
+        // Si ya no hay quien escriba, su «conexión rota» viene de camino.
+        let _ = self.entrar.send(Arc::clone(carta));
+        true
+    }
+}
+
+impl Iterator for Cartas {
+    type Item = Arc<str>;
+
+    fn next(&mut self) -> Option<Arc<str>> {
+        let carta = select! {
+            recv(self.salir) -> carta => carta.ok()?,
+            // Lo que ya estaba en el buzón sale igual.
+            recv(self.fin) -> _ => self.salir.try_recv().ok()?,
+        };
+        self.ocupado.fetch_sub(peso(&carta), Ordering::Relaxed);
+        Some(carta)
+    }
+}
+
+fn peso(carta: &str) -> usize {
+    carta.len() + PESO_DE_UNA_CARTA
+}
+
+/// Charla con `otro` hasta que cierre o se corte. `contar` frena: si el hilo principal no da abasto
+/// se deja de leer, y el propio TCP frena a quien manda; en un chat no se pierde nada de lo dicho.
+pub fn gestionar_charla(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Novedad>) {
+    if let Err(error) = notar_si_desaparece(socket) {
+        debug!("{otro}: {}", motivo(&error));
+    }
+    let (acabar, fin) = bounded(0);
+    let (buzon, cartas) = Buzon::nuevo(fin);
+    if contar.send(Novedad::Llega(otro, buzon)).is_err() {
         return; // Ya estamos saliendo.
     }
-    let (acabar, fin) = bounded::<()>(0);
     thread::scope(|ambito| {
-        let escritor = Builder::new()
-            .name(format!("escribe-{otro}"))
-            .stack_size(PILA)
-            .spawn_scoped(ambito, move || {
-                escribir(socket, otro, &cartas, &fin, contar)
-            });
-        let final_de_la_charla = match escritor {
+        let escribe = format!("escribe-{otro}");
+        let escritor = arrancar_en(ambito, &escribe, || escribir(socket, otro, cartas, contar));
+        let por_que = match escritor {
             Ok(_) => leer(socket, otro, contar),
-            Err(error) => format!("no se pudo crear un hilo: {}", motivo(&error)),
+            Err(fallo) => fallo.to_string(),
         };
         // Si nadie lo oye es que estamos saliendo.
-        let _ = contar.send(Suceso::Rota(otro, final_de_la_charla));
+        let _ = contar.send(Novedad::Rota(otro, por_que));
         drop(acabar);
     });
 }
 
+/// Un cable desenchufado no manda ningún aviso: que el sistema pregunte si el otro sigue ahí.
+/// Mientras haya algo sin confirmar no pregunta, reenvía, y Linux lo haría durante un cuarto de
+/// hora; donde ese plazo no se puede cambiar, desaparecer con algo a medias se nota cuando el
+/// sistema se cansa.
+fn notar_si_desaparece(socket: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    let (silencio, insistir, veces) = SIGUES_AHI;
+    let preguntas = TcpKeepalive::new().with_time(silencio);
+    socket.set_tcp_keepalive(&preguntas.with_interval(insistir).with_retries(veces))?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(SIN_CONFIRMAR))?;
+    Ok(())
+}
+
 /// Cuenta lo que dice el par hasta que deja de hablar. Devuelve por qué.
-fn leer(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Suceso>) -> String {
+fn leer(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Novedad>) -> String {
     let mut conexion = Conexion::aceptada(socket, otro, Limites::default());
     let mut oido = Oido::default();
     let mut trozo = vec![0; TROZO];
@@ -88,12 +166,12 @@ fn leer(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Suceso>) -> S
             RATO
         };
         let (lineas, fin) = match conexion.leer_datos(&mut trozo, plazo) {
-            Ok(0) => (oido.despedida(), Some("la cerró el otro lado".to_string())),
+            Ok(0) => (oido.despedida(), Some(como_acabo(socket))),
             Ok(leido) => (oido.lineas(&trozo[..leido]), None),
             Err(FalloRed::Vencio(_)) => (oido.dejar_de_esperar(), None),
-            Err(fallo) => (oido.despedida(), Some(fallo.to_string())),
+            Err(fallo) => (oido.despedida(), Some(por_que(fallo))),
         };
-        if !lineas.is_empty() && contar.send(Suceso::Dice(otro, lineas)).is_err() {
+        if !lineas.is_empty() && contar.send(Novedad::Dice(otro, lineas)).is_err() {
             return "fin".into();
         }
         if let Some(por_que) = fin {
@@ -102,49 +180,69 @@ fn leer(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Suceso>) -> S
     }
 }
 
+/// Un error del socket se da una vez: si se lo llevó quien escribe, quien lee ve un final como el
+/// de quien cierra, pero ya no hay conexión.
+fn como_acabo(socket: &TcpStream) -> String {
+    match socket.peer_addr() {
+        Ok(_) => "la cerró el otro lado".into(),
+        Err(_) => FalloRed::Cortada.to_string(),
+    }
+}
+
+/// Por qué se rompió. El sistema llama «plazo» o «sin camino» a que el otro no contesta.
+fn por_que(fallo: FalloRed) -> String {
+    match fallo {
+        FalloRed::Sistema(error) if desaparecio(&error) => {
+            "dejó de contestar (¿se apagó, o se quedó sin red?)".into()
+        }
+        fallo => fallo.to_string(),
+    }
+}
+
+fn desaparecio(error: &io::Error) -> bool {
+    /// El `WSAENETRESET` de Windows, que la biblioteca estándar no nombra.
+    const SIN_RESPUESTA: Option<i32> = Some(10052);
+    matches!(
+        error.kind(),
+        ErrorKind::TimedOut | ErrorKind::HostUnreachable
+    ) || (cfg!(windows) && error.raw_os_error() == SIN_RESPUESTA)
+}
+
 /// Manda lo que caiga en el buzón hasta que lo suelten o se acabe quien lee, y entonces el fin.
 fn escribir(
     socket: &Arc<TcpStream>,
     otro: SocketAddr,
-    cartas: &Receiver<Arc<str>>,
-    fin: &Receiver<()>,
-    contar: &Sender<Suceso>,
+    mut cartas: Cartas,
+    contar: &Sender<Novedad>,
 ) {
     let mut conexion = Conexion::aceptada(socket, otro, Limites::default());
-    let siguiente = || {
-        select! {
-            recv(cartas) -> carta => carta.ok(),
-            // Lo que ya estaba en el buzón sale igual.
-            recv(fin) -> _ => cartas.try_recv().ok(),
+    let preparada = conexion.prepararse_a_enviar();
+    let mut mandar = |carta: Arc<str>| conexion.escribir_texto(&carta);
+    let escrito = preparada.and_then(|()| cartas.try_for_each(&mut mandar));
+    match escrito {
+        Ok(()) => cerrar(socket, Shutdown::Write),
+        Err(fallo) => {
+            let _ = contar.send(Novedad::Rota(otro, por_que(fallo)));
+            // Despierta a quien lee.
+            cerrar(socket, Shutdown::Both);
         }
-    };
-    let escrito = conexion.prepararse_a_enviar().and_then(|()| {
-        iter::from_fn(siguiente).try_for_each(|carta| conexion.escribir_texto(&carta))
-    });
-    let cierre = if escrito.is_ok() {
-        Shutdown::Write
-    } else {
-        Shutdown::Both
-    };
-    if let Err(fallo) = escrito {
-        let _ = contar.send(Suceso::Rota(otro, fallo.to_string()));
     }
-    // Si falló, esto despierta a quien lee. Puede fallar también: ya no hay conexión que cerrar.
-    let _ = socket.shutdown(cierre);
 }
 
 /// De los bytes que llegan a las líneas que se enseñan.
 #[derive(Default)]
 struct Oido {
-    /// Lo que aún no se ha enseñado: nada, o una línea que acaba a mitad de una letra (dos trozos como mucho).
+    /// Lo que aún no se ha enseñado: nada, o una línea que acaba a mitad de una letra (dos trozos
+    /// como mucho).
     pendiente: Vec<u8>,
     /// Lo último que se enseñó no acababa en fin de línea.
     abierta: bool,
 }
 
 impl Oido {
-    /// Lo que se puede enseñar ya, por líneas. Un trozo sin fin de línea se enseña igual: puede que nunca llegue. Pero si
-    /// acaba a mitad de una letra lo que falta viene de camino, y se le espera con su línea para no partirla.
+    /// Lo que se puede enseñar ya, por líneas. Un trozo sin fin de línea se enseña igual: puede que
+    /// nunca llegue. Pero si acaba a mitad de una letra lo que falta viene de camino, y se le
+    /// espera con su línea para no partirla.
     fn lineas(&mut self, bytes: &[u8]) -> Vec<String> {
         self.pendiente.extend_from_slice(bytes);
         let entero = self.pendiente.len() - letra_a_medias(&self.pendiente);
@@ -290,26 +388,60 @@ mod tests {
     }
 
     #[test]
+    fn el_sistema_pregunta_por_el_que_calla_y_se_dice_la_verdad_de_quien_desaparece() {
+        let (nuestro, suyo) = pareja();
+        let (contar, novedades) = bounded(8);
+        let otro = suyo.local_addr().unwrap();
+        let suya = Arc::clone(&nuestro);
+        let charla = thread::spawn(move || gestionar_charla(&suya, otro, &contar));
+        novedades.recv().unwrap();
+        let socket = SockRef::from(&*nuestro);
+        assert!(socket.keepalive().unwrap());
+        // En Windows se ponen igual, pero no se pueden mirar.
+        #[cfg(unix)]
+        {
+            let silencio = socket.tcp_keepalive_time().unwrap();
+            let insistir = socket.tcp_keepalive_interval().unwrap();
+            let veces = socket.tcp_keepalive_retries().unwrap();
+            assert!(silencio + insistir * veces <= Duration::from_secs(60));
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(SIN_CONFIRMAR));
+        drop(suyo);
+        let fin = novedades.iter().find_map(|novedad| match novedad {
+            Novedad::Rota(_, por_que) => Some(por_que),
+            _ => None,
+        });
+        assert_eq!(fin.as_deref(), Some("la cerró el otro lado"));
+        charla.join().unwrap();
+        for clase in [ErrorKind::TimedOut, ErrorKind::HostUnreachable] {
+            let por_que = por_que(FalloRed::Sistema(clase.into()));
+            assert!(por_que.starts_with("dejó de contestar"), "{por_que}");
+        }
+        assert_eq!(por_que(FalloRed::Cortada), "se cortó a la mitad");
+    }
+
+    #[test]
     fn va_y_viene_solo_lo_escrito_y_al_soltar_el_buzon_llega_el_fin() {
         let (nuestro, mut suyo) = pareja();
         let otro = suyo.local_addr().unwrap();
-        let (contar, sucesos) = bounded(8);
+        let (contar, novedades) = bounded(8);
         thread::scope(|ambito| {
             ambito.spawn(|| gestionar_charla(&nuestro, otro, &contar));
-            let Suceso::Llega(_, buzon) = sucesos.recv().unwrap() else {
+            let Novedad::Llega(_, buzon) = novedades.recv().unwrap() else {
                 panic!()
             };
-            buzon.send("hola\n".into()).unwrap();
+            assert!(buzon.dejar(&"hola\n".into(), false));
             suyo.write_all(b"adios").unwrap();
             assert!(
-                matches!(sucesos.recv().unwrap(), Suceso::Dice(_, lineas) if lineas == ["adios"])
+                matches!(novedades.recv().unwrap(), Novedad::Dice(_, lineas) if lineas == ["adios"])
             );
             drop(buzon);
             let mut leido = String::new();
             suyo.read_to_string(&mut leido).unwrap();
             assert_eq!(leido, "hola\n");
             drop(suyo);
-            assert!(matches!(sucesos.recv().unwrap(), Suceso::Rota(..)));
+            assert!(matches!(novedades.recv().unwrap(), Novedad::Rota(..)));
         });
     }
 
@@ -319,23 +451,23 @@ mod tests {
         let otro = suyo.local_addr().unwrap();
         suyo.write_all(b"lo ultimo").unwrap();
         drop(suyo);
-        let (contar, sucesos) = bounded(8);
+        let (contar, novedades) = bounded(8);
         let charla = thread::spawn(move || gestionar_charla(&nuestro, otro, &contar));
-        let oidos: Vec<Suceso> = sucesos
+        let oidos: Vec<Novedad> = novedades
             .iter()
             .map(|s| {
-                if let Suceso::Llega(a, _) = s {
-                    Suceso::Dice(a, vec![])
+                if let Novedad::Llega(a, _) = s {
+                    Novedad::Dice(a, vec![])
                 } else {
                     s
                 }
             })
             .collect();
         assert!(
-            matches!(&oidos[1], Suceso::Dice(_, lineas) if lineas == &["lo ultimo"]),
+            matches!(&oidos[1], Novedad::Dice(_, lineas) if lineas == &["lo ultimo"]),
             "{oidos:?}"
         );
-        assert!(matches!(&oidos[2], Suceso::Rota(..)));
+        assert!(matches!(&oidos[2], Novedad::Rota(..)));
         charla.join().unwrap();
     }
 
@@ -345,7 +477,7 @@ mod tests {
         let otro = suyo.local_addr().unwrap();
         suyo.set_write_timeout(Some(Duration::from_millis(200)))
             .unwrap();
-        let (contar, sucesos) = bounded(2);
+        let (contar, novedades) = bounded(2);
         let charla = thread::spawn(move || gestionar_charla(&nuestro, otro, &contar));
         let mandado = suyo.write_all(&vec![b'x'; 64 << 20]);
         assert!(
@@ -353,7 +485,7 @@ mod tests {
             "sin nadie que lea, el TCP tiene que frenar"
         );
         let antes = Instant::now();
-        drop(sucesos);
+        drop(novedades);
         drop(suyo);
         charla.join().unwrap();
         assert!(antes.elapsed() < Duration::from_secs(5));

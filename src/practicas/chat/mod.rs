@@ -1,28 +1,32 @@
-//! La práctica del chat (`p2p.py`): uno espera y otros se conectan; lo que cada uno escribe llega a los demás.
+//! La práctica del chat (`p2p.py`): uno espera y otros se conectan; lo que cada uno escribe llega a
+//! los demás.
 //!
-//! Pregunta lo mismo que el documento. El servidor es el mismo bucle de `accept` que el nodo con otro `gestionar`
-//! ([`gestionar_charla`]) y admite a varios: lo que escribe llega a todos (lo que dice uno no se reenvía a los demás: la
-//! charla es de cada uno con el servidor). El hilo principal espera a la vez el teclado, lo que cuentan las charlas y el
-//! Ctrl-C, y es el único que pinta.
+//! Pregunta lo mismo que el documento. El servidor es el mismo bucle de `accept` que el nodo con
+//! otro `gestionar` ([`gestionar_charla`]) y admite a varios: lo que escribe llega a todos (lo que
+//! dice uno no se reenvía a los demás: la charla es de cada uno con el servidor). El hilo principal
+//! no espera a nadie: lo que a un par no le cabe no le llega, y se dice.
 
 pub mod charla;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::thread::Builder;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, bounded, never};
 
-use crate::config::{Limites, MAX_CONEXIONES, leer_ip, leer_puerto};
+use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::pantalla::Pantalla;
-use crate::consola::teclado::{avisos_de_ctrl_c, lineas_del_teclado};
-use crate::fallo::{Fallo, Salida};
-use crate::ordenes::opciones as argumentos;
-use crate::practicas::chat::charla::{Buzon, Suceso, gestionar_charla};
-use crate::red::conexion::Conexion;
-use crate::red::{DESPEDIDA, Parada, Servidor, abrir_en, conexiones_posibles};
+use crate::consola::{Consola, Fin, Paso};
+use crate::fallo::{Fallo, Salida, motivo};
+use crate::ordenes::opciones::{leer_ip, leer_puerto};
+use crate::red::DESPEDIDA;
+use crate::red::conexion::conectar;
+use crate::red::hilos::arrancar;
+use crate::red::parada::{Parada, Trato};
+use crate::red::servidor::{Servidor, abrir_en};
+use crate::texto::cuenta;
+use charla::{Buzon, Novedad, gestionar_charla};
 
 /// El `HOST` del documento.
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -30,10 +34,10 @@ const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PORT: u16 = 5000;
 /// Lo que se escribe para terminar.
 const SALIR: &str = "exit";
-/// Sucesos que esperan a pintarse; con más, las charlas dejan de leer.
-const COLA_DE_SUCESOS: usize = 64;
-/// Cuánto se espera a que en el buzón de un par quepa otra línea.
-const ESPERA_AL_QUE_NO_LEE: Duration = Duration::from_secs(1);
+/// Novedades que esperan a pintarse; con más, las charlas dejan de leer.
+const COLA_DE_NOVEDADES: usize = 64;
+/// Quien se va con Ctrl-C no espera más que esto a que salga lo que acaba de escribir.
+const DESPEDIDA_CON_PRISA: Duration = Duration::from_millis(200);
 
 /// De qué lado se está.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,155 +47,131 @@ enum Papel {
 }
 
 /// `nodo chat`: charla hasta `exit`, el fin de la entrada o Ctrl-C.
-///
-/// # Errores
-/// No se pudo abrir el puerto o no hay nadie donde conectarse.
-pub fn abrir(opciones: argumentos::Chat, pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
-    let delante = Delante {
-        ctrl_c: avisos_de_ctrl_c()?,
-        teclado: lineas_del_teclado()?,
-    };
-    let papel = match (opciones.servidor, opciones.conectar) {
-        (Some(direccion), _) => Papel::Servidor(direccion),
-        (None, Some(direccion)) => Papel::Cliente(direccion),
-        (None, None) => match delante.preguntar_papel(pantalla) {
-            Ok(papel) => papel,
-            Err(salida) => return Ok(salida),
-        },
+pub fn abrir(
+    servidor: Option<SocketAddr>,
+    conectar: Option<SocketAddr>,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    let escrito = servidor.map(Papel::Servidor);
+    let papel = match escrito.or(conectar.map(Papel::Cliente)) {
+        Some(papel) => Ok(papel),
+        None => preguntar_papel(consola),
     };
     match papel {
-        Papel::Servidor(direccion) => esperar_a_otros(direccion, &delante, pantalla),
-        Papel::Cliente(direccion) => conectarse(direccion, &delante, pantalla),
+        Ok(Papel::Servidor(direccion)) => esperar_a_otros(direccion, consola),
+        Ok(Papel::Cliente(direccion)) => conectarse(direccion, consola),
+        Err(Fin::SeVa(salida)) => Ok(salida),
+        Err(Fin::Fallo(fallo)) => Err(fallo),
     }
 }
 
-fn esperar_a_otros(
-    pedida: SocketAddr,
-    delante: &Delante,
-    pantalla: &mut Pantalla,
-) -> Result<Salida, Fallo> {
+fn esperar_a_otros(pedida: SocketAddr, consola: &mut Consola) -> Result<Salida, Fallo> {
     let (escucha, direccion) = abrir_en(pedida, "--servidor")?;
     let (contar, sala) = Sala::nueva();
-    let parada = Arc::new(Parada::nueva(conexiones_posibles(MAX_CONEXIONES)));
-    let servidor = Servidor::arrancar(escucha, parada, move |socket, desde| {
-        gestionar_charla(socket, desde, &contar);
-    })?;
-    pantalla.linea(format!("[ESCUCHANDO] Chat en {direccion}"));
-    pantalla.linea(format!(
-        "Lo que escribas llega a todos los que se conecten; «{SALIR}» termina."
-    ));
-    let salida = sala.charlar(delante, pantalla);
-    servidor.detener(&delante.ctrl_c, |_| {});
-    Ok(salida)
+    let parada = Parada::nueva();
+    let gestionar = move |socket: &_, desde| gestionar_charla(socket, desde, &contar);
+    let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, parada.clone(), gestionar)?;
+    consola.pantalla.tanda([
+        format!("[ESCUCHANDO] Chat en {direccion}"),
+        format!("Lo que escribas llega a todos los que se conecten; «{SALIR}» termina."),
+    ]);
+    let salida = sala.charlar(consola);
+    match salida {
+        Ok(Salida::Interrumpido) => servidor.detener(consola.ctrl_c(), |_| parada.cortar()),
+        _ => consola.despedir(servidor),
+    }
+    salida
 }
 
-fn conectarse(
-    direccion: SocketAddr,
-    delante: &Delante,
-    pantalla: &mut Pantalla,
-) -> Result<Salida, Fallo> {
-    let limites = Limites::default();
-    let conexion = Conexion::conectar(direccion, limites.conectar, limites).map_err(|fallo| {
+fn conectarse(direccion: SocketAddr, consola: &mut Consola) -> Result<Salida, Fallo> {
+    let (conectado, parada) = consola.trabajar(|encargo| {
+        let plazo = Limites::default().conectar;
+        let conectado = conectar(direccion, plazo, encargo.parada);
+        (conectado, encargo.parada.clone())
+    })?;
+    if parada.avisada() {
+        return Ok(Salida::Interrumpido);
+    }
+    let (socket, _) = conectado.map_err(|error| {
+        let motivo = motivo(&error);
         Fallo::nuevo(format!(
-            "conectando con {direccion}: {fallo}; ¿hay ahí un chat en modo servidor?"
+            "conectando con {direccion}: {motivo}; ¿hay ahí un chat en modo servidor?"
         ))
     })?;
-    let socket = Arc::clone(conexion.socket());
-    drop(conexion);
+    let apuntado = parada.apuntar(&socket, Trato::DejaDeLeer);
     let (contar, mut sala) = Sala::nueva();
-    let (acabar, fin) = bounded::<()>(0);
-    let suyo = Arc::clone(&socket);
-    let hilo = Builder::new()
-        .name("charla".into())
-        .spawn(move || {
-            gestionar_charla(&suyo, direccion, &contar);
-            drop(acabar);
-        })
-        .map_err(|e| Fallo::de_sistema("creando el hilo de la charla", &e))?;
-    pantalla.linea(format!(
+    let hilo = arrancar("charla", move || {
+        gestionar_charla(&socket, direccion, &contar);
+        drop(apuntado);
+    })?;
+    consola.pantalla.linea(format!(
         "Lo que escribas llega al otro lado; «{SALIR}» termina."
     ));
-    // Lo primero que cuenta la charla es que empieza: hasta entonces no se lee el teclado, que puede ser una tubería.
-    if let Ok(empieza) = sala.sucesos.recv() {
-        sala.atender(empieza, pantalla);
-    }
-    let salida = sala.charlar(delante, pantalla);
-    despedirse(&socket, &fin, &delante.ctrl_c);
-    if hilo.join().is_err() {
-        log::error!("el hilo de la charla terminó por un error interno");
-    }
-    Ok(salida)
+    // Lo primero que cuenta la charla es que empieza: hasta entonces no se lee el teclado, que
+    // puede ser una tubería.
+    let salida = match consola.siguiente(&sala.novedades) {
+        Paso::Llego(empieza) => {
+            sala.atender(empieza, &mut consola.pantalla);
+            sala.charlar(consola)
+        }
+        _ => {
+            drop(sala);
+            Ok(Salida::Interrumpido)
+        }
+    };
+    parada.avisar();
+    let plazo = match salida {
+        Ok(Salida::Interrumpido) => DESPEDIDA_CON_PRISA,
+        _ => DESPEDIDA,
+    };
+    hilo.acaba_antes(plazo, consola.ctrl_c());
+    parada.cortar();
+    hilo.esperar();
+    salida
 }
 
-/// Lo escrito que aún no ha salido tiene [`DESPEDIDA`] para salir (u otro Ctrl-C lo corta); luego se corta.
-fn despedirse(socket: &TcpStream, fin: &Receiver<()>, ctrl_c: &Receiver<()>) {
-    // Los dos cierres fallan si la conexión ya no existe: es lo que se quería.
-    let _ = socket.shutdown(Shutdown::Read);
-    select! {
-        recv(fin) -> _ => {}
-        recv(ctrl_c) -> _ => {}
-        default(DESPEDIDA) => {}
-    }
-    let _ = socket.shutdown(Shutdown::Both);
+/// Las tres preguntas del documento.
+fn preguntar_papel(consola: &mut Consola) -> Result<Papel, Fin> {
+    let quiere_servir = insistir(consola, "¿Servidor (s) o cliente (c)? ", leer_papel)?;
+    let ip = insistir(consola, "IP (Entrar: 127.0.0.1): ", |escrito| {
+        if escrito.is_empty() {
+            return Ok(HOST);
+        }
+        leer_ip(escrito)
+    })?;
+    let puerto = insistir(
+        consola,
+        "Puerto (Entrar: 5000): ",
+        |escrito| match escrito {
+            "" => Ok(PORT),
+            "0" if !quiere_servir => Err("nadie escucha en el puerto 0".into()),
+            _ => leer_puerto(escrito),
+        },
+    )?;
+    let direccion = SocketAddr::new(ip, puerto);
+    Ok(if quiere_servir {
+        Papel::Servidor(direccion)
+    } else {
+        Papel::Cliente(direccion)
+    })
 }
 
-/// Quien está delante: su teclado y su Ctrl-C.
-struct Delante {
-    teclado: Receiver<String>,
-    ctrl_c: Receiver<()>,
-}
-
-impl Delante {
-    /// Las tres preguntas del documento. `Err` si en vez de contestar se va.
-    fn preguntar_papel(&self, pantalla: &mut Pantalla) -> Result<Papel, Salida> {
-        let quiere_servir =
-            self.preguntar(pantalla, "¿Servidor (s) o cliente (c)? ", leer_papel)?;
-        let ip = self.preguntar(pantalla, "IP (Entrar: 127.0.0.1): ", |escrito| {
-            if escrito.is_empty() {
-                Ok(HOST)
-            } else {
-                leer_ip(escrito)
-            }
-        })?;
-        let puerto = self.preguntar(
-            pantalla,
-            "Puerto (Entrar: 5000): ",
-            |escrito| match escrito {
-                "" => Ok(PORT),
-                "0" if !quiere_servir => Err("nadie escucha en el puerto 0".into()),
-                _ => leer_puerto(escrito),
+/// Pregunta hasta que la respuesta valga.
+fn insistir<T>(
+    consola: &mut Consola,
+    pregunta: &str,
+    leer: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, Fin> {
+    loop {
+        let escrito = consola.preguntar(pregunta)?;
+        match escrito.trim() {
+            SALIR => return Err(Fin::SeVa(Salida::Bien)),
+            escrito => match leer(escrito) {
+                Ok(leido) => return Ok(leido),
+                Err(motivo) => consola
+                    .pantalla
+                    .linea(format!("«{escrito}» no vale: {motivo}")),
             },
-        )?;
-        let direccion = SocketAddr::new(ip, puerto);
-        Ok(if quiere_servir {
-            Papel::Servidor(direccion)
-        } else {
-            Papel::Cliente(direccion)
-        })
-    }
-
-    /// Pregunta hasta que la respuesta valga.
-    fn preguntar<T>(
-        &self,
-        pantalla: &mut Pantalla,
-        pregunta: &str,
-        leer: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<T, Salida> {
-        loop {
-            pantalla.preguntar(pregunta);
-            let escrito = select! {
-                recv(self.ctrl_c) -> _ => Err(Salida::Interrumpido),
-                recv(self.teclado) -> linea => linea.map_err(|_| Salida::Bien),
-            };
-            pantalla.contestada();
-            let escrito = escrito.inspect_err(|_| pantalla.linea(""))?;
-            match escrito.trim() {
-                SALIR => return Err(Salida::Bien),
-                escrito => match leer(escrito) {
-                    Ok(leido) => return Ok(leido),
-                    Err(motivo) => pantalla.linea(format!("«{escrito}» no vale: {motivo}")),
-                },
-            }
         }
     }
 }
@@ -208,13 +188,13 @@ fn leer_papel(escrito: &str) -> Result<bool, String> {
 /// Un par conectado.
 struct Par {
     buzon: Buzon,
-    /// Tiene el buzón lleno: no lee. Ya se esperó por él y se dijo; hasta que lea, no se le vuelve a esperar.
-    sordo: bool,
+    /// Líneas seguidas que no le cupieron, porque no lee.
+    sin_llegar: usize,
 }
 
 /// Todos los que están conectados ahora, vistos desde el hilo principal.
 struct Sala {
-    sucesos: Receiver<Suceso>,
+    novedades: Receiver<Novedad>,
     pares: BTreeMap<SocketAddr, Par>,
     /// ¿Se rompió ya alguna conexión?
     rota: bool,
@@ -222,61 +202,54 @@ struct Sala {
 
 impl Sala {
     /// Una sala vacía, y por dónde le cuentan las charlas.
-    fn nueva() -> (Sender<Suceso>, Sala) {
-        let (contar, sucesos) = bounded(COLA_DE_SUCESOS);
-        (
-            contar,
-            Sala {
-                sucesos,
-                pares: BTreeMap::new(),
-                rota: false,
-            },
-        )
+    fn nueva() -> (Sender<Novedad>, Sala) {
+        let (contar, novedades) = bounded(COLA_DE_NOVEDADES);
+        let sala = Sala {
+            novedades,
+            pares: BTreeMap::new(),
+            rota: false,
+        };
+        (contar, sala)
     }
 
-    /// Charla hasta que quien está delante se va. Al volver ya no queda quien oiga ni buzón alguno: eso despide a todos.
-    fn charlar(mut self, delante: &Delante, pantalla: &mut Pantalla) -> Salida {
+    /// Charla hasta que quien está delante se va. Al volver ya no queda quien oiga ni buzón alguno:
+    /// eso despide a todos.
+    fn charlar(mut self, consola: &mut Consola) -> Result<Salida, Fallo> {
+        consola.leer_siempre()?;
         let salida = loop {
-            select! {
-                recv(delante.ctrl_c) -> _ => break Salida::Interrumpido,
-                recv(delante.teclado) -> linea => match linea {
-                    Ok(linea) if linea.trim() != SALIR => self.decir_a_todos(&linea, pantalla),
-                    Ok(_) | Err(_) => break Salida::Bien,
-                },
-                recv(self.sucesos) -> suceso => match suceso {
-                    Ok(suceso) => self.atender(suceso, pantalla),
-                    // Ya no hay charla que cuente nada, pero el programa sigue hasta que se diga.
-                    Err(_) => self.sucesos = never(),
-                },
+            match consola.siguiente(&self.novedades) {
+                Paso::Llego(novedad) => self.atender(novedad, &mut consola.pantalla),
+                Paso::Escrito(linea) if linea.trim() != SALIR => {
+                    self.decir_a_todos(&linea, &mut consola.pantalla);
+                }
+                Paso::Escrito(_) | Paso::FinDeEntrada => break Salida::Bien,
+                Paso::Interrumpido => break Salida::Interrumpido,
+                // Ya no hay charla que cuente nada, pero el programa sigue hasta que se diga.
+                Paso::Acabo => self.novedades = never(),
             }
         };
         // Lo que ya había llegado cuando se fue.
-        while let Ok(suceso) = self.sucesos.try_recv() {
-            self.atender(suceso, pantalla);
+        while let Ok(novedad) = self.novedades.try_recv() {
+            self.atender(novedad, &mut consola.pantalla);
         }
-        salida
+        Ok(salida)
     }
 
-    fn atender(&mut self, suceso: Suceso, pantalla: &mut Pantalla) {
-        match suceso {
-            Suceso::Llega(otro, buzon) => {
-                pantalla.linea(format!("[CONEXIÓN] Con {otro}"));
-                self.pares.insert(
-                    otro,
-                    Par {
-                        buzon,
-                        sordo: false,
-                    },
-                );
+    fn atender(&mut self, novedad: Novedad, pantalla: &mut Pantalla) {
+        match novedad {
+            Novedad::Llega(otro, buzon) => {
+                pantalla.interrumpir([format!("[CONEXIÓN] Con {otro}")]);
+                let sin_llegar = 0;
+                self.pares.insert(otro, Par { buzon, sin_llegar });
             }
-            Suceso::Dice(otro, lineas) => {
-                pantalla.tanda(lineas.iter().map(|linea| format!("[{otro}] {linea}")));
+            Novedad::Dice(otro, lineas) => {
+                pantalla.interrumpir(lineas.iter().map(|linea| format!("[{otro}] {linea}")));
             }
             // La cuentan quien lee y quien escribe: con una vez basta.
-            Suceso::Rota(otro, motivo) => {
+            Novedad::Rota(otro, motivo) => {
                 if self.pares.remove(&otro).is_some() {
                     self.rota = true;
-                    pantalla.linea(format!("[{otro}] conexión rota: {motivo}"));
+                    pantalla.interrumpir([format!("[{otro}] conexión rota: {motivo}")]);
                 }
             }
         }
@@ -290,26 +263,21 @@ impl Sala {
                 "todavía no hay nadie"
             };
             pantalla.linea(format!("{por_que}: lo que escribiste no llegó a nadie"));
-            return;
         }
         let carta: Arc<str> = format!("{linea}\n").into();
         for (otro, par) in &mut self.pares {
-            let espera = if par.sordo {
-                Duration::ZERO
-            } else {
-                ESPERA_AL_QUE_NO_LEE
-            };
-            let lleno = match par.buzon.send_timeout(Arc::clone(&carta), espera) {
-                Err(SendTimeoutError::Timeout(_)) => true,
-                // Si ya no hay quien escriba, su «conexión rota» viene de camino.
-                Ok(()) | Err(SendTimeoutError::Disconnected(_)) => false,
-            };
-            if lleno && !par.sordo {
-                pantalla.linea(format!(
-                    "[{otro}] no lee: hasta que lo haga, lo que escribas no le llega"
-                ));
+            if !par.buzon.dejar(&carta, par.sin_llegar > 0) {
+                if par.sin_llegar == 0 {
+                    pantalla.linea(format!(
+                        "[{otro}] no lee: hasta que lo haga, lo que escribas no le llega"
+                    ));
+                }
+                par.sin_llegar += 1;
+            } else if par.sin_llegar > 0 {
+                let cuantas = cuenta(par.sin_llegar, "línea", "líneas");
+                pantalla.linea(format!("[{otro}] ya lee; se quedó sin {cuantas}"));
+                par.sin_llegar = 0;
             }
-            par.sordo = lleno;
         }
     }
 }
@@ -317,6 +285,7 @@ impl Sala {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consola::editor::{Impresor, Nombres};
     use std::time::Instant;
 
     #[test]
@@ -330,38 +299,46 @@ mod tests {
     fn quien_se_va_sale_de_la_lista_y_se_dice_una_vez() {
         let (_contar, mut sala) = Sala::nueva();
         let otro = SocketAddr::new(HOST, 9);
-        let (buzon, cartas) = bounded(1);
-        let mut pantalla = Pantalla::nueva();
-        sala.atender(Suceso::Llega(otro, buzon), &mut pantalla);
+        let (buzon, mut cartas) = Buzon::nuevo(never());
+        let mut pantalla = Pantalla::nueva(Impresor::nuevo(), Nombres::default());
+        sala.atender(Novedad::Llega(otro, buzon), &mut pantalla);
         sala.decir_a_todos("hola", &mut pantalla);
-        assert_eq!(&*cartas.recv().unwrap(), "hola\n");
-        sala.atender(Suceso::Rota(otro, "x".into()), &mut pantalla);
-        assert!(sala.pares.is_empty() && sala.rota && cartas.recv().is_err());
-        sala.atender(Suceso::Rota(otro, "x".into()), &mut pantalla);
+        assert_eq!(cartas.next().as_deref(), Some("hola\n"));
+        sala.atender(Novedad::Rota(otro, "x".into()), &mut pantalla);
+        assert!(sala.pares.is_empty() && sala.rota && cartas.next().is_none());
+        sala.atender(Novedad::Rota(otro, "x".into()), &mut pantalla);
     }
 
     #[test]
-    fn un_par_que_no_lee_no_retiene_al_que_escribe() {
+    fn cuarenta_que_no_leen_no_retienen_al_que_escribe_y_se_cuenta_lo_que_no_les_llega() {
         let (_contar, mut sala) = Sala::nueva();
-        let (lleno, _cartas) = bounded(0);
-        let (otro, cartas) = bounded(1);
-        for (puerto, buzon) in [(1, lleno), (2, otro)] {
-            sala.pares.insert(
-                SocketAddr::new(HOST, puerto),
-                Par {
-                    buzon,
-                    sordo: false,
-                },
-            );
-        }
+        let mut pantalla = Pantalla::nueva(Impresor::nuevo(), Nombres::default());
+        let mut llega = |puerto| {
+            let (buzon, cartas) = Buzon::nuevo(never());
+            let otro = SocketAddr::new(HOST, puerto);
+            sala.atender(Novedad::Llega(otro, buzon), &mut pantalla);
+            cartas
+        };
+        let (mut oye, mut sordos): (_, Vec<_>) = (llega(100), (0..40).map(llega).collect());
+        let mucho = "x".repeat(60_000);
         let antes = Instant::now();
-        for linea in ["uno", "dos", "tres"] {
-            sala.decir_a_todos(linea, &mut Pantalla::nueva());
-            assert_eq!(*cartas.recv().unwrap(), format!("{linea}\n"));
+        for _ in 0..30 {
+            sala.decir_a_todos(&mucho, &mut pantalla);
+            assert_eq!(oye.next().map(|carta| carta.len()), Some(60_001));
         }
-        assert!(
-            antes.elapsed() < ESPERA_AL_QUE_NO_LEE * 2,
-            "por un sordo se espera una vez, no en cada línea"
-        );
+        assert!(antes.elapsed() < Duration::from_secs(1));
+        let sin_llegar =
+            |sala: &Sala| -> Vec<usize> { sala.pares.values().map(|par| par.sin_llegar).collect() };
+        let (los_sordos, el_que_oye) = (sin_llegar(&sala)[..40].to_vec(), sin_llegar(&sala)[40]);
+        assert!(los_sordos.iter().all(|&n| n > 0 && n == los_sordos[0]) && el_que_oye == 0);
+        // Una línea corta cabría, pero no han leído nada.
+        sala.decir_a_todos("corta", &mut pantalla);
+        assert_eq!(sin_llegar(&sala)[..40], [los_sordos[0] + 1; 40]);
+        // Uno vuelve a leer: le llega lo que le cupo, y desde ahí todo.
+        let le_cupo = 30 - los_sordos[0];
+        (0..le_cupo).for_each(|_| assert!(sordos[7].next().is_some()));
+        sala.decir_a_todos("ya", &mut pantalla);
+        assert_eq!(sordos[7].next().as_deref(), Some("ya\n"));
+        assert!(sin_llegar(&sala)[7] == 0 && sin_llegar(&sala)[8] > 0);
     }
 }

@@ -1,4 +1,5 @@
-//! La aduana del maestro: qué dice un registro, y si quien llama puede decirlo. Sin sockets ni directorio.
+//! La aduana del maestro: qué dice un registro, y si quien llama puede decirlo. Sin sockets ni
+//! directorio.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -6,25 +7,27 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::cupo::{MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
-use super::directorio::sin_repetidos;
-use super::ficha::Ficha;
-use crate::http::url::Url;
-use crate::http::{Corte, rechazar};
+use super::directorio::{Ficha, sin_repetidos};
+use crate::config::{MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
+use crate::http::url::{MAX_URL, Url};
+use crate::http::{CorteHttp, leer_json, rechazar};
 use crate::red::maquina::es_de_esta_maquina;
 
 /// `ttl` que se admite, en segundos; lo que se salga se recorta.
 const TTL: (f64, f64) = (1.0, 86_400.0);
+/// Comas y llaves que puede llevar un registro además de las de su lista de archivos.
+const MAX_ADORNOS: usize = 64;
 
-/// Lo que dice un `POST /register` que llegó `desde` esa IP, comprobado: la ficha, y por cuánto tiempo si lo dio.
-///
-/// # Errores
-/// Algo está mal escrito (400), son demasiados archivos (413) o dice ser otro (403).
-pub fn leer_registro(mut cuerpo: Value, desde: IpAddr) -> Result<(Ficha, Option<Duration>), Corte> {
+/// Lo que dice un `POST /register` que llegó `desde` esa IP, comprobado: la ficha, y por cuánto
+/// tiempo si lo dio. Se rechaza lo que está mal escrito (400), trae demasiados archivos (413) o
+/// dice ser otro (403).
+pub fn leer_registro(cuerpo: &[u8], desde: IpAddr) -> Result<(Ficha, Option<Duration>), CorteHttp> {
+    // Montar `[{},{},…]` ocupa cien veces lo que medía: se cuenta antes.
+    if piezas(cuerpo) > MAX_ARCHIVOS + MAX_ADORNOS {
+        return Err(demasiados());
+    }
+    let mut cuerpo = leer_json(cuerpo)?;
     let (rest, direccion) = quien_dice_ser(&cuerpo, desde)?;
-    let archivos = leer_archivos(cuerpo["files"].take())?;
-    let grpc_port = leer_puerto(&cuerpo, "grpc_port", 0)?.unwrap_or(0);
-    let puerto = leer_puerto(&cuerpo, "puerto", 1)?;
     let ttl = match &cuerpo["ttl"] {
         Value::Null => None,
         ttl => {
@@ -34,40 +37,57 @@ pub fn leer_registro(mut cuerpo: Value, desde: IpAddr) -> Result<(Ficha, Option<
             Some(Duration::from_secs_f64(segundos.clamp(TTL.0, TTL.1)))
         }
     };
-    let de_aqui = es_de_esta_maquina(desde);
-    Ok((
-        Ficha {
-            rest,
-            direccion,
-            desde,
-            de_aqui,
-            grpc_port,
-            puerto,
-            archivos,
-        },
-        ttl,
-    ))
+    let ficha = Ficha {
+        rest,
+        direccion,
+        desde,
+        de_aqui: es_de_esta_maquina(desde),
+        grpc_port: leer_puerto(&cuerpo, "grpc_port", 0)?.unwrap_or(0),
+        puerto: leer_puerto(&cuerpo, "puerto", 1)?,
+        archivos: leer_archivos(cuerpo["files"].take())?,
+    };
+    Ok((ficha, ttl))
 }
 
-fn leer_archivos(files: Value) -> Result<Vec<Arc<str>>, Corte> {
+/// Cuántas comas, llaves y corchetes que se abren hay fuera de los textos: más o menos, los valores
+/// que trae.
+fn piezas(json: &[u8]) -> usize {
+    let (mut en_texto, mut escapada) = (false, false);
+    let cuenta = |letra: &&u8| {
+        let tal_cual = std::mem::take(&mut escapada);
+        match letra {
+            _ if tal_cual => {}
+            b'\\' => escapada = en_texto,
+            b'"' => en_texto = !en_texto,
+            b',' | b'{' | b'[' => return !en_texto,
+            _ => {}
+        }
+        false
+    };
+    json.iter().filter(cuenta).count()
+}
+
+fn demasiados() -> CorteHttp {
+    let frase = format!("son demasiados archivos: el tope es {MAX_ARCHIVOS}");
+    rechazar(413, frase)
+}
+
+fn leer_archivos(files: Value) -> Result<Vec<Arc<str>>, CorteHttp> {
     let Value::Array(nombres) = files else {
-        return Err(rechazar(400, "«files» es una lista de nombres de archivo"));
+        let frase = "«files» es una lista de nombres de archivo";
+        return Err(rechazar(400, frase));
     };
     if nombres.len() > MAX_ARCHIVOS {
-        return Err(rechazar(
-            413,
-            format!("son demasiados archivos: el tope es {MAX_ARCHIVOS}"),
-        ));
+        return Err(demasiados());
     }
     let nombres = nombres.into_iter().map(|nombre| match nombre {
-        Value::String(nombre) if nombre.is_empty() => {
-            Err(rechazar(400, "hay un nombre de archivo vacío"))
+        Value::String(nombre) if (1..=MAX_NOMBRE_DE_ARCHIVO).contains(&nombre.len()) => {
+            Ok(Arc::from(nombre))
         }
-        Value::String(nombre) if nombre.len() > MAX_NOMBRE_DE_ARCHIVO => Err(rechazar(
+        Value::String(_) => Err(rechazar(
             400,
-            format!("hay un nombre de archivo de más de {MAX_NOMBRE_DE_ARCHIVO} bytes"),
+            format!("un nombre de archivo tiene de 1 a {MAX_NOMBRE_DE_ARCHIVO} bytes"),
         )),
-        Value::String(nombre) => Ok(Arc::from(nombre)),
         _ => Err(rechazar(
             400,
             "en «files» todos los nombres son texto, entre comillas",
@@ -76,58 +96,43 @@ fn leer_archivos(files: Value) -> Result<Vec<Arc<str>>, Corte> {
     nombres.collect::<Result<_, _>>().map(sin_repetidos)
 }
 
-fn leer_puerto(cuerpo: &Value, campo: &str, minimo: u16) -> Result<Option<u16>, Corte> {
-    match &cuerpo[campo] {
-        Value::Null => Ok(None),
-        valor => {
-            let puerto = valor
-                .as_u64()
-                .and_then(|n| u16::try_from(n).ok())
-                .filter(|&n| n >= minimo);
-            puerto.map(Some).ok_or_else(|| {
-                rechazar(400, format!("«{campo}» es un puerto: de {minimo} a 65535"))
-            })
-        }
+fn leer_puerto(cuerpo: &Value, campo: &str, minimo: u16) -> Result<Option<u16>, CorteHttp> {
+    let valor = &cuerpo[campo];
+    if valor.is_null() {
+        return Ok(None);
     }
+    let puerto = valor.as_u64().and_then(|n| u16::try_from(n).ok());
+    puerto
+        .filter(|puerto| *puerto >= minimo)
+        .map(Some)
+        .ok_or_else(|| rechazar(400, format!("«{campo}» es un puerto: de {minimo} a 65535")))
 }
 
-/// El peer que dice ser quien llama `desde` esa IP: su URL y su dirección. Nadie puede hablar en nombre de otra
-/// máquina, salvo desde la del maestro, que es la de quien da la clase.
-///
-/// # Errores
-/// No es una URL con IP (400), o la IP es de otro (403).
-pub fn quien_dice_ser(cuerpo: &Value, desde: IpAddr) -> Result<(String, SocketAddr), Corte> {
-    let Some(peer) = cuerpo["peer"].as_str() else {
+/// El peer que dice ser quien llama `desde` esa IP: su URL y su dirección. Nadie puede hablar en
+/// nombre de otra máquina (403), salvo desde la del maestro, que es la de quien da la clase.
+pub fn quien_dice_ser(cuerpo: &Value, desde: IpAddr) -> Result<(String, SocketAddr), CorteHttp> {
+    let peer = cuerpo["peer"].as_str().filter(|p| p.len() <= MAX_URL);
+    let url = peer.and_then(Url::leer).filter(|url| url.ruta == "/");
+    let (Some(peer), Some((puerto, ip))) = (peer, url.and_then(|u| Some((u.puerto, u.ip()?))))
+    else {
         return Err(rechazar(
             400,
-            "falta «peer», la URL de quien llama, por ejemplo http://192.168.1.11:6000",
+            "«peer» es la URL de quien llama, con IP y sin ruta: http://192.168.1.11:6000",
         ));
     };
-    let url = Url::leer(peer).filter(|url| url.ruta == "/");
-    let Some((url, ip)) = url.and_then(|url| url.ip().map(|ip| (url, ip))) else {
-        return Err(rechazar(
-            400,
-            "«peer» es una URL con IP, sin ruta, por ejemplo http://192.168.1.11:6000",
-        ));
-    };
-    let como_lo_vemos = SocketAddr::new(desde, url.puerto);
-    if ip == desde {
-        return Ok((peer.trim_end_matches('/').to_string(), como_lo_vemos));
-    }
     let de_aqui = es_de_esta_maquina(desde);
-    if ip.is_unspecified() || (ip.is_loopback() && !de_aqui) {
-        return Ok((format!("http://{como_lo_vemos}"), como_lo_vemos));
+    // Así lo vemos nosotros, aunque él no sepa cómo lo llaman los demás.
+    let visto = SocketAddr::new(desde, puerto);
+    if ip.is_unspecified() || (ip.is_loopback() && !de_aqui && ip != desde) {
+        return Ok((format!("http://{visto}"), visto));
     }
-    if !de_aqui {
-        return Err(rechazar(
-            403,
-            format!("llamas desde {desde} y dices ser {ip}: cada uno se registra a sí mismo"),
-        ));
+    if ip != desde && !de_aqui {
+        let frase = "cada uno se registra a sí mismo";
+        let frase = format!("llamas desde {desde} y dices ser {ip}: {frase}");
+        return Err(rechazar(403, frase));
     }
-    Ok((
-        peer.trim_end_matches('/').to_string(),
-        SocketAddr::new(ip, url.puerto),
-    ))
+    let rest = peer.trim_end_matches('/').to_string();
+    Ok((rest, SocketAddr::new(ip, puerto)))
 }
 
 #[cfg(test)]
@@ -136,10 +141,10 @@ mod tests {
     use serde_json::json;
     use std::net::Ipv4Addr;
 
-    fn codigo(corte: Corte) -> u16 {
+    fn codigo(corte: CorteHttp) -> u16 {
         match corte {
-            Corte::Rechazo(respuesta) => respuesta.codigo(),
-            Corte::Red(fallo) => panic!("{fallo}"),
+            CorteHttp::Rechazo(respuesta) => respuesta.codigo,
+            CorteHttp::Red(fallo) => panic!("{fallo}"),
         }
     }
 
@@ -200,8 +205,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn lo_que_ocuparia_mucho_mas_de_lo_que_mide_no_se_monta() {
+        assert_eq!(piezas(br#"{"a,{[\",": ["\\", 1, {}]}"#), 5);
+        for relleno in ["{},", "[],", "0,", "\"\","] {
+            let cuerpo = format!("{{\"x\":[{}0]}}", relleno.repeat(MAX_ARCHIVOS + 100));
+            let leido = leer_registro(cuerpo.as_bytes(), Ipv4Addr::LOCALHOST.into());
+            assert_eq!(leido.map(|_| ()).map_err(codigo), Err(413), "{relleno}");
+        }
+    }
+
     fn registro(cuerpo: Value) -> Result<(Ficha, Option<Duration>), u16> {
-        leer_registro(cuerpo, Ipv4Addr::LOCALHOST.into()).map_err(codigo)
+        leer_registro(cuerpo.to_string().as_bytes(), Ipv4Addr::LOCALHOST.into()).map_err(codigo)
     }
 
     #[test]
@@ -231,6 +246,13 @@ mod tests {
             assert_eq!(registro(malo.clone()).map(|_| ()), Err(400), "{malo}");
         }
         assert_eq!(registro(json!([])).map(|_| ()), Err(400));
+        let con = |archivos: usize| {
+            let mut cuerpo = bueno();
+            cuerpo["files"] = (0..archivos).map(|n| format!("{n},{{[")).collect();
+            registro(cuerpo).map(|(ficha, _)| ficha.archivos.len())
+        };
+        assert_eq!(con(MAX_ARCHIVOS), Ok(MAX_ARCHIVOS));
+        assert_eq!(con(MAX_ARCHIVOS + 1), Err(413));
         let con_ttl = |ttl: Value| {
             let mut cuerpo = bueno();
             cuerpo["ttl"] = ttl;

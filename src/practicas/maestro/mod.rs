@@ -1,285 +1,405 @@
 //! El maestro: el directorio central de los documentos con *tracker* y REST, en el puerto 9000.
 //!
-//! Los peers le cuentan qué archivos tienen y él contesta quién tiene cada uno; los archivos no pasan por aquí. Es el
-//! mismo `atender_conexiones` que el nodo, con otro `gestionar`: leer una petición HTTP, decidir, contestar. Lo que
-//! sabe está en `directorio.rs`, quien lo mantiene al día en `vigilante.rs`, y a quién se admite en `altas.rs`. No guarda nada en disco: si se reinicia,
+//! Los peers le cuentan qué archivos tienen y él contesta quién tiene cada uno; los archivos no
+//! pasan por aquí. Es el mismo `atender_conexiones` que el nodo, con otro `gestionar`: leer una
+//! petición HTTP, decidir, contestar. Lo que sabe está en `directorio.rs`, quien lo mantiene al día
+//! en `vigilante.rs`, y a quién se admite en `altas.rs`. No guarda nada en disco: si se reinicia,
 //! los nodos vuelven solos.
+//!
+//! Nadie puede llenar su memoria ni dejar fuera a los demás. El peor caso, con 1024 conexiones:
+//!
+//! | qué | cuánto |
+//! |---|---|
+//! | quienes mandan poco a poco: la cabeza y un cuerpo corto (hasta 64 KiB) | 1024 × 72 KiB |
+//! | cuerpos largos que están llegando: 8 MiB, por turno y a buen ritmo | 16 × 8 MiB |
+//! | el registro que se está entendiendo, en el único hilo que lo hace | 40 MiB |
+//! | quienes no leen su respuesta: sale por trozos y no retiene el directorio | 1024 × 64 KiB |
+//! | el directorio | 256 MiB |
 
 pub mod altas;
-pub mod cupo;
 pub mod directorio;
-pub mod ficha;
-pub mod listados;
 pub mod vigilante;
 
-use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::iter;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Sender, bounded, select};
 use log::debug;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::altas::{leer_registro, quien_dice_ser};
-use self::directorio::{Despedida, Registro};
-use self::ficha::Ficha;
-use self::listados::{escribir_directorio, escribir_localizados, escribir_peers};
-use self::vigilante::{Ausencia, Guarda, Vigilante};
+use self::directorio::{Alta, Baja, Directorio, Ficha, Tenencia};
+use self::vigilante::{Guarda, arrancar_vigilante};
 use crate::config::{Limites, MAX_CONEXIONES};
+use crate::consola::Consola;
 use crate::consola::eventos::Avisador;
-use crate::consola::pantalla::Pantalla;
-use crate::consola::teclado::avisos_de_ctrl_c;
 use crate::fallo::{Fallo, Salida};
-use crate::http::{self, Corte, Peticion, Respuesta, rechazar};
-use crate::ordenes::opciones as argumentos;
-use crate::red::conexion::Conexion;
-use crate::red::turnos::{Turno, Turnos};
-use crate::red::{self, Parada, Servidor};
+use crate::http::Metodo::{Otro, Post};
+use crate::http::{CorteHttp, PeticionHttp, Pieza, RespuestaHttp, con_lista, pieza};
+use crate::http::{atender, leer_cuerpo, leer_json, rechazar, solo_admite};
+use crate::ordenes::opciones::DondeEscucha;
+use crate::red::conexion::{Conexion, FalloRed};
+use crate::red::hilos::arrancar;
+use crate::red::parada::Parada;
+use crate::red::servidor::{Servidor, abrir_en};
+use crate::red::turnos::TurnosPorIp;
 use crate::texto::cuenta;
 
 /// El puerto de los documentos.
 const PUERTO: u16 = 9000;
+/// Sucesos que se enseñan de una vez; los demás se cuentan.
+const SUCESOS_POR_TANDA: usize = 20;
 /// Tope del cuerpo de un registro, en bytes.
 const TOPE_REGISTRO: usize = 8 * 1024 * 1024;
 /// Tope del cuerpo de una despedida, en bytes.
-const TOPE_DESPEDIDA: usize = 64 * 1024;
-/// A partir de aquí un cuerpo (bytes) o un listado (archivos) es grande, y se hace por turno: su memoria es de verdad.
-const GRANDE: usize = 64 * 1024;
-/// Cuántas cosas grandes a la vez, y cuánto se espera el turno.
-const TURNOS: usize = 4;
-const ESPERA_DE_TURNO: Duration = Duration::from_secs(10);
+const TOPE_DESPEDIDA: usize = 4 * 1024;
+/// Cuerpos largos que pueden estar llegando a la vez, de todos y de cada IP.
+const LLEGADAS: usize = 16;
+const LLEGADAS_POR_IP: usize = 2;
+/// Cuánto se espera un turno.
+const ESPERA_DE_TURNO: Duration = Duration::from_secs(20);
+/// Archivos de `GET /directory` que se escriben cada vez que se toca el directorio.
+const POR_VEZ: usize = 32;
 
 /// `nodo maestro`: atiende hasta Ctrl-C.
-///
-/// # Errores
-/// El puerto no se puede abrir o el sistema no da hilos.
-pub fn abrir(opciones: argumentos::Maestro, pantalla: &mut Pantalla) -> Result<Salida, Fallo> {
-    let ip = opciones.donde.ip.unwrap_or(Ipv4Addr::LOCALHOST.into());
-    let direccion = SocketAddr::new(ip, opciones.donde.puerto.unwrap_or(PUERTO));
-    let fallo = |error| red::fallo_al_abrir(direccion, "--puerto", &error);
-    let escucha = red::abrir_puerto(direccion.ip(), direccion.port()).map_err(fallo)?;
-    let puerto = escucha.local_addr().map_err(fallo)?.port();
-    let ctrl_c = avisos_de_ctrl_c()?;
-
-    let (avisador, oir) = Avisador::nuevo();
-    let maestro = Arc::new(Maestro::nuevo(avisador.clone()));
-    let contar = avisador.clone();
-    let vigilante = Vigilante::arrancar(Arc::clone(&maestro.guarda), move |ficha, por| {
-        contar.avisar(Suceso::Falta(ficha.rest.clone(), por));
-    })?;
-    let parada = Arc::new(Parada::nueva(red::conexiones_posibles(MAX_CONEXIONES)));
-    let servidor = Servidor::arrancar(escucha, parada, move |socket, desde| {
-        gestionar_registro(
-            Conexion::aceptada(socket, desde, Limites::default()),
-            &maestro,
-        );
-    })?;
-
-    pantalla.linea(format!("[ESCUCHANDO] Maestro activo en puerto {puerto}"));
-    pintar_hasta_ctrl_c(&oir, &avisador, &ctrl_c, pantalla);
-    servidor.detener(&ctrl_c, |quedan| {
-        pantalla.aviso(format!(
-            "Terminando {}…",
-            cuenta(quedan, "petición", "peticiones")
-        ));
+pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fallo> {
+    let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
+    let (avisador, oyente) = Avisador::nuevo(SUCESOS_POR_TANDA);
+    consola.oir(oyente);
+    let parada = Parada::nueva();
+    let (tareas, por_hacer) = bounded(0);
+    let maestro = Arc::new(Maestro {
+        guarda: Arc::default(),
+        avisador: avisador.clone(),
+        parada: parada.clone(),
+        llegadas: TurnosPorIp::nuevos(LLEGADAS, LLEGADAS_POR_IP),
+        tareas,
     });
-    vigilante.detener();
-    Ok(Salida::Interrumpido)
+    // Entender un registro son cien mil trozos pequeños de memoria. Si lo hiciera el hilo de cada
+    // conexión quedarían huecos en la de todos, que el sistema no recupera: lo hace uno solo, hasta
+    // que no queda quien le dé tareas.
+    let registros = arrancar("registros", move || {
+        por_hacer.into_iter().for_each(|tarea: Tarea| tarea());
+    })?;
+    let vigilante = arrancar_vigilante(Arc::clone(&maestro.guarda), avisador, parada.clone())?;
+    let gestionar = move |conexion: &Arc<TcpStream>, desde| {
+        gestionar_registro(conexion, desde, &maestro);
+    };
+    let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, parada.clone(), gestionar)?;
+    let puerto = direccion.port();
+    consola
+        .pantalla
+        .linea(format!("[ESCUCHANDO] Maestro activo en puerto {puerto}"));
+    let salida = consola.mirar();
+    consola.despedir(servidor);
+    parada.cortar();
+    vigilante.esperar();
+    registros.esperar();
+    Ok(salida)
 }
 
-fn pintar_hasta_ctrl_c(
-    oir: &Receiver<Suceso>,
-    avisador: &Avisador<Suceso>,
-    ctrl_c: &Receiver<()>,
-    pantalla: &mut Pantalla,
-) {
-    while !pantalla.rota() {
-        select! {
-            recv(ctrl_c) -> _ => return,
-            recv(oir) -> suceso => {
-                pantalla.tanda(suceso.into_iter().chain(oir.try_iter()).map(|s| s.to_string()));
-                match avisador.perdidos() {
-                    0 => {}
-                    n => pantalla.aviso(format!("(y {} que no dio tiempo a contar)", cuenta(n, "suceso", "sucesos"))),
-                }
-            }
-        }
-    }
-}
-
-/// Lo que quien mira la pantalla debe ver. Las renovaciones no: serían una línea por nodo cada cinco segundos.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Suceso {
-    Llega(String, usize),
-    SeVa(String),
-    Falta(String, Ausencia),
-}
-
-impl fmt::Display for Suceso {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Suceso::Llega(quien, n) => {
-                write!(
-                    f,
-                    "[REGISTRADO] {quien} con {}",
-                    cuenta(*n, "archivo", "archivos")
-                )
-            }
-            Suceso::SeVa(quien) => write!(f, "[DESPEDIDO] {quien}"),
-            Suceso::Falta(quien, Ausencia::Caduco) => {
-                write!(f, "[CADUCADO] {quien} dejó de renovar")
-            }
-            Suceso::Falta(quien, Ausencia::NoResponde) => write!(f, "[CAÍDO] {quien} no responde"),
-        }
-    }
-}
+type Tarea = Box<dyn FnOnce() + Send>;
 
 /// Una conexión con el maestro: una pregunta y su respuesta.
-fn gestionar_registro(mut conexion: Conexion, maestro: &Maestro) {
-    let desde = conexion.otro();
-    if let Err(fallo) = http::atender(&mut conexion, |conexion, peticion| {
+fn gestionar_registro(socket: &Arc<TcpStream>, desde: SocketAddr, maestro: &Maestro) {
+    let mut conexion = Conexion::aceptada(socket, desde, Limites::default());
+    let atendida = atender(&mut conexion, |conexion, peticion| {
         maestro.contestar(conexion, peticion)
-    }) {
+    });
+    if let Err(fallo) = atendida {
         debug!("{desde}: {fallo}");
     }
 }
 
 struct Maestro {
     guarda: Arc<Guarda>,
-    avisador: Avisador<Suceso>,
-    turnos: Turnos,
+    avisador: Avisador,
+    parada: Parada,
+    llegadas: TurnosPorIp,
+    /// Lo que ha de hacer el hilo `registros`.
+    tareas: Sender<Tarea>,
 }
 
 impl Maestro {
-    fn nuevo(avisador: Avisador<Suceso>) -> Maestro {
-        Maestro {
-            guarda: Arc::default(),
-            avisador,
-            turnos: Turnos::nuevos(TURNOS),
-        }
-    }
-
     /// Las seis rutas.
     fn contestar(
         &self,
         conexion: &mut Conexion,
-        peticion: &mut Peticion,
-    ) -> Result<Respuesta, Corte> {
-        match peticion.ruta.as_str() {
-            "/register" | "/leave" => peticion.exigir_envio()?,
-            "/" | "/locate" | "/peers" | "/directory" => peticion.exigir_lectura()?,
-            otra => {
-                return Err(rechazar(
-                    404,
-                    format!(
-                        "aquí no hay «{otra}»; hay /register, /leave, /locate, /peers y /directory"
-                    ),
-                ));
+        peticion: &mut PeticionHttp,
+    ) -> Result<RespuestaHttp, CorteHttp> {
+        let ahora = Instant::now();
+        match (peticion.metodo, peticion.ruta.as_str()) {
+            (Post, "/register") => self.registrar(conexion, peticion),
+            (Post, "/leave") => self.despedir(conexion, peticion),
+            (_, "/register" | "/leave") => Err(solo_admite("POST")),
+            (Post | Otro, _) => Err(solo_admite("GET, HEAD")),
+            (_, "/") => {
+                let peers = self.guarda.con(|d| d.todos(ahora)).len();
+                let message = "Maestro: el directorio de la red";
+                let estado =
+                    json!({"message": message, "status": "activo", "peers_registrados": peers});
+                Ok(RespuestaHttp::json(200, &estado))
             }
-        }
-        match peticion.ruta.as_str() {
-            "/register" => self.registrar(conexion, peticion),
-            "/leave" => self.despedir(conexion, peticion),
-            "/locate" => Ok(self.localizar(peticion.exigir_parametro("file")?)),
-            "/peers" => self.listar(escribir_peers),
-            "/directory" => self.listar(escribir_directorio),
-            _ => Ok(self.presentarse()),
+            (_, "/locate") => {
+                let archivo = peticion.parametro("file")?;
+                let duenos = self.guarda.con(|d| d.localizar(archivo, ahora));
+                RespuestaHttp::json_por_piezas(localizados(archivo, &duenos))
+            }
+            (_, "/peers") => {
+                RespuestaHttp::json_por_piezas(peers(&self.guarda.con(|d| d.todos(ahora))))
+            }
+            (_, "/directory") => {
+                RespuestaHttp::json_por_piezas(directorio(Arc::clone(&self.guarda)))
+            }
+            (_, otra) => {
+                let hay = "hay /register, /leave, /locate, /peers y /directory";
+                Err(rechazar(404, format!("aquí no hay «{otra}»; {hay}")))
+            }
         }
     }
 
-    fn presentarse(&self) -> Respuesta {
-        let peers = self
-            .guarda
-            .con(|directorio| directorio.cuantos(Instant::now()));
-        Respuesta::json(
-            200,
-            &json!({"message": "Maestro: el directorio de la red", "status": "activo", "peers_registrados": peers}),
-        )
+    /// Hace `tarea` en el hilo `registros` y espera su resultado.
+    fn hacer<T: Send + 'static>(
+        &self,
+        tarea: impl FnOnce() -> Result<T, CorteHttp> + Send + 'static,
+    ) -> Result<T, CorteHttp> {
+        let (contestar, contestado) = bounded(1);
+        let tarea: Tarea = Box::new(move || {
+            // Sólo falla si quien preguntaba se cansó de esperar.
+            let _ = contestar.send(tarea());
+        });
+        select! {
+            send(self.tareas, tarea) -> _ => {}
+            recv(self.parada.canal()) -> _ => return Err(ocupado()),
+            default(ESPERA_DE_TURNO) => return Err(ocupado()),
+        }
+        contestado.recv().unwrap_or_else(|_| Err(ocupado()))
     }
 
     fn registrar(
         &self,
         conexion: &mut Conexion,
-        peticion: &mut Peticion,
-    ) -> Result<Respuesta, Corte> {
-        let _turno = self.turno_si(peticion.largo() > GRANDE as u64)?;
-        let cuerpo = http::leer_json(conexion, peticion, TOPE_REGISTRO)?;
+        peticion: &mut PeticionHttp,
+    ) -> Result<RespuestaHttp, CorteHttp> {
         let desde = conexion.otro().ip().to_canonical();
-        let (ficha, ttl) = leer_registro(cuerpo, desde)?;
-        let contestado = json!({
-            "status": "registered", "peer": ficha.rest, "grpc_port": ficha.grpc_port,
-            "files": ficha.archivos.iter().map(|nombre| &**nombre).collect::<Vec<&str>>(),
-        });
-        let llega = Suceso::Llega(ficha.rest.clone(), ficha.archivos.len());
-        match self
-            .guarda
-            .con(|directorio| directorio.registrar(ficha, ttl, Instant::now()))
-        {
-            Ok(Registro::Nuevo) => self.avisador.avisar(llega),
-            Ok(Registro::Cambiado | Registro::Renovado) => {}
-            Err(no_cabe) => return Err(rechazar(503, no_cabe.to_string())),
+        let permiso = || {
+            let turno = self.llegadas.pedir(desde, ESPERA_DE_TURNO, &self.parada);
+            turno.ok_or_else(ocupado)
+        };
+        let (cuerpo, _llegada) = leer_cuerpo(conexion, peticion, TOPE_REGISTRO, permiso)?;
+        let guarda = Arc::clone(&self.guarda);
+        let (alta, ficha) = self.hacer(move || {
+            let (ficha, ttl) = leer_registro(&cuerpo, desde)?;
+            let registrada = guarda.con(|d| d.registrar(ficha, ttl, Instant::now()));
+            registrada.map_err(|no_cabe| rechazar(503, no_cabe))
+        })?;
+        // Las renovaciones no se cuentan: serían una línea por nodo cada cinco segundos.
+        if alta == Alta::Nuevo {
+            let cuantos = cuenta(ficha.archivos.len(), "archivo", "archivos");
+            self.avisador
+                .avisar(format_args!("[REGISTRADO] {} con {cuantos}", ficha.rest));
         }
-        Ok(Respuesta::json(200, &contestado))
+        RespuestaHttp::json_por_piezas(registrado(&ficha))
     }
 
     fn despedir(
         &self,
         conexion: &mut Conexion,
-        peticion: &mut Peticion,
-    ) -> Result<Respuesta, Corte> {
-        let cuerpo = http::leer_json(conexion, peticion, TOPE_DESPEDIDA)?;
+        peticion: &mut PeticionHttp,
+    ) -> Result<RespuestaHttp, CorteHttp> {
+        let (cuerpo, _) = leer_cuerpo(conexion, peticion, TOPE_DESPEDIDA, || Ok(()))?;
         let desde = conexion.otro().ip().to_canonical();
-        let (rest, direccion) = quien_dice_ser(&cuerpo, desde)?;
-        match self
-            .guarda
-            .con(|directorio| directorio.despedir(direccion, desde))
-        {
-            Despedida::Hecha(ficha) => self.avisador.avisar(Suceso::SeVa(ficha.rest.clone())),
-            // Quien se despide dos veces, o de un maestro recién reiniciado, ya está fuera: es lo que quería.
-            Despedida::NoEstaba => {}
-            Despedida::DeOtro => {
-                return Err(rechazar(
-                    403,
-                    format!("{rest} se registró desde otra IP: sólo desde ella se puede despedir"),
-                ));
+        let quien = self.hacer(move || quien_dice_ser(&leer_json(&cuerpo)?, desde));
+        let (rest, direccion) = quien?;
+        match self.guarda.con(|d| d.despedir(direccion, desde)) {
+            Baja::Hecha(ficha) => self
+                .avisador
+                .avisar(format_args!("[DESPEDIDO] {}", ficha.rest)),
+            // Quien se despide dos veces, o de un maestro recién reiniciado, ya está fuera: es lo
+            // que quería.
+            Baja::NoEstaba => {}
+            Baja::DeOtro => {
+                let solo = "sólo desde ella se puede despedir";
+                let frase = format!("{rest} se registró desde otra IP: {solo}");
+                return Err(rechazar(403, frase));
             }
         }
-        Ok(Respuesta::json(
-            200,
-            &json!({"status": "left", "peer": rest}),
-        ))
+        let contestado = json!({"status": "left", "peer": rest});
+        Ok(RespuestaHttp::json(200, &contestado))
     }
+}
 
-    fn localizar(&self, archivo: &str) -> Respuesta {
-        let duenos = self
-            .guarda
-            .con(|directorio| directorio.localizar(archivo, Instant::now()));
-        Respuesta::json_escrito(200, escribir_localizados(archivo, &duenos))
-    }
+fn ocupado() -> CorteHttp {
+    let frase = "ahora mismo hay demasiados registros a la vez; prueba dentro de un rato";
+    rechazar(503, frase)
+}
 
-    /// Un listado de todo: del directorio se toma una foto, y se escribe ya sin retener a nadie.
-    fn listar(&self, escribir: fn(&[Arc<Ficha>]) -> Vec<u8>) -> Result<Respuesta, Corte> {
-        let mut fichas = self
-            .guarda
-            .con(|directorio| directorio.todos(Instant::now()));
-        let archivos: usize = fichas.iter().map(|ficha| ficha.archivos.len()).sum();
-        let turno = self.turno_si(archivos + fichas.len() > GRANDE)?;
-        fichas.sort_by_key(|ficha| ficha.direccion);
-        Ok(Respuesta::json_escrito(200, escribir(&fichas)).reteniendo(turno))
-    }
+// ----- Las respuestas largas, pieza a pieza: entre una y otra no retienen ninguna ficha -----
 
-    /// Las cosas grandes, de pocas en pocas: mil a la vez no cabrían en memoria.
-    fn turno_si(&self, grande: bool) -> Result<Option<Turno>, Corte> {
-        if !grande {
-            return Ok(None);
+/// La respuesta a `POST /register`.
+fn registrado(ficha: &Arc<Ficha>) -> impl Iterator<Item = Pieza> + use<> {
+    let Ficha {
+        rest, grpc_port, ..
+    } = &**ficha;
+    let estado = json!({"status": "registered", "peer": rest, "grpc_port": grpc_port});
+    con_lista(estado, "files", archivos_de(ficha))
+}
+
+/// `GET /locate`: quién tiene `archivo`.
+fn localizados(archivo: &str, duenos: &[Arc<Ficha>]) -> impl Iterator<Item = Pieza> + use<> {
+    let duenos = los_que_sigan(duenos).map(|ficha| {
+        let mut dueno = contacto(&ficha);
+        if let Some(puerto) = ficha.puerto {
+            dueno["puerto"] = puerto.into();
         }
-        let turno = self.turnos.pedir(ESPERA_DE_TURNO);
-        turno.map(Some).ok_or_else(|| {
-            rechazar(
-                503,
-                "ahora mismo hay demasiadas peticiones grandes; prueba dentro de un rato",
-            )
-        })
+        pieza(&dueno)
+    });
+    con_lista(json!({"file": archivo}), "peers", duenos)
+}
+
+/// `GET /peers`: quiénes están, y qué tiene cada uno.
+fn peers(fichas: &[Arc<Ficha>]) -> impl Iterator<Item = Pieza> + use<> {
+    let fichas = los_que_sigan(fichas)
+        .map(|ficha| con_lista(contacto(&ficha), "files", archivos_de(&ficha)));
+    con_lista(json!({}), "peers", fichas)
+}
+
+/// `GET /directory`: de cada archivo, quién lo tiene. Se sigue siempre tras lo último escrito.
+fn directorio(guarda: Arc<Guarda>) -> impl Iterator<Item = Pieza> {
+    let (mut ultima, mut acabado) = (None, false);
+    iter::from_fn(move || {
+        if acabado {
+            return None;
+        }
+        let (trozo, siguiente) = guarda.con(|d| seguir(d, ultima.as_ref()));
+        acabado = siguiente.is_none();
+        ultima = siguiente;
+        Some(Ok(trozo.into()))
+    })
+}
+
+/// Lo que sigue del listado de archivos tras `ultima`, y cuál es ahora la última; `None` si ya no
+/// hay más.
+fn seguir(directorio: &Directorio, ultima: Option<&Tenencia>) -> (String, Option<Tenencia>) {
+    let (mut trozo, mut anterior) = (String::new(), ultima);
+    let mut quedan = directorio.archivos(ultima, Instant::now());
+    for (tenencia, ficha) in quedan.by_ref().take(POR_VEZ) {
+        let nombre = json!(*tenencia.nombre);
+        trozo += &match anterior {
+            Some(otra) if otra.nombre == tenencia.nombre => ",".to_string(),
+            Some(_) => format!("],{nombre}:["),
+            None => format!("{{\"directory\":{{{nombre}:["),
+        };
+        trozo += &contacto(ficha).to_string();
+        anterior = Some(tenencia);
+    }
+    let hay_mas = quedan.next().is_some();
+    trozo += match anterior {
+        _ if hay_mas => "",
+        Some(_) => "]}}",
+        None => "{\"directory\":{}}",
+    };
+    (trozo, anterior.filter(|_| hay_mas).cloned())
+}
+
+fn los_que_sigan(fichas: &[Arc<Ficha>]) -> impl Iterator<Item = Arc<Ficha>> + use<> {
+    let fichas: Vec<Weak<Ficha>> = fichas.iter().map(Arc::downgrade).collect();
+    fichas.into_iter().filter_map(|ficha| ficha.upgrade())
+}
+
+fn contacto(ficha: &Ficha) -> Value {
+    json!({"rest": ficha.rest, "grpc_port": ficha.grpc_port})
+}
+
+/// Los archivos de `ficha`. Si se registra de nuevo o se va mientras se escriben, la respuesta se
+/// corta: esa lista ya no existe.
+fn archivos_de(ficha: &Arc<Ficha>) -> impl Iterator<Item = iter::Once<Pieza>> + use<> {
+    let (cuantos, ficha) = (ficha.archivos.len(), Arc::downgrade(ficha));
+    (0..cuantos).map(move |n| match ficha.upgrade() {
+        Some(ficha) => pieza(&json!(*ficha.archivos[n])),
+        None => iter::once(Err(FalloRed::Cortada)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leer(piezas: impl Iterator<Item = Pieza>) -> Value {
+        let texto: String = piezas.map(Result::unwrap).collect();
+        serde_json::from_str(&texto).unwrap_or_else(|error| panic!("{error}: {texto}"))
+    }
+
+    fn alta(guarda: &Guarda, puerto: u16, files: &[&str]) -> Arc<Ficha> {
+        let peer = format!("http://127.0.0.1:{puerto}");
+        let cuerpo = json!({"peer": peer, "files": files, "grpc_port": 9002}).to_string();
+        let (ficha, ttl) = leer_registro(cuerpo.as_bytes(), [127, 0, 0, 1].into()).unwrap();
+        let registrada = guarda.con(|d| d.registrar(ficha, ttl, Instant::now()));
+        registrada.unwrap().1
+    }
+
+    #[test]
+    fn los_listados_son_json_aunque_los_nombres_sean_raros() {
+        let raro = "a\"b\\c\n\u{1}ñ</script>";
+        let guarda = Arc::<Guarda>::default();
+        assert_eq!(
+            leer(directorio(Arc::clone(&guarda))),
+            json!({"directory": {}})
+        );
+        assert_eq!(leer(peers(&[])), json!({"peers": []}));
+        let ficha = alta(&guarda, 1, &[raro, "b"]);
+        let contacto = json!({"rest": "http://127.0.0.1:1", "grpc_port": 9002});
+        assert_eq!(
+            leer(directorio(Arc::clone(&guarda))),
+            json!({"directory": {raro: [contacto], "b": [contacto]}})
+        );
+        let peer = json!({"rest": "http://127.0.0.1:1", "grpc_port": 9002, "files": [raro, "b"]});
+        assert_eq!(leer(peers(&[Arc::clone(&ficha)])), json!({"peers": [peer]}));
+        assert_eq!(
+            leer(localizados(raro, &[Arc::clone(&ficha)])),
+            json!({"file": raro, "peers": [contacto]})
+        );
+        assert_eq!(leer(registrado(&ficha))["files"], json!([raro, "b"]));
+    }
+
+    #[test]
+    fn un_directorio_largo_se_sigue_por_donde_iba() {
+        let guarda = Arc::<Guarda>::default();
+        let nombres: Vec<String> = (0..POR_VEZ * 3).map(|n| format!("{n:03}")).collect();
+        let nombres: Vec<&str> = nombres.iter().map(String::as_str).collect();
+        // Con tres dueños de cada uno, los trozos acaban en mitad de una lista de dueños.
+        for puerto in 1..=3 {
+            alta(&guarda, puerto, &nombres);
+        }
+        let leido = leer(directorio(Arc::clone(&guarda)));
+        let leido = leido["directory"].as_object().unwrap();
+        assert_eq!(leido.len(), nombres.len());
+        assert!(
+            leido
+                .values()
+                .all(|duenos| duenos.as_array().unwrap().len() == 3)
+        );
+    }
+
+    #[test]
+    fn una_respuesta_a_medias_no_retiene_lo_que_ya_se_sustituyo() {
+        let guarda = Arc::<Guarda>::default();
+        let ficha = alta(&guarda, 1, &["a", "b"]);
+        let (mut suya, mut todos) = (registrado(&ficha), peers(&[Arc::clone(&ficha)]));
+        // La apertura, la coma que no hay y el primer nombre; en la otra, además, lo de su
+        // contacto.
+        assert!(
+            suya.by_ref()
+                .take(3)
+                .chain(todos.by_ref().take(5))
+                .all(|p| p.is_ok())
+        );
+        let vieja = Arc::downgrade(&ficha);
+        drop(ficha);
+        alta(&guarda, 1, &["c"]);
+        assert_eq!(vieja.strong_count(), 0);
+        assert!(suya.any(|pieza| pieza.is_err()) && todos.any(|pieza| pieza.is_err()));
     }
 }

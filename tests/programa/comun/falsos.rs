@@ -1,13 +1,8 @@
-//! Pares falsos que hablan por el cable: uno honrado y todas las maneras de no serlo. Y un puente hacia un nodo de
-//! verdad que avisa de lo que se le pide, para estropear algo en el momento justo.
+//! Pares falsos que hablan por el cable: uno honrado y todas las maneras de no serlo. Y un puente
+//! hacia un nodo de verdad que avisa de lo que se le pide, para estropear algo en el momento justo.
 //!
-//! Las huellas se calculan aquí aparte, con `blake3`: son el patrón con que se mide al programa, no su propio código.
-
-#![allow(dead_code, reason = "cada archivo de pruebas usa una parte")]
-#![allow(
-    clippy::unwrap_used,
-    reason = "en una prueba, fallar es entrar en pánico"
-)]
+//! Las huellas se calculan aquí aparte, con `blake3`: son el patrón con que se mide al programa, no
+//! su propio código.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -462,7 +457,8 @@ fn dar_bloque(
     Ok(true)
 }
 
-/// Un puente hacia un nodo de verdad: pasa todo tal cual y, antes de dejar pasar cada línea, llama a `al_pedir`.
+/// Un puente hacia un nodo de verdad: pasa todo tal cual y, antes de dejar pasar cada línea, llama
+/// a `al_pedir`.
 pub struct Puente {
     pub direccion: SocketAddr,
     pub registro: Arc<Registro>,

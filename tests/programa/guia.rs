@@ -1,9 +1,8 @@
-//! Convivir con los nodos de la guía, en los dos sentidos, con un par escrito a mano que hace lo mismo que el suyo.
+//! Convivir con los nodos de la guía, en los dos sentidos, con un par escrito a mano que hace lo
+//! mismo que el suyo.
 //!
-//! Lo que lo distingue: lee la petición con un solo `recv(1024)`, compara la respuesta entera con `OK`, no dice
-//! longitudes y a una palabra que no conoce contesta cerrando.
-
-mod comun;
+//! Lo que lo distingue: lee la petición con un solo `recv(1024)`, compara la respuesta entera con
+//! `OK`, no dice longitudes y a una palabra que no conoce contesta cerrando.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,14 +12,16 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use comun::{PACIENCIA, Proceso, codigo, conectar, datos, dicho, orden, preguntar, quejas};
+use super::comun::{PACIENCIA, Proceso, codigo, conectar, datos, dicho, orden, preguntar, quejas};
+use crate::guia::{DESCARGADO, ERROR_AL_DESCARGAR, NO_ENCONTRADO};
 use socket2::SockRef;
 
 const TAMANOS: [usize; 7] = [0, 1, 1023, 1024, 1025, 20_000, 300_000];
 
 // ----- El par de la guía -----
 
-/// El `descargar_archivo` de la guía: si la primera lectura no es justo `OK`, da el archivo por no encontrado.
+/// El `descargar_archivo` de la guía: si la primera lectura no es justo `OK`, da el archivo por no
+/// encontrado.
 fn descargar_como_la_guia(a: SocketAddr, nombre: &str) -> Option<Vec<u8>> {
     let mut conexion = conectar(a);
     conexion
@@ -40,8 +41,9 @@ fn descargar_como_la_guia(a: SocketAddr, nombre: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// Lo mismo, con otros dos intentos: si la máquina está tan cargada que este cliente tarda más en leer que la pausa tras
-/// `OK`, los datos le llegan pegados. Sin la pausa pasaría casi siempre, y tres intentos no bastarían para tantos archivos.
+/// Lo mismo, con otros dos intentos: si la máquina está tan cargada que este cliente tarda más en
+/// leer que la pausa tras `OK`, los datos le llegan pegados. Sin la pausa pasaría casi siempre, y
+/// tres intentos no bastarían para tantos archivos.
 fn descargar_con_paciencia(a: SocketAddr, nombre: &str) -> Option<Vec<u8>> {
     (0..3).find_map(|_| descargar_como_la_guia(a, nombre))
 }
@@ -253,7 +255,7 @@ fn sesenta_archivos_de_un_nodo_de_la_guia_llegan_iguales() {
                     let nombre = numero.to_string();
                     let salida = bajar(guia, &nombre, carpeta);
                     assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
-                    assert!(dicho(&salida).contains("[DESCARGADO EN COMPARTIDOS]"));
+                    assert!(dicho(&salida).contains(DESCARGADO));
                     let guardado = std::fs::read(carpeta.join(&nombre)).unwrap();
                     assert!(guardado == contenido(&nombre), "{nombre}");
                 }
@@ -314,7 +316,7 @@ fn si_no_lo_tiene_se_dice_y_no_queda_nada() {
     let salida = bajar(&guia, "a", carpeta.path());
     assert_eq!(codigo(&salida), Some(1));
     assert_eq!(dicho(&salida), "");
-    assert!(quejas(&salida).contains("[NO ENCONTRADO]"));
+    assert!(quejas(&salida).contains(NO_ENCONTRADO));
     assert_eq!(cuantos_archivos(carpeta.path()), 0);
 }
 
@@ -326,7 +328,7 @@ fn un_corte_a_la_mitad_no_se_da_por_bueno() {
         let salida = bajar(&guia, "a", carpeta.path());
         assert_eq!(codigo(&salida), Some(1), "{}", dicho(&salida));
         assert_eq!(dicho(&salida), "");
-        assert!(quejas(&salida).contains("[ERROR AL DESCARGAR] a"));
+        assert!(quejas(&salida).contains(&format!("{ERROR_AL_DESCARGAR} a")));
         assert!(!carpeta.path().join("a").exists());
         if tras == 0 {
             assert_eq!(cuantos_archivos(carpeta.path()), 0, "ni un .part vacío");

@@ -1,14 +1,11 @@
 //! Lo que comparten las pruebas: arrancar nodos de verdad, hablarles y recoger lo que dicen.
 //!
-//! Cada nodo escucha en el puerto 0 y dice cuál le tocó en su primera línea; se lee de ahí. Al soltarlo, se mata.
-
-#![allow(dead_code, reason = "cada archivo de pruebas usa una parte")]
-#![allow(
-    clippy::unwrap_used,
-    reason = "en una prueba, fallar es entrar en pánico"
-)]
+//! Cada nodo escucha en el puerto 0 y dice cuál le tocó en su primera línea; se lee de ahí. Al
+//! soltarlo, se mata.
 
 pub mod falsos;
+pub mod practicas;
+pub mod rest;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,8 +16,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Lo más que se espera por algo que tiene que pasar. Sobra en una máquina libre; en una cargada, no estorba.
-pub const PACIENCIA: Duration = Duration::from_secs(40);
+/// Lo más que se espera por algo que tiene que pasar. Sobra en una máquina libre; en una cargada,
+/// no estorba.
+pub const PACIENCIA: Duration = Duration::from_secs(60);
 
 /// El programa, sin la configuración de quien lo prueba.
 pub fn nodo() -> Command {
@@ -108,8 +106,8 @@ struct Salida {
 }
 
 impl Proceso {
-    /// Arranca el programa y espera a que diga en qué puerto escucha (`… puerto N` o `…:N` al final de una línea con
-    /// `[ESCUCHANDO]`).
+    /// Arranca el programa y espera a que diga en qué puerto escucha: `… puerto N` o `…:N` al final
+    /// de una línea.
     pub fn nuevo(mut programa: Command) -> Proceso {
         let mut hijo = programa
             .stdin(Stdio::piped())
@@ -127,15 +125,18 @@ impl Proceso {
             salida,
             quejas,
         };
-        proceso.esperar("[ESCUCHANDO]");
-        proceso.esperar("\n");
-        let texto = proceso.texto();
-        let linea = texto.lines().find(|l| l.contains("[ESCUCHANDO]")).unwrap();
-        proceso.puerto = linea.rsplit([' ', ':']).next().unwrap().parse().unwrap();
+        let dicho = proceso
+            .salida
+            .esperar_que(|dicho| puerto_en(dicho).is_some());
+        proceso.puerto = match &dicho {
+            Ok(dicho) => puerto_en(dicho).unwrap(),
+            Err(dicho) => panic!("no dijo dónde escucha: {dicho}{}", proceso.quejas()),
+        };
         proceso
     }
 
-    /// Un nodo sin menú, con esa carpeta, en un puerto libre de 127.0.0.1 y sin más peers que los que se digan.
+    /// Un nodo sin menú, con esa carpeta, en un puerto libre de 127.0.0.1 y sin más peers que los
+    /// que se digan.
     pub fn nodo(carpeta: &Path, opciones: &[&str]) -> Proceso {
         let mut programa = nodo();
         programa
@@ -155,9 +156,21 @@ impl Proceso {
         Proceso::nuevo(programa)
     }
 
+    /// Un maestro, en ese puerto (0: el que esté libre).
+    pub fn maestro(puerto: u16) -> Proceso {
+        let mut programa = nodo();
+        programa.args(["maestro", "--puerto", &puerto.to_string()]);
+        Proceso::nuevo(programa)
+    }
+
     /// Dónde escucha.
     pub fn direccion(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.puerto))
+    }
+
+    /// Dónde escucha, como lo dice quien habla HTTP.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.direccion())
     }
 
     /// Lo dicho hasta ahora por stdout.
@@ -204,9 +217,15 @@ impl Proceso {
     }
 
     /// Manda una señal (`INT`, `TERM`, `KILL`).
-    #[cfg(unix)]
+    #[cfg_attr(not(unix), allow(dead_code, reason = "sólo en Unix hay señales"))]
     pub fn senal(&self, cual: &str) {
         senal(self.hijo.id(), cual);
+    }
+
+    /// Lo mata sin avisar (`kill -9`).
+    pub fn matar(&mut self) {
+        let _ = self.hijo.kill();
+        let _ = self.hijo.wait();
     }
 
     /// Espera a que termine y da su código.
@@ -214,6 +233,8 @@ impl Proceso {
         let limite = Instant::now() + PACIENCIA;
         loop {
             if let Some(estado) = self.hijo.try_wait().unwrap() {
+                // Lo último que dijo puede estar aún en la tubería.
+                self.salida.esperar_el_fin();
                 return estado.code();
             }
             assert!(
@@ -227,7 +248,7 @@ impl Proceso {
 }
 
 /// Manda una señal (`INT`, `TERM`, `KILL`) a un proceso.
-#[cfg(unix)]
+#[cfg_attr(not(unix), allow(dead_code, reason = "sólo en Unix hay señales"))]
 pub fn senal(proceso: u32, cual: &str) {
     let mandada = Command::new("kill")
         .arg(format!("-{cual}"))
@@ -242,8 +263,7 @@ impl Drop for Proceso {
             let estado = self.hijo.try_wait();
             eprintln!("el nodo: {estado:?}; por stderr:\n{}", self.quejas());
         }
-        let _ = self.hijo.kill();
-        let _ = self.hijo.wait();
+        self.matar();
     }
 }
 
@@ -254,11 +274,21 @@ impl Salida {
 
     /// Espera a que un trozo esté tantas veces. Si no llega, da lo que hubiera.
     fn esperar(&self, trozo: &str, veces: usize) -> Result<String, String> {
+        self.esperar_que(|texto| texto.matches(trozo).count() >= veces)
+    }
+
+    /// Espera a que no pueda decir nada más.
+    fn esperar_el_fin(&self) {
+        let _ = self.esperar_que(|_| false);
+    }
+
+    /// Espera a que lo dicho cumpla algo. Si no llega, da lo que hubiera.
+    fn esperar_que(&self, cumple: impl Fn(&str) -> bool) -> Result<String, String> {
         let limite = Instant::now() + PACIENCIA;
         let mut guardado = self.texto.lock().unwrap();
         loop {
             let texto = String::from_utf8_lossy(&guardado.0).into_owned();
-            if texto.matches(trozo).count() >= veces {
+            if cumple(&texto) {
                 return Ok(texto);
             }
             let falta = limite.saturating_duration_since(Instant::now());
@@ -268,6 +298,15 @@ impl Salida {
             guardado = self.cambio.wait_timeout(guardado, falta).unwrap().0;
         }
     }
+}
+
+/// El puerto con que acaba una línea, si ya está entera.
+fn puerto_en(dicho: &str) -> Option<u16> {
+    let enteras = dicho
+        .split_inclusive('\n')
+        .filter_map(|linea| linea.strip_suffix('\n'));
+    let ultimas = enteras.filter_map(|linea| linea.trim_end().rsplit([' ', ':']).next());
+    ultimas.filter_map(|ultima| ultima.parse().ok()).next()
 }
 
 /// Recoge en otro hilo lo que salga de una tubería.
@@ -329,15 +368,9 @@ pub fn responde(a: SocketAddr) -> bool {
 }
 
 /// `tamano` bytes que no se repiten (y siempre los mismos): cambiar o mover un trozo se nota.
+/// BLAKE3 da cuantos se quieran, y deprisa aun sin optimizar.
 pub fn datos(tamano: usize) -> Vec<u8> {
-    let mut estado = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut todos = Vec::with_capacity(tamano + 8);
-    while todos.len() < tamano {
-        estado ^= estado << 13;
-        estado ^= estado >> 7;
-        estado ^= estado << 17;
-        todos.extend_from_slice(&estado.to_le_bytes());
-    }
-    todos.truncate(tamano);
+    let mut todos = vec![0; tamano];
+    blake3::Hasher::new().finalize_xof().fill(&mut todos);
     todos
 }

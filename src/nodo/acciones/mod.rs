@@ -1,27 +1,34 @@
-//! Lo que se puede hacer con un nodo, una vez: lo usan el menú y las órdenes sueltas, que sólo preguntan.
+//! Lo que se puede hacer con un nodo, una vez: lo usan el menú y las órdenes sueltas, que sólo
+//! preguntan.
 //!
-//! Cada acción consulta o trabaja con la consola, pinta el resultado con los textos entre corchetes de
-//! la guía y dice cómo acabó. No abre puertos ni sabe de opciones.
+//! Cada acción consulta o trabaja con la consola, pinta el resultado con los textos entre corchetes
+//! de la guía y dice cómo acabó. No abre puertos ni sabe de opciones.
+
+pub mod nuestras;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::config::{CONEXIONES_POR_FUENTE, MAX_MENSAJE};
+use crate::config::MAX_MENSAJE;
 use crate::consola::Consola;
-use crate::consola::pantalla::Pantalla;
+use crate::consola::pantalla::{Pantalla, huella_en_pantalla};
 use crate::fallo::{Fallo, Salida};
+use crate::guia::{DESCARGADO, ENVIO_COMPLETO, ERROR_AL_DESCARGAR, NO_ENCONTRADO, NO_SE_ENCONTRO};
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::nombres::en_nfc;
 use crate::nodo::cliente::descargar_archivo;
 use crate::nodo::descarga::envio::enviar_archivo;
-use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
+use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, Descargado, NoDescargado, Pedido};
 use crate::nodo::maestro::localizar::{a_quien_preguntar, peers_del_maestro, quienes_lo_tienen};
 use crate::nodo::palabras::pedir::{FalloPar, enviar_mensaje, listar_de, saludar};
 use crate::nodo::palabras::protocolo::{Entrada, Presentacion};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::parada::Parada;
-use crate::texto::{cuenta, decimal, duracion, tamano};
+use crate::texto::{cuenta, duracion, ritmo, tamano};
+
+/// Lo que se dice cuando no hay a quién preguntar.
+pub const NADIE: &str = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
 
 /// Cómo acabó una consulta: si llegó al final, y si sirvió de algo.
 fn salida(acabo: bool, bien: bool) -> Salida {
@@ -32,10 +39,11 @@ fn salida(acabo: bool, bien: bool) -> Salida {
     }
 }
 
-/// A quienes preguntar ahora: los peers de la lista y los que dé el maestro, si lo hay. `None` si un
-/// Ctrl-C lo dejó.
-fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<Vecinos>, Fallo> {
+/// A quienes preguntar ahora: los peers de la lista y los que dé el maestro, si lo hay (y si
+/// contestó). `None` si un Ctrl-C lo dejó.
+fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos, bool)>, Fallo> {
     let mut todos = vecinos.para_una_tanda(&Parada::nueva());
+    let mut contesto = false;
     if let Some(maestro) = &vecinos.maestro {
         let (hallados, dejado) = consola.trabajar(|encargo| {
             let hallados = peers_del_maestro(maestro, vecinos, encargo.parada);
@@ -43,15 +51,17 @@ fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<Vecinos>, Fa
         })?;
         match hallados {
             _ if dejado => return Ok(None),
-            Ok(hallados) => todos.conocer(&hallados),
-            Err(fallo) => consola.pantalla.aviso(format!("[MAESTRO] {fallo}")),
+            Ok(hallados) => {
+                contesto = true;
+                todos.conocer(&hallados);
+            }
+            Err(fallo) => decir_del_maestro(&mut consola.pantalla, &fallo),
         }
     }
     if todos.peers.is_empty() {
-        let nadie = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
-        consola.pantalla.error(nadie);
+        consola.pantalla.error(NADIE);
     }
-    Ok(Some(todos))
+    Ok(Some((todos, contesto)))
 }
 
 /// A quiénes se puede enviar algo. `None` si no hay nadie, o si un Ctrl-C lo dejó.
@@ -59,7 +69,7 @@ pub fn a_quienes(
     consola: &mut Consola,
     vecinos: &Vecinos,
 ) -> Result<Option<Vec<SocketAddr>>, Fallo> {
-    let todos = todos(consola, vecinos)?.map(|todos| todos.peers);
+    let todos = todos(consola, vecinos)?.map(|(todos, _)| todos.peers);
     Ok(todos.filter(|peers| !peers.is_empty()))
 }
 
@@ -71,25 +81,19 @@ pub fn listar_la_red(
     vecinos: &Vecinos,
     pintar: fn(&mut Pantalla, SocketAddr, Vec<Entrada>),
 ) -> Result<Salida, Fallo> {
-    let Some(vecinos) = &todos(consola, vecinos)? else {
+    let Some((vecinos, _)) = &todos(consola, vecinos)? else {
         return Ok(Salida::Interrumpido);
     };
     let mut alguno = false;
     let pregunta = |peer| listar_de(vecinos, peer);
-    let acabo = consola.consultar(
-        &vecinos.peers,
-        &vecinos.parada,
-        pregunta,
-        |pantalla, peer, lista| {
-            alguno |= lista.is_ok();
-            match lista {
-                Ok(entradas) => pintar(pantalla, peer, entradas),
-                Err(fallo) => {
-                    pantalla.error(format!("{peer}: {}", no_sabe(&fallo, "no sabe listar")))
-                }
-            }
-        },
-    );
+    let llega = |pantalla: &mut Pantalla, peer, lista: Result<_, _>| {
+        alguno |= lista.is_ok();
+        match lista {
+            Ok(entradas) => pintar(pantalla, peer, entradas),
+            Err(fallo) => pantalla.error(format!("{peer}: {}", no_sabe(&fallo, "no sabe listar"))),
+        }
+    };
+    let acabo = consola.consultar(&vecinos.peers, &vecinos.parada, pregunta, llega)?;
     Ok(salida(acabo, alguno))
 }
 
@@ -103,42 +107,44 @@ fn no_sabe(fallo: &FalloPar, que: &str) -> String {
 
 // ----- Buscar y descargar -----
 
-/// Pregunta a todos los peers, y al maestro si lo hay. Da los hallados a `pintar` según llegan, y los
-/// devuelve en el orden de la lista. `None` si un Ctrl-C lo dejó.
+/// Pregunta a todos los peers, y al maestro si lo hay. Da los hallados a `pintar` según llegan, y
+/// los devuelve en el orden de la lista. `None` si un Ctrl-C lo dejó.
 pub fn buscar(
     consola: &mut Consola,
     vecinos: &Vecinos,
     nombre: &str,
     pintar: fn(&mut Pantalla, SocketAddr),
-) -> Option<Vec<SocketAddr>> {
+) -> Result<Option<Vec<SocketAddr>>, Fallo> {
     let vecinos = &vecinos.para_una_tanda(&Parada::nueva());
     let a_quienes: Vec<_> = a_quien_preguntar(vecinos).into_iter().enumerate().collect();
     let mut por_lugar: Vec<(usize, Vec<SocketAddr>)> = Vec::new();
     let pregunta = |(_, a_quien)| quienes_lo_tienen(vecinos, a_quien, nombre);
-    let acabo = consola.consultar(
-        &a_quienes,
-        &vecinos.parada,
-        pregunta,
-        |pantalla, (lugar, _), duenos| {
+    let llega = |pantalla: &mut Pantalla, (lugar, _), duenos| match duenos {
+        Ok(duenos) => {
+            let duenos: Vec<SocketAddr> = duenos;
             duenos.iter().for_each(|dueno| pintar(pantalla, *dueno));
             por_lugar.push((lugar, duenos));
-        },
-    );
+        }
+        Err(fallo) => decir_del_maestro(pantalla, &fallo),
+    };
+    let acabo = consola.consultar(&a_quienes, &vecinos.parada, pregunta, llega)?;
     por_lugar.sort_unstable_by_key(|(lugar, _)| *lugar);
     let hallados = por_lugar.into_iter().flat_map(|(_, duenos)| duenos);
-    acabo.then(|| hallados.collect())
+    Ok(acabo.then(|| hallados.collect()))
+}
+
+/// Que el maestro falle no es un error: se dice y se sigue con los demás.
+fn decir_del_maestro(pantalla: &mut Pantalla, fallo: &Fallo) {
+    pantalla.error(format!("[MAESTRO] {fallo}"));
 }
 
 /// Dice que nadie lo tiene, o que ya se tiene aquí.
-pub fn no_se_encontro(consola: &mut Consola, carpeta: &Carpeta, nombre: &str) {
-    consola
-        .pantalla
-        .error("No se encontró ese archivo en la red.");
-    if carpeta.abrir_archivo(nombre).is_ok() {
-        consola.pantalla.error(format!(
-            "«{nombre}» ya lo tienes tú, en {}.",
-            carpeta.ruta().display()
-        ));
+pub fn no_se_encontro(consola: &mut Consola, carpeta: Option<&Carpeta>, nombre: &str) {
+    let pantalla = &mut consola.pantalla;
+    pantalla.error(NO_SE_ENCONTRO);
+    if let Some(carpeta) = carpeta.filter(|carpeta| carpeta.abrir_archivo(nombre).is_ok()) {
+        let donde = en_corto(&carpeta.ruta().join(nombre));
+        pantalla.error(format!("Pero ya lo tienes tú: {donde}"));
     }
 }
 
@@ -164,19 +170,21 @@ pub fn descargar(
     })?;
     Ok(match fin {
         Ok(descargado) => {
-            consola.pantalla.tanda(contar_descarga(nombre, &descargado));
+            consola
+                .pantalla
+                .tanda(contar_descarga(nombre, &descargado, carpeta));
             Salida::Bien
         }
         Err(NoDescargado::NoEncontrado) => {
             consola
                 .pantalla
-                .error(format!("[NO ENCONTRADO] {}", NoDescargado::NoEncontrado));
+                .error(format!("{NO_ENCONTRADO} {}", NoDescargado::NoEncontrado));
             Salida::NoSePudo
         }
         Err(fallo) => {
             consola
                 .pantalla
-                .error(format!("[ERROR AL DESCARGAR] {nombre}: {fallo}"));
+                .error(format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"));
             match fallo {
                 NoDescargado::Cancelado => Salida::Interrumpido,
                 _ => Salida::NoSePudo,
@@ -185,29 +193,36 @@ pub fn descargar(
     })
 }
 
-/// Cómo acabó la descarga de lo que se pidió como `pedido`: la línea de la guía y la de las cifras.
-pub fn contar_descarga(pedido: &str, fin: &Descargado) -> Vec<String> {
-    let huella = &fin.huella;
+/// Cómo acabó la descarga de lo que se pidió como `pedido`: la línea de la guía, dónde quedó (que
+/// puede no ser `compartidos`) y las cifras.
+pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec<String> {
+    log::info!("{pedido}: huella {}", fin.huella);
+    let huella = huella_en_pantalla(&fin.huella);
     if fin.ya_estaba {
         let nombre = &fin.nombre;
         return vec![format!(
             "[YA LO TIENES] {nombre} es el mismo archivo (huella {huella}); no se guarda otra vez"
         )];
     }
-    let mut lineas = vec![format!("[DESCARGADO EN COMPARTIDOS] {}", fin.nombre)];
+    let mut lineas = vec![format!("{DESCARGADO} {}", fin.nombre)];
     if fin.nombre != en_nfc(pedido) {
         lineas.push(format!(
             "  queda como «{}»: ya había otro archivo distinto llamado {pedido}",
             fin.nombre
         ));
     }
+    lineas.push(format!(
+        "  en {}",
+        en_corto(&carpeta.ruta().join(&fin.nombre))
+    ));
     let como_llego = if fin.fuentes == 0 {
         "ya estaba entero de otra vez".to_string()
     } else {
-        let segundos = fin.bajando.as_secs_f64().max(1e-6);
-        let ritmo = decimal(fin.bajados as f64 / 1e6 / segundos);
         let fuentes = cuenta(fin.fuentes, "fuente", "fuentes");
-        format!("{ritmo} MB/s · {fuentes}")
+        match ritmo(fin.bajados, fin.bajando) {
+            Some(ritmo) => format!("{ritmo} · {fuentes}"),
+            None => fuentes,
+        }
     };
     let comprobado = if fin.comprobado {
         "comprobado"
@@ -219,6 +234,15 @@ pub fn contar_descarga(pedido: &str, fin: &Descargado) -> Vec<String> {
         "  {cuanto} en {tiempo} · {como_llego} · huella {huella} · {comprobado}"
     ));
     lineas
+}
+
+/// Una ruta como se escribiría desde aquí: sin la carpeta de trabajo delante.
+fn en_corto(ruta: &Path) -> String {
+    let aqui = std::env::current_dir().unwrap_or_default();
+    ruta.strip_prefix(aqui)
+        .unwrap_or(ruta)
+        .display()
+        .to_string()
 }
 
 // ----- Enviar -----
@@ -238,7 +262,7 @@ pub fn enviar(
     Ok(match fin {
         Ok(quedo) => {
             let (que, tiempo) = (ruta.display(), duracion(empezo.elapsed()));
-            let linea = format!("[ENVÍO COMPLETO] {que} quedó en {peer} como {quedo} ({tiempo})");
+            let linea = format!("{ENVIO_COMPLETO} {que} quedó en {peer} como {quedo} ({tiempo})");
             consola.pantalla.linea(linea);
             Salida::Bien
         }
@@ -272,50 +296,47 @@ pub fn mandar_mensaje(
     match a {
         Some(a) => vecinos.peers = vec![a],
         None => match todos(consola, &vecinos)? {
-            Some(todos) => vecinos = todos,
+            Some((todos, _)) => vecinos = todos,
             None => return Ok(Salida::Interrumpido),
         },
     }
     let mut alguno = false;
     let pregunta = |peer| enviar_mensaje(&vecinos, peer, texto);
-    let acabo = consola.consultar(
-        &vecinos.peers,
-        &vecinos.parada,
-        pregunta,
-        |pantalla, peer, fin| {
-            alguno |= fin.is_ok();
-            match fin {
-                Ok(()) => pantalla.linea(format!("{peer} lo recibió")),
-                Err(fallo) => {
-                    pantalla.error(format!("{peer}: {}", no_sabe(&fallo, "no recibe mensajes")));
-                }
+    let llega = |pantalla: &mut Pantalla, peer, fin: Result<(), _>| {
+        alguno |= fin.is_ok();
+        match fin {
+            Ok(()) => pantalla.linea(format!("{peer} lo recibió")),
+            Err(fallo) => {
+                pantalla.error(format!("{peer}: {}", no_sabe(&fallo, "no recibe mensajes")));
             }
-        },
-    );
+        }
+    };
+    let acabo = consola.consultar(&vecinos.peers, &vecinos.parada, pregunta, llega)?;
     Ok(salida(acabo, alguno))
 }
 
 // ----- Estado -----
 
-/// Qué peers responden, quiénes son y en cuánto. Bien si respondió alguno.
+/// Si contesta el maestro, qué peers responden, quiénes son y en cuánto. Bien si respondió alguno.
 pub fn estado(consola: &mut Consola, vecinos: &Vecinos) -> Result<Salida, Fallo> {
-    let Some(vecinos) = &todos(consola, vecinos)? else {
+    let Some((vecinos, contesta)) = &todos(consola, vecinos)? else {
         return Ok(Salida::Interrumpido);
     };
-    let mut alguno = false;
+    if let (Some(maestro), true) = (&vecinos.maestro, contesta) {
+        consola
+            .pantalla
+            .linea(format!("{maestro} responde: el maestro"));
+    }
+    let mut alguno = *contesta;
     let pregunta = |peer| {
         let antes = Instant::now();
         (saludar(vecinos, peer), antes.elapsed())
     };
-    let acabo = consola.consultar(
-        &vecinos.peers,
-        &vecinos.parada,
-        pregunta,
-        |pantalla, peer, (saludo, tiempo)| {
-            alguno |= matches!(saludo, Ok(_) | Err(FalloPar::Cerro));
-            pantalla.linea(contar_saludo(peer, &saludo, tiempo));
-        },
-    );
+    let llega = |pantalla: &mut Pantalla, peer, (saludo, tiempo): (_, _)| {
+        alguno |= matches!(saludo, Ok(_) | Err(FalloPar::Cerro));
+        pantalla.linea(contar_saludo(peer, &saludo, tiempo));
+    };
+    let acabo = consola.consultar(&vecinos.peers, &vecinos.parada, pregunta, llega)?;
     Ok(salida(acabo, alguno))
 }
 
@@ -328,6 +349,7 @@ fn contar_saludo(
     match saludo {
         Ok(quien) => format!("{peer} responde: {} ({tiempo})", quien.nombre),
         Err(FalloPar::Cerro) => format!("{peer} responde: un nodo de la guía ({tiempo})"),
+        Err(fallo @ FalloPar::Repetido(_)) => format!("{peer} {fallo}"),
         Err(fallo) => format!("{peer} no responde: {fallo}"),
     }
 }
@@ -350,8 +372,15 @@ mod tests {
             comprobado: false,
             ya_estaba: false,
         };
-        let lineas = contar_descarga("a.txt", &fin).join("\n");
-        assert!(lineas.starts_with("[DESCARGADO EN COMPARTIDOS] a (1).txt"));
+        let temporal = tempfile::tempdir().unwrap();
+        let carpeta = Carpeta::abrir(temporal.path()).unwrap();
+        let lineas = contar_descarga("a.txt", &fin, &carpeta).join("\n");
+        assert!(lineas.starts_with(&format!("{DESCARGADO} a (1).txt")));
+        let quedo = carpeta.ruta().join("a (1).txt");
+        assert!(
+            lineas.contains(&format!("  en {}", quedo.display())),
+            "{lineas}"
+        );
         assert!(
             lineas.contains("ya había otro")
                 && lineas.contains("SIN COMPROBAR")

@@ -1,19 +1,15 @@
-//! Ayuda de las pruebas de las prácticas: el programa de verdad, con su teclado y su pantalla en la mano.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "cada archivo de pruebas usa una parte, y un unwrap roto es un fallo"
-)]
+//! Ayuda de las pruebas de las prácticas: el programa de verdad, con su teclado y su pantalla en la
+//! mano, línea a línea y sin distinguir stdout de stderr. Y los programas del documento, para
+//! ponerlos al otro lado.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Plazo de cualquier espera de una prueba.
-pub const PLAZO: Duration = Duration::from_secs(20);
+use super::{PACIENCIA, conectar, nodo};
 
 /// Un `nodo` en marcha. Al soltarlo se mata.
 pub struct Programa {
@@ -26,9 +22,8 @@ pub struct Programa {
 impl Programa {
     /// Arranca `nodo` con esas palabras.
     pub fn arrancar(palabras: &[&str]) -> Programa {
-        let mut hijo = Command::new(env!("CARGO_BIN_EXE_nodo"))
+        let mut hijo = nodo()
             .args(palabras)
-            .env_remove("RUST_LOG")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -55,17 +50,19 @@ impl Programa {
 
     /// La primera línea nueva que contenga `que`.
     pub fn esperar(&mut self, que: &str) -> String {
-        let limite = Instant::now() + PLAZO;
+        self.aparece(que, PACIENCIA)
+            .unwrap_or_else(|error| panic!("no salió «{que}» ({error}); salió: {:#?}", self.vistas))
+    }
+
+    /// Lo mismo, si sale antes de `plazo`.
+    pub fn aparece(&mut self, que: &str, plazo: Duration) -> Result<String, RecvTimeoutError> {
+        let limite = Instant::now() + plazo;
         loop {
             let falta = limite.saturating_duration_since(Instant::now());
-            match self.pantalla.recv_timeout(falta) {
-                Ok(linea) => {
-                    self.vistas.push(linea.clone());
-                    if linea.contains(que) {
-                        return linea;
-                    }
-                }
-                Err(error) => panic!("no salió «{que}» ({error}); salió: {:#?}", self.vistas),
+            let linea = self.pantalla.recv_timeout(falta)?;
+            self.vistas.push(linea.clone());
+            if linea.contains(que) {
+                return Ok(linea);
             }
         }
     }
@@ -103,7 +100,7 @@ impl Programa {
 
     /// Espera a que termine. Su código de salida y todo lo que salió en pantalla.
     pub fn terminar(mut self) -> (i32, Vec<String>) {
-        let limite = Instant::now() + PLAZO;
+        let limite = Instant::now() + PACIENCIA;
         let estado = loop {
             match self.hijo.try_wait().unwrap() {
                 Some(estado) => break estado,
@@ -143,13 +140,6 @@ fn leer_lineas(de: impl Read + Send + 'static, decir: Sender<String>) {
     });
 }
 
-/// Se conecta, con plazo para leer.
-pub fn conectar(a: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect(a).unwrap();
-    socket.set_read_timeout(Some(PLAZO)).unwrap();
-    socket
-}
-
 /// Lee hasta el fin.
 pub fn todo(mut de: &TcpStream) -> Vec<u8> {
     let mut leido = Vec::new();
@@ -166,8 +156,8 @@ pub fn cliente_del_curso(a: SocketAddr) -> String {
     String::from_utf8(respuesta[..leido].to_vec()).unwrap()
 }
 
-/// El backend del documento: atiende de uno en uno, lee una vez, contesta y cierra. Como aquel, no atrapa errores: un
-/// RST lo mata (y deja de escuchar).
+/// El backend del documento: atiende de uno en uno, lee una vez, contesta y cierra. Como aquel, no
+/// atrapa errores: un RST lo mata (y deja de escuchar).
 pub fn backend_del_curso(escucha: TcpListener, nombre: &str) -> SocketAddr {
     let direccion = escucha.local_addr().unwrap();
     let respuesta = format!("Response from {nombre}\n");

@@ -1,17 +1,11 @@
 //! El chat de verdad, con pares que mandan y reciben bytes a secas, como los del documento.
-#![allow(
-    clippy::unwrap_used,
-    reason = "en una prueba, un unwrap roto es un fallo"
-)]
-
-#[path = "comun/practicas.rs"]
-mod comun;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use comun::{Programa, conectar, libre, todo};
+use super::comun::practicas::{Programa, libre, todo};
+use super::comun::{PACIENCIA, conectar};
 
 fn servidor() -> (Programa, SocketAddr) {
     Programa::servidor(&["chat", "--servidor", "127.0.0.1:0"])
@@ -23,7 +17,7 @@ fn cliente() -> (Programa, TcpStream) {
     let a = escucha.local_addr().unwrap().to_string();
     let programa = Programa::arrancar(&["chat", "--conectar", &a]);
     let par = escucha.accept().unwrap().0;
-    par.set_read_timeout(Some(comun::PLAZO)).unwrap();
+    par.set_read_timeout(Some(PACIENCIA)).unwrap();
     (programa, par)
 }
 
@@ -113,8 +107,8 @@ fn el_servidor_sigue_con_los_demas_cuando_uno_se_corta() {
     assert_eq!(recibir(&par, 5), "sigo\n");
 }
 
-#[test]
-fn un_par_que_no_lee_no_para_a_los_demas_ni_la_salida() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn un_par_que_no_lee_no_para_a_los_demas_ni_la_salida() {
     let (mut programa, a) = servidor();
     let _sordo = entrar(&mut programa, a);
     let mut par = entrar(&mut programa, a);
@@ -183,6 +177,59 @@ fn ctrl_c_sale_con_130_tambien_en_las_preguntas() {
     programa.esperar("no vale");
     programa.ctrl_c();
     assert_eq!(programa.terminar().0, 130);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_no_espera_a_los_que_no_leen() {
+    let (mut programa, a) = servidor();
+    let _sordos = [(); 3].map(|()| entrar(&mut programa, a));
+    let mucho = "x".repeat(60_000);
+    (0..200).for_each(|_| programa.escribir(&mucho));
+    for _ in 0..3 {
+        programa.esperar("no lee: hasta que lo haga");
+    }
+    let antes = Instant::now();
+    programa.ctrl_c();
+    assert_eq!(programa.terminar().0, 130);
+    assert!(antes.elapsed() < Duration::from_secs(3));
+}
+
+#[cfg(unix)]
+#[test]
+fn el_cliente_tampoco_espera_a_un_servidor_que_no_lee() {
+    let (mut programa, _par) = cliente();
+    programa.esperar("[CONEXIÓN]");
+    let mucho = "x".repeat(60_000);
+    (0..200).for_each(|_| programa.escribir(&mucho));
+    programa.esperar("no lee: hasta que lo haga");
+    let antes = Instant::now();
+    programa.ctrl_c();
+    assert_eq!(programa.terminar().0, 130);
+    assert!(antes.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn al_que_vuelve_a_leer_se_le_dice_cuanto_le_falta() {
+    let (mut programa, a) = servidor();
+    let sordo = entrar(&mut programa, a);
+    let mucho = "x".repeat(60_000);
+    (0..200).for_each(|_| programa.escribir(&mucho));
+    programa.esperar("no lee: hasta que lo haga");
+    let lector = std::thread::spawn(move || todo(&sordo).len());
+    let un_momento = Duration::from_millis(50);
+    let limite = Instant::now() + PACIENCIA;
+    programa.escribir("¿y ahora?");
+    while programa
+        .aparece("ya lee; se quedó sin", un_momento)
+        .is_err()
+    {
+        assert!(Instant::now() < limite, "no dice que ya lee");
+        programa.escribir("¿y ahora?");
+    }
+    programa.escribir("exit");
+    assert_eq!(programa.terminar().0, 0);
+    assert!(lector.join().unwrap() > 60_000);
 }
 
 #[test]

@@ -1,6 +1,5 @@
-//! Descargar: de una fuente o de muchas, honradas o no, sin que quede nunca un archivo malo con el nombre bueno.
-
-mod comun;
+//! Descargar: de una fuente o de muchas, honradas o no, sin que quede nunca un archivo malo con el
+//! nombre bueno.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -12,14 +11,15 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use ::nodo::config::Limites;
-use ::nodo::consola::progreso::Progreso;
-use ::nodo::nodo::carpeta::Carpeta;
-use ::nodo::nodo::cliente::descargar_archivo;
-use ::nodo::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
-use ::nodo::red::parada::Parada;
-use comun::falsos::{BLOQUE, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques};
-use comun::{PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, quejas};
+use super::comun::falsos::{BLOQUE, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques};
+use super::comun::{PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, quejas};
+use crate::config::Limites;
+use crate::consola::progreso::Progreso;
+use crate::guia::{DESCARGADO, NO_ENCONTRADO, SELECCIONE};
+use crate::nodo::carpeta::Carpeta;
+use crate::nodo::cliente::descargar_archivo;
+use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
+use crate::red::parada::Parada;
 use tempfile::TempDir;
 
 const NOMBRE: &str = "clase.bin";
@@ -86,7 +86,7 @@ fn asegurar_bueno(salida: &Output, carpeta: &TempDir, contenido: &[u8]) {
     );
     let dicho = dicho(salida);
     assert!(
-        dicho.starts_with(&format!("[DESCARGADO EN COMPARTIDOS] {NOMBRE}\n")),
+        dicho.starts_with(&format!("{DESCARGADO} {NOMBRE}\n")),
         "{dicho}"
     );
     assert!(
@@ -198,7 +198,7 @@ fn nadie_lo_tiene() {
     let salida = descargar(&carpeta, &[par.direccion]);
     asegurar_que_no(&salida, &carpeta);
     assert!(
-        quejas(&salida).starts_with("[NO ENCONTRADO]"),
+        quejas(&salida).starts_with(NO_ENCONTRADO),
         "{}",
         quejas(&salida)
     );
@@ -327,8 +327,9 @@ fn un_byte_cambiado() {
 
 #[test]
 fn un_byte_cambiado_entre_honrados() {
-    // Los honrados pueden acabar (también el bloque del otro) antes de que llegue el falso: entonces no hay a quién
-    // culpar. El archivo tiene que ser bueno siempre; en alguno de los intentos se tiene que haber notado.
+    // Los honrados pueden acabar (también el bloque del otro) antes de que llegue el falso:
+    // entonces no hay a quién culpar. El archivo tiene que ser bueno siempre; en alguno de los
+    // intentos se tiene que haber notado.
     let contenido = contenido();
     assert!((0..10).any(|_| se_nota_el_falso(&contenido)));
 }
@@ -499,8 +500,8 @@ fn si_se_va_la_unica_que_tenia_lo_empezado_se_baja_lo_que_tengan_las_demas() {
 
 // ----- Los que callan, los lentos y los que se van -----
 
-#[test]
-fn a_los_mudos_y_a_los_que_gotean_no_se_les_espera() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn a_los_mudos_y_a_los_que_gotean_no_se_les_espera() {
     let contenido = &contenido();
     let acompanado = |mana| {
         let malo = Falso::nuevo(contenido, mana);
@@ -663,7 +664,7 @@ fn de_tres_nodos_uno_muere_con_kill_9() {
     let primero = nodos[0].hijo.id();
     let puente = Puente::nuevo(todas[0], move |pedido, vez| {
         if pedido.starts_with("OBTENER") && vez == 3 {
-            comun::senal(primero, "KILL");
+            super::comun::senal(primero, "KILL");
         }
     });
     // Los otros dos no dan nada hasta entonces.
@@ -708,9 +709,9 @@ fn sin_ninguna_fuente_se_dice_como_seguir_y_se_sigue() {
 
 /// Los bloques que en el `.part` no están o están mal.
 fn bloques_malos(carpeta: &TempDir, contenido: &[u8]) -> Vec<usize> {
-    let hay = fs::read(carpeta.path().join(MEDIA)).unwrap_or_default();
+    let mut hay = fs::read(carpeta.path().join(MEDIA)).unwrap_or_default();
     let buenas = huellas_de_bloques(contenido);
-    let mut hay: Vec<u8> = hay.into_iter().take(contenido.len()).collect();
+    hay.truncate(contenido.len());
     let tenia = hay.len();
     hay.resize(contenido.len(), 0);
     let estas = huellas_de_bloques(&hay);
@@ -745,7 +746,8 @@ fn un_kill_9_en_cualquier_momento_se_reanuda_sin_pedir_lo_que_ya_estaba() {
                     let faltan = bloques_malos(&carpeta, contenido).len();
                     let lento = Falso::nuevo(contenido, Mana::Lento(160 << 20));
                     let mut proceso = empezar(&carpeta, &[lento.direccion]);
-                    // En momentos distintos: al preguntar, al pedir la lista, con varios bloques en marcha…
+                    // En momentos distintos: al preguntar, al pedir la lista, con varios bloques en
+                    // marcha…
                     match (hilo, vez) {
                         (0, 0) => lento.registro.esperar("INFO", 1),
                         (0, 1) => lento.registro.esperar("BLOQUES", 1),
@@ -917,7 +919,7 @@ fn ctrl_c_y_sigterm_cancelan_enseguida_y_se_puede_seguir() {
                 let proceso = empezar(&carpeta, &[par.direccion]);
                 par.registro.esperar(hasta, veces);
                 let antes = Instant::now();
-                comun::senal(proceso.id(), senal);
+                super::comun::senal(proceso.id(), senal);
                 let salida = acabar(proceso);
                 assert!(
                     antes.elapsed() < Duration::from_secs(3),
@@ -944,7 +946,7 @@ fn cancelar_en_el_menu_no_deja_hilos() {
     let par = Falso::nuevo(&contenido(), Mana::MudoEnBloques);
     let carpeta = tempfile::tempdir().unwrap();
     let mut menu = Proceso::menu(carpeta.path(), &["--peer", &par.direccion.to_string()]);
-    menu.esperar("Seleccione una opción: ");
+    menu.esperar(SELECCIONE);
     let hilos = |menu: &Proceso| {
         let tareas = fs::read_dir(format!("/proc/{}/task", menu.hijo.id())).unwrap();
         tareas.count()
@@ -957,7 +959,7 @@ fn cancelar_en_el_menu_no_deja_hilos() {
     assert!(hilos(&menu) > antes);
     menu.senal("INT");
     menu.esperar("descarga cancelada");
-    menu.esperar_veces("Seleccione una opción: ", 2);
+    menu.esperar_veces(SELECCIONE, 2);
     // El sistema tarda un instante en olvidar un hilo que ya terminó.
     let limite = Instant::now() + PACIENCIA;
     while hilos(&menu) > antes {
@@ -1000,7 +1002,7 @@ fn mientras_se_baja(
         asegurar_que_no(&salida, &carpeta);
         let quejas = quejas(&salida);
         assert!(
-            quejas.contains(&retirada(puente.direccion)) || quejas.starts_with("[NO ENCONTRADO]"),
+            quejas.contains(&retirada(puente.direccion)) || quejas.starts_with(NO_ENCONTRADO),
             "{quejas}"
         );
     }

@@ -1,19 +1,17 @@
 //! El maestro de verdad, por la red: las seis rutas, la caducidad y lo que se rechaza.
 
-#[path = "comun/rest.rs"]
-mod comun;
-
-use comun::{Programa, enviar, mandar, molestar, pedir};
+use super::comun::rest::{enviar, mandar, molestar, pedir};
+use super::comun::{Proceso, codigo, orden, quejas};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-fn maestro() -> Programa {
-    Programa::arrancar(["maestro", "--puerto", "0"])
+fn maestro() -> Proceso {
+    Proceso::maestro(0)
 }
 
-fn localizar(maestro: &Programa, archivo: &str) -> Value {
+fn localizar(maestro: &Proceso, archivo: &str) -> Value {
     let contestado = pedir(maestro.direccion(), &format!("/locate?file={archivo}"), "");
     assert_eq!(contestado.codigo, 200);
     let valor = contestado.json();
@@ -36,9 +34,15 @@ fn las_seis_rutas_tienen_la_forma_acordada() {
     assert_eq!(contestado.cabecera("Connection"), Some("close"));
     assert_eq!(
         contestado.json(),
-        json!({"status": "registered", "peer": "http://127.0.0.1:9001", "files": ["a.txt", "b.txt"], "grpc_port": 9002})
+        json!({
+            "status": "registered", "peer": "http://127.0.0.1:9001",
+            "files": ["a.txt", "b.txt"], "grpc_port": 9002,
+        })
     );
-    let nuestro = json!({"peer": "http://127.0.0.1:6001", "files": ["b.txt"], "grpc_port": 0, "puerto": 6001, "ttl": 60});
+    let nuestro = json!({
+        "peer": "http://127.0.0.1:6001", "files": ["b.txt"],
+        "grpc_port": 0, "puerto": 6001, "ttl": 60,
+    });
     assert_eq!(enviar(a_donde, "/register", &nuestro).codigo, 200);
     maestro.esperar("[REGISTRADO] http://127.0.0.1:9001 con 2 archivos");
 
@@ -46,7 +50,7 @@ fn las_seis_rutas_tienen_la_forma_acordada() {
     let de_los_nuestros = json!({"rest": "http://127.0.0.1:6001", "grpc_port": 0});
     let con_puerto = json!({"rest": "http://127.0.0.1:6001", "grpc_port": 0, "puerto": 6001});
     assert_eq!(localizar(&maestro, "a.txt"), json!([del_curso]));
-    assert_eq!(localizar(&maestro, "b.txt"), json!([del_curso, con_puerto]));
+    assert_eq!(localizar(&maestro, "b.txt"), json!([con_puerto, del_curso]));
     assert_eq!(localizar(&maestro, "nadie"), json!([]));
     assert_eq!(
         pedir(a_donde, "/directory", "").json(),
@@ -102,8 +106,8 @@ fn quien_dio_ttl_y_no_renueva_desaparece() {
     assert_eq!(localizar(&maestro, "a"), json!([]));
 }
 
-#[test]
-fn a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta() {
     let maestro = maestro();
     let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = format!("http://{}", escucha.local_addr().unwrap());
@@ -127,7 +131,8 @@ fn a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta() {
     assert_eq!(localizar(&maestro, "a"), json!([]));
 }
 
-/// Todo 127.0.0.0/8 es de esta máquina, pero son IP distintas: vale para probar quién registró a quién.
+/// Todo 127.0.0.0/8 es de esta máquina, pero son IP distintas: vale para probar quién registró a
+/// quién.
 #[cfg(target_os = "linux")]
 #[test]
 fn solo_se_despide_desde_la_ip_que_registro() {
@@ -166,33 +171,33 @@ fn lo_que_esta_mal_tiene_su_codigo_y_su_frase() {
         contestado
     };
     for (texto, codigo) in [
-        ("GET /nada HTTP/1.1\r\n\r\n", 404),
-        ("GET /locate HTTP/1.1\r\n\r\n", 400),
-        ("GET /locate?file= HTTP/1.1\r\n\r\n", 400),
-        ("GET /locate?file=%ff HTTP/1.1\r\n\r\n", 400),
-        ("POST /register HTTP/1.1\r\n\r\n", 411),
+        ("GET /nada HTTP/1.0\r\n\r\n", 404),
+        ("GET /locate HTTP/1.0\r\n\r\n", 400),
+        ("GET /locate?file= HTTP/1.0\r\n\r\n", 400),
+        ("GET /locate?file=%ff HTTP/1.0\r\n\r\n", 400),
+        ("POST /register HTTP/1.0\r\n\r\n", 411),
         (
-            "POST /register HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST /register HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
             411,
         ),
         (
-            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n{]",
+            "POST /register HTTP/1.0\r\nContent-Length: 2\r\n\r\n{]",
             400,
         ),
         (
-            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+            "POST /register HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}",
             400,
         ),
         (
-            "POST /register HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]",
+            "POST /register HTTP/1.0\r\nContent-Length: 2\r\n\r\n[]",
             400,
         ),
         (
-            "POST /register HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n{}",
+            "POST /register HTTP/1.0\r\nContent-Length: 99999999\r\n\r\n{}",
             413,
         ),
         (
-            "POST /leave HTTP/1.1\r\nContent-Length: 70000\r\n\r\n{}",
+            "POST /leave HTTP/1.0\r\nContent-Length: 70000\r\n\r\n{}",
             413,
         ),
         ("GET /peers HTTP/1.1\r\nHost: malo.com\r\n\r\n", 403),
@@ -205,10 +210,10 @@ fn lo_que_esta_mal_tiene_su_codigo_y_su_frase() {
         assert_eq!(peticion(texto).codigo, codigo, "{texto}");
     }
     for (texto, valen) in [
-        ("DELETE /peers HTTP/1.1\r\n\r\n", "GET, HEAD"),
-        ("GET /register HTTP/1.1\r\n\r\n", "POST"),
+        ("DELETE /peers HTTP/1.0\r\n\r\n", "GET, HEAD"),
+        ("GET /register HTTP/1.0\r\n\r\n", "POST"),
         (
-            "PUT /leave HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "PUT /leave HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc",
             "POST",
         ),
     ] {
@@ -219,7 +224,7 @@ fn lo_que_esta_mal_tiene_su_codigo_y_su_frase() {
             "{texto}"
         );
     }
-    let cabeza = mandar(maestro.direccion(), b"HEAD /peers HTTP/1.1\r\n\r\n").unwrap();
+    let cabeza = mandar(maestro.direccion(), b"HEAD /peers HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!(
         (
             cabeza.codigo,
@@ -238,7 +243,7 @@ fn nada_de_lo_que_le_manden_lo_tumba() {
         .collect();
     let largo = [b"GET /".as_slice(), &[b'a'; 100_000]].concat();
     let hondo = format!(
-        "POST /register HTTP/1.1\r\nContent-Length: 50000\r\n\r\n{}",
+        "POST /register HTTP/1.0\r\nContent-Length: 50000\r\n\r\n{}",
         "[".repeat(50_000)
     );
     for basura in [
@@ -247,7 +252,7 @@ fn nada_de_lo_que_le_manden_lo_tumba() {
         b"BUSCAR:x",
         &largo,
         hondo.as_bytes(),
-        b"POST /leave HTTP/1.1\r\nContent-Length: 9\r\n\r\n{",
+        b"POST /leave HTTP/1.0\r\nContent-Length: 9\r\n\r\n{",
     ] {
         for _ in 0..20 {
             molestar(maestro.direccion(), basura);
@@ -264,7 +269,8 @@ fn sigterm_lo_cierra_con_130_aunque_haya_quien_calle() {
     let _callado = TcpStream::connect(maestro.direccion()).unwrap();
     assert_eq!(pedir(maestro.direccion(), "/", "").codigo, 200);
     let antes = std::time::Instant::now();
-    assert_eq!(maestro.terminar().code(), Some(130));
+    maestro.senal("TERM");
+    assert_eq!(maestro.terminar(), Some(130));
     assert!(antes.elapsed() < Duration::from_secs(4));
 }
 
@@ -272,10 +278,112 @@ fn sigterm_lo_cierra_con_130_aunque_haya_quien_calle() {
 fn un_puerto_ocupado_es_una_frase_y_un_1() {
     let ocupado = TcpListener::bind("127.0.0.1:0").unwrap();
     let puerto = ocupado.local_addr().unwrap().port().to_string();
-    let salida = std::process::Command::new(env!("CARGO_BIN_EXE_nodo"))
-        .args(["maestro", "--puerto", &puerto])
-        .output()
-        .unwrap();
-    assert_eq!(salida.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&salida.stderr).contains(&puerto));
+    let salida = orden(["maestro", "--puerto", &puerto]);
+    assert_eq!(codigo(&salida), Some(1));
+    assert!(quejas(&salida).contains(&puerto));
+}
+
+/// Una lista que en JSON ocupa más de cuatro megabytes; con otro `n`, otra.
+fn lista_larga(n: usize) -> Vec<String> {
+    let relleno = "x".repeat(1000);
+    (0..LARGA).map(|k| format!("{n}-{k}-{relleno}")).collect()
+}
+
+const LARGA: usize = 4_000;
+
+/// Manda `peticion` sin leer lo que contesten; con un búfer pequeño, para que no quepa en él.
+fn preguntar_sin_leer(maestro: &Proceso, peticion: &[u8]) -> TcpStream {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(2048).unwrap();
+    socket.connect(&maestro.direccion().into()).unwrap();
+    let mut socket = TcpStream::from(socket);
+    socket.write_all(peticion).unwrap();
+    socket
+}
+
+fn peticion_de_registro(puerto: u16, archivos: &[String]) -> Vec<u8> {
+    let peer = format!("http://127.0.0.1:{puerto}");
+    let cuerpo = json!({"peer": peer, "files": archivos}).to_string();
+    let largo = cuerpo.len();
+    format!("POST /register HTTP/1.0\r\nContent-Length: {largo}\r\n\r\n{cuerpo}").into_bytes()
+}
+
+#[test]
+fn quien_no_acaba_de_mandar_o_no_lee_no_deja_fuera_a_los_demas() {
+    let maestro = maestro();
+    let registrar = |puerto, archivos: &[String]| {
+        let contestado = mandar(maestro.direccion(), &peticion_de_registro(puerto, archivos));
+        let contestado = contestado.unwrap();
+        assert_eq!(contestado.codigo, 200);
+        contestado.json()["files"].as_array().unwrap().len()
+    };
+    assert_eq!(registrar(1, &lista_larga(1)), LARGA);
+    // Unos mandaron muy poco, otros bastante, y ninguno acaba.
+    let a_medias = b"POST /register HTTP/1.0\r\nContent-Length: 8000000\r\n\r\n";
+    let bastante = [&a_medias[..], &[b'x'; 66_000]].concat();
+    let parados: Vec<TcpStream> = [&a_medias[..]; 20]
+        .into_iter()
+        .chain([&bastante[..]; 3])
+        .chain([&b"GET /directory HTTP/1.0\r\n\r\n"[..]; 10])
+        .chain([&b"GET /peers HTTP/1.0\r\n\r\n"[..]; 10])
+        .map(|peticion| preguntar_sin_leer(&maestro, peticion))
+        .collect();
+    let antes = std::time::Instant::now();
+    assert_eq!(registrar(2, &["a".into()]), 1);
+    assert_eq!(localizar(&maestro, "a").as_array().unwrap().len(), 1);
+    let directorio = pedir(maestro.direccion(), "/directory", "").json();
+    assert_eq!(
+        directorio["directory"].as_object().unwrap().len(),
+        LARGA + 1
+    );
+    let peers = pedir(maestro.direccion(), "/peers", "").json();
+    assert_eq!(peers["peers"][0]["files"].as_array().unwrap().len(), LARGA);
+    assert!(
+        antes.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        antes.elapsed()
+    );
+    // Uno largo, de la misma IP que los parados, espera su turno; no se rechaza.
+    assert_eq!(registrar(3, &lista_larga(2)), LARGA);
+    assert!(
+        antes.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        antes.elapsed()
+    );
+    drop(parados);
+}
+
+/// Cada uno sustituye la lista del anterior: si su respuesta la retuviera, se sumarían.
+#[cfg(target_os = "linux")]
+#[test]
+fn quien_no_lee_la_respuesta_a_su_registro_no_ocupa_memoria() {
+    let maestro = maestro();
+    let ocupa = || {
+        let estado = std::fs::read_to_string(format!("/proc/{}/status", maestro.hijo.id()));
+        let estado = estado.unwrap();
+        let linea = estado.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+        linea
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+            / 1024
+    };
+    let peticion = |n| peticion_de_registro(1, &lista_larga(n));
+    let mut sordos = vec![preguntar_sin_leer(&maestro, &peticion(0))];
+    maestro.esperar("[REGISTRADO]");
+    let mut mas = 0;
+    let con_uno = ocupa();
+    for n in 1..=8 {
+        sordos.push(preguntar_sin_leer(&maestro, &peticion(n)));
+        // Ya se registró: empieza a contestar.
+        sordos[n].peek(&mut [0]).unwrap();
+        mas = mas.max(ocupa().saturating_sub(con_uno));
+    }
+    assert!(
+        mas < 60,
+        "veinticinco respuestas sin leer ocupan {mas} MiB más"
+    );
 }

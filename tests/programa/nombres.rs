@@ -1,8 +1,7 @@
-//! Nombres hostiles: por donde se pidan, la respuesta es que no está, enseguida y sin soltar nada de fuera.
+//! Nombres hostiles: por donde se pidan, la respuesta es que no está, enseguida y sin soltar nada
+//! de fuera.
 
 #![cfg(unix)]
-
-mod comun;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,15 +13,18 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use comun::{Proceso, codigo, conectar, dicho, orden, preguntar, preguntar_y_cerrar, quejas};
+use super::comun::{
+    Proceso, codigo, conectar, dicho, orden, preguntar, preguntar_y_cerrar, quejas,
+};
+use crate::guia::ERROR_AL_DESCARGAR;
 
 /// Lo que está fuera de la carpeta y no debe salir por ningún camino.
 const SECRETO: &str = "esto no se comparte";
 /// Sobra para contestar, y es mucho menos que cualquier plazo en que algo se hubiera colgado.
 const ENSEGUIDA: Duration = Duration::from_secs(5);
 
-/// Una carpeta con de todo, y al lado un archivo que no está en ella. Devuelve los nombres con que se intenta llegar a
-/// donde no se debe.
+/// Una carpeta con de todo, y al lado un archivo que no está en ella. Devuelve los nombres con que
+/// se intenta llegar a donde no se debe.
 fn preparar(raiz: &Path) -> Vec<Vec<u8>> {
     let dentro = |nombre: &str| raiz.join("carpeta").join(nombre);
     fs::create_dir_all(dentro("sub")).unwrap();
@@ -170,7 +172,8 @@ fn no_se_ofrece_con_un_nombre_que_salga_de_la_carpeta() {
     let nodo = Proceso::nodo(&carpeta, &["--peer", "127.0.0.1:9"]);
     let antes = fs::read_dir(&carpeta).unwrap().count();
     let no_valen_para_guardar = nombres.iter().filter(|nombre| {
-        // Estos son nombres corrientes: lo que hay con ellos en la carpeta no estorba para ofrecerlos.
+        // Estos son nombres corrientes: lo que hay con ellos en la carpeta no estorba para
+        // ofrecerlos.
         let corrientes: [&[u8]; 7] = [
             b"sub",
             b"enlace",
@@ -277,7 +280,7 @@ fn pedir_uno_asi_desde_la_linea_de_ordenes_se_dice_sin_tocar_nada() {
         ]);
         assert_eq!(codigo(&salida), Some(1), "{nombre}");
         assert!(
-            quejas(&salida).contains("[ERROR AL DESCARGAR]"),
+            quejas(&salida).contains(ERROR_AL_DESCARGAR),
             "{nombre}: {}",
             quejas(&salida)
         );
@@ -309,7 +312,8 @@ fn por_http_no_se_llega() {
                 let llego = String::from_utf8_lossy(&llego).into_owned();
                 let visto = ruta.escape_ascii();
                 assert!(!llego.contains(SECRETO), "{visto}: {llego}");
-                // Sólo lo que sin los caracteres quitados es otro nombre (el de un archivo que sí se comparte) se da.
+                // Sólo lo que sin los caracteres quitados es otro nombre (el de un archivo que sí
+                // se comparte) se da.
                 let otro_nombre = ruta == b"bueno.txt";
                 assert!(
                     llego.starts_with("HTTP/1.1 4") || otro_nombre || nombre.is_empty(),

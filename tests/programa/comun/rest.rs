@@ -1,95 +1,14 @@
-//! Lo que comparten las pruebas de REST: arrancar el programa de verdad y hablarle por HTTP con un socket a secas.
-#![allow(dead_code, reason = "cada archivo de pruebas usa su parte")]
+//! Lo que comparten las pruebas de REST: hablar por HTTP con un socket a secas.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 use serde_json::Value;
 
-/// Lo más que se espera a que pase algo, en una máquina ocupada.
-pub const PACIENCIA: Duration = Duration::from_secs(60);
-
-/// Un `nodo` en marcha. Muere con la prueba.
-pub struct Programa {
-    proceso: Child,
-    lineas: Receiver<String>,
-    /// El puerto de `[ESCUCHANDO] … en puerto N`.
-    pub puerto: u16,
-}
-
-impl Programa {
-    /// Arranca `nodo` con esos argumentos y espera a que diga en qué puerto escucha.
-    pub fn arrancar<A: AsRef<std::ffi::OsStr>>(
-        argumentos: impl IntoIterator<Item = A>,
-    ) -> Programa {
-        let mut proceso = Command::new(env!("CARGO_BIN_EXE_nodo"))
-            .args(argumentos)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let salida = proceso.stdout.take().unwrap();
-        let (mandar, lineas) = unbounded();
-        thread::spawn(move || {
-            for linea in BufReader::new(salida).lines().map_while(Result::ok) {
-                let _ = mandar.send(linea);
-            }
-        });
-        let mut programa = Programa {
-            proceso,
-            lineas,
-            puerto: 0,
-        };
-        let linea = programa.esperar("[ESCUCHANDO]");
-        programa.puerto = linea.rsplit(' ').next().unwrap().parse().unwrap();
-        programa
-    }
-
-    /// Espera una línea que contenga `texto`.
-    pub fn esperar(&self, texto: &str) -> String {
-        let limite = Instant::now() + PACIENCIA;
-        let mut vistas = Vec::new();
-        loop {
-            match self.lineas.recv_deadline(limite) {
-                Ok(linea) if linea.contains(texto) => return linea,
-                Ok(linea) => vistas.push(linea),
-                Err(_) => panic!("no salió «{texto}»; salió {vistas:?}"),
-            }
-        }
-    }
-
-    pub fn direccion(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.puerto))
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.direccion())
-    }
-
-    /// Lo mata sin avisar (`kill -9`).
-    pub fn matar(&mut self) {
-        let _ = self.proceso.kill();
-        let _ = self.proceso.wait();
-    }
-
-    /// Le manda SIGTERM y espera a que acabe.
-    #[cfg(unix)]
-    pub fn terminar(&mut self) -> ExitStatus {
-        use rustix::process::{Pid, Signal, kill_process};
-        kill_process(Pid::from_child(&self.proceso), Signal::TERM).unwrap();
-        self.proceso.wait().unwrap()
-    }
-}
-
-impl Drop for Programa {
-    fn drop(&mut self) {
-        self.matar();
-    }
-}
+use super::PACIENCIA;
 
 /// Una respuesta HTTP partida.
 #[derive(Debug)]
@@ -149,7 +68,8 @@ pub fn pedir(direccion: SocketAddr, ruta: &str, cabeceras: &str) -> Contestado {
 pub fn enviar(direccion: SocketAddr, ruta: &str, cuerpo: &Value) -> Contestado {
     let cuerpo = cuerpo.to_string();
     let peticion = format!(
-        "POST {ruta} HTTP/1.1\r\nHost: {direccion}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{cuerpo}",
+        "POST {ruta} HTTP/1.1\r\nHost: {direccion}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{cuerpo}",
         cuerpo.len()
     );
     mandar(direccion, peticion.as_bytes()).unwrap()
@@ -177,4 +97,41 @@ pub fn molestar(direccion: SocketAddr, bytes: &[u8]) {
     let _ = socket.write_all(bytes);
     let _ = socket.shutdown(Shutdown::Write);
     let _ = socket.read_to_end(&mut Vec::new());
+}
+
+/// Un maestro de mentira: acepta a todos y da cada conexión, con lo que le hayan mandado, a quien
+/// haga la prueba. Si no la contesta, se queda callado.
+pub struct MaestroFalso {
+    pub url: String,
+    pub llegadas: Receiver<(String, TcpStream)>,
+}
+
+impl MaestroFalso {
+    pub fn nuevo() -> MaestroFalso {
+        let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", escucha.local_addr().unwrap());
+        let (dar, llegadas) = unbounded();
+        thread::spawn(move || {
+            for mut socket in escucha.incoming().map_while(Result::ok) {
+                let mut mandado = vec![0; 1 << 16];
+                let leido = socket.read(&mut mandado).unwrap_or(0);
+                let mandado = String::from_utf8_lossy(&mandado[..leido]).into_owned();
+                if dar.send((mandado, socket)).is_err() {
+                    return;
+                }
+            }
+        });
+        MaestroFalso { url, llegadas }
+    }
+
+    /// La siguiente petición.
+    pub fn siguiente(&self) -> (String, TcpStream) {
+        self.llegadas.recv_timeout(PACIENCIA).unwrap()
+    }
+}
+
+/// Contesta `{}` a una petición que llegó a un [`MaestroFalso`].
+pub fn admitir(mut socket: &TcpStream) {
+    let respuesta = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    socket.write_all(respuesta).unwrap();
 }

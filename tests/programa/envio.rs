@@ -1,6 +1,5 @@
-//! Enviar: quien recibe pide por la misma conexión, sólo de quien está en su lista, y los dos saben cómo acabó.
-
-mod comun;
+//! Enviar: quien recibe pide por la misma conexión, sólo de quien está en su lista, y los dos saben
+//! cómo acabó.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,20 +9,26 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ::nodo::config::Limites;
-use ::nodo::consola::eventos::Avisador;
-use ::nodo::consola::progreso::Progreso;
-use ::nodo::nodo::Nodo;
-use ::nodo::nodo::carpeta::Carpeta;
-use ::nodo::nodo::descarga::envio::enviar_archivo;
-use ::nodo::nodo::descarga::pedido::Pedido;
-use ::nodo::nodo::descarga::recibir;
-use ::nodo::nodo::servidor::gestionar_peticion;
-use ::nodo::nodo::vecinos::Vecinos;
-use ::nodo::red::conexion::Conexion;
-use ::nodo::red::parada::Parada;
-use comun::falsos::{BLOQUE, Charla, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques};
-use comun::{PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, nodo, quejas, responde};
+use super::comun::falsos::{
+    BLOQUE, Charla, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques,
+};
+use super::comun::{
+    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, nodo, quejas, responde, senal,
+};
+use crate::config::Limites;
+use crate::consola::eventos::Avisador;
+use crate::consola::progreso::Progreso;
+use crate::guia::{DESCARGADO, ENVIO_COMPLETO};
+use crate::nodo::Nodo;
+use crate::nodo::carpeta::Carpeta;
+use crate::nodo::descarga::envio::enviar_archivo;
+use crate::nodo::descarga::pedido::Pedido;
+use crate::nodo::descarga::recibir;
+use crate::nodo::servidor::gestionar_peticion;
+use crate::nodo::vecinos::Vecinos;
+use crate::ordenes::opciones::{Opciones, decidir};
+use crate::red::conexion::Conexion;
+use crate::red::parada::Parada;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
@@ -100,7 +105,7 @@ fn llega_igual_y_quien_envia_oye_con_que_nombre_quedo() {
         assert!(fs::read(carpeta.path().join(&quedo)).unwrap() == contenido);
         let frase = format!("quedó en {} como {quedo}", receptor.direccion());
         assert!(dicho(&salida).contains(&frase), "{}", dicho(&salida));
-        receptor.esperar(&format!("[DESCARGADO EN COMPARTIDOS] {quedo}\n"));
+        receptor.esperar(&format!("{DESCARGADO} {quedo}\n"));
         receptor.esperar(&format!("huella {} · comprobado", huella(&contenido)));
     }
     // El mismo otra vez: no se guarda, y se dice cuál es.
@@ -126,8 +131,8 @@ fn del_menu_se_envia_con_la_opcion_5() {
     menu.escribir("5");
     menu.escribir(NOMBRE);
     menu.escribir("1");
-    menu.esperar("[ENVÍO COMPLETO]");
-    menu.esperar(&format!("quedó en {} como {NOMBRE}", receptor.direccion()));
+    let quedo = format!("quedó en {} como {NOMBRE}", receptor.direccion());
+    assert!(menu.esperar(&quedo).contains(ENVIO_COMPLETO));
     assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == contenido);
     menu.escribir("3");
     assert_eq!(menu.terminar(), Some(0));
@@ -169,8 +174,8 @@ fn el_archivo_que_cambia_mientras_se_envia_no_llega_como_bueno() {
     let (carpeta, receptor) = receptor();
     let (_suya, ruta) = archivo(&datos(6 * BLOQUE));
     let suya = ruta.clone();
-    // Quien envía abre la conexión y quien recibe pide por ella: el puente oye las peticiones en la otra dirección.
-    // Cuando pide el cuarto tiene ya dos buenos.
+    // Quien envía abre la conexión y quien recibe pide por ella: el puente oye las peticiones en la
+    // otra dirección. Cuando pide el cuarto tiene ya dos buenos.
     let puente = Puente::al_reves(receptor.direccion(), move |pedido, vez| {
         if pedido.starts_with("OBTENER") && vez == 4 {
             fs::write(&suya, vec![1; 6 * BLOQUE]).unwrap();
@@ -298,8 +303,8 @@ fn lo_que_conteste_el_receptor_se_cuenta_y_se_limpia() {
 
 // ----- Los que callan: diez segundos, todos a la vez -----
 
-#[test]
-fn a_quien_calla_no_se_le_espera() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn a_quien_calla_no_se_le_espera() {
     thread::scope(|ambito| {
         ambito.spawn(|| receptor_mudo("al ofrecerle", |_| {}));
         ambito.spawn(|| receptor_mudo("tras aceptar", |charla| charla.decir("ACEPTADO")));
@@ -707,15 +712,10 @@ fn a_quien_deja_de_recibir_no_se_le_manda_para_siempre() {
 
 /// Nadie más en la red, con esos plazos.
 fn vecinos(limites: Limites) -> Vecinos {
-    Vecinos {
-        nombre: "prueba".into(),
-        escucha: None,
-        peers: Vec::new(),
-        maestro: None,
-        espera: Duration::from_secs(2),
-        limites,
-        parada: Parada::nueva(),
-    }
+    let mut config = decidir(Opciones::default()).unwrap();
+    config.limites = limites;
+    config.peers.clear();
+    Vecinos::nuevos(&config, "prueba".into(), None)
 }
 
 // ----- Cortes y cancelaciones -----
@@ -746,7 +746,7 @@ fn un_envio_cortado_por_cualquier_lado_se_reanuda() {
     // Ctrl-C de quien envía: 130, y quien recibe lo dice y guarda lo que tenía.
     let (proceso, _compuerta) = en_marcha(receptor.direccion());
     let antes = Instant::now();
-    comun::senal(proceso.id(), "INT");
+    senal(proceso.id(), "INT");
     let salida = acabar(proceso);
     assert_eq!(codigo(&salida), Some(130), "{}", quejas(&salida));
     assert!(antes.elapsed() < Duration::from_secs(5));
@@ -759,8 +759,9 @@ fn un_envio_cortado_por_cualquier_lado_se_reanuda() {
     acabar(proceso);
     receptor.esperar_veces("[ERROR AL RECIBIR]", 2);
     // kill -9 de quien recibe: quien envía lo dice y sale.
-    let (proceso, _compuerta) = en_marcha(receptor.direccion());
+    let (proceso, compuerta) = en_marcha(receptor.direccion());
     drop(receptor);
+    compuerta.abrir();
     let salida = acabar(proceso);
     assert_eq!(codigo(&salida), Some(1), "{}", quejas(&salida));
     assert!(

@@ -1,16 +1,15 @@
 //! El REST del nodo de verdad: rutas, archivos por HTTP, la página, y su vida en el maestro.
 
-#[path = "comun/rest.rs"]
-mod comun;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
-use comun::{PACIENCIA, Programa, enviar, hasta_que, mandar, pedir};
+use super::comun::rest::{MaestroFalso, admitir, enviar, hasta_que, mandar, pedir};
+use super::comun::{PACIENCIA, Proceso, orden};
+use crate::guia::ENVIO_COMPLETO;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -28,36 +27,13 @@ fn carpeta(archivos: &[(&str, &[u8])]) -> TempDir {
     carpeta
 }
 
-fn nodo(carpeta: &Path, mas: &[&str]) -> Programa {
-    let carpeta = carpeta.to_str().unwrap();
-    let fijos = [
-        "servir",
-        "--puerto",
-        "0",
-        "--carpeta",
-        carpeta,
-        "--nombre",
-        "prueba",
-        "--peer",
-    ];
-    let peer = if mas.contains(&"--peer") {
-        &[][..]
+fn nodo(carpeta: &Path, mas: &[&str]) -> Proceso {
+    let fijos: &[&str] = if mas.contains(&"--peer") {
+        &["--nombre", "prueba"]
     } else {
-        &[NADIE]
+        &["--nombre", "prueba", "--peer", NADIE]
     };
-    let fijos = if peer.is_empty() {
-        &fijos[..7]
-    } else {
-        &fijos[..]
-    };
-    Programa::arrancar(fijos.iter().chain(peer).chain(mas))
-}
-
-fn orden(argumentos: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_nodo"))
-        .args(argumentos)
-        .output()
-        .unwrap()
+    Proceso::nodo(carpeta, &[fijos, mas].concat())
 }
 
 fn lineas(salida: &Output) -> Vec<String> {
@@ -67,11 +43,11 @@ fn lineas(salida: &Output) -> Vec<String> {
         .collect()
 }
 
-fn archivos_en(maestro: &Programa) -> Value {
+fn archivos_en(maestro: &Proceso) -> Value {
     pedir(maestro.direccion(), "/peers", "").json()["peers"].clone()
 }
 
-fn cuantos_en(maestro: &Programa) -> usize {
+fn cuantos_en(maestro: &Proceso) -> usize {
     archivos_en(maestro).as_array().unwrap().len()
 }
 
@@ -92,7 +68,10 @@ fn las_rutas_del_nodo_tienen_la_forma_acordada() {
     );
     assert_eq!(
         pedir(a_donde, "/info", "").json(),
-        json!({"id": "prueba", "rest_url": url, "grpc_port": 0, "puerto": nodo.puerto, "files": files})
+        json!({
+            "id": "prueba", "rest_url": url, "grpc_port": 0,
+            "puerto": nodo.puerto, "files": files,
+        })
     );
     for (archivo, exists) in [("a.txt", true), ("b.txt", false), ("../a.txt", false)] {
         assert_eq!(
@@ -102,26 +81,29 @@ fn las_rutas_del_nodo_tienen_la_forma_acordada() {
     }
     assert_eq!(
         pedir(a_donde, "/locate?file=sub/%C3%B1and%C3%BA+1.txt", "").json(),
-        json!({"file": "sub/ñandú 1.txt", "peers": [{"rest": url, "grpc_port": 0, "puerto": nodo.puerto}]})
+        json!({
+            "file": "sub/ñandú 1.txt",
+            "peers": [{"rest": url, "grpc_port": 0, "puerto": nodo.puerto}],
+        })
     );
     assert_eq!(
         pedir(a_donde, "/locate?file=b", "").json(),
         json!({"file": "b", "peers": []})
     );
-    let refrescado = mandar(a_donde, b"POST /refresh HTTP/1.1\r\n\r\n").unwrap();
+    let refrescado = mandar(a_donde, b"POST /refresh HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!(
         refrescado.json(),
         json!({"status": "refreshed", "files": files})
     );
     for (peticion, codigo) in [
-        ("GET /nada HTTP/1.1\r\n\r\n", 404),
-        ("GET /search HTTP/1.1\r\n\r\n", 400),
-        ("GET /refresh HTTP/1.1\r\n\r\n", 405),
+        ("GET /nada HTTP/1.0\r\n\r\n", 404),
+        ("GET /search HTTP/1.0\r\n\r\n", 400),
+        ("GET /refresh HTTP/1.0\r\n\r\n", 405),
         (
-            "PUT /files/a.txt HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "PUT /files/a.txt HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc",
             405,
         ),
-        ("DELETE /files/a.txt HTTP/1.1\r\n\r\n", 405),
+        ("DELETE /files/a.txt HTTP/1.0\r\n\r\n", 405),
         ("GET /files HTTP/1.1\r\nHost: malo.com\r\n\r\n", 403),
         (
             "GET /files HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://malo.com\r\n\r\n",
@@ -168,7 +150,7 @@ fn un_archivo_entero_por_partes_y_si_cambio() {
         descarga.starts_with("attachment; ")
             && descarga.ends_with("filename*=UTF-8''%C3%B1and%C3%BA%201.bin")
     );
-    nodo.esperar("[ENVÍO COMPLETO] sub/ñandú 1.bin");
+    nodo.esperar(&format!("{ENVIO_COMPLETO} sub/ñandú 1.bin"));
 
     for (rango, parte) in [
         ("0-9", 0..10),
@@ -219,7 +201,7 @@ fn un_archivo_entero_por_partes_y_si_cambio() {
 
     let cabeza = mandar(
         nodo.direccion(),
-        format!("HEAD {ruta} HTTP/1.1\r\n\r\n").as_bytes(),
+        format!("HEAD {ruta} HTTP/1.0\r\n\r\n").as_bytes(),
     )
     .unwrap();
     assert_eq!(
@@ -279,7 +261,7 @@ fn un_archivo_que_encoge_mientras_se_sirve_no_llega_entero() {
     let mut socket = TcpStream::connect(nodo.direccion()).unwrap();
     socket.set_read_timeout(Some(PACIENCIA)).unwrap();
     socket
-        .write_all(b"GET /files/grande HTTP/1.1\r\n\r\n")
+        .write_all(b"GET /files/grande HTTP/1.0\r\n\r\n")
         .unwrap();
     socket.read_exact(&mut vec![0; 100_000]).unwrap();
     archivo.set_len(50_000).unwrap();
@@ -306,7 +288,7 @@ fn un_archivo_sustituido_mientras_se_sirve_no_llega_entero() {
     let mut socket = TcpStream::connect(nodo.direccion()).unwrap();
     socket.set_read_timeout(Some(PACIENCIA)).unwrap();
     socket
-        .write_all(b"GET /files/grande HTTP/1.1\r\n\r\n")
+        .write_all(b"GET /files/grande HTTP/1.0\r\n\r\n")
         .unwrap();
     socket.read_exact(&mut vec![0; 100_000]).unwrap();
     // Mide lo mismo, pero ya no es el mismo contenido.
@@ -327,7 +309,7 @@ fn la_pagina_se_lee_y_no_ejecuta_nada_ajeno() {
     let peer = otro.direccion().to_string();
     let nodo = nodo(carpeta.path(), &["--peer", &peer, "--peer", NADIE]);
     let direccion = nodo.direccion().to_string();
-    let mensaje = orden(&[
+    let mensaje = orden([
         "mensaje",
         "<script>alert(2)</script>",
         "--a",
@@ -370,7 +352,7 @@ fn la_pagina_se_lee_y_no_ejecuta_nada_ajeno() {
 
 #[test]
 fn los_nodos_se_encuentran_solo_por_el_maestro() {
-    let maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
+    let maestro = Proceso::maestro(0);
     let con = ["--maestro", &maestro.url()];
     let datos: Vec<u8> = (0..100_000u32).map(|n| (n / 7) as u8).collect();
     let carpetas = [
@@ -390,10 +372,10 @@ fn los_nodos_se_encuentran_solo_por_el_maestro() {
     ];
     duenos.sort();
 
-    let mut localizados = lineas(&orden(&["localizar", "foto.png", "--maestro", con[1]]));
+    let mut localizados = lineas(&orden(["localizar", "foto.png", "--maestro", con[1]]));
     localizados.sort();
     assert_eq!(localizados, duenos);
-    let por_un_peer = orden(&["localizar", "foto.png", "--por", &nodos[2].url()]);
+    let por_un_peer = orden(["localizar", "foto.png", "--por", &nodos[2].url()]);
     assert_eq!(por_un_peer.status.code(), Some(0));
     assert_eq!(
         lineas(&por_un_peer).len(),
@@ -401,19 +383,19 @@ fn los_nodos_se_encuentran_solo_por_el_maestro() {
         "el tercero no lo tiene y pregunta al maestro"
     );
     assert_eq!(
-        orden(&["localizar", "nadie", "--maestro", con[1]])
+        orden(["localizar", "nadie", "--maestro", con[1]])
             .status
             .code(),
         Some(1)
     );
     assert_eq!(
-        orden(&["localizar", "nadie", "--maestro", "http://127.0.0.1:1"])
+        orden(["localizar", "nadie", "--maestro", "http://127.0.0.1:1"])
             .status
             .code(),
         Some(1)
     );
 
-    let mut buscados = lineas(&orden(&[
+    let mut buscados = lineas(&orden([
         "buscar",
         "foto.png",
         "--peer",
@@ -425,7 +407,7 @@ fn los_nodos_se_encuentran_solo_por_el_maestro() {
     assert_eq!(buscados, duenos);
     let destino = carpeta(&[]);
     let ruta = destino.path().to_str().unwrap();
-    let bajado = orden(&[
+    let bajado = orden([
         "descargar",
         "foto.png",
         "--carpeta",
@@ -439,9 +421,9 @@ fn los_nodos_se_encuentran_solo_por_el_maestro() {
     assert_eq!(fs::read(destino.path().join("foto.png")).unwrap(), datos);
 }
 
-#[test]
-fn lo_que_llega_a_la_carpeta_se_registra_en_el_acto() {
-    let maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn lo_que_llega_a_la_carpeta_se_registra_en_el_acto() {
+    let maestro = Proceso::maestro(0);
     let carpeta_del_nodo = carpeta(&[]);
     // Para aceptar un envío hay que conocer a quien envía: basta su IP.
     let nodo = nodo(carpeta_del_nodo.path(), &["--maestro", &maestro.url()]);
@@ -449,7 +431,7 @@ fn lo_que_llega_a_la_carpeta_se_registra_en_el_acto() {
     let registrado = Instant::now();
     let mio = carpeta(&[("regalo.txt", b"para ti")]);
     let ruta = mio.path().join("regalo.txt");
-    let envio = orden(&[
+    let envio = orden([
         "enviar",
         ruta.to_str().unwrap(),
         "--a",
@@ -486,16 +468,17 @@ fn lo_que_llega_a_la_carpeta_se_registra_en_el_acto() {
 }
 
 #[cfg(unix)]
-#[test]
-fn quien_sale_se_despide_y_quien_muere_caduca() {
-    let maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn quien_sale_se_despide_y_quien_muere_caduca() {
+    let maestro = Proceso::maestro(0);
     let carpeta = carpeta(&[("a", b"a")]);
     let con = ["--maestro", &maestro.url()];
     let (mut educado, mut muerto) = (nodo(carpeta.path(), &con), nodo(carpeta.path(), &con));
     hasta_que("los dos se registran", || {
         (cuantos_en(&maestro) == 2).then_some(())
     });
-    assert_eq!(educado.terminar().code(), Some(130));
+    educado.senal("TERM");
+    assert_eq!(educado.terminar(), Some(130));
     maestro.esperar(&format!("[DESPEDIDO] {}", educado.url()));
     assert_eq!(cuantos_en(&maestro), 1);
     muerto.matar();
@@ -503,10 +486,9 @@ fn quien_sale_se_despide_y_quien_muere_caduca() {
     assert_eq!(cuantos_en(&maestro), 0);
 }
 
-#[test]
-fn un_maestro_que_se_reinicia_vuelve_a_saberlo_todo() {
-    let mut maestro = Programa::arrancar(["maestro", "--puerto", "0"]);
-    let puerto = maestro.puerto.to_string();
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn un_maestro_que_se_reinicia_vuelve_a_saberlo_todo() {
+    let mut maestro = Proceso::maestro(0);
     let carpeta = carpeta(&[("a", b"a")]);
     let nodo = nodo(carpeta.path(), &["--maestro", &maestro.url()]);
     nodo.esperar("[MAESTRO] Registrado en");
@@ -518,8 +500,8 @@ fn un_maestro_que_se_reinicia_vuelve_a_saberlo_todo() {
         "el nodo sigue sirviendo"
     );
     assert_eq!(enviar(nodo.direccion(), "/refresh", &json!({})).codigo, 502);
-    let maestro = Programa::arrancar(["maestro", "--puerto", &puerto]);
-    nodo.esperar("[MAESTRO] Registrado en");
+    let maestro = Proceso::maestro(maestro.puerto);
+    nodo.esperar_veces("[MAESTRO] Registrado en", 2);
     assert_eq!(archivos_en(&maestro)[0]["files"], json!(["a"]));
 }
 
@@ -540,5 +522,222 @@ fn las_palabras_de_la_guia_siguen_en_el_mismo_puerto() {
     assert_eq!(preguntar(nodo.direccion(), b"DESCARGAR:a"), "OKhola");
     assert!(
         preguntar(nodo.direccion(), b"GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 OK\r\n")
+    );
+}
+
+#[test]
+fn http_es_como_dice_la_norma() {
+    let carpeta = carpeta(&[("a.txt", b"hola")]);
+    let nodo = nodo(carpeta.path(), &[]);
+    let a_donde = nodo.direccion();
+    let codigo = |texto: String| mandar(a_donde, texto.as_bytes()).unwrap().codigo;
+    assert_eq!(codigo("GET / HTTP/1.1\r\n\r\n".into()), 400, "sin Host");
+    assert_eq!(codigo("\r\nGET / HTTP/1.0\r\n\r\n".into()), 200);
+    let largo = "POST /refresh HTTP/1.0\r\nContent-Length: 99999999999999999999\r\n\r\n";
+    assert_eq!(codigo(largo.into()), 400);
+    let absoluta = |sitio: &str| {
+        let peticion =
+            format!("GET http://{sitio}/files/a.txt HTTP/1.1\r\nHost: {a_donde}\r\n\r\n");
+        mandar(a_donde, peticion.as_bytes()).unwrap()
+    };
+    let contestado = absoluta(&a_donde.to_string());
+    assert_eq!(
+        (contestado.codigo, &contestado.cuerpo[..]),
+        (200, &b"hola"[..])
+    );
+    assert_eq!(absoluta("malo.com").codigo, 403);
+    let json = pedir(a_donde, "/files", "");
+    assert_eq!(json.cabecera("Cache-Control"), Some("no-store"));
+    assert!(json.cabecera("Date").unwrap().ends_with(" GMT"));
+    let subir = enviar(a_donde, "/upload", &json!({}));
+    assert!(subir.codigo == 403 && subir.json()["error"].as_str().unwrap().contains("OFRECER"));
+}
+
+#[test]
+fn un_archivo_se_pide_segun_su_fecha_y_su_huella() {
+    let carpeta = carpeta(&[("a.txt", b"hola")]);
+    let ruta = carpeta.path().join("a.txt");
+    let fecha = std::time::UNIX_EPOCH + Duration::from_millis(784_111_777_500);
+    let archivo = fs::File::options().write(true).open(&ruta).unwrap();
+    archivo.set_modified(fecha).unwrap();
+    let nodo = nodo(carpeta.path(), &[]);
+    let get = |cabeceras: &str| pedir(nodo.direccion(), "/files/a.txt", cabeceras);
+    let escrita = "Sun, 06 Nov 1994 08:49:37 GMT";
+    assert_eq!(get("").cabecera("Last-Modified"), Some(escrita));
+    let igual = get(&format!("If-Modified-Since: {escrita}\r\n"));
+    assert_eq!((igual.codigo, igual.cuerpo.len()), (304, 0));
+    assert_eq!(igual.cabecera("Last-Modified"), Some(escrita));
+    assert_eq!(
+        get("If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n").codigo,
+        200
+    );
+    let etag = format!("\"{}\"", blake3::hash(b"hola"));
+    // A quien pregunta por ella se le espera, aunque aún se esté calculando.
+    assert_eq!(get(&format!("If-Match: \"otra\", {etag}\r\n")).codigo, 200);
+    assert_eq!(get("If-Match: *\r\n").codigo, 200);
+    let otra = get("If-Match: \"otra\"\r\n");
+    assert!(otra.codigo == 412 && otra.json()["error"].is_string());
+    let ambas = format!("If-None-Match: \"otra\"\r\nIf-Modified-Since: {escrita}\r\n");
+    assert_eq!(
+        get(&ambas).codigo,
+        200,
+        "si dice cuál tiene, la fecha no cuenta"
+    );
+    // Un archivo del futuro no dice una fecha que aún no ha llegado.
+    let futuro = std::time::SystemTime::now() + Duration::from_secs(1 << 33);
+    archivo.set_modified(futuro).unwrap();
+    let contestado = get("");
+    assert_eq!(
+        contestado.cabecera("Last-Modified"),
+        contestado.cabecera("Date")
+    );
+}
+
+#[test]
+fn a_un_navegador_los_errores_van_en_una_pagina_y_el_icono_no_se_pide() {
+    let carpeta = carpeta(&[]);
+    let nodo = nodo(carpeta.path(), &[]);
+    let navegador = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
+    for (ruta, codigo) in [("/", 200), ("/nada/<b>", 404), ("/files/<b>", 404)] {
+        let ruta = ruta.replace('<', "%3C").replace('>', "%3E");
+        let contestado = pedir(nodo.direccion(), &ruta, navegador);
+        assert_eq!(contestado.codigo, codigo);
+        let tipo = contestado.cabecera("Content-Type");
+        assert_eq!(tipo, Some("text/html; charset=utf-8"), "{ruta}");
+        let politica = contestado.cabecera("Content-Security-Policy").unwrap();
+        assert!(politica.contains("img-src data:"), "{politica}");
+        let html = String::from_utf8(contestado.cuerpo).unwrap();
+        assert!(html.contains("<link rel=\"icon\" href=\"data:,\">") && !html.contains("<b>"));
+    }
+    let ajeno = mandar(
+        nodo.direccion(),
+        format!("GET / HTTP/1.1\r\nHost: malo.com\r\n{navegador}\r\n").as_bytes(),
+    );
+    let ajeno = ajeno.unwrap();
+    assert!(ajeno.codigo == 403 && ajeno.cuerpo.starts_with(b"<!DOCTYPE html>"));
+}
+
+/// Lo que se cuenta a otro no lleva rutas de este disco.
+#[cfg(unix)]
+#[test]
+fn un_fallo_de_la_carpeta_no_dice_donde_esta() {
+    let fuera = carpeta(&[("dentro/a", b"a")]);
+    let dentro = fuera.path().join("dentro");
+    let nodo = nodo(&dentro, &[]);
+    fs::remove_dir_all(&dentro).unwrap();
+    let ruta = fuera.path().to_str().unwrap();
+    for que in ["/", "/files", "/info"] {
+        let contestado = pedir(nodo.direccion(), que, "");
+        let texto = String::from_utf8(contestado.cuerpo).unwrap();
+        assert!(!texto.contains(ruta), "{que}: {texto}");
+    }
+}
+
+#[test]
+fn lo_que_dice_el_maestro_de_otro_se_repite_tal_cual() {
+    let maestro = Proceso::maestro(0);
+    let registro =
+        json!({"peer": "http://127.0.0.1:9001", "files": ["suyo"], "grpc_port": 9002, "ttl": 60});
+    assert_eq!(
+        enviar(maestro.direccion(), "/register", &registro).codigo,
+        200
+    );
+    let carpeta = carpeta(&[]);
+    let nodo = nodo(carpeta.path(), &["--maestro", &maestro.url()]);
+    let contestado = pedir(nodo.direccion(), "/locate?file=suyo", "").json();
+    assert_eq!(
+        contestado["peers"],
+        json!([{"rest": "http://127.0.0.1:9001", "grpc_port": 9002}])
+    );
+}
+
+#[test]
+fn cien_que_refrescan_a_la_vez_son_una_peticion() {
+    let maestro = MaestroFalso::nuevo();
+    let carpeta = carpeta(&[("a", b"a")]);
+    let nodo = nodo(carpeta.path(), &["--maestro", &maestro.url]);
+    admitir(&maestro.siguiente().1);
+    nodo.esperar("[MAESTRO] Registrado en");
+    let peticion = b"POST /refresh HTTP/1.0\r\n\r\n";
+    let refrescar = |_| {
+        let mut socket = TcpStream::connect(nodo.direccion()).unwrap();
+        socket.set_read_timeout(Some(PACIENCIA)).unwrap();
+        socket.write_all(peticion).unwrap();
+        socket
+    };
+    let cien: Vec<TcpStream> = (0..100).map(refrescar).collect();
+    let (mandado, pendiente) = maestro.siguiente();
+    assert!(
+        mandado.starts_with("POST /register HTTP/1.0\r\n"),
+        "{mandado}"
+    );
+    // El nodo atiende por orden de llegada: cuando conteste a esta, ya tiene las otras.
+    assert_eq!(pedir(nodo.direccion(), "/search?file=a", "").codigo, 200);
+    admitir(&pendiente);
+    let mut peticiones = 1;
+    for mut socket in cien {
+        let mut texto = String::new();
+        socket.set_nonblocking(false).unwrap();
+        while let Ok((_, otra)) = maestro.llegadas.try_recv() {
+            admitir(&otra);
+            peticiones += 1;
+        }
+        socket.read_to_string(&mut texto).unwrap();
+        assert!(texto.starts_with("HTTP/1.1 200 "), "{texto}");
+        assert!(texto.contains("\"files\":[\"a\"]"), "{texto}");
+    }
+    // Alguna pudo llegar justo después de que la primera acabara.
+    assert!(peticiones <= 5, "{peticiones}");
+}
+
+#[cfg(unix)]
+#[test]
+fn sale_enseguida_aunque_el_maestro_acepte_y_calle() {
+    let maestro = MaestroFalso::nuevo();
+    let carpeta = carpeta(&[]);
+    let mut nodo = nodo(carpeta.path(), &["--maestro", &maestro.url]);
+    let _primera = maestro.siguiente();
+    let preguntar = |peticion: &[u8]| {
+        let mut socket = TcpStream::connect(nodo.direccion()).unwrap();
+        socket.write_all(peticion).unwrap();
+        socket
+    };
+    let _cien: Vec<TcpStream> = (0..100)
+        .map(|_| preguntar(b"POST /refresh HTTP/1.0\r\n\r\n"))
+        .collect();
+    let _localizar = preguntar(b"GET /locate?file=x HTTP/1.0\r\n\r\n");
+    let localizar = hasta_que("se pregunta al maestro", || {
+        let (mandado, socket) = maestro.siguiente();
+        mandado.starts_with("GET /locate").then_some(socket)
+    });
+    let antes = Instant::now();
+    nodo.senal("TERM");
+    assert_eq!(nodo.terminar(), Some(130));
+    assert!(
+        antes.elapsed() < Duration::from_millis(2500),
+        "{:?}",
+        antes.elapsed()
+    );
+    drop(localizar);
+}
+
+/// El maestro contestaba y deja de hacerlo: la despedida no retiene la salida.
+#[cfg(unix)]
+#[test]
+fn despedirse_de_un_maestro_que_ya_no_contesta_tiene_su_plazo() {
+    let maestro = MaestroFalso::nuevo();
+    let carpeta = carpeta(&[]);
+    let mut nodo = nodo(carpeta.path(), &["--maestro", &maestro.url]);
+    admitir(&maestro.siguiente().1);
+    nodo.esperar("[MAESTRO] Registrado en");
+    let antes = Instant::now();
+    nodo.senal("TERM");
+    let (mandado, _socket) = maestro.siguiente();
+    assert!(mandado.starts_with("POST /leave "), "{mandado}");
+    assert_eq!(nodo.terminar(), Some(130));
+    assert!(
+        antes.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        antes.elapsed()
     );
 }

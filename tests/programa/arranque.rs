@@ -1,8 +1,7 @@
 //! El nodo arranca, dice dónde escucha, sirve y se va bien.
 
-mod comun;
-
-use comun::{Proceso, preguntar, responde};
+use super::comun::{Proceso, preguntar, responde};
+use crate::guia::{SALIENDO, SELECCIONE};
 
 #[test]
 fn arranca_en_un_puerto_libre_y_sirve_lo_que_hay() {
@@ -26,8 +25,5 @@ fn el_menu_sale_con_3_y_con_el_fin_de_la_entrada() {
     let mut nodo = Proceso::menu(carpeta.path(), &[]);
     nodo.entrada = None;
     assert_eq!(nodo.terminar(), Some(0));
-    assert!(
-        nodo.esperar("Saliendo...")
-            .contains("Seleccione una opción: ")
-    );
+    assert!(nodo.esperar(SALIENDO).contains(SELECCIONE));
 }

@@ -1,7 +1,5 @@
-//! Lo que el nodo tiene que aguantar: basura, pares que callan o gotean, falta de descriptores, señales, mensajes con
-//! trampas. Nada de eso lo tumba, lo hace crecer ni lo notan los demás.
-
-mod comun;
+//! Lo que el nodo tiene que aguantar: basura, pares que callan o gotean, falta de descriptores,
+//! señales, mensajes con trampas. Nada de eso lo tumba, lo hace crecer ni lo notan los demás.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,7 +7,12 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use comun::{Proceso, conectar, datos, leer_todo, nodo, preguntar, preguntar_y_cerrar, responde};
+use socket2::SockRef;
+
+use super::comun::{
+    PACIENCIA, Proceso, codigo, conectar, datos, dicho, leer_todo, nodo, orden, preguntar,
+    preguntar_y_cerrar, quejas, responde,
+};
 
 /// El plazo de una petición, en el documento: 10 s en total, gotee o calle.
 const PLAZO_DE_PETICION: Duration = Duration::from_secs(10);
@@ -59,7 +62,8 @@ impl Azar {
             b"MENSAJE:nodo1:hola\n",
             b"OFRECER:b.txt\nINFO:3:-\n",
             b"GET /files/a.txt HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-1\r\n\r\n",
-            b"POST /refresh HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n{}",
+            b"POST /refresh HTTP/1.1\r\nHost: localhost\r\n\
+              Content-Length: 99999999999999999999\r\n\r\n{}",
             b"LISTA:3\nOK:5\nNOFILE\nERROR:x\nACEPTADO\n",
         ];
         if self.hasta(3) == 0 {
@@ -83,7 +87,8 @@ impl Azar {
     }
 }
 
-/// Manda lo que sea y se va de una de tres maneras: esperando el final, cerrando su mitad o de golpe.
+/// Manda lo que sea y se va de una de tres maneras: esperando el final, cerrando su mitad o de
+/// golpe.
 fn hablar_mal(a: SocketAddr, azar: &mut Azar) {
     let mut conexion = conectar(a);
     // Si el nodo ya cerró, escribirle falla: también vale.
@@ -136,6 +141,41 @@ fn memoria(nodo: &Proceso) -> Option<usize> {
 }
 
 #[test]
+fn muchos_que_piden_la_lista_y_no_la_leen_no_gastan_una_cada_uno() {
+    let largos: Vec<String> = (0..1500).map(|n| format!("{n:0>200}.txt")).collect();
+    let archivos: Vec<(&str, &[u8])> = largos.iter().map(|nombre| (&**nombre, &b"x"[..])).collect();
+    let (_carpeta, nodo) = nodo_con(&archivos, &[]);
+    let pedir_la_lista = || {
+        let mut parado = conectar(nodo.direccion());
+        // Poco sitio para recibir: así el nodo no puede dejar toda la lista en manos del sistema.
+        SockRef::from(&parado).set_recv_buffer_size(4096).unwrap();
+        parado.write_all(b"LISTAR\n").unwrap();
+        parado
+    };
+    let una = leer_todo_hasta_el_fin(pedir_la_lista());
+    let antes = memoria(&nodo);
+    let parados: Vec<TcpStream> = (0..80).map(|_| pedir_la_lista()).collect();
+    for mut parado in &parados {
+        // Ya empezó a mandarla: la tiene entera, o lo que haga falta de ella.
+        parado.read_exact(&mut [0; 6]).unwrap();
+    }
+    if let (Some(antes), Some(despues)) = (antes, memoria(&nodo)) {
+        let de_una_en_una = parados.len() * una;
+        assert!(
+            despues < antes + de_una_en_una / 2,
+            "de {antes} a {despues} bytes"
+        );
+    }
+    assert!(responde(nodo.direccion()));
+}
+
+/// Cuántos bytes manda antes de cerrar.
+fn leer_todo_hasta_el_fin(mut conexion: TcpStream) -> usize {
+    conexion.shutdown(Shutdown::Write).unwrap();
+    leer_todo(&mut conexion).len()
+}
+
+#[test]
 fn una_linea_de_mas_de_4096_bytes_se_rechaza_y_una_justa_no() {
     let (_carpeta, nodo) = nodo_con(&[], &[]);
     let linea = |largo: usize| {
@@ -169,10 +209,12 @@ fn varias_peticiones_en_un_paquete_se_contestan_por_orden() {
     let huella = blake3::hash(b"abcdef");
     let llego = preguntar_y_cerrar(
         nodo.direccion(),
-        b"HOLA:6001:otro\nINFO:a.txt\r\nOBTENER:1:3:a.txt\nOBTENER:6:9:a.txt\nBLOQUES:a.txt\nINFO:no\nLISTAR",
+        b"HOLA:6001:otro\nINFO:a.txt\r\nOBTENER:1:3:a.txt\nOBTENER:6:9:a.txt\n\
+          BLOQUES:a.txt\nINFO:no\nLISTAR",
     );
     let esperado = format!(
-        "HOLA:{}:ana\nINFO:6:{huella}\nOK:3\nbcdOK:0\nBLOQUES:1\n{huella}\nNOFILE\nLISTA:1\n6:{huella}:a.txt\n",
+        "HOLA:{}:ana\nINFO:6:{huella}\nOK:3\nbcdOK:0\nBLOQUES:1\n{huella}\n\
+         NOFILE\nLISTA:1\n6:{huella}:a.txt\n",
         nodo.puerto
     );
     assert_eq!(String::from_utf8_lossy(&llego), esperado);
@@ -186,10 +228,10 @@ fn hasta_el_cierre(conexion: &mut TcpStream, desde: Instant) -> Duration {
     desde.elapsed()
 }
 
-#[test]
-fn seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s() {
     // Sube de paso el límite de descriptores de esta prueba, que el nodo hereda.
-    if nodo::red::maquina::conexiones_posibles(700) < 700 {
+    if crate::red::maquina::conexiones_posibles(700) < 700 {
         eprintln!("sin descriptores para 600 conexiones a cada lado: no se prueba");
         return;
     }
@@ -216,11 +258,12 @@ fn seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s() {
     assert!(desde.elapsed() > Duration::from_secs(9), "tienen sus 10 s");
 }
 
-#[test]
-fn quien_gotea_su_linea_se_va_a_los_10_s_en_total() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn quien_gotea_su_linea_se_va_a_los_10_s_en_total() {
     let (_carpeta, nodo) = nodo_con(&[], &[]);
     thread::scope(|ambito| {
-        // La primera palabra se reconoce enseguida, a los ocho segundos y nunca: el plazo es el mismo para las tres.
+        // La primera palabra se reconoce enseguida, a los ocho segundos y nunca: el plazo es el
+        // mismo para las tres.
         for (inicio, gotas) in [("MENSAJE:a:", "x"), ("", "MENSAJE:a:"), ("", "x")] {
             let a = nodo.direccion();
             ambito.spawn(move || {
@@ -236,7 +279,8 @@ fn quien_gotea_su_linea_se_va_a_los_10_s_en_total() {
     });
 }
 
-/// Manda `inicio` y después una de las `gotas` por segundo, hasta que el nodo cierre. Cuánto tardó en cerrar.
+/// Manda `inicio` y después una de las `gotas` por segundo, hasta que el nodo cierre. Cuánto tardó
+/// en cerrar.
 fn gotear(a: SocketAddr, inicio: &str, gotas: &str) -> Duration {
     let desde = Instant::now();
     let mut conexion = conectar(a);
@@ -249,7 +293,7 @@ fn gotear(a: SocketAddr, inicio: &str, gotas: &str) -> Duration {
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => break,
             Err(_) => drop(conexion.write_all(&[gota])),
         }
-        assert!(desde.elapsed() < comun::PACIENCIA, "no cierra");
+        assert!(desde.elapsed() < PACIENCIA, "no cierra");
     }
     desde.elapsed()
 }
@@ -316,14 +360,15 @@ mod descriptores {
         };
         let carpeta = tempfile::tempdir().unwrap();
         std::fs::write(carpeta.path().join("a.txt"), "abc").unwrap();
-        let mut programa = comun::nodo();
+        let mut programa = nodo();
         programa
             .args(["servir", "--puerto", "0", "--carpeta"])
             .arg(carpeta.path())
             .env("RUST_LOG", "nodo=warn");
         let nodo = Proceso::nuevo(programa);
         assert_eq!(preguntar(nodo.direccion(), b"BUSCAR:a.txt"), b"SI");
-        // El nodo contó con muchos al arrancar: bajárselos después es la manera de que `accept` falle de verdad.
+        // El nodo contó con muchos al arrancar: bajárselos después es la manera de que `accept`
+        // falle de verdad.
         let pid = nodo.hijo.id();
         let abiertos = std::fs::read_dir(format!("/proc/{pid}/fd"))
             .unwrap()
@@ -342,7 +387,8 @@ mod descriptores {
             .collect();
         let gasto = gasto_en_un_segundo(&nodo);
         assert!(gasto < 0.3, "gasta {gasto} s de procesador por segundo");
-        // Cada intento fallido deja una línea en el registro: en una máquina cargada se ven mejor que el gasto.
+        // Cada intento fallido deja una línea en el registro: en una máquina cargada se ven mejor
+        // que el gasto.
         let intentos = nodo.quejas().matches("accept: ").count();
         assert!(
             (1..100).contains(&intentos),
@@ -369,7 +415,8 @@ mod descriptores {
 #[test]
 fn diez_veces_seguidas_en_el_mismo_puerto() {
     let carpeta = tempfile::tempdir().unwrap();
-    // En Linux cualquier 127.x es de esta máquina: en una propia, ninguna otra prueba puede ocupar el puerto entre medias.
+    // En Linux cualquier 127.x es de esta máquina: en una propia, ninguna otra prueba puede ocupar
+    // el puerto entre medias.
     let ip = if cfg!(target_os = "linux") {
         "127.77.0.1"
     } else {
@@ -408,7 +455,7 @@ fn diez_veces_seguidas_en_el_mismo_puerto() {
 }
 
 #[cfg(unix)]
-mod senales {
+pub mod senales {
     use super::*;
 
     /// Más de lo que cabe en los búferes de los dos lados: el envío no puede acabar si nadie lee.
@@ -446,8 +493,8 @@ mod senales {
         }
     }
 
-    #[test]
-    fn el_envio_que_no_avanza_se_corta_a_los_5_s() {
+    /// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+    pub fn el_envio_que_no_avanza_se_corta_a_los_5_s() {
         let (_carpeta, mut nodo, mut conexion) = subiendo(b"DESCARGAR:grande");
         let desde = Instant::now();
         nodo.senal("TERM");
@@ -478,7 +525,8 @@ mod senales {
 fn comprobar_limpio(texto: &str) {
     let malo = texto.chars().find(|c| {
         (c.is_control() && *c != '\n')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{200e}' | '\u{200f}')
             || *c == '\u{fffd}'
     });
     assert!(malo.is_none(), "{malo:?} en {texto:?}");
@@ -596,14 +644,9 @@ fn veinte_mil_archivos_se_listan_todos() {
 
 fn comprobar_listar_red(nodo: &Proceso, uno: &str) {
     let peer = nodo.direccion().to_string();
-    let salida = comun::orden(["listar", "--red", "--peer", &peer]);
-    assert_eq!(
-        comun::codigo(&salida),
-        Some(0),
-        "{}",
-        comun::quejas(&salida)
-    );
-    let dicho = comun::dicho(&salida);
+    let salida = orden(["listar", "--red", "--peer", &peer]);
+    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+    let dicho = dicho(&salida);
     assert_eq!(dicho.lines().count(), 20_000);
     assert!(dicho.lines().any(|linea| linea == format!("{peer} {uno}")));
 }

@@ -1,6 +1,5 @@
-//! La carpeta: nada se pisa, nada a medias se sirve, y un archivo que cambia o no cabe se dice y no hace daño.
-
-mod comun;
+//! La carpeta: nada se pisa, nada a medias se sirve, y un archivo que cambia o no cabe se dice y no
+//! hace daño.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,10 +9,12 @@ use std::process::{Child, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use comun::falsos::{BLOQUE, Charla, Compuerta, Falso, Mana, huella};
-use comun::{
-    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, nodo, preguntar, quejas, responde,
+use super::comun::falsos::{BLOQUE, Charla, Compuerta, Falso, Mana, huella};
+use super::comun::{
+    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, preguntar, quejas,
+    responde, senal,
 };
+use crate::guia::{DESCARGADO, ENVIO_COMPLETO};
 use tempfile::TempDir;
 
 const NOMBRE: &str = "apuntes.pdf";
@@ -341,7 +342,7 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     assert_eq!(codigo(&salida), Some(1));
     let frase = quejas(&salida);
     assert!(
-        frase.contains("no cabe: hacen falta 60,0 MiB") && frase.contains("20,0 MiB"),
+        frase.contains("no cabe: hacen falta 62,9 MB") && frase.contains("21,0 MB"),
         "{frase}"
     );
     assert_eq!(par.registro.cuantos("OBTENER"), 0);
@@ -350,7 +351,7 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     let nodo = Proceso::nodo(disco.0.path(), &["--peer", "127.0.0.1:1"]);
     let suya = tempfile::tempdir().unwrap();
     fs::write(suya.path().join(NOMBRE), vec![1; 60 << 20]).unwrap();
-    let mut enviar = comun::nodo();
+    let mut enviar = super::comun::nodo();
     enviar.arg("enviar").arg(suya.path().join(NOMBRE));
     enviar.args(["--a", &nodo.direccion().to_string()]);
     let salida = enviar.output().unwrap();
@@ -361,7 +362,7 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     let ruta = disco.0.path().to_str().unwrap();
     assert!(!quejas(&salida).contains(ruta), "{}", quejas(&salida));
     assert!(!quejas(&salida).contains("quedan"), "{}", quejas(&salida));
-    nodo.esperar(&format!("en {ruta} quedan 20,0 MiB"));
+    nodo.esperar(&format!("en {ruta} quedan 21,0 MB"));
 }
 
 #[cfg(target_os = "linux")]
@@ -458,7 +459,7 @@ fn cortado_mientras_se_sirve_no_llega_lo_anunciado() {
     let mut cabecera = vec![0; format!("OK:{tamano}\n").len()];
     conexion.read_exact(&mut cabecera).unwrap();
     cortar(&carpeta, 1000);
-    let llegaron = comun::leer_todo(&mut conexion).len();
+    let llegaron = leer_todo(&mut conexion).len();
     assert!(llegaron < tamano, "llegaron {llegaron}");
     assert!(responde(nodo.direccion()));
 }
@@ -476,7 +477,7 @@ fn cortado_o_crecido_mientras_se_sirve_la_guia_recibe_un_error() {
         let mut todo = Vec::new();
         let fin = conexion.read_to_end(&mut todo);
         assert!(fin.is_err(), "un final normal con {} bytes", todo.len());
-        assert!(!nodo.texto().contains("[ENVÍO COMPLETO]"));
+        assert!(!nodo.texto().contains(ENVIO_COMPLETO));
     }
 }
 
@@ -502,8 +503,8 @@ fn tras_cambiar_la_huella_es_la_nueva() {
     assert_eq!(charla.pedir(&format!("INFO:{NOMBRE}")), "NOFILE");
 }
 
-/// Dos archivos que se turnan el nombre mientras se calcula la huella (en varias tandas, por lo que miden): la que se dé
-/// es la de uno o la del otro, nunca la de una mezcla.
+/// Dos archivos que se turnan el nombre mientras se calcula la huella (en varias tandas, por lo que
+/// miden): la que se dé es la de uno o la del otro, nunca la de una mezcla.
 #[test]
 fn mientras_se_reemplaza_no_se_da_la_huella_de_una_mezcla() {
     let (aparte, carpeta) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -557,8 +558,8 @@ fn enorme(carpeta: &TempDir, nombre: &str) -> bool {
 }
 
 #[cfg(unix)]
-#[test]
-fn uno_de_50_gib_recien_puesto_no_hace_esperar_a_nadie() {
+/// La llama [`crate::a_la_vez_las_que_esperan_plazos`].
+pub fn uno_de_50_gib_recien_puesto_no_hace_esperar_a_nadie() {
     let carpeta = tempfile::tempdir().unwrap();
     if !enorme(&carpeta, "enorme.iso") {
         return;
@@ -611,7 +612,7 @@ fn mirar_si_ya_se_tiene_uno_enorme_se_puede_cancelar() {
     let proceso = empezar(NOMBRE, carpeta.path(), &[par.direccion]);
     par.registro.esperar("INFO", 1);
     let antes = Instant::now();
-    comun::senal(proceso.id(), "INT");
+    senal(proceso.id(), "INT");
     let salida = acabar(proceso);
     assert_eq!(codigo(&salida), Some(130), "{}", quejas(&salida));
     assert!(
@@ -648,7 +649,7 @@ fn la_memoria_no_crece_con_el_archivo() {
     menu.escribir("2");
     menu.escribir(NOMBRE);
     menu.escribir("0");
-    menu.esperar("[DESCARGADO EN COMPARTIDOS]");
+    menu.esperar(DESCARGADO);
     menu.esperar("comprobado");
     for proceso in nodos.iter().chain([&menu]) {
         let memoria = memoria_maxima(proceso.hijo.id());

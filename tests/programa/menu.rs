@@ -1,7 +1,5 @@
 //! El menú de la guía: lo que se escriba, lo que llegue mientras tanto y Ctrl-C.
 
-mod comun;
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,9 +8,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use comun::{PACIENCIA, Proceso, conectar, nodo, preguntar_y_cerrar};
+use super::comun::{PACIENCIA, Proceso, conectar, nodo, preguntar_y_cerrar};
+use crate::guia::{
+    ARCHIVOS_DISPONIBLES, CONEXION, DESCARGADO, DISPONIBLE_EN, ENVIO_COMPLETO, ERROR_AL_DESCARGAR,
+    ESCUCHANDO, NO_SE_ENCONTRO, OPCION_INVALIDA, QUE_ARCHIVO, SALIENDO, SELECCIONE,
+};
+use crate::nodo::menu::MENU;
 
-const PREGUNTA: &str = "Seleccione una opción: ";
 /// Nadie escucha en el puerto 1.
 const NADIE: &str = "127.0.0.1:1";
 
@@ -27,25 +29,29 @@ fn carpeta(archivos: &[(&str, &str)]) -> tempfile::TempDir {
 fn menu_con(carpeta: &Path, peers: &[&str]) -> Proceso {
     let opciones: Vec<&str> = peers.iter().flat_map(|peer| ["--peer", peer]).collect();
     let menu = Proceso::menu(carpeta, &opciones);
-    menu.esperar(PREGUNTA);
+    menu.esperar(SELECCIONE);
     menu
 }
 
 /// Escribe una línea en el menú y espera a que vuelva a preguntar: da lo dicho entre medias.
 fn elegir(menu: &mut Proceso, lineas: &[&[u8]]) -> String {
     let antes = menu.texto();
-    let preguntas = antes.matches(PREGUNTA).count();
+    let preguntas = antes.matches(SELECCIONE).count();
     for linea in lineas {
         menu.teclear(&[linea, &b"\n"[..]].concat());
     }
-    let despues = menu.esperar_veces(PREGUNTA, preguntas + 1);
+    let despues = menu.esperar_veces(SELECCIONE, preguntas + 1);
     despues[antes.len()..].to_string()
 }
 
 fn salir(mut menu: Proceso) {
     menu.escribir("3");
     assert_eq!(menu.terminar(), Some(0));
-    assert!(menu.texto().ends_with("Saliendo...\n"), "{}", menu.texto());
+    assert!(
+        menu.texto().ends_with(&format!("{SALIENDO}\n")),
+        "{}",
+        menu.texto()
+    );
 }
 
 // ----- Lo que se escriba -----
@@ -56,25 +62,20 @@ fn el_menu_es_el_de_la_guia_con_cinco_mas() {
     let menu = menu_con(carpeta.path(), &[NADIE]);
     let texto = menu.texto();
     let lineas: Vec<&str> = texto.lines().collect();
-    assert_eq!(
-        lineas[0],
-        format!("[ESCUCHANDO] Nodo activo en puerto {}", menu.puerto)
-    );
-    let donde = lineas
+    assert_eq!(lineas[0], format!("{ESCUCHANDO} {}", menu.puerto));
+    let donde = lineas.iter().position(|l| *l == MENU[1]).unwrap();
+    assert_eq!(&lineas[donde - 1..donde - 1 + MENU.len()], MENU);
+    // El título, con un blanco encima; las tres de la guía y, detrás, las nuestras.
+    let numeros: Vec<&str> = MENU[2..]
         .iter()
-        .position(|l| *l == "--- MENÚ P2P ---")
-        .unwrap();
+        .map(|o| o.split_once(". ").unwrap().0)
+        .collect();
+    let del_1_en_adelante: Vec<String> = (1..=MENU.len() - 2).map(|n| n.to_string()).collect();
     assert_eq!(
-        &lineas[donde - 1..donde + 4],
-        [
-            "",
-            "--- MENÚ P2P ---",
-            "1. Ver archivos compartidos",
-            "2. Buscar y descargar archivo",
-            "3. Salir"
-        ]
+        (MENU[0], numeros),
+        ("", del_1_en_adelante.iter().map(|n| n.as_str()).collect())
     );
-    assert_eq!(lineas[donde + 4..donde + 9].len(), 5);
+    assert!(MENU.len() - 2 >= 3 + 5);
     salir(menu);
 }
 
@@ -91,14 +92,14 @@ fn lo_que_no_es_una_opcion_tiene_su_frase_y_el_menu_otra_vez() {
         let dijo = elegir(&mut menu, &[caso]);
         let caso = &caso[..caso.len().min(20)];
         assert!(
-            dijo.starts_with("Opción inválida.\n\n--- MENÚ P2P ---\n"),
+            dijo.starts_with(&format!("{OPCION_INVALIDA}\n\n{}\n", MENU[1])),
             "{}: {dijo}",
             caso.escape_ascii()
         );
     }
     // Con espacios alrededor, o con el `\r` de un terminal de Windows, es la opción.
     for caso in [&b" 1 "[..], b"1\r"] {
-        assert!(elegir(&mut menu, &[caso]).contains("Archivos disponibles"));
+        assert!(elegir(&mut menu, &[caso]).contains(ARCHIVOS_DISPONIBLES));
     }
     salir(menu);
 }
@@ -108,6 +109,7 @@ fn una_eleccion_mala_de_la_lista_vuelve_al_menu() {
     let (suya, nuestra) = (carpeta(&[("a.txt", "hola")]), carpeta(&[]));
     let otro = Proceso::nodo(suya.path(), &[]);
     let mut menu = menu_con(nuestra.path(), &[&otro.direccion().to_string()]);
+    let enviable = suya.path().join("a.txt").display().to_string();
     let malas: [&[u8]; 8] = [
         b"",
         b"letras",
@@ -121,14 +123,14 @@ fn una_eleccion_mala_de_la_lista_vuelve_al_menu() {
     for mala in malas {
         let dijo = elegir(&mut menu, &[b"2", b"a.txt", mala]);
         assert!(
-            dijo.contains("Opción inválida."),
+            dijo.contains(OPCION_INVALIDA),
             "{}: {dijo}",
             mala.escape_ascii()
         );
-        assert!(!dijo.contains("DESCARGADO"), "{dijo}");
-        let dijo = elegir(&mut menu, &[b"5", b"a.txt", mala]);
+        assert!(!dijo.contains(DESCARGADO), "{dijo}");
+        let dijo = elegir(&mut menu, &[b"5", enviable.as_bytes(), mala]);
         assert!(
-            dijo.contains("Opción inválida."),
+            dijo.contains(OPCION_INVALIDA),
             "{}: {dijo}",
             mala.escape_ascii()
         );
@@ -140,10 +142,7 @@ fn una_eleccion_mala_de_la_lista_vuelve_al_menu() {
     }
     for roto in [&b"\xff\xfe"[..], b"../../x", b"/etc/passwd", b"\x1b[2J"] {
         let dijo = elegir(&mut menu, &[b"2", roto]);
-        assert!(
-            dijo.contains("No se encontró ese archivo en la red."),
-            "{dijo}"
-        );
+        assert!(dijo.contains(NO_SE_ENCONTRO), "{dijo}");
     }
     salir(menu);
 }
@@ -157,7 +156,7 @@ fn el_fin_de_la_entrada_en_mitad_de_cualquier_pregunta_es_salir() {
     let otro = Proceso::nodo(suya.path(), &[]);
     let peer = otro.direccion().to_string();
     for (escrito, pregunta) in [
-        ("", PREGUNTA),
+        ("", SELECCIONE),
         ("2\n", "buscar: "),
         ("2\na.txt\n", "(número): "),
         ("5\n", "enviar"),
@@ -169,7 +168,11 @@ fn el_fin_de_la_entrada_en_mitad_de_cualquier_pregunta_es_salir() {
         menu.esperar(pregunta);
         menu.entrada = None;
         assert_eq!(menu.terminar(), Some(0), "{escrito:?}: {}", menu.texto());
-        assert!(menu.texto().ends_with("Saliendo...\n"), "{}", menu.texto());
+        assert!(
+            menu.texto().ends_with(&format!("{SALIENDO}\n")),
+            "{}",
+            menu.texto()
+        );
     }
     // La última línea, sin su fin de línea, también se lee.
     let mut menu = menu_con(nuestra.path(), &[&peer]);
@@ -212,23 +215,20 @@ fn las_ocho_opciones_entre_dos_nodos() {
 
     let uno = elegir(&mut menu, &[b"1"]);
     assert!(
-        uno.contains("\nArchivos disponibles en este nodo:\n - b.txt"),
+        uno.contains(&format!("\n{ARCHIVOS_DISPONIBLES}\n - b.txt")),
         "{uno}"
     );
 
     let dos = elegir(&mut menu, &[b"2", b"mi foto.txt", b"1"]);
     assert!(
-        dos.contains(&format!("Archivo disponible en:\n1. {peer}\n")),
+        dos.contains(&format!("{DISPONIBLE_EN}\n1. {peer}\n")),
         "{dos}"
     );
     assert!(
         !dos.contains("0. de todos"),
         "con uno solo no hay «todos»: {dos}"
     );
-    assert!(
-        dos.contains("[DESCARGADO EN COMPARTIDOS] mi foto.txt"),
-        "{dos}"
-    );
+    assert!(dos.contains(&format!("{DESCARGADO} mi foto.txt")), "{dos}");
     assert_eq!(
         std::fs::read(nuestra.path().join("mi foto.txt")).unwrap(),
         b"foto"
@@ -243,7 +243,7 @@ fn las_ocho_opciones_entre_dos_nodos() {
     );
 
     let cinco = elegir(&mut menu, &[b"5", b"b.txt", b"1"]);
-    assert!(cinco.contains("[ENVÍO COMPLETO]"), "{cinco}");
+    assert!(cinco.contains(ENVIO_COMPLETO), "{cinco}");
     assert_eq!(
         std::fs::read(suya.path().join("b.txt")).unwrap(),
         "adiós".as_bytes()
@@ -288,7 +288,7 @@ fn los_resultados_salen_en_el_orden_de_la_lista_y_el_cero_es_de_todos() {
         "{dijo}"
     );
     let dijo = elegir(&mut menu, &[b"2"]);
-    assert!(dijo.contains("[DESCARGADO EN COMPARTIDOS] a.txt"), "{dijo}");
+    assert!(dijo.contains(&format!("{DESCARGADO} a.txt")), "{dijo}");
     salir(menu);
 }
 
@@ -308,8 +308,8 @@ fn par_lento() -> (SocketAddr, Sender<()>) {
 #[test]
 fn uno_mismo_no_sale_en_sus_busquedas() {
     let carpeta = carpeta(&[("a.txt", "hola")]);
-    // Su dirección tiene que estar entre los peers antes de arrancar: se le busca un puerto libre y, si justo lo toma
-    // otro, se prueba con otro.
+    // Su dirección tiene que estar entre los peers antes de arrancar: se le busca un puerto libre
+    // y, si justo lo toma otro, se prueba con otro.
     let mut menu = (0..5)
         .find_map(|_| {
             let libre = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -329,12 +329,9 @@ fn uno_mismo_no_sale_en_sus_busquedas() {
             catch_unwind(arrancar).ok()
         })
         .unwrap();
-    menu.esperar(PREGUNTA);
+    menu.esperar(SELECCIONE);
     let dijo = elegir(&mut menu, &[b"2", b"a.txt"]);
-    assert!(
-        dijo.contains("No se encontró ese archivo en la red."),
-        "{dijo}"
-    );
+    assert!(dijo.contains(NO_SE_ENCONTRO), "{dijo}");
     assert_eq!(
         std::fs::read(carpeta.path().join("a.txt")).unwrap(),
         b"hola"
@@ -354,7 +351,7 @@ fn lo_que_llega_se_ve_al_momento_y_la_pregunta_se_repite_debajo() {
     let carpeta = carpeta(&[("a.txt", "hola")]);
     let mut menu = menu_con(carpeta.path(), &[NADIE]);
     // En el menú y en mitad de otra pregunta.
-    for pregunta in [PREGUNTA, "Nombre del archivo que deseas buscar: "] {
+    for pregunta in [SELECCIONE, QUE_ARCHIVO] {
         menu.esperar(pregunta);
         let veces = menu.texto().matches(pregunta).count();
         let mensaje = format!("MENSAJE:ana:hola {veces}{}\n", pregunta.len());
@@ -367,19 +364,19 @@ fn lo_que_llega_se_ve_al_momento_y_la_pregunta_se_repite_debajo() {
             pregunta.len()
         ));
         let texto = menu.esperar_veces(pregunta, veces + 1);
-        assert!(texto.contains("\n[CONEXIÓN] Desde 127.0.0.1:"), "{texto}");
-        if pregunta == PREGUNTA {
+        assert!(
+            texto.contains(&format!("\n{CONEXION} 127.0.0.1:")),
+            "{texto}"
+        );
+        if pregunta == SELECCIONE {
             menu.escribir("2");
         }
     }
     // Lo último es siempre la pregunta, para seguir escribiendo donde se estaba.
     let texto = menu.texto();
-    assert!(
-        texto.ends_with("Nombre del archivo que deseas buscar: "),
-        "{texto}"
-    );
+    assert!(texto.ends_with(QUE_ARCHIVO), "{texto}");
     menu.escribir("no-esta");
-    menu.esperar("No se encontró ese archivo en la red.");
+    menu.esperar(NO_SE_ENCONTRO);
     salir(menu);
 }
 
@@ -389,14 +386,14 @@ fn lo_que_llega_se_ve_al_momento_y_la_pregunta_se_repite_debajo() {
 #[test]
 fn ctrl_c_en_el_menu_o_en_una_pregunta_sale_con_130() {
     let carpeta = carpeta(&[]);
-    for (escrito, pregunta) in [("", PREGUNTA), ("2\n", "buscar: ")] {
+    for (escrito, pregunta) in [("", SELECCIONE), ("2\n", "buscar: ")] {
         let mut menu = menu_con(carpeta.path(), &[NADIE]);
         menu.teclear(escrito.as_bytes());
         menu.esperar(pregunta);
         menu.senal("INT");
         assert_eq!(menu.terminar(), Some(130));
         assert!(
-            menu.texto().ends_with("\nSaliendo...\n"),
+            menu.texto().ends_with(&format!("\n{SALIENDO}\n")),
             "{}",
             menu.texto()
         );
@@ -406,8 +403,8 @@ fn ctrl_c_en_el_menu_o_en_una_pregunta_sale_con_130() {
     assert_eq!(menu.terminar(), Some(130));
 }
 
-/// Un nodo de la guía que tiene de todo y no acaba nunca: da un poco de archivo y calla, o (si se le pide `callado`) ni
-/// contesta. Avisa de cada descarga que le piden.
+/// Un nodo de la guía que tiene de todo y no acaba nunca: da un poco de archivo y calla, o (si se
+/// le pide `callado`) ni contesta. Avisa de cada descarga que le piden.
 fn guia_que_no_acaba() -> (SocketAddr, Receiver<()>) {
     let escucha = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let direccion = escucha.local_addr().unwrap();
@@ -446,8 +443,8 @@ fn ctrl_c_en_una_descarga_la_cancela_y_vuelve_al_menu() {
     menu.teclear(b"2\na.txt\n1\n");
     menu.esperar_queja("[SIN COMPROBAR]");
     menu.senal("INT");
-    menu.esperar("[ERROR AL DESCARGAR] a.txt: descarga cancelada");
-    menu.esperar_veces("--- MENÚ P2P ---", 2);
+    menu.esperar(&format!("{ERROR_AL_DESCARGAR} a.txt: descarga cancelada"));
+    menu.esperar_veces(MENU[1], 2);
     assert!(!nuestra.path().join("a.txt").exists());
     // Sigue siendo un nodo: sirve, y se sale por donde siempre.
     conectar(menu.direccion());
@@ -464,9 +461,9 @@ fn ctrl_c_corta_tambien_a_quien_ni_siquiera_contesta() {
     pedida.recv_timeout(PACIENCIA).unwrap();
     let antes = Instant::now();
     menu.senal("INT");
-    menu.esperar("[ERROR AL DESCARGAR] callado: descarga cancelada");
+    menu.esperar(&format!("{ERROR_AL_DESCARGAR} callado: descarga cancelada"));
     // Sin cortarlo habría que esperar los 10 s que se le dan para contestar.
     assert!(antes.elapsed() < Duration::from_secs(6));
-    menu.esperar_veces(PREGUNTA, 2);
+    menu.esperar_veces(SELECCIONE, 2);
     salir(menu);
 }

@@ -1,13 +1,14 @@
-//! Las órdenes sueltas: qué sale por stdout y qué por stderr, con qué código, y las opciones a los dos lados.
-
-mod comun;
+//! Las órdenes sueltas: qué sale por stdout y qué por stderr, con qué código, y las opciones a los
+//! dos lados.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use comun::{Proceso, codigo, dicho, nodo, orden, quejas};
+use super::comun::{Proceso, codigo, dicho, nodo, orden, quejas};
+use crate::config::{CARPETA_ARCHIVOS, PEERS};
+use crate::guia::{DESCARGADO, ENVIO_COMPLETO, NO_ENCONTRADO, NO_SE_ENCONTRO};
 use socket2::{Domain, Socket, Type};
 
 /// Nadie escucha en el puerto 1.
@@ -27,10 +28,7 @@ fn nodo_con(archivos: &[(&str, &str)], opciones: &[&str]) -> (tempfile::TempDir,
 fn orden_en(donde: &Path, argumentos: &[&str]) -> Output {
     let mut programa = nodo();
     programa.args(argumentos).current_dir(donde);
-    programa
-        .stdin(std::process::Stdio::null())
-        .output()
-        .unwrap()
+    programa.stdin(Stdio::null()).output().unwrap()
 }
 
 fn esta_vacia(carpeta: &Path) -> bool {
@@ -56,9 +54,9 @@ fn buscar_da_uno_por_linea_y_1_si_no_hay_ninguno() {
     let hay = orden(["buscar", "a.txt", "--peer", &peer]);
     comprobar(&hay, 0, &format!("{peer}\n"), &[]);
     let no_hay = orden(["buscar", "b.txt", "--peer", &peer]);
-    comprobar(&no_hay, 1, "", &["No se encontró ese archivo en la red."]);
+    comprobar(&no_hay, 1, "", &[NO_SE_ENCONTRO]);
     let nadie = orden(["buscar", "a.txt", "--peer", NADIE]);
-    comprobar(&nadie, 1, "", &["No se encontró ese archivo en la red."]);
+    comprobar(&nadie, 1, "", &[NO_SE_ENCONTRO]);
 }
 
 #[test]
@@ -86,7 +84,12 @@ fn ninguna_crea_la_carpeta_salvo_para_recibir() {
     let (_carpeta, _nodo, peer) = nodo_con(&[("a.txt", "hola")], &[]);
     let donde = tempfile::tempdir().unwrap();
     let listar = orden_en(donde.path(), &["listar"]);
-    comprobar(&listar, 1, "", &["compartidos", "no existe", "--carpeta"]);
+    comprobar(
+        &listar,
+        1,
+        "",
+        &[CARPETA_ARCHIVOS, "no existe", "--carpeta"],
+    );
     for argumentos in [
         &["buscar", "a.txt", "--peer", &peer][..],
         &["estado", "--peer", &peer],
@@ -96,9 +99,19 @@ fn ninguna_crea_la_carpeta_salvo_para_recibir() {
         assert_eq!(codigo(&orden_en(donde.path(), argumentos)), Some(0));
         assert!(esta_vacia(donde.path()), "{argumentos:?}");
     }
+    for que in ["no está.txt", "../a.txt"] {
+        let hondo = donde.path().join("uno/dos");
+        let hondo = hondo.to_str().unwrap();
+        let pedir = ["descargar", que, "--de", &peer, "--carpeta", hondo];
+        assert_eq!(codigo(&orden_en(donde.path(), &pedir)), Some(1), "{que}");
+        assert!(
+            esta_vacia(donde.path()),
+            "una descarga que falla no deja carpetas: {que}"
+        );
+    }
     let descargar = orden_en(donde.path(), &["descargar", "a.txt", "--peer", &peer]);
     assert_eq!(codigo(&descargar), Some(0), "{}", quejas(&descargar));
-    let guardado = donde.path().join("compartidos").join("a.txt");
+    let guardado = donde.path().join(CARPETA_ARCHIVOS).join("a.txt");
     assert_eq!(std::fs::read(guardado).unwrap(), b"hola");
 }
 
@@ -109,14 +122,14 @@ fn descargar_dice_el_resultado_por_stdout_y_los_fallos_por_stderr() {
     let donde = destino.path().to_str().unwrap();
     let bien = orden(["descargar", "a.txt", "--peer", &peer, "--carpeta", donde]);
     assert_eq!(codigo(&bien), Some(0));
-    assert!(dicho(&bien).starts_with("[DESCARGADO EN COMPARTIDOS] a.txt\n"));
+    assert!(dicho(&bien).starts_with(&format!("{DESCARGADO} a.txt\n")));
     let ya = orden(["descargar", "a.txt", "--de", &peer, "--carpeta", donde]);
     assert_eq!(codigo(&ya), Some(0), "lo que ya se tenía está bien");
     assert!(dicho(&ya).contains("[YA LO TIENES]"));
     for argumentos in [["--peer", &peer], ["--de", &peer]] {
         let [como, quien] = argumentos;
         let no = orden(["descargar", "no.txt", como, quien, "--carpeta", donde]);
-        comprobar(&no, 1, "", &["[NO ENCONTRADO]"]);
+        comprobar(&no, 1, "", &[NO_ENCONTRADO]);
     }
     let caido = orden(["descargar", "a.txt", "--de", NADIE, "--carpeta", donde]);
     comprobar(&caido, 1, "", &[NADIE]);
@@ -160,6 +173,111 @@ fn estado_dice_quien_responde_y_quien_no() {
         "{dijo}"
     );
     assert!(dijo.contains(&format!("{NADIE} no responde: ")), "{dijo}");
+    let nadie = orden(["estado", "--peer", NADIE]);
+    assert_eq!(codigo(&nadie), Some(1), "no contestó nadie");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn quien_tiene_dos_direcciones_cuenta_una_vez() {
+    let (_carpeta, _nodo, peer) = nodo_con(&[("a.txt", "hola")], &["--ip", "0.0.0.0"]);
+    let otra = peer.replace("127.0.0.1", "127.0.0.2");
+    let como_ipv4 = format!("[::ffff:127.0.0.1]:{}", peer.rsplit_once(':').unwrap().1);
+    let en = |orden_y_mas: &[&str]| {
+        let peers = ["--peer", &peer, "--peer", &otra, "--peer", &como_ipv4];
+        dicho(&orden(orden_y_mas.iter().chain(&peers)))
+    };
+    assert_eq!(en(&["listar", "--red"]).lines().count(), 1);
+    assert_eq!(en(&["mensaje", "hola"]).matches("lo recibió").count(), 1);
+    let estado = en(&["estado"]);
+    assert_eq!(estado.matches(" responde: ").count(), 1, "{estado}");
+    assert!(
+        estado.contains("que ya contó por otra dirección"),
+        "{estado}"
+    );
+    assert_eq!(estado.lines().count(), 2, "{estado}");
+}
+
+#[test]
+fn buscar_lo_que_ya_se_tiene_lo_dice() {
+    let (_carpeta, _nodo, peer) = nodo_con(&[], &[]);
+    let suya = tempfile::tempdir().unwrap();
+    std::fs::write(suya.path().join("mio.txt"), "x").unwrap();
+    let donde = suya.path().to_str().unwrap();
+    let salida = orden(["buscar", "mio.txt", "--peer", &peer, "--carpeta", donde]);
+    comprobar(
+        &salida,
+        1,
+        "",
+        &["No se encontró", "ya lo tienes tú", "mio.txt"],
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn lo_que_no_se_pudo_escribir_no_esta_bien() {
+    let carpeta = tempfile::tempdir().unwrap();
+    std::fs::write(carpeta.path().join("a.txt"), "x").unwrap();
+    let donde = carpeta.path().to_str().unwrap();
+    let archivo = carpeta.path().join("a.txt");
+    for argumentos in [
+        &["listar", "--carpeta", donde][..],
+        &["huella", archivo.to_str().unwrap()],
+        &["--help"],
+        &["--version"],
+    ] {
+        let lleno = std::fs::File::create("/dev/full").unwrap();
+        let hijo = nodo()
+            .args(argumentos)
+            .stdout(lleno)
+            .stderr(Stdio::piped())
+            .spawn();
+        let salida = hijo.unwrap().wait_with_output().unwrap();
+        assert_eq!(codigo(&salida), Some(1), "{argumentos:?}");
+        assert!(
+            quejas(&salida).contains("el disco está lleno"),
+            "{argumentos:?}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_deja_la_huella_y_localizar_a_medias_con_130() {
+    let mudo = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", mudo.local_addr().unwrap());
+    let carpeta = tempfile::tempdir().unwrap();
+    let tuberia = carpeta.path().join("tuberia");
+    let creada = std::process::Command::new("mkfifo").arg(&tuberia).status();
+    assert!(creada.unwrap().success());
+    for (argumentos, senal) in [
+        (&["huella", "/dev/zero"][..], "INT"),
+        (&["huella", tuberia.to_str().unwrap()], "TERM"),
+        (&["localizar", "a", "--maestro", &url], "INT"),
+        (
+            &["buscar", "a", "--maestro", &url, "--espera", "60"],
+            "TERM",
+        ),
+        (
+            &["descargar", "a", "--maestro", &url, "--espera", "60"],
+            "INT",
+        ),
+    ] {
+        let mut programa = nodo();
+        programa.args(argumentos).env("RUST_LOG", "nodo=trace");
+        programa.args(["--peer", NADIE]).current_dir(carpeta.path());
+        let mut hijo = programa
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Cuando dice algo por el registro ya atiende las señales.
+        let mut algo = [0];
+        std::io::Read::read_exact(hijo.stderr.as_mut().unwrap(), &mut algo).unwrap();
+        let antes = Instant::now();
+        crate::programa::comun::senal(hijo.id(), senal);
+        assert_eq!(hijo.wait().unwrap().code(), Some(130), "{argumentos:?}");
+        assert!(antes.elapsed() < Duration::from_secs(3), "{argumentos:?}");
+    }
 }
 
 #[test]
@@ -171,7 +289,7 @@ fn enviar_desde_cualquier_sitio_y_con_su_motivo_si_no_se_puede() {
     let archivo = archivo.to_str().unwrap();
     let bien = orden(["enviar", archivo, "--a", &peer]);
     assert_eq!(codigo(&bien), Some(0), "{}", quejas(&bien));
-    assert!(dicho(&bien).starts_with("[ENVÍO COMPLETO]"));
+    assert!(dicho(&bien).starts_with(ENVIO_COMPLETO));
     assert_eq!(
         std::fs::read(carpeta.path().join("foto.png")).unwrap(),
         b"foto"
@@ -339,10 +457,12 @@ fn una_carpeta_que_no_se_puede_crear_se_dice() {
 
 #[test]
 fn una_fila_que_no_existe_se_dice() {
-    for fila in ["0", "4", "99"] {
-        let salida = orden(["servir", "--nodo", fila]);
+    let hay = PEERS.len();
+    for fila in [0, hay + 1, hay + 96] {
+        let salida = orden(["servir", "--nodo", &fila.to_string()]);
         assert_ne!(codigo(&salida), Some(0));
-        assert!(quejas(&salida).contains("de 1 a 3"), "{}", quejas(&salida));
+        let dijo = quejas(&salida);
+        assert!(dijo.contains(&format!("de 1 a {hay}")), "{dijo}");
     }
 }
 
@@ -428,8 +548,8 @@ fn ctrl_c_deja_una_orden_a_medias_con_130() {
         programa
             .args(argumentos)
             .args(["--peer", &peer, "--carpeta", donde, "--espera", "60"])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null());
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut hijo = programa.spawn().unwrap();
         // En cuanto se conecta ya atiende las señales.
         let (_conexion, _) = mudo.accept().unwrap();

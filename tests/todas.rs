@@ -1,0 +1,70 @@
+//! Todas las pruebas en una sola caja: se enlaza una vez y da un solo resumen.
+//!
+//! Son de dos clases. Las de cada pieza van junto a su código, en `src/`, y llegan aquí con
+//! [`biblioteca`]. Las del programa entero arrancan procesos de verdad, y están en
+//! `tests/programa/`, un archivo por tema.
+//!
+//! Se hacen a la vez tantas como núcleos hay, por orden alfabético. Por eso las que sólo esperan
+//! van juntas, y primero.
+//!
+//! `cargo test --test todas guia` hace sólo aquellas cuyo nombre contenga `guia`.
+
+/// El mismo código que la biblioteca, con sus pruebas. Dentro se llama a todo por `crate::`, y por
+/// eso sus nombres se traen a la raíz.
+#[path = "../src/lib.rs"]
+pub mod biblioteca;
+use biblioteca::*;
+
+use std::thread;
+
+/// El programa, por fuera: lo que se escribe, lo que viaja y lo que queda en el disco.
+mod programa {
+    mod comun;
+
+    pub mod arranque;
+    pub mod balanceador;
+    pub mod carpeta;
+    pub mod chat;
+    pub mod descarga;
+    pub mod envio;
+    pub mod guia;
+    pub mod hostiles;
+    pub mod ingenuo;
+    pub mod maestro;
+    pub mod menu;
+    pub mod nombres;
+    pub mod ordenes;
+    pub mod readme;
+    pub mod rest;
+    #[cfg(unix)]
+    pub mod terminal;
+}
+
+/// Las que esperan cinco segundos o más a que venza un plazo casi no gastan procesador, y de dos en
+/// dos tardarían minutos. Cada una va en su hilo: todas tardan lo que la más larga. Las que fallen
+/// lo dicen con su archivo y su línea.
+#[test]
+fn a_la_vez_las_que_esperan_plazos() {
+    use programa::*;
+    let pruebas: &[fn()] = &[
+        #[cfg(unix)]
+        carpeta::uno_de_50_gib_recien_puesto_no_hace_esperar_a_nadie,
+        chat::un_par_que_no_lee_no_para_a_los_demas_ni_la_salida,
+        descarga::a_los_mudos_y_a_los_que_gotean_no_se_les_espera,
+        envio::a_quien_calla_no_se_le_espera,
+        hostiles::quien_gotea_su_linea_se_va_a_los_10_s_en_total,
+        hostiles::seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s,
+        #[cfg(unix)]
+        hostiles::senales::el_envio_que_no_avanza_se_corta_a_los_5_s,
+        maestro::a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta,
+        rest::lo_que_llega_a_la_carpeta_se_registra_en_el_acto,
+        #[cfg(unix)]
+        rest::quien_sale_se_despide_y_quien_muere_caduca,
+        rest::un_maestro_que_se_reinicia_vuelve_a_saberlo_todo,
+    ];
+    thread::scope(|ambito| {
+        for prueba in pruebas {
+            ambito.spawn(prueba);
+        }
+    });
+}
