@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
+use std::slice;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -389,7 +390,11 @@ fn mentir_en_la_lista_se_nota_antes_de_pedir_un_bloque() {
         let malo = Falso::nuevo(&contenido, mana);
         // Si no dijera el bueno lo que tiene después, al malo no se le pediría su lista.
         let compuerta = Arc::new(Compuerta::default());
-        let mana = Mana::Tardia(Arc::clone(&malo.registro), hasta, Arc::clone(&compuerta));
+        let mana = Mana::Tardia(
+            vec![Arc::clone(&malo.registro)],
+            hasta,
+            Arc::clone(&compuerta),
+        );
         let bueno = Falso::nuevo(&contenido, mana);
         let fuentes = [malo.direccion, bueno.direccion];
         descargar_abriendo(&fuentes, &retirada(malo.direccion), &compuerta, &contenido);
@@ -404,7 +409,7 @@ fn una_huella_inventada_que_cuadra_no_impide_bajarlo_de_los_demas() {
     // De un solo bloque, la lista es la propia huella: cuadra siempre. Se nota al llegar el bloque.
     let contenido = datos(100_000);
     let malo = Falso::nuevo(&contenido, Mana::HuellaInventada);
-    let bueno = Falso::nuevo(&contenido, tras_pedir_bloques(&malo));
+    let bueno = Falso::nuevo(&contenido, tras_pedir_bloques(slice::from_ref(&malo)));
     let carpeta = tempfile::tempdir().unwrap();
     let salida = descargar(&carpeta, &[malo.direccion, bueno.direccion]);
     asegurar_bueno(&salida, &carpeta, &contenido);
@@ -421,7 +426,11 @@ fn un_tamano_imposible_no_impide_bajarlo_de_los_demas() {
     let contenido = contenido();
     for tamano in [u64::MAX, u64::MAX / 2, 1 << 60] {
         let malo = Falso::nuevo(&contenido, Mana::Tamano(tamano));
-        let mana = Mana::Tardia(Arc::clone(&malo.registro), "INFO", Compuerta::abierta());
+        let mana = Mana::Tardia(
+            vec![Arc::clone(&malo.registro)],
+            "INFO",
+            Compuerta::abierta(),
+        );
         let bueno = Falso::nuevo(&contenido, mana);
         let carpeta = tempfile::tempdir().unwrap();
         let salida = descargar(&carpeta, &[malo.direccion, bueno.direccion]);
@@ -437,9 +446,10 @@ fn un_tamano_imposible_no_impide_bajarlo_de_los_demas() {
     }
 }
 
-/// No dice qué tiene hasta que se le pide un bloque al otro.
-fn tras_pedir_bloques(otro: &Falso) -> Mana {
-    Mana::Tardia(Arc::clone(&otro.registro), "OBTENER", Compuerta::abierta())
+/// No dice qué tiene hasta que se les pide un bloque a los otros.
+fn tras_pedir_bloques(otros: &[Falso]) -> Mana {
+    let otros = otros.iter().map(|otro| Arc::clone(&otro.registro));
+    Mana::Tardia(otros.collect(), "OBTENER", Compuerta::abierta())
 }
 
 #[test]
@@ -449,7 +459,7 @@ fn si_hay_dos_distintos_se_baja_el_que_tienen_mas_y_se_dice() {
     let mana = Mana::Retenido(Arc::clone(&compuerta));
     let pares = [(); 2].map(|()| Falso::nuevo(&otro, mana.clone()));
     // El raro lo dice cuando los otros ya dan bloques: no se le pide ninguno.
-    let mana = tras_pedir_bloques(&pares[0]);
+    let mana = tras_pedir_bloques(&pares[..1]);
     let raro = Falso::nuevo(&uno, mana);
     let fuentes = [raro.direccion, pares[0].direccion, pares[1].direccion];
     let quejas = descargar_abriendo(&fuentes, "2 archivos distintos", &compuerta, &otro);
@@ -462,7 +472,7 @@ fn mientras_no_da_ningun_bloque_la_primera_no_se_impone_a_las_demas() {
     let otro = contenido();
     // Se presenta sola y retiene lo que se le pide; las demás llegan después, y son más.
     let raro = Falso::nuevo(&datos(2), Mana::MudoEnBloques);
-    let mana = tras_pedir_bloques(&raro);
+    let mana = tras_pedir_bloques(slice::from_ref(&raro));
     let pares = [(); 2].map(|()| Falso::nuevo(&otro, mana.clone()));
     let carpeta = tempfile::tempdir().unwrap();
     let fuentes = [raro.direccion, pares[0].direccion, pares[1].direccion];
@@ -480,7 +490,7 @@ fn mientras_no_da_ningun_bloque_la_primera_no_se_impone_a_las_demas() {
 fn si_se_va_la_unica_que_tenia_lo_empezado_se_baja_lo_que_tengan_las_demas() {
     let (uno, otro) = (datos(7 * BLOQUE), contenido()[1..].to_vec());
     let raro = Falso::nuevo(&uno, Mana::ByteCambiado(5));
-    let mana = tras_pedir_bloques(&raro);
+    let mana = tras_pedir_bloques(slice::from_ref(&raro));
     let par = Falso::nuevo(&otro, mana);
     let carpeta = tempfile::tempdir().unwrap();
     let salida = descargar(&carpeta, &[raro.direccion, par.direccion]);
@@ -542,7 +552,7 @@ const GOTEO: Duration = Duration::from_secs(5);
 fn dos_que_gotean_y_una_buena(contenido: &[u8]) {
     let contenido = &contenido[..100_000];
     let gotean = [(); 2].map(|()| Falso::nuevo(contenido, Mana::Gotea(GOTEO)));
-    let buena = Falso::nuevo(contenido, tras_pedir_bloques(&gotean[1]));
+    let buena = Falso::nuevo(contenido, tras_pedir_bloques(&gotean));
     let carpeta = tempfile::tempdir().unwrap();
     let antes = Instant::now();
     let fuentes = [gotean[0].direccion, gotean[1].direccion, buena.direccion];
@@ -582,21 +592,6 @@ fn quien_calla_no_retrasa_a_quien_contesta() {
         "{:?}",
         antes.elapsed()
     );
-}
-
-#[test]
-fn por_cada_conexion_se_piden_dos_bloques_sin_esperar_el_primero() {
-    let contenido = contenido();
-    let compuerta = Arc::new(Compuerta::default());
-    let par = Falso::nuevo(&contenido, Mana::Retenido(Arc::clone(&compuerta)));
-    let carpeta = tempfile::tempdir().unwrap();
-    let proceso = empezar(&carpeta, &[par.direccion]);
-    // La que se presentó lleva dos; la otra, que no ha contestado nada aún, uno.
-    par.registro.esperar("OBTENER", 2);
-    compuerta.abrir();
-    let salida = acabar(proceso);
-    asegurar_bueno(&salida, &carpeta, &contenido);
-    assert_eq!(par.registro.bloques(), [0, 1, 2, 3, 4, 5, 6]);
 }
 
 #[test]

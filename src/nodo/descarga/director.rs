@@ -47,7 +47,7 @@ struct Candidata<'a> {
     direccion: SocketAddr,
     /// Por dónde darle planes. Al soltarlo, su hilo termina.
     dar_plan: Option<Sender<Arc<Plan<'a>>>>,
-    papel: Papel,
+    situacion: Situacion,
     /// Qué archivo tiene, si ya lo dijo.
     contenido: Option<Contenido>,
     /// Hasta cuándo se espera a que calcule la huella, si dijo que la calculaba.
@@ -55,7 +55,7 @@ struct Candidata<'a> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Papel {
+enum Situacion {
     SinContestar,
     /// Tiene uno de ese tamaño, y aún calcula la huella.
     Calculando(u64),
@@ -72,12 +72,12 @@ enum Papel {
 impl Candidata<'_> {
     /// ¿Cuenta para decidir qué archivo se baja?
     fn vota(&self) -> Option<Contenido> {
-        let esta = matches!(self.papel, Papel::Disponible | Papel::Bajando);
+        let esta = matches!(self.situacion, Situacion::Disponible | Situacion::Bajando);
         self.contenido.filter(|_| esta)
     }
 
     fn calcula(&self) -> bool {
-        matches!(self.papel, Papel::Calculando(_))
+        matches!(self.situacion, Situacion::Calculando(_))
     }
 }
 
@@ -125,7 +125,7 @@ impl<'a> Director<'a> {
         self.fuentes.push(Candidata {
             direccion,
             dar_plan: Some(dar_plan),
-            papel: Papel::SinContestar,
+            situacion: Situacion::SinContestar,
             contenido: None,
             calcula_hasta: None,
         });
@@ -194,7 +194,10 @@ impl<'a> Director<'a> {
 
     /// Con un bloque bueno sólo se deja el plan si no queda quien dé los demás.
     fn hace_falta_otro_plan(&mut self, mejor: Contenido) -> bool {
-        let bajando = self.fuentes.iter().any(|f| f.papel == Papel::Bajando);
+        let bajando = self
+            .fuentes
+            .iter()
+            .any(|f| f.situacion == Situacion::Bajando);
         let sigue = |plan: &Arc<Plan>| plan.contenido == mejor || !plan.cola.abandonar(!bajando);
         if self.plan.as_ref().is_some_and(sigue) {
             return false;
@@ -219,7 +222,10 @@ impl<'a> Director<'a> {
             && self
                 .primera
                 .is_some_and(|primera| primera.elapsed() < GRACIA)
-            && self.fuentes.iter().any(|f| f.papel == Papel::SinContestar)
+            && self
+                .fuentes
+                .iter()
+                .any(|f| f.situacion == Situacion::SinContestar)
     }
 
     /// A igualdad, el que ya se baja; si no, el de la primera fuente de la lista.
@@ -257,10 +263,10 @@ impl<'a> Director<'a> {
     fn dejar_el_plan(&mut self) {
         let Some(plan) = self.plan.take() else { return };
         let bajando = self.fuentes.iter_mut();
-        for fuente in bajando.filter(|fuente| fuente.papel == Papel::Bajando) {
-            fuente.papel = match fuente.contenido {
-                Some(_) => Papel::Disponible,
-                None => Papel::Calculando(plan.contenido.tamano),
+        for fuente in bajando.filter(|fuente| fuente.situacion == Situacion::Bajando) {
+            fuente.situacion = match fuente.contenido {
+                Some(_) => Situacion::Disponible,
+                None => Situacion::Calculando(plan.contenido.tamano),
             };
         }
     }
@@ -287,36 +293,41 @@ impl<'a> Director<'a> {
         let Some(plan) = &self.plan else { return };
         let con_lista = plan.lista().is_some();
         for fuente in &mut self.fuentes {
-            let sirve = match fuente.papel {
-                Papel::Disponible => fuente.contenido == Some(plan.contenido),
-                Papel::Calculando(tamano) => con_lista && tamano == plan.contenido.tamano,
+            let sirve = match fuente.situacion {
+                Situacion::Disponible => fuente.contenido == Some(plan.contenido),
+                Situacion::Calculando(tamano) => con_lista && tamano == plan.contenido.tamano,
                 _ => false,
             };
             if let Some(dar_plan) = fuente.dar_plan.as_ref().filter(|_| sirve) {
                 // Si su hilo ya no está, lo dirá el parte que no llega.
                 let _ = dar_plan.send(Arc::clone(plan));
-                fuente.papel = Papel::Bajando;
+                fuente.situacion = Situacion::Bajando;
             }
         }
-        let bajando = |fuente: &&Candidata| fuente.papel == Papel::Bajando;
+        let bajando = |fuente: &&Candidata| fuente.situacion == Situacion::Bajando;
         let cuantas = self.fuentes.iter().filter(bajando).count();
         self.pedido.progreso.fuentes(cuantas);
     }
 
     /// ¿Puede aún salir algo de esa fuente? Con un archivo empezado, de quien calcula otro no.
     fn puede_servir(&self, fuente: &Candidata) -> bool {
-        match fuente.papel {
-            Papel::SinContestar | Papel::Bajando => true,
-            Papel::Calculando(_) => !self.plan.as_ref().is_some_and(|plan| plan.cola.empezada()),
-            Papel::Disponible | Papel::Guia | Papel::NoLoTiene | Papel::Retirada => false,
+        match fuente.situacion {
+            Situacion::SinContestar | Situacion::Bajando => true,
+            Situacion::Calculando(_) => {
+                !self.plan.as_ref().is_some_and(|plan| plan.cola.empezada())
+            }
+            Situacion::Disponible
+            | Situacion::Guia
+            | Situacion::NoLoTiene
+            | Situacion::Retirada => false,
         }
     }
 
     /// Ya no sirve, y se dice por qué.
     pub(super) fn retirar(&mut self, lugar: usize, motivo: &dyn fmt::Display) {
         let fuente = &mut self.fuentes[lugar];
-        if fuente.papel != Papel::Retirada {
-            fuente.papel = Papel::Retirada;
+        if fuente.situacion != Situacion::Retirada {
+            fuente.situacion = Situacion::Retirada;
             fuente.dar_plan = None;
             let quien = format!("{}: {motivo}", fuente.direccion);
             (self.pedido.avisar)(format!("[FUENTE RETIRADA] {quien}"));
@@ -336,7 +347,7 @@ impl<'a> Director<'a> {
                 Ok(Parte::Presentada(lugar, que)) => self.anotar(lugar, que),
                 Ok(Parte::Retirada(lugar, fallo)) => self.retirar(lugar, &fallo),
                 // Ningún hilo vive.
-                Err(_) => self.fuentes.iter_mut().for_each(|f| f.papel = Papel::Retirada),
+                Err(_) => self.fuentes.iter_mut().for_each(|f| f.situacion = Situacion::Retirada),
             },
             recv(self.pedido.parada.canal()) -> _ => return Err(NoDescargado::Cancelado),
             recv(vence) -> _ => self.cansarse_de_esperar(),
@@ -355,18 +366,18 @@ impl<'a> Director<'a> {
 
     fn anotar(&mut self, lugar: usize, presentada: Result<Presentada, FalloPar>) {
         let fuente = &mut self.fuentes[lugar];
-        if fuente.papel == Papel::Retirada {
+        if fuente.situacion == Situacion::Retirada {
             return;
         }
         match presentada {
             Ok(Presentada::Tiene(contenido)) => {
                 fuente.contenido = Some(contenido);
-                fuente.papel = Papel::Disponible;
+                fuente.situacion = Situacion::Disponible;
                 self.primera.get_or_insert_with(Instant::now);
             }
             Ok(Presentada::Calculando(tamano)) => self.sigue_calculando(lugar, tamano),
-            Err(FalloPar::Cerro) => fuente.papel = Papel::Guia,
-            Err(FalloPar::NoLoTiene) => fuente.papel = Papel::NoLoTiene,
+            Err(FalloPar::Cerro) => fuente.situacion = Situacion::Guia,
+            Err(FalloPar::NoLoTiene) => fuente.situacion = Situacion::NoLoTiene,
             Err(fallo) => self.retirar(lugar, &fallo),
         }
     }
@@ -375,7 +386,7 @@ impl<'a> Director<'a> {
     fn sigue_calculando(&mut self, lugar: usize, tamano: u64) {
         self.decir_que_calcula(lugar, tamano);
         let fuente = &mut self.fuentes[lugar];
-        fuente.papel = Papel::Calculando(tamano);
+        fuente.situacion = Situacion::Calculando(tamano);
         if fuente.calcula_hasta.is_none() {
             let leerlo = Duration::from_secs(tamano / LECTURA_LENTA).min(TOPE_DE_CALCULO);
             let limite = Instant::now() + self.pedido.limites.calcular + leerlo;
@@ -389,7 +400,7 @@ impl<'a> Director<'a> {
 
     /// Sin nada mejor que hacer, que se vea a qué se espera.
     fn decir_que_calcula(&self, lugar: usize, tamano: u64) {
-        if self.plan.is_none() && self.fuentes[lugar].papel == Papel::SinContestar {
+        if self.plan.is_none() && self.fuentes[lugar].situacion == Situacion::SinContestar {
             self.pedido.progreso.empezar(Fase::Calculando, tamano, 0);
         }
     }
@@ -413,12 +424,19 @@ impl<'a> Director<'a> {
         if let Some(plan) = self.plan.as_ref().filter(hechos) {
             return Err(self.a_medias(plan).into());
         }
-        let de_la_guia = self.fuentes.iter().filter(|f| f.papel == Papel::Guia);
+        let de_la_guia = self
+            .fuentes
+            .iter()
+            .filter(|f| f.situacion == Situacion::Guia);
         let de_la_guia: Vec<SocketAddr> = de_la_guia.map(|f| f.direccion).collect();
         if !de_la_guia.is_empty() {
             return Ok(Obtenido::SoloLaGuia(de_la_guia));
         }
-        if self.fuentes.iter().all(|f| f.papel == Papel::NoLoTiene) {
+        if self
+            .fuentes
+            .iter()
+            .all(|f| f.situacion == Situacion::NoLoTiene)
+        {
             return Err(NoDescargado::NoEncontrado);
         }
         Err(match (&self.no_cabe, &self.plan) {

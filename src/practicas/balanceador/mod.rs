@@ -105,8 +105,8 @@ fn elegir_backends(
     let uno_mismo = |backend: &&SocketAddr| es_la_misma(alcanzable(**backend), direccion);
     match backends.iter().find(uno_mismo) {
         Some(backend) => Err(Fallo::nuevo(format!(
-            "el backend {backend} es el propio balanceador: elige otro puerto con \
-             --puerto o con --backend"
+            "el backend {backend} es el propio balanceador: elige otro puerto con --puerto o con \
+             --backend"
         ))),
         None => Ok(backends.to_vec()),
     }

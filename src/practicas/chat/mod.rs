@@ -41,7 +41,7 @@ const DESPEDIDA_CON_PRISA: Duration = Duration::from_millis(200);
 
 /// De qué lado se está.
 #[derive(Debug, PartialEq, Eq)]
-enum Papel {
+enum Lado {
     Servidor(SocketAddr),
     Cliente(SocketAddr),
 }
@@ -52,14 +52,14 @@ pub fn abrir(
     conectar: Option<SocketAddr>,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
-    let escrito = servidor.map(Papel::Servidor);
-    let papel = match escrito.or(conectar.map(Papel::Cliente)) {
-        Some(papel) => Ok(papel),
-        None => preguntar_papel(consola),
+    let escrito = servidor.map(Lado::Servidor);
+    let lado = match escrito.or(conectar.map(Lado::Cliente)) {
+        Some(lado) => Ok(lado),
+        None => preguntar_lado(consola),
     };
-    match papel {
-        Ok(Papel::Servidor(direccion)) => esperar_a_otros(direccion, consola),
-        Ok(Papel::Cliente(direccion)) => conectarse(direccion, consola),
+    match lado {
+        Ok(Lado::Servidor(direccion)) => esperar_a_otros(direccion, consola),
+        Ok(Lado::Cliente(direccion)) => conectarse(direccion, consola),
         Err(Fin::SeVa(salida)) => Ok(salida),
         Err(Fin::Fallo(fallo)) => Err(fallo),
     }
@@ -131,7 +131,7 @@ fn conectarse(direccion: SocketAddr, consola: &mut Consola) -> Result<Salida, Fa
 }
 
 /// Las tres preguntas del documento.
-fn preguntar_papel(consola: &mut Consola) -> Result<Papel, Fin> {
+fn preguntar_lado(consola: &mut Consola) -> Result<Lado, Fin> {
     let quiere_servir = insistir(consola, "¿Servidor (s) o cliente (c)? ", leer_papel)?;
     let ip = insistir(consola, "IP (Entrar: 127.0.0.1): ", |escrito| {
         if escrito.is_empty() {
@@ -150,9 +150,9 @@ fn preguntar_papel(consola: &mut Consola) -> Result<Papel, Fin> {
     )?;
     let direccion = SocketAddr::new(ip, puerto);
     Ok(if quiere_servir {
-        Papel::Servidor(direccion)
+        Lado::Servidor(direccion)
     } else {
-        Papel::Cliente(direccion)
+        Lado::Cliente(direccion)
     })
 }
 

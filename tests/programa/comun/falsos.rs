@@ -169,8 +169,8 @@ pub enum Mana {
     Basura,
     /// No da bloques hasta que se le pidan a ese otro.
     TrasPedirA(Arc<Registro>),
-    /// No dice qué tiene hasta que a ese otro se le pida eso, ni da bloques hasta que se abra.
-    Tardia(Arc<Registro>, &'static str, Arc<Compuerta>),
+    /// No dice qué tiene hasta que a todos esos se les pida eso, ni da bloques hasta que se abra.
+    Tardia(Vec<Arc<Registro>>, &'static str, Arc<Compuerta>),
     /// No da bloques hasta que se abra.
     Retenido(Arc<Compuerta>),
     /// Da tantos bloques, y los demás cuando se abra.
@@ -332,8 +332,8 @@ fn responder(
         (_, Mana::Basura) => "ni idea\n".into(),
         ("INFO" | "BLOQUES" | "OBTENER", Mana::NoLoTiene) => "NOFILE\n".into(),
         ("INFO", _) => {
-            if let Mana::Tardia(otro, que, _) = mana {
-                otro.esperar(que, 1);
+            if let Mana::Tardia(otros, que, _) = mana {
+                otros.iter().for_each(|otro| otro.esperar(que, 1));
             }
             let huella = match mana {
                 Mana::HuellaFalsa | Mana::HuellaInventada => &cambiada,
