@@ -54,7 +54,7 @@ arrancar() {
     # Sin sesión es que tres_nodos.sh no pudo: los puertos están ocupados.
     esperar hay_panel 3 || fallar "no arrancaron: ¿están libres los puertos de PEERS?"
     local n
-    for n in 1 2 3; do ver "$n" 'Seleccione una opción'; done
+    for n in 1 2 3; do ver "$n" 'opción'; done
 }
 
 # Espera hasta 15 s a que se cumpla una condición.
