@@ -94,7 +94,7 @@ conversar() {
     escribir 2 6 'tengo un glosario'
     ver 1 'tengo un glosario'
     escribir 1 2 glosario.txt 0
-    ver 1 'comprobado'
+    ver 1 'huella'
     escribir 3 1
     ver 3 'turnos.png'
     sleep 0.5
