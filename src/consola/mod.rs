@@ -81,6 +81,14 @@ pub struct Encargo<'a> {
     pub progreso: &'a Progreso,
     /// Lo que conviene saber.
     pub avisar: &'a (dyn Fn(String) + Sync),
+    /// Un resultado que ya se puede enseñar.
+    pub decir: &'a (dyn Fn(String) + Sync),
+}
+
+/// Lo que un trabajo va diciendo.
+enum Dicho {
+    Aviso(String),
+    Resultado(String),
 }
 
 impl Consola {
@@ -195,17 +203,19 @@ impl Consola {
             let (parada, progreso) = (&parada, &*progreso);
             let hilo = arrancar_en(ambito, "trabajo", move || {
                 // Sólo falla si el hilo principal se fue, y no se va antes de tener el resultado.
-                let avisar = |frase: String| avisar.send(frase).unwrap_or_default();
+                let hablar = |dicho| avisar.send(dicho).unwrap_or_default();
                 trabajo(Encargo {
                     parada,
                     progreso,
-                    avisar: &avisar,
+                    avisar: &|frase| hablar(Dicho::Aviso(frase)),
+                    decir: &|linea| hablar(Dicho::Resultado(linea)),
                 })
             })?;
             // Hasta que el trabajo suelte su lado de los avisos.
             loop {
                 match self.siguiente(&avisos) {
-                    Paso::Llego(frase) => self.pantalla.aviso(frase),
+                    Paso::Llego(Dicho::Aviso(frase)) => self.pantalla.aviso(frase),
+                    Paso::Llego(Dicho::Resultado(linea)) => self.pantalla.linea(linea),
                     Paso::Interrumpido => parada.cortar(),
                     Paso::Acabo => break,
                     Paso::Escrito(_) | Paso::FinDeEntrada => {}

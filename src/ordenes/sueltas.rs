@@ -51,9 +51,7 @@ pub fn listar(config: &Config, red: bool, consola: &mut Consola) -> Result<Salid
 
 /// `nodo buscar`: qué peers tienen un archivo, según van contestando.
 pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let hallados = acciones::buscar(consola, &vecinos_de(config), nombre, |pantalla, peer| {
-        pantalla.linea(peer.to_string());
-    })?;
+    let hallados = acciones::buscar(consola, &vecinos_de(config), nombre, true)?;
     Ok(match hallados {
         None => Salida::Interrumpido,
         Some(hallados) if hallados.is_empty() => {
@@ -75,7 +73,7 @@ pub fn descargar(
     let vecinos = vecinos_de(config);
     let mut fuentes = de;
     if fuentes.is_empty() {
-        fuentes = match acciones::buscar(consola, &vecinos, nombre, |_, _| {})? {
+        fuentes = match acciones::buscar(consola, &vecinos, nombre, false)? {
             Some(hallados) => hallados,
             None => return Ok(Salida::Interrumpido),
         };

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::config::MAX_MENSAJE;
-use crate::consola::Consola;
 use crate::consola::pantalla::Pantalla;
+use crate::consola::{Consola, Encargo};
 use crate::fallo::{Fallo, Salida};
 use crate::guia::{ENVIO_COMPLETO, ERROR_AL_DESCARGAR, NO_ENCONTRADO, NO_SE_ENCONTRO};
 use crate::nodo::carpeta::Carpeta;
@@ -20,7 +20,7 @@ use crate::nodo::cliente::descargar_archivo;
 use crate::nodo::descarga::envio::enviar_archivo;
 use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, NoDescargado, Pedido};
 use crate::nodo::descarga::relato::{contar_descarga, en_corto};
-use crate::nodo::maestro::localizar::{a_quien_preguntar, peers_del_maestro, quienes_lo_tienen};
+use crate::nodo::maestro::localizar::{buscar_en_la_red, peers_del_maestro};
 use crate::nodo::palabras::pedir::{FalloPar, enviar_mensaje, listar_de, saludar};
 use crate::nodo::palabras::protocolo::{Entrada, Presentacion};
 use crate::nodo::vecinos::Vecinos;
@@ -107,30 +107,31 @@ fn no_sabe(fallo: &FalloPar, que: &str) -> String {
 
 // ----- Buscar y descargar -----
 
-/// Pregunta a todos los peers, y al maestro si lo hay. Da los hallados a `pintar` según llegan, y
-/// los devuelve en el orden de la lista. `None` si un Ctrl-C lo dejó.
+/// Busca en los peers, y en lo que diga el maestro si lo hay; con `segun_llegan`, pinta cada uno. Los
+/// devuelve en el orden de la lista; `None` si un Ctrl-C lo dejó.
 pub fn buscar(
     consola: &mut Consola,
     vecinos: &Vecinos,
     nombre: &str,
-    pintar: fn(&mut Pantalla, SocketAddr),
+    segun_llegan: bool,
 ) -> Result<Option<Vec<SocketAddr>>, Fallo> {
-    let vecinos = &vecinos.para_una_tanda(&Parada::nueva());
-    let a_quienes: Vec<_> = a_quien_preguntar(vecinos).into_iter().enumerate().collect();
-    let mut por_lugar: Vec<(usize, Vec<SocketAddr>)> = Vec::new();
-    let pregunta = |(_, a_quien)| quienes_lo_tienen(vecinos, a_quien, nombre);
-    let llega = |pantalla: &mut Pantalla, (lugar, _), duenos| match duenos {
-        Ok(duenos) => {
-            let duenos: Vec<SocketAddr> = duenos;
-            duenos.iter().for_each(|dueno| pintar(pantalla, *dueno));
-            por_lugar.push((lugar, duenos));
-        }
-        Err(fallo) => decir_del_maestro(pantalla, &fallo),
-    };
-    let acabo = consola.consultar(&a_quienes, &vecinos.parada, pregunta, llega)?;
-    por_lugar.sort_unstable_by_key(|(lugar, _)| *lugar);
-    let hallados = por_lugar.into_iter().flat_map(|(_, duenos)| duenos);
-    Ok(acabo.then(|| hallados.collect()))
+    consola.trabajar(
+        |Encargo {
+             parada,
+             avisar,
+             decir,
+             ..
+         }| {
+            let al_encontrar = |peer: SocketAddr| {
+                if segun_llegan {
+                    decir(peer.to_string());
+                }
+            };
+            let vecinos = vecinos.para_una_tanda(parada);
+            let hallados = buscar_en_la_red(&vecinos, nombre, &al_encontrar, avisar)?;
+            Ok((!parada.avisada()).then_some(hallados))
+        },
+    )?
 }
 
 /// Que el maestro falle no es un error: se dice y se sigue con los demás.

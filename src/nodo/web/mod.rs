@@ -150,7 +150,7 @@ fn localizar_desde_aqui(
         let turno = nodo.web.turnos.pedir(ESPERA_DE_TURNO, &nodo.saliendo);
         let frase = "se está buscando demasiado a la vez; prueba dentro de un rato";
         let _turno = turno.ok_or_else(|| rechazar(503, frase))?;
-        let duenos = buscar_en_peers(&nodo.vecinos, archivo);
+        let duenos = buscar_en_peers(&nodo.vecinos, archivo, &|_| {});
         let duenos = duenos.map_err(|fallo| rechazar(503, fallo.publico()))?;
         peers.extend(duenos.into_iter().map(Hallado::nuestro));
         if let (true, Some(maestro)) = (peers.is_empty(), &nodo.vecinos.maestro) {
