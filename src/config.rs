@@ -1,4 +1,4 @@
-//! CONFIGURACIÓN DEL NODO, como en la guía: constantes, el vector `PEERS` y lo que se decidió al
+//! CONFIGURACIÓN DEL NODO, como en la guía: constantes, la lista `PEERS` y lo que se decidió al
 //! arrancar.
 //!
 //! Las opciones que sustituyen a las constantes están en `ordenes/opciones.rs`; se leen una vez y
@@ -108,7 +108,7 @@ pub struct Config {
     pub espera: Duration,
     /// Conexiones que atiende a la vez.
     pub max_conexiones: usize,
-    /// Directorio en que registrarse.
+    /// La URL del maestro en que registrarse.
     pub maestro: Option<String>,
     /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es
     /// nadie.

@@ -1,4 +1,5 @@
-//! Las palabras ampliadas, vistas desde quien las contesta: una línea tras otra, cada una su brazo.
+//! Las palabras ampliadas, vistas desde quien las contesta: una línea tras otra, y
+//! cada palabra, su brazo del `match`.
 //!
 //! Las que piden un archivo están en `servir.rs`. No pinta: avisa.
 

@@ -74,7 +74,7 @@ impl fmt::Display for FalloPar {
             FalloPar::Calculando => f.write_str("aún calcula la huella"),
             FalloPar::Rechaza(motivo) => write!(f, "contestó con un error: {motivo}"),
             FalloPar::Repetido(nombre) => {
-                write!(f, "es {nombre}, que ya contó por otra dirección")
+                write!(f, "es {nombre}, que ya contestó por otra dirección")
             }
             FalloPar::Miente(que) => write!(f, "{que}"),
         }
