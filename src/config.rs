@@ -37,7 +37,7 @@ pub const MAX_NOMBRE: usize = 64;
 pub const MAX_MENSAJE: usize = 2000;
 /// Cuántos mensajes recibidos se guardan; después se olvidan los más viejos.
 pub const MAX_MENSAJES: usize = 200;
-/// Cuántos archivos caben en un registro del maestro, y tope del nombre de cada uno, en bytes.
+/// Cuántos archivos caben en un registro del maestro.
 pub const MAX_ARCHIVOS: usize = 100_000;
 /// Tope del nombre de un archivo en el maestro, en bytes.
 pub const MAX_NOMBRE_DE_ARCHIVO: usize = 1024;

@@ -155,7 +155,7 @@ fn abrir_el_primero_libre(
         .map(|(puerto, _)| puerto.to_string())
         .collect();
     Err(Fallo::nuevo(format!(
-        "los puertos de PEERS ({}) ya están en uso: cierra un nodo o elige otro con --puerto \
+        "los puertos {} ya están en uso: cierra un nodo o elige otro con --puerto \
          (0 = el que esté libre)",
         puertos.join(", ")
     )))

@@ -67,9 +67,6 @@ fn preguntar_a_uno(vecinos: &Vecinos, peer: SocketAddr, nombre: &str) -> Result<
 }
 
 /// Baja un archivo de las `fuentes`: la función de la guía, que reanuda, reparte y nunca pisa.
-///
-/// # Errores
-/// No se pudo; la frase dice por qué y si se puede seguir después.
 pub fn descargar_archivo(
     fuentes: &[SocketAddr],
     pedido: &Pedido,

@@ -94,9 +94,6 @@ pub struct Conexion {
 
 /// Se conecta a `otro` en menos de `plazo`. El socket está apuntado en `parada` desde antes de
 /// empezar: al cortarla, ni conectarse ni leer esperan más.
-///
-/// # Errores
-/// Nadie escucha ahí, no hay camino o se acabó el plazo.
 pub fn conectar(
     otro: SocketAddr,
     plazo: Duration,
@@ -140,9 +137,6 @@ impl Conexion {
     }
 
     /// Se conecta a `otro` en menos de `plazo`; al cortar la `parada` se corta.
-    ///
-    /// # Errores
-    /// Nadie escucha ahí, no hay camino o se acabó el plazo.
     pub fn conectar(
         otro: SocketAddr,
         plazo: Duration,
@@ -308,9 +302,6 @@ impl Conexion {
 
     /// Lee en `destino` lo que haya: primero lo pendiente, luego una lectura del socket. 0 es el
     /// fin.
-    ///
-    /// # Errores
-    /// Nadie manda nada en lo que dura `plazo`, o falló el socket.
     pub fn leer_datos(&mut self, destino: &mut [u8], plazo: Duration) -> Result<usize, FalloRed> {
         let pendiente = self.pendiente();
         if pendiente.is_empty() {
@@ -323,18 +314,12 @@ impl Conexion {
     }
 
     /// Escribe una línea del protocolo: `linea` y `\n`, en un solo `write`.
-    ///
-    /// # Errores
-    /// El otro cerró o no recibe.
     pub fn escribir_linea(&mut self, linea: impl fmt::Display) -> Result<(), FalloRed> {
         self.escribir_texto(&format!("{linea}\n"))
     }
 
     /// Escribe `texto` tal cual, sin fin de línea (las palabras de la guía no lo llevan), en un
     /// solo `write`.
-    ///
-    /// # Errores
-    /// El otro cerró o no recibe.
     pub fn escribir_texto(&mut self, texto: &str) -> Result<(), FalloRed> {
         for linea in texto.lines() {
             debug!("→ {} {}", self.otro, limpiar(linea));
@@ -343,9 +328,6 @@ impl Conexion {
     }
 
     /// Escribe `datos` enteros. No se registran: sólo las palabras.
-    ///
-    /// # Errores
-    /// El otro cerró, o lleva sin recibir un byte lo que dice [`Limites::escribir`].
     pub fn escribir_datos(&mut self, datos: &[u8]) -> Result<(), FalloRed> {
         let mut falta = datos;
         let mut avance = Instant::now();
@@ -385,9 +367,6 @@ impl Conexion {
     /// El del sistema es más corto que [`Limites::escribir`]: un `write` al que se le acaba cuenta
     /// como avance lo que aceptó al principio, y sin mirar más a menudo el plazo volvería a empezar
     /// entero.
-    ///
-    /// # Errores
-    /// Falló el socket.
     pub fn prepararse_a_enviar(&mut self) -> Result<(), FalloRed> {
         let plazo = self.limites.escribir / PARTES_DE_ESCRIBIR;
         self.socket

@@ -159,7 +159,7 @@ impl Hilos {
     /// Los ociosos terminan ya, y a los demás se les espera hasta `plazo`; al que quede se le corta
     /// lo que esté haciendo (`cortar`) y se le espera otra vez. Falso si aun así queda alguno.
     ///
-    /// Es lo que garantiza que ninguno sobrevive a su dueño sin guardar el mango de cada uno.
+    /// Es lo que garantiza que ninguno sobrevive a su dueño sin guardar cada hilo.
     pub fn despedir(self, plazo: Duration, cortar: impl FnOnce()) -> bool {
         drop((self.entregar, self.recoger, self.vivo));
         let ninguno = || self.ninguno.recv_timeout(plazo) == Err(RecvTimeoutError::Disconnected);

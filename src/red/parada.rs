@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nada {}
 
-/// Una señal de parada, compartida: clonarla da otro mango de la misma.
+/// Una señal de parada, compartida: clonarla da la misma, para otro.
 #[derive(Debug, Clone)]
 pub struct Parada {
     canal: Receiver<Nada>,

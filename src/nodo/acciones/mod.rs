@@ -107,8 +107,8 @@ fn no_sabe(fallo: &FalloPar, que: &str) -> String {
 
 // ----- Buscar y descargar -----
 
-/// Busca en los peers, y en lo que diga el maestro si lo hay; con `segun_llegan`, pinta cada uno. Los
-/// devuelve en el orden de la lista; `None` si un Ctrl-C lo dejó.
+/// Busca en los peers, y en lo que diga el maestro si lo hay; con `segun_llegan`, pinta cada uno.
+/// Los devuelve en el orden de la lista; `None` si un Ctrl-C lo dejó.
 pub fn buscar(
     consola: &mut Consola,
     vecinos: &Vecinos,

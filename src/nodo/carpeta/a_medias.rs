@@ -179,7 +179,7 @@ fn abrir_con_cerrojo(dir: &Dir, parte: &str) -> io::Result<Option<File>> {
 
 /// ¿Lo que tenemos abierto y con llave sigue siendo el `.part`, y nada más que el `.part`?
 ///
-/// Entre abrirlo y cerrarlo con llave, quien lo tenía pudo darle su nombre final: entonces lo
+/// Entre abrirlo y echarle el cerrojo, quien lo tenía pudo darle su nombre final: entonces lo
 /// abierto es un archivo bueno, y escribir en él lo rompería. Lo mismo si tiene además otro nombre
 /// (un corte entre enlazar y borrar): se le quita el de `.part`, y se empieza otro.
 fn sigue_a_medias(dir: &Dir, parte: &str, abierto: &File) -> io::Result<bool> {

@@ -15,8 +15,8 @@ use crate::texto::cambia_direccion;
 /// Bytes de una ruta entera: con él cabe en una línea de 4096 la petición más larga, `OBTENER` con
 /// dos números.
 pub const TOPE_DE_RUTA: usize = 4000;
-/// Bytes de cada componente al recibir: deja sitio para el nombre del archivo a medias y para `
-/// (1)` en los 255 de los discos usuales.
+/// Bytes de cada componente al recibir: deja sitio para el nombre del archivo a medias y para el
+/// número de ` (1)` en los 255 de los discos usuales.
 pub const TOPE_DE_COMPONENTE: usize = 240;
 
 /// ¿Es `nombre` una ruta relativa que se puede servir? Con `/`, sin `..`, sin componentes vacíos,

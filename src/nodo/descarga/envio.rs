@@ -170,7 +170,7 @@ fn servir_lo_ofrecido(
     let de_red = |fallo: FalloRed| Fallo::nuevo(fallo.to_string());
     conexion.prepararse_a_enviar().map_err(de_red)?;
     loop {
-        // Nadie tarda una hora en pedir el bloque siguiente: si calla, es que se fue.
+        // Nadie tarda tanto en pedir el bloque siguiente: si calla, es que se fue.
         let plazo = conexion.limites().peticion;
         let linea = conexion
             .leer_linea(plazo, "que siga pidiendo")

@@ -106,7 +106,7 @@ impl<'a> Fuente<'a> {
         })
     }
 
-    /// Que no crea que nos fuimos quien abrió él la conexión. Falso si ya no sirve.
+    /// Para que quien abrió la conexión no crea que nos fuimos. Falso si ya no sirve.
     fn seguir_aqui(&self, linea: &mut Linea) -> bool {
         let nombre = self.pedido.nombre;
         let dicho = linea.preguntar(|conexion| pedir_info(conexion, nombre, || ()));

@@ -44,8 +44,8 @@ pub fn buscar_en_la_red(
     })
 }
 
-/// Los que según el maestro tienen `nombre` y no están en la lista. Falta ver si es verdad: pudieron
-/// irse.
+/// Los que según el maestro tienen `nombre` y no están en la lista. Falta ver si es verdad:
+/// pudieron irse.
 fn otros_segun(vecinos: &Vecinos, maestro: &str, nombre: &str) -> Result<Vecinos, Fallo> {
     let hallados = localizar(maestro, nombre, con_espera(vecinos), &vecinos.parada)?;
     let fuentes = hallados.iter().filter_map(Hallado::direccion);
