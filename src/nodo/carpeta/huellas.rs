@@ -523,7 +523,7 @@ mod tests {
         let temporal = tempfile::tempdir().unwrap();
         fs::write(temporal.path().join("a"), "a").unwrap();
         let sello = Carpeta::abrir(temporal.path()).unwrap().listar().unwrap()[0].sello;
-        let resumen = Resumen::de_bloques(vec!["a".repeat(64).parse().unwrap()]).unwrap();
+        let resumen = Resumen::de_bloques(vec![Huella::leer(&"a".repeat(64)).unwrap()]).unwrap();
         for n in 0..TOPE_DE_HUELLAS as u64 + 10 {
             let archivo = (0, n);
             huellas.recordar(Sello { archivo, ..sello }, resumen.clone());

@@ -38,7 +38,7 @@ pub fn conversar(conexion: &mut Conexion, primera: Instant, nodo: &Nodo) -> Resu
         let contestado = match palabra {
             Ok(Palabra::Ofrecer(nombre)) => break envio::recibir_ofrecido(conexion, &nombre, nodo),
             Ok(palabra) => contestar(conexion, &palabra, nodo, &mut envios),
-            Err(no_se_entiende) => break despedir(conexion, &no_se_entiende.to_string()),
+            Err(por_que) => break despedir(conexion, por_que),
         };
         if let Err(corte) = contestado {
             break Err(corte);
@@ -74,7 +74,7 @@ fn contestar(
         }
         // Las de la guía sólo valen como primera petición, y a `OFRECER` se llega antes.
         Palabra::Buscar(_) | Palabra::Descargar(_) | Palabra::Ofrecer(_) => {
-            rechazar(conexion, &NoSeEntiende::Palabra.to_string())
+            rechazar(conexion, DESCONOCIDA)
         }
     }
 }
