@@ -81,8 +81,8 @@ impl Vecinos {
 
     /// ¿Es `peer` este mismo nodo? Descargarse de uno mismo destruiría el archivo.
     pub fn soy_yo(&self, peer: SocketAddr) -> bool {
-        self.escucha
-            .is_some_and(|nuestra| es_la_misma(peer, nuestra))
+        let es_peer = |nuestra| es_la_misma(peer, nuestra);
+        self.escucha.is_some_and(es_peer)
     }
 
     /// ¿No hay a quién preguntar, ni quien lo diga?

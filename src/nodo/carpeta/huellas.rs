@@ -33,7 +33,8 @@ const TOPE_DE_HUELLAS: usize = 100_000;
 /// De dónde salen los archivos.
 enum Origen {
     Carpeta(Arc<Carpeta>),
-    Uno { nombre: String, ruta: PathBuf },
+    /// Con qué nombre, y dónde está.
+    Uno(String, PathBuf),
 }
 
 /// Archivos que se pueden servir, con sus huellas.
@@ -80,7 +81,7 @@ impl Estante {
 
     /// Un solo archivo, que se llamará `nombre` y está en `ruta`.
     pub fn de_uno(nombre: String, ruta: PathBuf) -> Estante {
-        Estante::con(Origen::Uno { nombre, ruta })
+        Estante::con(Origen::Uno(nombre, ruta))
     }
 
     fn con(origen: Origen) -> Estante {
@@ -95,11 +96,10 @@ impl Estante {
     pub fn abrir(&self, nombre: &str) -> Result<Abierto, NoSeAbre> {
         match &self.origen {
             Origen::Carpeta(carpeta) => carpeta.abrir_archivo(nombre),
-            Origen::Uno {
-                nombre: unico,
-                ruta,
-            } if unico == nombre => Abierto::mirar(File::open(ruta).map_err(NoSeAbre::de_sistema)?),
-            Origen::Uno { .. } => Err(NoSeAbre::NoEsta),
+            Origen::Uno(unico, ruta) if unico == nombre => {
+                Abierto::mirar(File::open(ruta).map_err(NoSeAbre::de_sistema)?)
+            }
+            Origen::Uno(..) => Err(NoSeAbre::NoEsta),
         }
     }
 

@@ -85,9 +85,8 @@ impl fmt::Display for NombreMalo {
             }
             NombreMalo::Reservado(parte) => format!("«{parte}» es un nombre reservado en Windows"),
             NombreMalo::Largo => {
-                format!(
-                    "el nombre es demasiado largo (hasta {TOPE_DE_COMPONENTE} bytes cada parte)"
-                )
+                let tope = TOPE_DE_COMPONENTE;
+                format!("el nombre es demasiado largo (hasta {tope} bytes cada parte)")
             }
         };
         f.write_str(&frase)

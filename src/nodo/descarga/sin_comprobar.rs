@@ -16,7 +16,7 @@ use crate::nodo::carpeta::huellas::resumir;
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::plan::{Contenido, dar_nombre};
-use crate::nodo::palabras::pedir::{FalloPar, Ritmo};
+use crate::nodo::palabras::pedir::{FalloPar, Ritmo, no_es_respuesta};
 use crate::nodo::palabras::protocolo::Palabra;
 use crate::red::conexion::Conexion;
 
@@ -44,9 +44,8 @@ pub fn bajar_como_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Descargad
     let tamano = recibir_hasta_el_cierre(&mut conexion, &a_medias, pedido)?;
     let bajando = empezo.elapsed();
     if tamano == 0 {
-        (pedido.avisar)(format!(
-            "{nombre} llegó vacío: puede que lo esté, o que se cortara"
-        ));
+        let frase = format!("{nombre} llegó vacío: puede que lo esté, o que se cortara");
+        (pedido.avisar)(frase);
     }
     let huella = resumir(&a_medias.abierto()?, pedido.parada)
         .map_err(|e| Fallo::de_sistema(format!("leyendo lo recibido de {nombre}"), &e))?
@@ -82,9 +81,7 @@ fn pedir_a_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Conexion, FalloP
     match &respuesta {
         b"OK" => Ok(conexion),
         b"NO" => Err(FalloPar::NoLoTiene),
-        _ => Err(FalloPar::Miente(
-            "contestó algo que no es del protocolo".into(),
-        )),
+        _ => Err(no_es_respuesta()),
     }
 }
 

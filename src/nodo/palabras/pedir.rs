@@ -280,7 +280,12 @@ impl Ritmo {
 /// `HOLA`: quién es ese peer. [`FalloPar::Cerro`] es la manera en que un nodo de la guía dice que
 /// no conoce la palabra.
 pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, FalloPar> {
-    presentarse(&mut vecinos.conectar(peer, con_espera(vecinos))?, vecinos)
+    // Es una pregunta corta: se espera lo que diga `--espera`, no más.
+    let limites = Limites {
+        respuesta: vecinos.espera,
+        ..vecinos.limites
+    };
+    presentarse(&mut vecinos.conectar(peer, limites)?, vecinos)
 }
 
 /// Saluda por una conexión. Quien tiene dos direcciones cuenta una vez: la segunda es un error.
@@ -307,14 +312,6 @@ fn saludando(vecinos: &Vecinos, peer: SocketAddr) -> Result<Conexion, FalloPar> 
         Ok(_) => Ok(conexion),
         Err(fallo @ (FalloPar::Red(_) | FalloPar::Repetido(_))) => Err(fallo),
         Err(_) => Ok(vecinos.conectar(peer, vecinos.limites)?),
-    }
-}
-
-/// Los límites de una pregunta corta: se espera lo que diga `--espera`, no más.
-fn con_espera(vecinos: &Vecinos) -> Limites {
-    Limites {
-        respuesta: vecinos.espera,
-        ..vecinos.limites
     }
 }
 

@@ -52,10 +52,8 @@ pub fn quien_habla(bytes: &[u8]) -> Primera {
 
 fn primera_palabra(bytes: &[u8]) -> Primera {
     let mirados = &bytes[..bytes.len().min(PRIMERA_PALABRA)];
-    match mirados
-        .iter()
-        .position(|b| matches!(b, b':' | b' ' | b'\n'))
-    {
+    let separa = |b: &u8| matches!(b, b':' | b' ' | b'\n');
+    match mirados.iter().position(separa) {
         Some(donde) => Primera::Es(match (&mirados[..donde], mirados[donde]) {
             (b"BUSCAR" | b"DESCARGAR", b':') => Habla::Guia,
             (_, b' ') => Habla::Http,

@@ -51,9 +51,7 @@ impl fmt::Display for Cierre {
             Cierre::Red(fallo) => fallo.fmt(f),
             Cierre::SinDescriptores => f.write_str("no quedan descriptores de archivo"),
             Cierre::Basura => f.write_str("lo que mandó no es ninguna palabra"),
-            Cierre::CambioMientrasSeEnviaba(nombre) => {
-                write!(f, "{nombre} cambió mientras se enviaba")
-            }
+            Cierre::CambioMientrasSeEnviaba(que) => write!(f, "{que} cambió mientras se enviaba"),
         }
     }
 }
