@@ -43,9 +43,8 @@ impl EnMarcha {
     /// Abre el puerto y la carpeta, arranca los hilos y se presenta.
     pub fn arrancar(config: &Config, consola: &mut Consola) -> Result<EnMarcha, Fallo> {
         let (escucha, fila) = abrir_el_puerto(config)?;
-        let direccion = escucha
-            .local_addr()
-            .map_err(|e| Fallo::de_sistema("mirando el puerto", &e))?;
+        let mirando = |e| Fallo::de_sistema("mirando el puerto", &e);
+        let direccion = escucha.local_addr().map_err(mirando)?;
         let ruta = carpeta_elegida(config, fila);
         let carpeta = Carpeta::abrir_o_crear(&ruta)?;
         let en_la_red = direccion_en_la_red(direccion, config);

@@ -45,12 +45,9 @@ use crate::red::parada::Parada;
 pub fn por_bloques(fuentes: &[SocketAddr], pedido: &Pedido) -> Result<Obtenido, NoDescargado> {
     let sockets = Parada::nueva();
     let mut vistas = HashSet::new();
-    let lineas = fuentes
-        .iter()
-        .filter(|fuente| vistas.insert(**fuente))
-        .map(|fuente| Linea::por_abrir(*fuente, pedido.limites, &sockets))
-        .collect();
-    con_fuentes(lineas, &sockets, pedido).0
+    let distintas = fuentes.iter().filter(|fuente| vistas.insert(**fuente));
+    let linea = |fuente: &SocketAddr| Linea::por_abrir(*fuente, pedido.limites, &sockets);
+    con_fuentes(distintas.map(linea).collect(), &sockets, pedido).0
 }
 
 /// Baja por una conexión que abrió el otro, que nos invita. La devuelve, si sigue viva, para

@@ -81,11 +81,8 @@ fn contestar(
 
 /// `HOLA`: lo mismo, nuestro; con `id` si lo trajo.
 fn contestar_hola(conexion: &mut Conexion, otro: &Presentacion, nodo: &Nodo) -> Result<(), Cierre> {
-    let quien = Presentacion {
-        puerto: nodo.direccion.port(),
-        nombre: nodo.vecinos.nombre.clone(),
-        id: otro.id.as_ref().map(|_| nodo.vecinos.id.clone()),
-    };
+    let mut quien = nodo.vecinos.presentacion();
+    quien.id = quien.id.filter(|_| otro.id.is_some());
     Ok(conexion.escribir_linea(Respuesta::Hola(quien))?)
 }
 

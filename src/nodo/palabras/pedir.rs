@@ -290,12 +290,8 @@ pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, Fall
 
 /// Saluda por una conexión. Quien tiene dos direcciones cuenta una vez: la segunda es un error.
 fn presentarse(conexion: &mut Conexion, vecinos: &Vecinos) -> Result<Presentacion, FalloPar> {
-    let quien = Presentacion {
-        puerto: vecinos.puerto(),
-        nombre: vecinos.nombre.clone(),
-        id: Some(vecinos.id.clone()),
-    };
-    let Respuesta::Hola(quien) = pedir(conexion, &Palabra::Hola(quien))? else {
+    let saludo = Palabra::Hola(vecinos.presentacion());
+    let Respuesta::Hola(quien) = pedir(conexion, &saludo)? else {
         return Err(no_es_respuesta());
     };
     match &quien.id {
