@@ -489,8 +489,8 @@ mod tests {
         ]
     }
 
-    /// La que sigue a cada una. Con una palabra nueva esto no compila hasta ponerla aquí, y entonces
-    /// la prueba dice si falta en `leer`.
+    /// La que sigue a cada una. Con una palabra nueva esto no compila hasta ponerla aquí, y
+    /// entonces la prueba dice si falta en `leer`.
     fn siguiente(palabra: &Palabra) -> Option<Palabra> {
         let nombre = || "x".to_string();
         Some(match palabra {
@@ -548,7 +548,11 @@ mod tests {
         }
 
         #[test]
-        fn una_palabra_mutada_no_tumba_nada(peticion in peticion(), donde in any::<usize>(), letra in any::<char>()) {
+        fn una_palabra_mutada_no_tumba_nada(
+            peticion in peticion(),
+            donde in any::<usize>(),
+            letra in any::<char>(),
+        ) {
             let mut letras: Vec<char> = peticion.to_string().chars().collect();
             let donde = donde % letras.len();
             letras[donde] = letra;
