@@ -34,22 +34,14 @@ const PEDIDOS_EN_VUELO: usize = 2;
 pub enum Parte {
     /// Tarda en decir qué tiene: estará leyendo el archivo para saber su huella.
     Tarda(usize),
-    /// Qué tiene.
-    Presentada(usize, Result<Presentada, FalloPar>),
+    /// Qué tiene; sin huella, si aún la calcula.
+    Presentada(usize, Result<Info, FalloPar>),
     /// No sirve más, y por qué.
     Retirada(usize, FalloPar),
     /// Con un bloque suyo está todo.
     Completo,
     /// Lo que llega no se puede guardar.
     NoSeGuarda(NoDescargado),
-}
-
-/// Lo que dice tener una fuente.
-pub enum Presentada {
-    /// Este archivo.
-    Tiene(Contenido),
-    /// Un archivo de ese tamaño, y aún calcula su huella.
-    Calculando(u64),
 }
 
 /// Lo que sabe el hilo de una fuente.
@@ -86,21 +78,12 @@ impl<'a> Fuente<'a> {
 
     /// Pregunta qué tiene y lo cuenta. Verdadero si hay que volver a preguntar.
     fn presentarse(&self, linea: &mut Linea) -> bool {
-        let presentada = self.preguntar_que_tiene(linea);
-        let calcula = matches!(presentada, Ok(Presentada::Calculando(_)));
-        self.decir(Parte::Presentada(self.lugar, presentada));
-        calcula
-    }
-
-    fn preguntar_que_tiene(&self, linea: &mut Linea) -> Result<Presentada, FalloPar> {
         let nombre = self.pedido.nombre;
         let tarda = || self.decir(Parte::Tarda(self.lugar));
-        let Info { tamano, huella } =
-            linea.preguntar(|conexion| pedir_info(conexion, nombre, tarda))?;
-        Ok(match huella {
-            Some(huella) => Presentada::Tiene(Contenido { tamano, huella }),
-            None => Presentada::Calculando(tamano),
-        })
+        let info = linea.preguntar(|conexion| pedir_info(conexion, nombre, tarda));
+        let calcula = matches!(info, Ok(Info { huella: None, .. }));
+        self.decir(Parte::Presentada(self.lugar, info));
+        calcula
     }
 
     /// Para que quien abrió la conexión no crea que nos fuimos. Falso si ya no sirve.
@@ -116,8 +99,9 @@ impl<'a> Fuente<'a> {
         match self.bajar(linea, plan) {
             Ok(()) => false,
             Err(FalloPar::Calculando) => {
-                let calcula = Presentada::Calculando(plan.contenido.tamano);
-                self.decir(Parte::Presentada(self.lugar, Ok(calcula)));
+                let (tamano, huella) = (plan.contenido.tamano, None);
+                let calcula = Ok(Info { tamano, huella });
+                self.decir(Parte::Presentada(self.lugar, calcula));
                 true
             }
             Err(fallo) => {
@@ -209,16 +193,20 @@ impl<'a> Fuente<'a> {
         let tamano = plan.contenido.tamano;
         let mut datos = Vec::new();
         while let Some(bloque) = self.pedir_mas(linea, plan, pedidos)? {
-            let mas = pedidos.len() > 1;
-            let mut llegado = recibir_bloque(linea.abierta()?, tamano, bloque, mas, &mut datos);
-            if matches!(llegado, Err(FalloPar::Cerro)) && linea.soltar() {
-                let otros = pedidos.drain(1..);
-                otros.for_each(|otro| plan.cola.devolver(otro, self.lugar));
-                self.pedir(linea, plan, bloque)?;
-                llegado = recibir_bloque(linea.abierta()?, tamano, bloque, false, &mut datos);
-            }
+            let llegado = loop {
+                let mas = pedidos.len() > 1;
+                match recibir_bloque(linea.abierta()?, tamano, bloque, mas, &mut datos) {
+                    // Por otra conexión, y de uno en uno hasta ver que aguanta.
+                    Err(FalloPar::Cerro) if linea.soltar() => {
+                        let otros = pedidos.drain(1..);
+                        otros.for_each(|otro| plan.cola.devolver(otro, self.lugar));
+                        self.pedir(linea, plan, bloque)?;
+                    }
+                    llegado => break llegado?,
+                }
+            };
             let buena = plan.lista().map(|lista| lista[bloque as usize]);
-            if Some(llegado?) != buena {
+            if Some(llegado) != buena {
                 let que = format!("mandó un bloque falso (el {})", bloque + 1);
                 return Err(FalloPar::Miente(que));
             }
