@@ -66,25 +66,6 @@ pub struct Opciones {
     pub maestro: Option<String>,
 }
 
-impl Opciones {
-    /// Une las de antes de la orden con las de después (`ultimas`): mandan las de después, los
-    /// peers se suman.
-    pub fn unir(mut self, ultimas: Opciones) -> Opciones {
-        self.peers.extend(ultimas.peers);
-        Opciones {
-            nodo: ultimas.nodo.or(self.nodo),
-            ip: ultimas.ip.or(self.ip),
-            puerto: ultimas.puerto.or(self.puerto),
-            carpeta: ultimas.carpeta.or(self.carpeta),
-            peers: self.peers,
-            nombre: ultimas.nombre.or(self.nombre),
-            espera: ultimas.espera.or(self.espera),
-            max_conexiones: ultimas.max_conexiones.or(self.max_conexiones),
-            maestro: ultimas.maestro.or(self.maestro),
-        }
-    }
-}
-
 /// Lo que se puede pedir.
 #[derive(Debug, Subcommand)]
 pub enum Orden {
@@ -227,10 +208,9 @@ pub struct DondeEscucha {
 
 impl DondeEscucha {
     /// Toma de las opciones de `antes` de la orden lo que no se escribió después.
-    fn completar(&mut self, antes: &mut Opciones) {
-        // `or` y no `or_else`: escrita a los dos lados vale la de después, y la de antes no sobra.
-        self.ip = self.ip.or(antes.ip.take());
-        self.puerto = self.puerto.or(antes.puerto.take());
+    fn completar(&mut self, antes: &Opciones) {
+        self.ip = self.ip.or(antes.ip);
+        self.puerto = self.puerto.or(antes.puerto);
     }
 
     /// La IP y el puerto en que escuchar; `puerto` es el de la práctica si no se escribió otro.
@@ -241,38 +221,23 @@ impl DondeEscucha {
 }
 
 impl Argumentos {
-    /// Las prácticas no son el nodo: de las opciones del nodo escritas antes de su orden toman las
-    /// que ellas también tienen (lo escrito después manda), y las demás sobran.
-    pub(super) fn dar_a_la_practica(mut self) -> Result<Argumentos, String> {
+    /// Las prácticas toman de las opciones del nodo escritas antes de su orden las que ellas
+    /// también tienen (lo escrito después manda).
+    pub(super) fn dar_a_la_practica(&mut self) {
         let antes = &mut self.nodo;
-        let practica = match &mut self.orden {
-            Some(Orden::Balanceador { donde, .. }) => {
+        match &mut self.orden {
+            Some(Orden::Balanceador { donde, .. } | Orden::Maestro { donde }) => {
                 donde.completar(antes);
-                "balanceador"
             }
             Some(Orden::Backend { donde, nombre }) => {
                 donde.completar(antes);
                 *nombre = nombre.take().or(antes.nombre.take());
-                "backend"
-            }
-            Some(Orden::Maestro { donde }) => {
-                donde.completar(antes);
-                "maestro"
             }
             Some(Orden::Ingenuo { donde, carpeta, .. }) => {
                 donde.completar(antes);
                 *carpeta = carpeta.take().or(antes.carpeta.take());
-                "ingenuo"
             }
-            Some(Orden::Chat { .. }) => "chat",
-            Some(Orden::Solicitar { .. }) => "solicitar",
-            _ => return Ok(self),
-        };
-        match alguna_escrita(antes) {
-            Some(sobra) => Err(format!(
-                "{sobra} es una opción del nodo y no vale para «{practica}»"
-            )),
-            None => Ok(self),
+            _ => {}
         }
     }
 }
@@ -283,35 +248,6 @@ pub(super) fn es_practica(orden: &str) -> bool {
         orden,
         "chat" | "balanceador" | "backend" | "solicitar" | "maestro" | "ingenuo"
     )
-}
-
-/// La primera opción del nodo que esté escrita. Sin `..`: una opción nueva no compila hasta que se
-/// ponga aquí.
-fn alguna_escrita(opciones: &Opciones) -> Option<&'static str> {
-    let Opciones {
-        nodo,
-        ip,
-        puerto,
-        carpeta,
-        peers,
-        nombre,
-        espera,
-        max_conexiones,
-        maestro,
-    } = opciones;
-    let escritas = [
-        ("--nodo", nodo.is_some()),
-        ("--ip", ip.is_some()),
-        ("--puerto", puerto.is_some()),
-        ("--carpeta", carpeta.is_some()),
-        ("--peer", !peers.is_empty()),
-        ("--nombre", nombre.is_some()),
-        ("--espera", espera.is_some()),
-        ("--max-conexiones", max_conexiones.is_some()),
-        ("--maestro", maestro.is_some()),
-    ];
-    let mut escritas = escritas.into_iter();
-    escritas.find_map(|(opcion, escrita)| escrita.then_some(opcion))
 }
 
 // ----- De lo escrito a lo decidido -----
@@ -571,12 +507,6 @@ mod tests {
         let aqui = config(Opciones::default());
         assert_eq!((aqui.fila, aqui.carpeta), (Fila::PrimeraLibre, None));
         assert_eq!(aqui.peers.len(), PEERS.len());
-    }
-
-    #[test]
-    fn los_peers_de_los_dos_lados_se_suman() {
-        let peer = |texto| con_peers(&[texto]);
-        assert_eq!(peer("127.0.0.1:1").unir(peer("127.0.0.1:2")).peers.len(), 2);
     }
 
     #[test]
