@@ -142,21 +142,16 @@ pub fn localizar(
 ) -> Result<Salida, Fallo> {
     let a_quien = por.or_else(|| config.maestro.clone());
     let url = a_quien.as_deref().unwrap_or(MAESTRO);
-    let (hallados, dejado) = consola.trabajar(|encargo| {
-        let hallados = localizar::localizar(url, archivo, config.limites, encargo.parada);
-        (hallados, encargo.parada.avisada())
-    })?;
+    let (hallados, dejado) = consola
+        .trabajar(|encargo| localizar::localizar(url, archivo, config.limites, encargo.parada))?;
     if dejado {
         return Ok(Salida::Interrumpido);
     }
     let hallados = hallados?;
-    consola
-        .pantalla
-        .tanda(hallados.iter().map(ToString::to_string));
+    let pantalla = &mut consola.pantalla;
+    pantalla.tanda(hallados.iter().map(ToString::to_string));
     if hallados.is_empty() {
-        consola
-            .pantalla
-            .aviso(format!("Según {url}, nadie tiene «{archivo}»."));
+        pantalla.aviso(format!("Según {url}, nadie tiene «{archivo}»."));
         return Ok(Salida::NoSePudo);
     }
     Ok(Salida::Bien)
