@@ -357,10 +357,10 @@ fn leer_peer(escrito: &str) -> Result<SocketAddr, String> {
     let peer = escrito.parse().or_else(|_| escrito.parse().map(sin_puerto));
     match peer {
         Ok(peer) if peer.port() == 0 => Err("el puerto de un peer no puede ser 0".into()),
-        Ok(peer) if peer.ip().is_unspecified() => Err(format!(
-            "{} no es la dirección de nadie: escribe la IP de ese nodo",
-            peer.ip()
-        )),
+        Ok(peer) if peer.ip().is_unspecified() => {
+            let no_es = "no es la dirección de nadie: escribe la IP de ese nodo";
+            Err(format!("{} {no_es}", peer.ip()))
+        }
         Ok(peer) => Ok(SocketAddr::new(peer.ip().to_canonical(), peer.port())),
         Err(_) => {
             Err("se esperaba una IP o IP:PUERTO, por ejemplo 192.168.1.11 o 127.0.0.1:6002".into())

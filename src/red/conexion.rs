@@ -409,12 +409,11 @@ impl Conexion {
 /// ¿Venció el plazo puesto en el socket? En Unix es `WouldBlock`: ahí `TimedOut` es el sistema, que
 /// se cansó de que el otro no conteste. En Windows `TimedOut` es las dos cosas.
 pub fn vencio(error: &io::Error) -> bool {
-    let plazo = if cfg!(windows) {
-        io::ErrorKind::TimedOut
-    } else {
-        io::ErrorKind::WouldBlock
-    };
-    error.kind() == plazo
+    match error.kind() {
+        io::ErrorKind::TimedOut => cfg!(windows),
+        io::ErrorKind::WouldBlock => cfg!(not(windows)),
+        _ => false,
+    }
 }
 
 fn clasificar(error: io::Error, que: &'static str) -> FalloRed {
