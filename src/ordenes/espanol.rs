@@ -47,15 +47,11 @@ fn lo_que_sobra(leidas: &ArgMatches) -> Option<String> {
     let comando = Argumentos::command();
     let suyas = comando.find_subcommand(practica)?;
     let es_suya = |larga| suyas.get_opts().any(|suya| suya.get_long() == Some(larga));
-    let escritas = comando
-        .get_opts()
-        .filter(|una| leidas.contains_id(una.get_id().as_str()));
-    let sobra = escritas
-        .filter_map(Arg::get_long)
-        .find(|larga| !es_suya(larga))?;
-    Some(format!(
-        "--{sobra} es una opción del nodo y no vale para «{practica}»"
-    ))
+    let escrita = |una: &&Arg| leidas.contains_id(una.get_id().as_str());
+    let mut escritas = comando.get_opts().filter(escrita).filter_map(Arg::get_long);
+    let sobra = escritas.find(|larga| !es_suya(larga))?;
+    let no_vale = "es una opción del nodo y no vale para";
+    Some(format!("--{sobra} {no_vale} «{practica}»"))
 }
 
 /// Lo escrito antes de la orden, la orden y lo escrito después, en un solo valor: manda lo de
@@ -91,9 +87,8 @@ fn comando() -> Command {
     };
     let comando = Argumentos::command().arg(version);
     let ordenes = nombres_de_ordenes(&comando);
-    let comando = ordenes
-        .iter()
-        .fold(comando, |c, orden| a_los_dos_lados(c, orden));
+    let ordenes = ordenes.iter();
+    let comando = ordenes.fold(comando, |c, orden| a_los_dos_lados(c, orden));
     en_espanol(comando, "nodo")
 }
 

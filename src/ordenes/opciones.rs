@@ -175,9 +175,9 @@ pub enum Orden {
         #[arg(long = "a", value_name = "IP:PUERTO", value_parser = leer_direccion)]
         a: Option<SocketAddr>,
         /// Cuántas solicitudes
-        #[arg(long, value_name = "N", value_parser = leer_veces, default_value = "1",
-              hide_default_value = true)]
-        veces: u32,
+        #[arg(long, value_name = "N", default_value = "1", hide_default_value = true,
+              value_parser = |escrito: &str| leer_hasta(escrito, 1_000_000))]
+        veces: usize,
         /// Lo que se manda
         #[arg(
             long,
@@ -288,11 +288,10 @@ pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
 
 fn elegir_fila(opciones: &Opciones) -> Result<Fila, Fallo> {
     let hay = PEERS.len();
+    let no_hay = |n| format!("no hay nodo {n}: --nodo va de 1 a {hay}, las filas de PEERS");
     match opciones.nodo {
         Some(n) if (1..=hay).contains(&n) => Ok(Fila::Elegida(n)),
-        Some(n) => Err(Fallo::nuevo(format!(
-            "no hay nodo {n}: --nodo va de 1 a {hay}, las filas de PEERS"
-        ))),
+        Some(n) => Err(Fallo::nuevo(no_hay(n))),
         None if !opciones.peers.is_empty() || opciones.puerto.is_some() => Ok(Fila::Ninguna),
         None if !es_de_aqui(opciones.maestro.as_deref()) => Ok(Fila::PuertoLibre),
         None => Ok(Fila::PrimeraLibre),
@@ -395,11 +394,14 @@ fn leer_segundos(escrito: &str) -> Result<Duration, String> {
 }
 
 fn leer_max_conexiones(escrito: &str) -> Result<usize, String> {
-    match escrito.parse() {
-        // Por encima de unos 16 000 hilos un proceso de Linux puede abortar (vm.max_map_count / 4).
-        Ok(n @ 1..=12_000) => Ok(n),
-        _ => Err("se esperaba un número de 1 a 12000".into()),
-    }
+    // Por encima de unos 16 000 hilos un proceso de Linux puede abortar (vm.max_map_count / 4).
+    leer_hasta(escrito, 12_000)
+}
+
+/// Lee un número de 1 a `tope`.
+fn leer_hasta(escrito: &str, tope: usize) -> Result<usize, String> {
+    let numero = escrito.parse().ok().filter(|n| (1..=tope).contains(n));
+    numero.ok_or_else(|| format!("se esperaba un número de 1 a {tope}"))
 }
 
 /// Lee la URL de un maestro o de un peer: `http://…`, sin barra final.
@@ -407,13 +409,6 @@ fn leer_maestro(escrito: &str) -> Result<String, String> {
     match escrito.strip_prefix("http://") {
         Some(resto) if !resto.is_empty() => Ok(escrito.trim_end_matches('/').to_string()),
         _ => Err("se esperaba una URL como http://127.0.0.1:9000".into()),
-    }
-}
-
-fn leer_veces(escrito: &str) -> Result<u32, String> {
-    match escrito.parse() {
-        Ok(veces @ 1..=1_000_000) => Ok(veces),
-        _ => Err("se esperaba un número de 1 a 1000000".into()),
     }
 }
 

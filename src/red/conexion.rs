@@ -37,7 +37,7 @@ const UN_SEGUNDO: Duration = Duration::from_secs(1);
 /// hace en trozos pequeños, cada uno con todo el plazo.
 const PARTES_DE_ESCRIBIR: u32 = if cfg!(windows) { 1 } else { 6 };
 /// Bytes que se escriben de una vez.
-const ESCRITURA: usize = if cfg!(windows) { 64 * 1024 } else { usize::MAX };
+const ESCRITURA: usize = if cfg!(windows) { 64 * 1024 } else { 1 << 30 };
 
 /// Por qué no se pudo leer o escribir.
 #[derive(Debug)]

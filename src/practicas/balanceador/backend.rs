@@ -82,7 +82,7 @@ fn gestionar_solicitud(mut conexion: Conexion, respuesta: &str) -> String {
 /// reparto.
 pub fn solicitar(
     a: Option<SocketAddr>,
-    veces: u32,
+    veces: usize,
     texto: &str,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
