@@ -383,7 +383,8 @@ mod tests {
         let otro = suyo.local_addr().unwrap();
         let suya = Arc::clone(&nuestro);
         let charla = thread::spawn(move || gestionar_charla(&suya, otro, &contar));
-        novedades.recv().unwrap();
+        // Con el buzón dentro: al soltarlo, los dos lados cerrarían a la vez.
+        let _llega = novedades.recv().unwrap();
         let socket = SockRef::from(&*nuestro);
         assert!(socket.keepalive().unwrap());
         // En Windows se ponen igual, pero no se pueden mirar.
