@@ -121,9 +121,8 @@ impl Consola {
         servidor.detener(&self.ctrl_c, |quedan| {
             let cuantas = cuenta(quedan, "conexión", "conexiones");
             let plazo = DESPEDIDA.as_secs();
-            pantalla.aviso(format!(
-                "Terminando {cuantas} en curso ({plazo} s como mucho; Ctrl-C las corta ya)"
-            ));
+            let limite = format!("{plazo} s como mucho; Ctrl-C las corta ya");
+            pantalla.aviso(format!("Terminando {cuantas} en curso ({limite})"));
         });
     }
 
@@ -152,10 +151,8 @@ impl Consola {
                 Some(oyente) => oyente.canales(),
                 None => (never(), never()),
             };
-            let repintar = self
-                .trabajo
-                .as_ref()
-                .map_or(never(), |(_, reloj)| reloj.clone());
+            let trabajo = self.trabajo.as_ref();
+            let repintar = trabajo.map_or(never(), |(_, reloj)| reloj.clone());
             select! {
                 recv(self.ctrl_c) -> _ => {
                     self.soltar_la_linea();
@@ -189,11 +186,11 @@ impl Consola {
     }
 
     /// Hace `trabajo` en otro hilo y mientras tanto pinta la barra y los avisos. Un Ctrl-C lo
-    /// cancela.
+    /// cancela. Devuelve lo que dio, y si lo dejó un Ctrl-C.
     pub fn trabajar<T: Send>(
         &mut self,
         trabajo: impl FnOnce(Encargo) -> T + Send,
-    ) -> Result<T, Fallo> {
+    ) -> Result<(T, bool), Fallo> {
         let (parada, progreso) = (Parada::nueva(), Arc::new(Progreso::default()));
         let (avisar, avisos) = bounded(TOPE_DE_AVISOS);
         self.pantalla.poner_barra();
@@ -222,7 +219,8 @@ impl Consola {
                 }
             }
             let roto = |_| Fallo::nuevo("el trabajo terminó por un error interno");
-            hilo.join().map_err(roto)
+            let hecho = hilo.join().map_err(roto)?;
+            Ok((hecho, parada.avisada()))
         });
         self.trabajo = None;
         self.pantalla.quitar_barra();

@@ -142,12 +142,6 @@ impl Nodo {
         Ok(Arc::clone(&ultima.archivos))
     }
 
-    /// Los nombres de lo que comparte.
-    pub fn nombres(&self) -> Result<Vec<String>, Fallo> {
-        let archivos = self.lista()?;
-        Ok(archivos.iter().map(|a| a.nombre.clone()).collect())
-    }
-
     /// La carpeta tiene algo nuevo: si hay maestro, que lo sepa ya.
     pub fn cambio_la_carpeta(&self) {
         if let Some(maestro) = &self.maestro {

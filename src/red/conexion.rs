@@ -27,11 +27,7 @@ const TOPE_DE_DESPEDIDA: usize = 64 << 20;
 
 /// En Windows cerrar un socket no despierta a quien ya está leyendo de él: ahí cada lectura espera
 /// como mucho esto antes de volver a mirar, y en un socket cerrado la siguiente falla.
-pub const REBANADA: Duration = if cfg!(windows) {
-    Duration::from_millis(250)
-} else {
-    Duration::MAX
-};
+pub const REBANADA: Duration = Duration::from_millis(if cfg!(windows) { 250 } else { u64::MAX });
 
 /// Un plazo más corto que esto se respeta al milisegundo.
 const UN_SEGUNDO: Duration = Duration::from_secs(1);
@@ -41,11 +37,7 @@ const UN_SEGUNDO: Duration = Duration::from_secs(1);
 /// hace en trozos pequeños, cada uno con todo el plazo.
 const PARTES_DE_ESCRIBIR: u32 = if cfg!(windows) { 1 } else { 6 };
 /// Bytes que se escriben de una vez.
-const ESCRITURA: usize = if cfg!(windows) {
-    64 * 1024
-} else {
-    usize::MAX / 2
-};
+const ESCRITURA: usize = if cfg!(windows) { 64 * 1024 } else { 1 << 30 };
 
 /// Por qué no se pudo leer o escribir.
 #[derive(Debug)]
@@ -158,11 +150,9 @@ impl Conexion {
 
     /// Otra conexión sobre el mismo socket, que se lleva lo recibido y aún sin consumir.
     pub fn ceder(&mut self) -> Conexion {
-        let recibido = std::mem::take(&mut self.recibido);
-        let consumido = std::mem::take(&mut self.consumido);
         Conexion {
-            recibido,
-            consumido,
+            recibido: std::mem::take(&mut self.recibido),
+            consumido: std::mem::take(&mut self.consumido),
             ..Conexion::aceptada(&self.socket, self.otro, self.limites)
         }
     }
@@ -189,10 +179,7 @@ impl Conexion {
 
     /// Da por consumidos `cuantos` bytes de [`Conexion::pendiente`].
     pub fn consumir(&mut self, cuantos: usize) {
-        self.consumido = self
-            .consumido
-            .saturating_add(cuantos)
-            .min(self.recibido.len());
+        self.consumido += cuantos.min(self.pendiente().len());
     }
 
     /// Una lectura del socket (un `recv`), que se añade a lo pendiente. Cuántos bytes llegaron; 0
@@ -246,9 +233,8 @@ impl Conexion {
         let corta = falta < UN_SEGUNDO;
         let falta = if corta { falta } else { decimas }.min(REBANADA);
         if self.plazo_puesto != Some(falta) {
-            self.socket
-                .set_read_timeout(Some(falta))
-                .map_err(FalloRed::Sistema)?;
+            let puesto = self.socket.set_read_timeout(Some(falta));
+            puesto.map_err(FalloRed::Sistema)?;
             self.plazo_puesto = Some(falta);
         }
         Ok(())
@@ -292,9 +278,8 @@ impl Conexion {
     fn sacar_linea(&mut self, largo: usize) -> Result<String, FalloRed> {
         let linea = &self.pendiente()[..largo];
         let linea = linea.strip_suffix(b"\r").unwrap_or(linea);
-        let linea = str::from_utf8(linea)
-            .map_err(|_| FalloRed::NoEsTexto)?
-            .to_string();
+        let linea = str::from_utf8(linea).map_err(|_| FalloRed::NoEsTexto)?;
+        let linea = linea.to_string();
         self.consumir(largo + 1);
         debug!("← {} {}", self.otro, limpiar(&linea));
         Ok(linea)
@@ -369,9 +354,8 @@ impl Conexion {
     /// entero.
     pub fn prepararse_a_enviar(&mut self) -> Result<(), FalloRed> {
         let plazo = self.limites.escribir / PARTES_DE_ESCRIBIR;
-        self.socket
-            .set_write_timeout(Some(plazo))
-            .map_err(FalloRed::Sistema)
+        let puesto = self.socket.set_write_timeout(Some(plazo));
+        puesto.map_err(FalloRed::Sistema)
     }
 
     /// Hace que al cerrar el otro reciba un error (RST) y no un final normal: la única manera de
@@ -404,12 +388,11 @@ impl Conexion {
 /// ¿Venció el plazo puesto en el socket? En Unix es `WouldBlock`: ahí `TimedOut` es el sistema, que
 /// se cansó de que el otro no conteste. En Windows `TimedOut` es las dos cosas.
 pub fn vencio(error: &io::Error) -> bool {
-    let plazo = if cfg!(windows) {
-        io::ErrorKind::TimedOut
-    } else {
-        io::ErrorKind::WouldBlock
-    };
-    error.kind() == plazo
+    match error.kind() {
+        io::ErrorKind::TimedOut => cfg!(windows),
+        io::ErrorKind::WouldBlock => cfg!(not(windows)),
+        _ => false,
+    }
 }
 
 fn clasificar(error: io::Error, que: &'static str) -> FalloRed {

@@ -45,10 +45,8 @@ fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos, bo
     let mut todos = vecinos.para_una_tanda(&Parada::nueva());
     let mut contesto = false;
     if let Some(maestro) = &vecinos.maestro {
-        let (hallados, dejado) = consola.trabajar(|encargo| {
-            let hallados = peers_del_maestro(maestro, vecinos, encargo.parada);
-            (hallados, encargo.parada.avisada())
-        })?;
+        let preguntar = |encargo: Encargo| peers_del_maestro(maestro, vecinos, encargo.parada);
+        let (hallados, dejado) = consola.trabajar(preguntar)?;
         match hallados {
             _ if dejado => return Ok(None),
             Ok(hallados) => {
@@ -115,23 +113,19 @@ pub fn buscar(
     nombre: &str,
     segun_llegan: bool,
 ) -> Result<Option<Vec<SocketAddr>>, Fallo> {
-    consola.trabajar(
-        |Encargo {
-             parada,
-             avisar,
-             decir,
-             ..
-         }| {
-            let al_encontrar = |peer: SocketAddr| {
-                if segun_llegan {
-                    decir(peer.to_string());
-                }
-            };
-            let vecinos = vecinos.para_una_tanda(parada);
-            let hallados = buscar_en_la_red(&vecinos, nombre, &al_encontrar, avisar)?;
-            Ok((!parada.avisada()).then_some(hallados))
-        },
-    )?
+    let (hallados, dejado) = consola.trabajar(|encargo| {
+        let al_encontrar = |peer: SocketAddr| {
+            if segun_llegan {
+                (encargo.decir)(peer.to_string());
+            }
+        };
+        let vecinos = vecinos.para_una_tanda(encargo.parada);
+        buscar_en_la_red(&vecinos, nombre, &al_encontrar, encargo.avisar)
+    })?;
+    if dejado {
+        return Ok(None);
+    }
+    hallados.map(Some)
 }
 
 /// Que el maestro falle no es un error: se dice y se sigue con los demás.
@@ -157,7 +151,7 @@ pub fn descargar(
     nombre: &str,
     fuentes: &[SocketAddr],
 ) -> Result<Salida, Fallo> {
-    let fin = consola.trabajar(|encargo| {
+    let (fin, _) = consola.trabajar(|encargo| {
         let pedido = Pedido {
             nombre,
             carpeta,
@@ -169,23 +163,18 @@ pub fn descargar(
         };
         descargar_archivo(fuentes, &pedido)
     })?;
+    let pantalla = &mut consola.pantalla;
     Ok(match fin {
         Ok(descargado) => {
-            consola
-                .pantalla
-                .tanda(contar_descarga(nombre, &descargado, carpeta));
+            pantalla.tanda(contar_descarga(nombre, &descargado, carpeta));
             Salida::Bien
         }
-        Err(NoDescargado::NoEncontrado) => {
-            consola
-                .pantalla
-                .error(format!("{NO_ENCONTRADO} {}", NoDescargado::NoEncontrado));
+        Err(fallo @ NoDescargado::NoEncontrado) => {
+            pantalla.error(format!("{NO_ENCONTRADO} {fallo}"));
             Salida::NoSePudo
         }
         Err(fallo) => {
-            consola
-                .pantalla
-                .error(format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"));
+            pantalla.error(format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"));
             match fallo {
                 NoDescargado::Cancelado => Salida::Interrumpido,
                 _ => Salida::NoSePudo,
@@ -205,8 +194,7 @@ pub fn enviar(
 ) -> Result<Salida, Fallo> {
     let empezo = Instant::now();
     let (fin, cancelado) = consola.trabajar(|encargo| {
-        let fin = enviar_archivo(vecinos, ruta, peer, encargo.parada, encargo.progreso);
-        (fin, encargo.parada.avisada())
+        enviar_archivo(vecinos, ruta, peer, encargo.parada, encargo.progreso)
     })?;
     Ok(match fin {
         Ok(quedo) => {
@@ -272,9 +260,8 @@ pub fn estado(consola: &mut Consola, vecinos: &Vecinos) -> Result<Salida, Fallo>
         return Ok(Salida::Interrumpido);
     };
     if let (Some(maestro), true) = (&vecinos.maestro, contesta) {
-        consola
-            .pantalla
-            .linea(format!("{maestro} responde: el maestro"));
+        let linea = format!("{maestro} responde: el maestro");
+        consola.pantalla.linea(linea);
     }
     let mut alguno = *contesta;
     let pregunta = |peer| {
@@ -289,11 +276,9 @@ pub fn estado(consola: &mut Consola, vecinos: &Vecinos) -> Result<Salida, Fallo>
     Ok(salida(acabo, alguno))
 }
 
-fn contar_saludo(
-    peer: SocketAddr,
-    saludo: &Result<Presentacion, FalloPar>,
-    tiempo: Duration,
-) -> String {
+type Saludo = Result<Presentacion, FalloPar>;
+
+fn contar_saludo(peer: SocketAddr, saludo: &Saludo, tiempo: Duration) -> String {
     let tiempo = duracion(tiempo);
     match saludo {
         Ok(quien) => format!("{peer} responde: {} ({tiempo})", quien.nombre),

@@ -127,8 +127,8 @@ impl Hallado {
     /// Dónde habla el protocolo de la guía, si lo habla.
     pub fn direccion(&self) -> Option<SocketAddr> {
         let ip = Url::leer(&self.rest)?.ip()?;
-        Some(SocketAddr::new(ip, self.puerto?))
-            .filter(|direccion| !ip.is_unspecified() && direccion.port() != 0)
+        let puerto = self.puerto.filter(|puerto| *puerto != 0)?;
+        (!ip.is_unspecified()).then_some(SocketAddr::new(ip, puerto))
     }
 
     fn leer(peer: &Value) -> Option<Hallado> {
@@ -176,10 +176,10 @@ pub fn localizar(
 
 /// Por qué contestó `codigo`: lo que diga su `{"error": …}`, o el número.
 pub fn motivo(codigo: u16, valor: &Value) -> String {
-    valor["error"].as_str().map_or_else(
-        || format!("contesta con el código HTTP {codigo}"),
-        str::to_string,
-    )
+    match valor["error"].as_str() {
+        Some(motivo) => motivo.to_string(),
+        None => format!("contesta con el código HTTP {codigo}"),
+    }
 }
 
 #[cfg(test)]
