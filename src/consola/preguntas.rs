@@ -108,18 +108,15 @@ impl Consola {
 
 /// Una lista de la que se elige por número.
 pub fn numerados(lista: &[impl Display]) -> impl Iterator<Item = String> {
-    (1..)
-        .zip(lista)
-        .map(|(numero, uno)| format!("{numero}. {uno}"))
+    let con_numero = (1..).zip(lista);
+    con_numero.map(|(numero, uno)| format!("{numero}. {uno}"))
 }
 
 /// Lo elegido de una lista: `0` es toda (si hay más de uno), o el número de uno.
 pub fn elegir<T: Clone>(escrito: &str, lista: &[T]) -> Option<Vec<T>> {
     match escrito.trim().parse::<usize>().ok()? {
         0 if lista.len() > 1 => Some(lista.to_vec()),
-        numero => lista
-            .get(numero.checked_sub(1)?)
-            .map(|uno| vec![uno.clone()]),
+        numero => Some(vec![lista.get(numero.checked_sub(1)?)?.clone()]),
     }
 }
 

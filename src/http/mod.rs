@@ -119,10 +119,9 @@ pub fn leer_cuerpo<P>(
 ) -> Result<(Vec<u8>, Option<P>), CorteHttp> {
     let largo = peticion.falta;
     let largo = largo.ok_or_else(|| rechazar(411, "falta Content-Length"))?;
-    let largo = usize::try_from(largo)
-        .ok()
-        .filter(|&largo| largo <= tope)
-        .ok_or_else(|| rechazar(413, format!("el cuerpo pasa del tope, {tope} bytes")))?;
+    let largo = usize::try_from(largo).ok().filter(|&largo| largo <= tope);
+    let no_cabe = || rechazar(413, format!("el cuerpo pasa del tope, {tope} bytes"));
+    let largo = largo.ok_or_else(no_cabe)?;
     let pregunta = peticion.cabecera("expect");
     let pregunta = pregunta.is_some_and(|que| que.eq_ignore_ascii_case("100-continue"));
     if pregunta && conexion.pendiente().is_empty() {
@@ -136,9 +135,8 @@ pub fn leer_cuerpo<P>(
         let falta = largo - cuerpo.len();
         cuerpo.reserve_exact(falta);
         let limite = Instant::now() + SIN_AVANCE + Duration::from_secs(falta as u64 / RITMO);
-        recibir_hasta(conexion, &mut cuerpo, largo, || {
-            limite.min(Instant::now() + SIN_AVANCE)
-        })?;
+        let limite = || limite.min(Instant::now() + SIN_AVANCE);
+        recibir_hasta(conexion, &mut cuerpo, largo, limite)?;
     }
     peticion.falta = Some(0);
     Ok((cuerpo, dado))

@@ -83,7 +83,7 @@ fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
     let Some(nombre) = consola.preguntar_nombre(guia::QUE_ARCHIVO)? else {
         return Ok(());
     };
-    let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, &nombre, |_, _| {})? else {
+    let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, &nombre, false)? else {
         return Ok(());
     };
     if disponibles.is_empty() {

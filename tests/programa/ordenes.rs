@@ -192,7 +192,7 @@ fn quien_tiene_dos_direcciones_cuenta_una_vez() {
     let estado = en(&["estado"]);
     assert_eq!(estado.matches(" responde: ").count(), 1, "{estado}");
     assert!(
-        estado.contains("que ya contó por otra dirección"),
+        estado.contains("que ya contestó por otra dirección"),
         "{estado}"
     );
     assert_eq!(estado.lines().count(), 2, "{estado}");

@@ -17,10 +17,11 @@ use crossbeam_channel::{Receiver, Sender, at, never, select};
 use crate::consola::progreso::{Fase, Marcha};
 use crate::fallo::Fallo;
 use crate::nodo::carpeta::huella::cuantos_bloques;
-use crate::nodo::descarga::fuente::{Parte, Presentada};
+use crate::nodo::descarga::fuente::Parte;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
-use crate::nodo::descarga::plan::{Contenido, Destino, Plan};
+use crate::nodo::descarga::plan::{Contenido, Destino, Plan, ya_se_tiene};
 use crate::nodo::palabras::pedir::FalloPar;
+use crate::nodo::palabras::protocolo::Info;
 use crate::texto::tamano as texto_tamano;
 
 /// Con una fuente ya presentada, lo que se espera a las que no han dicho nada: bastante para que en
@@ -169,17 +170,10 @@ impl<'a> Director<'a> {
             && !self.conviene_esperar()
             && self.hace_falta_otro_plan(mejor)
         {
-            let Contenido { tamano, huella } = mejor;
-            let ya = pedido
-                .carpeta
-                .copia_igual(nombre, tamano, huella, pedido.parada);
-            if let Some(ya) = ya {
+            if let Some(ya) = ya_se_tiene(nombre, mejor, pedido)? {
                 return Ok(Some(self.ya_estaba(ya, mejor)));
             }
-            if pedido.parada.avisada() {
-                return Err(NoDescargado::Cancelado);
-            }
-            match pedido.carpeta.ver_si_cabe(nombre, tamano) {
+            match pedido.carpeta.ver_si_cabe(nombre, mejor.tamano) {
                 Ok(()) => {
                     let plan = Plan::nuevo(mejor, pedido, self.destino, self.fuentes.len())?;
                     self.plan = Some(Arc::new(plan));
@@ -218,10 +212,9 @@ impl<'a> Director<'a> {
 
     /// ¿Queda alguna que aún pueda decir que tiene otra cosa?
     fn conviene_esperar(&self) -> bool {
+        let hace_poco = |primera: Instant| primera.elapsed() < GRACIA;
         self.plan.is_none()
-            && self
-                .primera
-                .is_some_and(|primera| primera.elapsed() < GRACIA)
+            && self.primera.is_some_and(hace_poco)
             && self
                 .fuentes
                 .iter()
@@ -364,18 +357,21 @@ impl<'a> Director<'a> {
         calculan.filter_map(|fuente| fuente.calcula_hasta).min()
     }
 
-    fn anotar(&mut self, lugar: usize, presentada: Result<Presentada, FalloPar>) {
+    fn anotar(&mut self, lugar: usize, presentada: Result<Info, FalloPar>) {
         let fuente = &mut self.fuentes[lugar];
         if fuente.situacion == Situacion::Retirada {
             return;
         }
         match presentada {
-            Ok(Presentada::Tiene(contenido)) => {
-                fuente.contenido = Some(contenido);
+            Ok(Info {
+                tamano,
+                huella: Some(huella),
+            }) => {
+                fuente.contenido = Some(Contenido { tamano, huella });
                 fuente.situacion = Situacion::Disponible;
                 self.primera.get_or_insert_with(Instant::now);
             }
-            Ok(Presentada::Calculando(tamano)) => self.sigue_calculando(lugar, tamano),
+            Ok(Info { tamano, .. }) => self.sigue_calculando(lugar, tamano),
             Err(FalloPar::Cerro) => fuente.situacion = Situacion::Guia,
             Err(FalloPar::NoLoTiene) => fuente.situacion = Situacion::NoLoTiene,
             Err(fallo) => self.retirar(lugar, &fallo),

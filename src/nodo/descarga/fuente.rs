@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::RecvTimeoutError::{Disconnected, Timeout};
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::nodo::carpeta::huella::{Huella, juntar};
 use crate::nodo::descarga::linea::Linea;
@@ -33,22 +34,14 @@ const PEDIDOS_EN_VUELO: usize = 2;
 pub enum Parte {
     /// Tarda en decir qué tiene: estará leyendo el archivo para saber su huella.
     Tarda(usize),
-    /// Qué tiene.
-    Presentada(usize, Result<Presentada, FalloPar>),
+    /// Qué tiene; sin huella, si aún la calcula.
+    Presentada(usize, Result<Info, FalloPar>),
     /// No sirve más, y por qué.
     Retirada(usize, FalloPar),
     /// Con un bloque suyo está todo.
     Completo,
     /// Lo que llega no se puede guardar.
     NoSeGuarda(NoDescargado),
-}
-
-/// Lo que dice tener una fuente.
-pub enum Presentada {
-    /// Este archivo.
-    Tiene(Contenido),
-    /// Un archivo de ese tamaño, y aún calcula su huella.
-    Calculando(u64),
 }
 
 /// Lo que sabe el hilo de una fuente.
@@ -69,15 +62,11 @@ impl<'a> Fuente<'a> {
         loop {
             let plazo = if calcula { OTRA_VEZ } else { SIGO_AQUI };
             match planes.recv_timeout(plazo) {
-                Err(RecvTimeoutError::Disconnected) => return linea,
-                Err(RecvTimeoutError::Timeout) if calcula => {
-                    calcula = self.presentarse(&mut linea);
-                }
-                Err(RecvTimeoutError::Timeout) if linea.es_prestada() => {
-                    self.seguir_aqui(&mut linea);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
                 Ok(plan) => calcula = self.cumplir(&mut linea, &plan),
+                Err(Disconnected) => return linea,
+                Err(Timeout) if calcula => calcula = self.presentarse(&mut linea),
+                Err(Timeout) if linea.prestada => _ = self.seguir_aqui(&mut linea),
+                Err(Timeout) => {}
             }
         }
     }
@@ -89,30 +78,20 @@ impl<'a> Fuente<'a> {
 
     /// Pregunta qué tiene y lo cuenta. Verdadero si hay que volver a preguntar.
     fn presentarse(&self, linea: &mut Linea) -> bool {
-        let presentada = self.preguntar_que_tiene(linea);
-        let calcula = matches!(presentada, Ok(Presentada::Calculando(_)));
-        self.decir(Parte::Presentada(self.lugar, presentada));
+        let nombre = self.pedido.nombre;
+        let tarda = || self.decir(Parte::Tarda(self.lugar));
+        let info = linea.preguntar(|conexion| pedir_info(conexion, nombre, tarda));
+        let calcula = matches!(info, Ok(Info { huella: None, .. }));
+        self.decir(Parte::Presentada(self.lugar, info));
         calcula
     }
 
-    fn preguntar_que_tiene(&self, linea: &mut Linea) -> Result<Presentada, FalloPar> {
-        let nombre = self.pedido.nombre;
-        let tarda = || self.decir(Parte::Tarda(self.lugar));
-        let Info { tamano, huella } =
-            linea.preguntar(|conexion| pedir_info(conexion, nombre, tarda))?;
-        Ok(match huella {
-            Some(huella) => Presentada::Tiene(Contenido { tamano, huella }),
-            None => Presentada::Calculando(tamano),
-        })
-    }
-
-    /// Que no crea que nos fuimos quien abrió él la conexión. Falso si ya no sirve.
+    /// Para que quien abrió la conexión no crea que nos fuimos. Falso si ya no sirve.
     fn seguir_aqui(&self, linea: &mut Linea) -> bool {
         let nombre = self.pedido.nombre;
         let dicho = linea.preguntar(|conexion| pedir_info(conexion, nombre, || ()));
-        dicho
-            .map_err(|fallo| self.decir(Parte::Retirada(self.lugar, fallo)))
-            .is_ok()
+        let contar = |fallo| self.decir(Parte::Retirada(self.lugar, fallo));
+        dicho.map_err(contar).is_ok()
     }
 
     /// Baja los bloques que pueda y cuenta si no sirve. Verdadero si aún calcula la huella.
@@ -120,8 +99,9 @@ impl<'a> Fuente<'a> {
         match self.bajar(linea, plan) {
             Ok(()) => false,
             Err(FalloPar::Calculando) => {
-                let calcula = Presentada::Calculando(plan.contenido.tamano);
-                self.decir(Parte::Presentada(self.lugar, Ok(calcula)));
+                let (tamano, huella) = (plan.contenido.tamano, None);
+                let calcula = Ok(Info { tamano, huella });
+                self.decir(Parte::Presentada(self.lugar, calcula));
                 true
             }
             Err(fallo) => {
@@ -132,12 +112,8 @@ impl<'a> Fuente<'a> {
     }
 
     /// `BLOQUES`: tienen que sumar la huella que anunció.
-    fn pedir_la_lista(
-        &self,
-        linea: &mut Linea,
-        contenido: Contenido,
-    ) -> Result<Vec<Huella>, FalloPar> {
-        let Contenido { tamano, huella } = contenido;
+    fn pedir_la_lista(&self, linea: &mut Linea, de: Contenido) -> Result<Vec<Huella>, FalloPar> {
+        let Contenido { tamano, huella } = de;
         let nombre = self.pedido.nombre;
         let lista = linea.preguntar(|conexion| pedir_bloques(conexion, nombre, tamano))?;
         if juntar(&lista) == Some(huella) {
@@ -152,7 +128,7 @@ impl<'a> Fuente<'a> {
     fn empezar(&self, linea: &mut Linea, plan: &Plan, lista: Vec<Huella>) {
         let mut dicho = Instant::now();
         let completo = plan.empezar(lista, &mut || {
-            if !linea.es_prestada() || dicho.elapsed() < SIGO_AQUI {
+            if !linea.prestada || dicho.elapsed() < SIGO_AQUI {
                 return true;
             }
             dicho = Instant::now();
@@ -174,13 +150,11 @@ impl<'a> Fuente<'a> {
         let otras: Vec<_> = otras.filter_map(|_| linea.otra()).collect();
         let finales: Vec<_> = thread::scope(|ambito| {
             let nombre = format!("fuente-{}+", self.lugar);
-            let hilos: Vec<_> = otras
-                .into_iter()
-                .filter_map(|mut otra| {
-                    let sacar = move || self.sacar_bloques(&mut otra, plan);
-                    arrancar_en(ambito, &nombre, sacar).ok()
-                })
-                .collect();
+            let arrancar = |mut otra| {
+                let sacar = move || self.sacar_bloques(&mut otra, plan);
+                arrancar_en(ambito, &nombre, sacar).ok()
+            };
+            let hilos: Vec<_> = otras.into_iter().filter_map(arrancar).collect();
             let suya = self.sacar_bloques(linea, plan);
             let otras = hilos.into_iter().filter_map(|hilo| hilo.join().ok());
             [suya].into_iter().chain(otras).collect()
@@ -219,16 +193,20 @@ impl<'a> Fuente<'a> {
         let tamano = plan.contenido.tamano;
         let mut datos = Vec::new();
         while let Some(bloque) = self.pedir_mas(linea, plan, pedidos)? {
-            let mas = pedidos.len() > 1;
-            let mut llegado = recibir_bloque(linea.abierta()?, tamano, bloque, mas, &mut datos);
-            if matches!(llegado, Err(FalloPar::Cerro)) && linea.soltar() {
-                let otros = pedidos.drain(1..);
-                otros.for_each(|otro| plan.cola.devolver(otro, self.lugar));
-                self.pedir(linea, plan, bloque)?;
-                llegado = recibir_bloque(linea.abierta()?, tamano, bloque, false, &mut datos);
-            }
+            let llegado = loop {
+                let mas = pedidos.len() > 1;
+                match recibir_bloque(linea.abierta()?, tamano, bloque, mas, &mut datos) {
+                    // Por otra conexión, y de uno en uno hasta ver que aguanta.
+                    Err(FalloPar::Cerro) if linea.soltar() => {
+                        let otros = pedidos.drain(1..);
+                        otros.for_each(|otro| plan.cola.devolver(otro, self.lugar));
+                        self.pedir(linea, plan, bloque)?;
+                    }
+                    llegado => break llegado?,
+                }
+            };
             let buena = plan.lista().map(|lista| lista[bloque as usize]);
-            if Some(llegado?) != buena {
+            if Some(llegado) != buena {
                 let que = format!("mandó un bloque falso (el {})", bloque + 1);
                 return Err(FalloPar::Miente(que));
             }

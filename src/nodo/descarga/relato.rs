@@ -16,36 +16,29 @@ use crate::texto::{cuenta, duracion, ritmo, tamano};
 pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec<String> {
     log::info!("{pedido}: huella {}", fin.huella);
     let huella = huella_en_pantalla(&fin.huella);
+    let nombre = &fin.nombre;
     if fin.ya_estaba {
-        let nombre = &fin.nombre;
         return vec![format!(
             "[YA LO TIENES] {nombre} es el mismo archivo (huella {huella}); no se guarda otra vez"
         )];
     }
-    let mut lineas = vec![format!("{DESCARGADO} {}", fin.nombre)];
-    if fin.nombre != en_nfc(pedido) {
+    let mut lineas = vec![format!("{DESCARGADO} {nombre}")];
+    if *nombre != en_nfc(pedido) {
         lineas.push(format!(
-            "  queda como «{}»: ya había otro archivo distinto llamado {pedido}",
-            fin.nombre
+            "  queda como «{nombre}»: ya había otro archivo distinto llamado {pedido}"
         ));
     }
-    lineas.push(format!(
-        "  en {}",
-        en_corto(&carpeta.ruta().join(&fin.nombre))
-    ));
-    let como_llego = if fin.fuentes == 0 {
-        "ya estaba entero de otra vez".to_string()
-    } else {
-        let fuentes = cuenta(fin.fuentes, "fuente", "fuentes");
-        match ritmo(fin.bajados, fin.bajando) {
-            Some(ritmo) => format!("{ritmo} · {fuentes}"),
-            None => fuentes,
-        }
+    let donde = en_corto(&carpeta.ruta().join(nombre));
+    lineas.push(format!("  en {donde}"));
+    let fuentes = cuenta(fin.fuentes, "fuente", "fuentes");
+    let como_llego = match ritmo(fin.bajados, fin.bajando) {
+        _ if fin.fuentes == 0 => "ya estaba entero de otra vez".to_string(),
+        Some(ritmo) => format!("{ritmo} · {fuentes}"),
+        None => fuentes,
     };
-    let comprobado = if fin.comprobado {
-        "comprobado"
-    } else {
-        "SIN COMPROBAR"
+    let comprobado = match fin.comprobado {
+        true => "comprobado",
+        false => "SIN COMPROBAR",
     };
     let (cuanto, tiempo) = (tamano(fin.tamano), duracion(fin.tiempo));
     lineas.push(format!(
@@ -57,10 +50,8 @@ pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec
 /// Una ruta como se escribiría desde aquí: sin la carpeta de trabajo delante.
 pub fn en_corto(ruta: &Path) -> String {
     let aqui = std::env::current_dir().unwrap_or_default();
-    ruta.strip_prefix(aqui)
-        .unwrap_or(ruta)
-        .display()
-        .to_string()
+    let corta = ruta.strip_prefix(aqui).unwrap_or(ruta);
+    corta.display().to_string()
 }
 
 #[cfg(test)]

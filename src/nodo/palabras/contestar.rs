@@ -1,4 +1,5 @@
-//! Las palabras ampliadas, vistas desde quien las contesta: una línea tras otra, cada una su brazo.
+//! Las palabras ampliadas, vistas desde quien las contesta: una línea tras otra, y
+//! cada palabra, su brazo del `match`.
 //!
 //! Las que piden un archivo están en `servir.rs`. No pinta: avisa.
 
@@ -38,7 +39,7 @@ pub fn conversar(conexion: &mut Conexion, primera: Instant, nodo: &Nodo) -> Resu
         let contestado = match palabra {
             Ok(Palabra::Ofrecer(nombre)) => break envio::recibir_ofrecido(conexion, &nombre, nodo),
             Ok(palabra) => contestar(conexion, &palabra, nodo, &mut envios),
-            Err(no_se_entiende) => break despedir(conexion, &no_se_entiende.to_string()),
+            Err(por_que) => break despedir(conexion, por_que),
         };
         if let Err(corte) = contestado {
             break Err(corte);
@@ -74,18 +75,15 @@ fn contestar(
         }
         // Las de la guía sólo valen como primera petición, y a `OFRECER` se llega antes.
         Palabra::Buscar(_) | Palabra::Descargar(_) | Palabra::Ofrecer(_) => {
-            rechazar(conexion, &NoSeEntiende::Palabra.to_string())
+            rechazar(conexion, DESCONOCIDA)
         }
     }
 }
 
 /// `HOLA`: lo mismo, nuestro; con `id` si lo trajo.
 fn contestar_hola(conexion: &mut Conexion, otro: &Presentacion, nodo: &Nodo) -> Result<(), Cierre> {
-    let quien = Presentacion {
-        puerto: nodo.direccion.port(),
-        nombre: nodo.vecinos.nombre.clone(),
-        id: otro.id.as_ref().map(|_| nodo.vecinos.id.clone()),
-    };
+    let mut quien = nodo.vecinos.presentacion();
+    quien.id = quien.id.filter(|_| otro.id.is_some());
     Ok(conexion.escribir_linea(Respuesta::Hola(quien))?)
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use log::debug;
 
 use crate::nodo::carpeta::disco::leer_en;
+use crate::nodo::carpeta::huella::Resumen;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
 use crate::nodo::palabras::protocolo::*;
@@ -50,9 +51,7 @@ impl fmt::Display for Cierre {
             Cierre::Red(fallo) => fallo.fmt(f),
             Cierre::SinDescriptores => f.write_str("no quedan descriptores de archivo"),
             Cierre::Basura => f.write_str("lo que mandó no es ninguna palabra"),
-            Cierre::CambioMientrasSeEnviaba(nombre) => {
-                write!(f, "{nombre} cambió mientras se enviaba")
-            }
+            Cierre::CambioMientrasSeEnviaba(que) => write!(f, "{que} cambió mientras se enviaba"),
         }
     }
 }
@@ -72,12 +71,8 @@ pub fn enviar_tramo(
     let mut desde = tramo.start;
     while ocupado > 0 || desde < tramo.end {
         let quiero = (bufer.len() - ocupado).min((tramo.end - desde) as usize);
-        let leido = leer_en(
-            &abierto.archivo,
-            desde,
-            &mut bufer[ocupado..ocupado + quiero],
-        )
-        .map_err(|e| Cierre::Red(FalloRed::Sistema(e)))?;
+        let destino = &mut bufer[ocupado..ocupado + quiero];
+        let leido = leer_en(&abierto.archivo, desde, destino).map_err(FalloRed::Sistema)?;
         if leido == 0 && quiero > 0 {
             return Err(Cierre::CambioMientrasSeEnviaba("un archivo".into()));
         }
@@ -111,57 +106,37 @@ pub fn contestar_de_archivos(
     palabra: &Palabra,
     estante: &Estante,
 ) -> Result<Option<Enviado>, Cierre> {
-    match palabra {
-        Palabra::Info(nombre) => contestar_info(conexion, nombre, estante)?,
-        Palabra::Bloques(nombre) => contestar_bloques(conexion, nombre, estante)?,
-        Palabra::Obtener {
-            desde,
-            longitud,
-            nombre,
-        } => return contestar_tramo(conexion, (*desde, *longitud), nombre, estante),
+    let (Palabra::Info(nombre) | Palabra::Bloques(nombre) | Palabra::Obtener { nombre, .. }) =
+        palabra
+    else {
         // A quien aceptó un envío sólo se le sirven esas tres, haya las que haya.
-        _ => rechazar(conexion, "eso no se puede pedir aquí")?,
+        return rechazar(conexion, "eso no se puede pedir aquí").map(|()| None);
+    };
+    let abierto = match estante.abrir(nombre) {
+        Ok(abierto) => abierto,
+        Err(NoSeAbre::SinDescriptores) => return Err(Cierre::SinDescriptores),
+        Err(NoSeAbre::NoEsta) => {
+            conexion.escribir_linea(Respuesta::NoLoTiene)?;
+            return Ok(None);
+        }
+    };
+    if let Palabra::Obtener {
+        desde, longitud, ..
+    } = *palabra
+    {
+        return contestar_tramo(conexion, (desde, longitud), nombre, &abierto);
     }
+    let resumen = estante.resumen(nombre, &abierto, ESPERA_DE_HUELLA);
+    if let Palabra::Bloques(_) = palabra {
+        return contestar_bloques(conexion, resumen.as_deref()).map(|()| None);
+    }
+    let (tamano, huella) = (abierto.tamano, resumen.map(|resumen| resumen.huella));
+    conexion.escribir_linea(Respuesta::Info(Info { tamano, huella }))?;
     Ok(None)
 }
 
-/// Abre el archivo de que se habla. `None` si no está: ya se le ha dicho.
-fn abrir(
-    conexion: &mut Conexion,
-    nombre: &str,
-    estante: &Estante,
-) -> Result<Option<Abierto>, Cierre> {
-    match estante.abrir(nombre) {
-        Ok(abierto) => Ok(Some(abierto)),
-        Err(NoSeAbre::SinDescriptores) => Err(Cierre::SinDescriptores),
-        Err(NoSeAbre::NoEsta) => {
-            conexion.escribir_linea(Respuesta::NoLoTiene)?;
-            Ok(None)
-        }
-    }
-}
-
-fn contestar_info(conexion: &mut Conexion, nombre: &str, estante: &Estante) -> Result<(), Cierre> {
-    let Some(abierto) = abrir(conexion, nombre, estante)? else {
-        return Ok(());
-    };
-    let resumen = estante.resumen(nombre, &abierto, ESPERA_DE_HUELLA);
-    let info = Info {
-        tamano: abierto.tamano,
-        huella: resumen.map(|resumen| resumen.huella),
-    };
-    Ok(conexion.escribir_linea(Respuesta::Info(info))?)
-}
-
-fn contestar_bloques(
-    conexion: &mut Conexion,
-    nombre: &str,
-    estante: &Estante,
-) -> Result<(), Cierre> {
-    let Some(abierto) = abrir(conexion, nombre, estante)? else {
-        return Ok(());
-    };
-    match estante.resumen(nombre, &abierto, ESPERA_DE_HUELLA) {
+fn contestar_bloques(conexion: &mut Conexion, resumen: Option<&Resumen>) -> Result<(), Cierre> {
+    match resumen {
         Some(resumen) => {
             let cuantos = Respuesta::Bloques(resumen.bloques.len() as u64);
             escribir_lista(conexion, &cuantos, resumen.bloques.iter())
@@ -196,11 +171,8 @@ fn contestar_tramo(
     conexion: &mut Conexion,
     (desde, longitud): (u64, u64),
     nombre: &str,
-    estante: &Estante,
+    abierto: &Abierto,
 ) -> Result<Option<Enviado>, Cierre> {
-    let Some(abierto) = abrir(conexion, nombre, estante)? else {
-        return Ok(None);
-    };
     let tamano = abierto.tamano;
     if desde > tamano {
         let motivo = format!("el archivo mide {tamano} bytes");
@@ -209,7 +181,7 @@ fn contestar_tramo(
     let hasta = desde.saturating_add(longitud).min(tamano);
     let cabecera = format!("{}\n", Respuesta::Datos(hasta - desde));
     debug!("→ {} {}", conexion.otro(), cabecera.trim_end());
-    enviar_tramo(conexion, &abierto, desde..hasta, cabecera.as_bytes())?;
+    enviar_tramo(conexion, abierto, desde..hasta, cabecera.as_bytes())?;
     Ok(Some(Enviado {
         nombre: nombre.to_string(),
         bytes: hasta - desde,

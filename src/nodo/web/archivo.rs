@@ -153,14 +153,9 @@ fn como_descarga(nombre: &str) -> String {
     let ultimo = nombre.rsplit('/').next().unwrap_or(nombre);
     let seguro =
         |letra: char| letra.is_ascii_graphic() && !"\"\\%;".contains(letra) || letra == ' ';
-    let ascii: String = ultimo
-        .chars()
-        .map(|letra| if seguro(letra) { letra } else { '_' })
-        .collect();
-    format!(
-        "attachment; filename=\"{ascii}\"; filename*=UTF-8''{}",
-        codificar(ultimo)
-    )
+    let ascii = ultimo.replace(|letra| !seguro(letra), "_");
+    let entero = codificar(ultimo);
+    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{entero}")
 }
 
 #[cfg(test)]

@@ -141,16 +141,11 @@ impl Canal {
     }
 
     fn leer(&self, de: &TcpStream, bufer: &mut [u8]) -> Result<usize, Final> {
-        let leido = self.con_paciencia(
-            || { de }.read(bufer),
-            |falta| de.set_read_timeout(Some(falta)),
-        );
-        leido.map_err(|error| {
-            if vencio(&error) {
-                Final::Silencio
-            } else {
-                Final::SeCorto
-            }
+        let poner_plazo = |falta| de.set_read_timeout(Some(falta));
+        let leido = self.con_paciencia(|| { de }.read(bufer), poner_plazo);
+        leido.map_err(|error| match vencio(&error) {
+            true => Final::Silencio,
+            false => Final::SeCorto,
         })
     }
 
