@@ -408,6 +408,29 @@ fn el_camino_se_lee_de_una_sentada() {
     assert!(lineas_de("src/practicas/ingenuo.rs") <= 150);
 }
 
+/// Los paseos nombran funciones que hay.
+#[test]
+fn los_paseos_pasan_por_funciones_que_hay() {
+    let pagina = leer("src/README.md");
+    let (_, paseos) = pagina.split_once("## Un `BUSCAR`").expect("hay un paseo");
+    let (paseos, _) = paseos
+        .split_once("## Las reglas")
+        .expect("y después, las reglas");
+    let de_codigo = archivos_de("src").filter(|ruta| ruta.ends_with(".rs"));
+    let codigo: String = de_codigo.map(|ruta| leer(&ruta)).collect();
+    let nombres = paseos.split('`').skip(1).step_by(2);
+    let funciones: Vec<&str> = nombres
+        .filter(|n| n.contains('_') && !n.contains('.'))
+        .collect();
+    assert!(funciones.len() > 5, "{funciones:?}");
+    for funcion in funciones {
+        assert!(
+            codigo.contains(&format!("fn {funcion}")),
+            "no hay {funcion}"
+        );
+    }
+}
+
 /// Cada carpeta de código está en el mapa.
 #[test]
 fn ningun_cuarto_falta_en_el_mapa() {
