@@ -452,7 +452,7 @@ impl<'a> Director<'a> {
         let (faltan, total) = (plan.cola.faltan(), cuantos_bloques(plan.contenido.tamano));
         let Marcha { hechos, .. } = self.pedido.progreso.mirar();
         Fallo::nuevo(format!(
-            "no queda ninguna fuente de {}{}: hay {} de {total} bloques buenos y faltan {}; \
+            "no queda ninguna fuente de {}{}: hay {} de {total} bloques buenos, y por bajar, {}; \
              lo bueno queda guardado: vuelve a pedirlo cuando haya otra fuente y seguirá por \
              donde iba",
             self.pedido.nombre,
