@@ -10,7 +10,7 @@ set -euo pipefail
 
 raiz=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 destino=${1:-$raiz/scripts/tres_nodos.svg}
-columnas=100
+columnas=108
 filas=34
 
 fallar() {
@@ -54,7 +54,7 @@ arrancar() {
     # Sin sesión es que tres_nodos.sh no pudo: los puertos están ocupados.
     esperar hay_panel 3 || fallar "no arrancaron: ¿están libres los puertos de PEERS?"
     local n
-    for n in 1 2 3; do ver "$n" 'Seleccione una opción'; done
+    for n in 1 2 3; do ver "$n" 'opción'; done
 }
 
 # Espera hasta 15 s a que se cumpla una condición.
@@ -74,7 +74,7 @@ panel() {
 }
 hay_panel() { [[ -n $(panel "$1") ]]; }
 
-dice() { en_tmux capture-pane -p -J -t "$(panel "$1")" | grep -qF -- "$2"; }
+dice() { en_tmux capture-pane -p -t "$(panel "$1")" | grep -qF -- "$2"; }
 ver() { esperar dice "$1" "$2" || fallar "el nodo $1 no dice «$2»"; }
 
 # escribir N LÍNEA…: como en su teclado, y cada una cuando ya se ha leído la de antes.
@@ -91,12 +91,12 @@ escribir() {
 
 # Lo que se ve en la imagen.
 conversar() {
-    escribir 2 6 'en nodo2 y nodo3 hay un glosario'
-    ver 1 'hay un glosario'
+    escribir 2 6 'tengo un glosario'
+    ver 1 'tengo un glosario'
     escribir 1 2 glosario.txt 0
     ver 1 'comprobado'
-    escribir 3 8
-    ver 3 'nodo2'
+    escribir 3 1
+    ver 3 'turnos.png'
     sleep 0.5
 }
 

@@ -132,6 +132,8 @@ preparar() {
     [[ -x $nodo ]] || abortar "no se puede ejecutar «$nodo»"
     local n
     for n in 1 2 3; do cp -R "compartidos/nodo$n" "$lugar/nodo$n"; done
+    # Lo que ya se bajó en una práctica no debe cambiar lo que aquí se comprueba.
+    rm -f "$lugar/nodo1/glosario.txt"
     # Seis bloques, para que haya algo que repartir y que reanudar.
     head -c 25000000 /dev/urandom >"$lugar/nodo2/grande.bin"
     cp "$lugar/nodo2/grande.bin" "$lugar/nodo3/grande.bin"

@@ -85,16 +85,18 @@ orden_del_panel() {
 # El título de un panel dice quién es: «nodo1:6001».
 titular() { tmux select-pane -t "$1" -T "${nombres[$2]}:${puertos[$2]}"; }
 
-# Reparte los nodos en la ventana cuyo primer panel, el del nodo 1, se acaba de crear.
+# Reparte los nodos en la ventana cuyo primer panel se acaba de crear. Los paneles se abren vacíos y
+# cada nodo arranca cuando el suyo ya tiene su tamaño: así escribe a lo ancho que es.
 repartir_paneles() {
-    local ventana=$1 n panel alto
+    local ventana=$1 n panel alto paneles=()
+    paneles[1]=$(tmux display-message -p -t "$ventana" '#{pane_id}')
     tmux set-option -w -t "$ventana" pane-border-status top
     tmux set-option -w -t "$ventana" pane-border-format '#{?pane_active,#[bold],} #{pane_title} '
     titular "$ventana" 0
     # Cada uno se abre bajo el primero: del último al segundo, quedan en orden.
     for ((n = ${#puertos[@]}; n > 1; n--)); do
-        panel=$(tmux split-window -d -t "$ventana" -c "$raiz" -P -F '#{pane_id}' \
-            "$(orden_del_panel "$n")")
+        panel=$(tmux split-window -d -t "$ventana" -P -F '#{pane_id}' cat)
+        paneles[n]=$panel
         titular "$panel" $((n - 1))
         # Sin repartir cada vez, al cuarto ya no le queda sitio.
         tmux select-layout -t "$ventana" tiled >/dev/null
@@ -102,6 +104,9 @@ repartir_paneles() {
     alto=$(tmux display-message -p -t "$ventana" '#{window_height}')
     tmux set-option -w -t "$ventana" main-pane-height $((alto / 2))
     tmux select-layout -t "$ventana" "$(disposicion "$alto")" >/dev/null
+    for n in "${!paneles[@]}"; do
+        tmux respawn-pane -k -t "${paneles[n]}" -c "$raiz" "$(orden_del_panel "$n")"
+    done
 }
 
 # Un panel pide 12 líneas: el título, las 10 del menú y la pregunta. Si no caben uno sobre otro, con
@@ -121,7 +126,7 @@ con_sesion_propia() {
     local sesion=nodo-$$ filas columnas
     read -r filas columnas < <(stty size 2>/dev/null || echo 24 80)
     trap 'tmux kill-session -t "='"$sesion"'" 2>/dev/null || true; esperar puertos_libres' EXIT
-    tmux new-session -d -s "$sesion" -c "$raiz" -x "$columnas" -y "$filas" "$(orden_del_panel 1)"
+    tmux new-session -d -s "$sesion" -c "$raiz" -x "$columnas" -y "$filas" cat
     repartir_paneles "$sesion:"
     tmux set-option -t "$sesion" mouse on >/dev/null
     tmux set-option -t "$sesion" status-left '' >/dev/null
@@ -134,7 +139,7 @@ con_sesion_propia() {
 # Dentro de tmux no conviene meter otro: una ventana nueva en la sesión de quien llama.
 con_ventana_nueva() {
     local ventana
-    ventana=$(tmux new-window -P -F '#{window_id}' -n nodos -c "$raiz" "$(orden_del_panel 1)")
+    ventana=$(tmux new-window -P -F '#{window_id}' -n nodos -c "$raiz" cat)
     # shellcheck disable=SC2064 # el identificador de la ventana ya se conoce
     trap "tmux kill-window -t '$ventana' 2>/dev/null || true; esperar puertos_libres" EXIT
     repartir_paneles "$ventana"

@@ -1,4 +1,4 @@
-//! CONFIGURACIÓN DEL NODO, como en la guía: constantes, el vector `PEERS` y lo que se decidió al
+//! CONFIGURACIÓN DEL NODO, como en la guía: constantes, la lista `PEERS` y lo que se decidió al
 //! arrancar.
 //!
 //! Las opciones que sustituyen a las constantes están en `ordenes/opciones.rs`; se leen una vez y
@@ -13,8 +13,7 @@ use std::time::Duration;
 /// (`compartidos/nodoN`).
 ///
 /// Es el `peers` de la guía. Los puertos empiezan en 6001 porque los navegadores se niegan a abrir
-/// el
-/// 6000. Para cambiarlos sin recompilar: `--peer IP:PUERTO`, una vez por cada nodo.
+/// el 6000. Para cambiarlos sin recompilar: `--peer IP:PUERTO`, una vez por cada nodo.
 pub const PEERS: &[(&str, &str, u16)] = &[
     ("nodo1", "127.0.0.1", 6001),
     ("nodo2", "127.0.0.1", 6002),
@@ -38,7 +37,7 @@ pub const MAX_NOMBRE: usize = 64;
 pub const MAX_MENSAJE: usize = 2000;
 /// Cuántos mensajes recibidos se guardan; después se olvidan los más viejos.
 pub const MAX_MENSAJES: usize = 200;
-/// Cuántos archivos caben en un registro del maestro, y tope del nombre de cada uno, en bytes.
+/// Cuántos archivos caben en un registro del maestro.
 pub const MAX_ARCHIVOS: usize = 100_000;
 /// Tope del nombre de un archivo en el maestro, en bytes.
 pub const MAX_NOMBRE_DE_ARCHIVO: usize = 1024;
@@ -109,7 +108,7 @@ pub struct Config {
     pub espera: Duration,
     /// Conexiones que atiende a la vez.
     pub max_conexiones: usize,
-    /// Directorio en que registrarse.
+    /// La URL del maestro en que registrarse.
     pub maestro: Option<String>,
     /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es
     /// nadie.

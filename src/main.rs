@@ -30,9 +30,8 @@ fn main() -> ExitCode {
             Salida::Bien
         }
         Err(SinOrden::MalEscrito(frase)) => {
-            frase
-                .lines()
-                .for_each(|linea| consola.pantalla.aviso(linea));
+            let lineas = frase.lines();
+            lineas.for_each(|linea| consola.pantalla.aviso(linea));
             Salida::MalEscrito
         }
     };

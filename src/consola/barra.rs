@@ -21,7 +21,7 @@ const POCO: u64 = 1 << 20;
 /// Sin noticias en este rato, se dice que se está esperando.
 const SIN_NOTICIAS: Duration = Duration::from_millis(500);
 /// Casillas de la barra. Con todo lo demás, cabe en 80 columnas.
-const CASILLAS: u64 = 12;
+const CASILLAS: usize = 12;
 
 /// La barra de un trabajo. Al soltarla se borra.
 pub struct Barra {
@@ -57,11 +57,8 @@ impl Barra {
             self.habia = marcha.hechos;
             self.rato.clear();
         }
-        if self
-            .rato
-            .back()
-            .is_none_or(|(_, iba)| *iba != marcha.hechos)
-        {
+        let ultimo = self.rato.back();
+        if ultimo.is_none_or(|(_, iba)| *iba != marcha.hechos) {
             self.rato.push_back((ahora, marcha.hechos));
         }
         let viejo = |(cuando, _): &(Instant, u64)| ahora - *cuando > ULTIMO_RATO;
@@ -130,16 +127,9 @@ fn dibujar(marcha: &Marcha) -> String {
         return hechos;
     }
     let parte = marcha.hechos as f64 / marcha.total as f64;
-    let casillas: String = (0..CASILLAS)
-        .map(|n| {
-            if n < (CASILLAS as f64 * parte) as u64 {
-                '█'
-            } else {
-                '░'
-            }
-        })
-        .collect();
-    format!("{casillas} {hechos} de {}", tamano(marcha.total))
+    let llenas = CASILLAS.min((CASILLAS as f64 * parte) as usize);
+    let (llenas, vacias) = ("█".repeat(llenas), "░".repeat(CASILLAS - llenas));
+    format!("{llenas}{vacias} {hechos} de {}", tamano(marcha.total))
 }
 
 #[cfg(test)]

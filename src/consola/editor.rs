@@ -172,10 +172,8 @@ impl Completer for Nombres {
         _: &Context,
     ) -> rustyline::Result<(usize, Vec<String>)> {
         let nombres = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let empiezan = nombres
-            .iter()
-            .filter(|nombre| nombre.starts_with(&linea[..cursor]));
-        Ok((0, empiezan.cloned().collect()))
+        let empieza = |nombre: &&String| nombre.starts_with(&linea[..cursor]);
+        Ok((0, nombres.iter().filter(empieza).cloned().collect()))
     }
 }
 

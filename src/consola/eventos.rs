@@ -69,9 +69,8 @@ impl Avisador {
     /// Avisa sin esperar de algo que pasa muchas veces. Con la cola llena sólo se cuenta, y ni
     /// siquiera se escribe.
     pub fn avisar(&self, linea: fmt::Arguments) {
-        let cabe =
-            !self.corrientes.is_full() && self.corrientes.try_send(linea.to_string()).is_ok();
-        self.despertar(cabe);
+        let hay_sitio = !self.corrientes.is_full();
+        self.despertar(hay_sitio && self.corrientes.try_send(linea.to_string()).is_ok());
     }
 
     /// Avisa, en una o varias líneas, de algo que no debe perderse entre lo corriente.
@@ -113,10 +112,8 @@ impl Oyente {
         }
         let perdidos = self.perdidos.swap(0, Ordering::Relaxed);
         if perdidos > 0 {
-            let perdidos = cuenta(perdidos, "suceso", "sucesos");
-            lineas.push(format!(
-                "[AVISO] … y {perdidos} que no dio tiempo a mostrar"
-            ));
+            let sucesos = cuenta(perdidos, "suceso", "sucesos");
+            lineas.push(format!("[AVISO] … y {sucesos} que no dio tiempo a mostrar"));
         }
         lineas
     }

@@ -81,6 +81,14 @@ pub struct Encargo<'a> {
     pub progreso: &'a Progreso,
     /// Lo que conviene saber.
     pub avisar: &'a (dyn Fn(String) + Sync),
+    /// Un resultado que ya se puede enseñar.
+    pub decir: &'a (dyn Fn(String) + Sync),
+}
+
+/// Lo que un trabajo va diciendo.
+enum Dicho {
+    Aviso(String),
+    Resultado(String),
 }
 
 impl Consola {
@@ -113,9 +121,8 @@ impl Consola {
         servidor.detener(&self.ctrl_c, |quedan| {
             let cuantas = cuenta(quedan, "conexión", "conexiones");
             let plazo = DESPEDIDA.as_secs();
-            pantalla.aviso(format!(
-                "Terminando {cuantas} en curso ({plazo} s como mucho; Ctrl-C las corta ya)"
-            ));
+            let limite = format!("{plazo} s como mucho; Ctrl-C las corta ya");
+            pantalla.aviso(format!("Terminando {cuantas} en curso ({limite})"));
         });
     }
 
@@ -144,10 +151,8 @@ impl Consola {
                 Some(oyente) => oyente.canales(),
                 None => (never(), never()),
             };
-            let repintar = self
-                .trabajo
-                .as_ref()
-                .map_or(never(), |(_, reloj)| reloj.clone());
+            let trabajo = self.trabajo.as_ref();
+            let repintar = trabajo.map_or(never(), |(_, reloj)| reloj.clone());
             select! {
                 recv(self.ctrl_c) -> _ => {
                     self.soltar_la_linea();
@@ -181,11 +186,11 @@ impl Consola {
     }
 
     /// Hace `trabajo` en otro hilo y mientras tanto pinta la barra y los avisos. Un Ctrl-C lo
-    /// cancela.
+    /// cancela. Devuelve lo que dio, y si lo dejó un Ctrl-C.
     pub fn trabajar<T: Send>(
         &mut self,
         trabajo: impl FnOnce(Encargo) -> T + Send,
-    ) -> Result<T, Fallo> {
+    ) -> Result<(T, bool), Fallo> {
         let (parada, progreso) = (Parada::nueva(), Arc::new(Progreso::default()));
         let (avisar, avisos) = bounded(TOPE_DE_AVISOS);
         self.pantalla.poner_barra();
@@ -195,24 +200,27 @@ impl Consola {
             let (parada, progreso) = (&parada, &*progreso);
             let hilo = arrancar_en(ambito, "trabajo", move || {
                 // Sólo falla si el hilo principal se fue, y no se va antes de tener el resultado.
-                let avisar = |frase: String| avisar.send(frase).unwrap_or_default();
+                let hablar = |dicho| avisar.send(dicho).unwrap_or_default();
                 trabajo(Encargo {
                     parada,
                     progreso,
-                    avisar: &avisar,
+                    avisar: &|frase| hablar(Dicho::Aviso(frase)),
+                    decir: &|linea| hablar(Dicho::Resultado(linea)),
                 })
             })?;
             // Hasta que el trabajo suelte su lado de los avisos.
             loop {
                 match self.siguiente(&avisos) {
-                    Paso::Llego(frase) => self.pantalla.aviso(frase),
+                    Paso::Llego(Dicho::Aviso(frase)) => self.pantalla.aviso(frase),
+                    Paso::Llego(Dicho::Resultado(linea)) => self.pantalla.linea(linea),
                     Paso::Interrumpido => parada.cortar(),
                     Paso::Acabo => break,
                     Paso::Escrito(_) | Paso::FinDeEntrada => {}
                 }
             }
             let roto = |_| Fallo::nuevo("el trabajo terminó por un error interno");
-            hilo.join().map_err(roto)
+            let hecho = hilo.join().map_err(roto)?;
+            Ok((hecho, parada.avisada()))
         });
         self.trabajo = None;
         self.pantalla.quitar_barra();

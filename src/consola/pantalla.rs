@@ -140,9 +140,8 @@ impl Pantalla {
         }
         let pintado = self.apartando_la_barra(|| {
             let mut salida = io::stdout().lock();
-            salida
-                .write_all(texto.as_bytes())
-                .and_then(|()| salida.flush())
+            salida.write_all(texto.as_bytes())?;
+            salida.flush()
         });
         if let Err(e) = pintado {
             let antes = std::mem::replace(&mut self.rota, true);

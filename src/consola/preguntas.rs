@@ -11,6 +11,9 @@ use crate::fallo::{Fallo, Salida};
 use crate::guia::SELECCIONE;
 use crate::texto::limpiar;
 
+/// Columnas que se dejan detrás de la pregunta del menú.
+const SITIO_PARA_ESCRIBIR: usize = 8;
+
 /// Por qué no hay respuesta a una pregunta.
 #[derive(Debug)]
 pub enum Fin {
@@ -38,12 +41,16 @@ impl Consola {
     /// una opción; después basta una línea que dice `quien` pregunta.
     pub fn menu(&mut self, opciones: &[&str], quien: &str) -> Result<String, Fin> {
         let en_terminal = self.teclado.en_terminal();
-        let pregunta = match en_terminal {
-            true => {
-                let seleccione = SELECCIONE.trim_end_matches([':', ' ']);
-                format!("{quien} · {seleccione} (Entrar: menú): ")
-            }
-            false => SELECCIONE.to_string(),
+        let entera = format!(
+            "{quien} · {} (Entrar: menú): ",
+            SELECCIONE.trim_end_matches([':', ' '])
+        );
+        // En un panel estrecho la pregunta no cabría en su línea, ni lo que se teclee detrás.
+        let cabe = self.teclado.terminal.ancho() > entera.chars().count() + SITIO_PARA_ESCRIBIR;
+        let pregunta = match (en_terminal, cabe) {
+            (true, true) => entera,
+            (true, false) => format!("{quien} · opción: "),
+            (false, _) => SELECCIONE.to_string(),
         };
         loop {
             if !self.menu_a_la_vista {
@@ -101,18 +108,15 @@ impl Consola {
 
 /// Una lista de la que se elige por número.
 pub fn numerados(lista: &[impl Display]) -> impl Iterator<Item = String> {
-    (1..)
-        .zip(lista)
-        .map(|(numero, uno)| format!("{numero}. {uno}"))
+    let con_numero = (1..).zip(lista);
+    con_numero.map(|(numero, uno)| format!("{numero}. {uno}"))
 }
 
 /// Lo elegido de una lista: `0` es toda (si hay más de uno), o el número de uno.
 pub fn elegir<T: Clone>(escrito: &str, lista: &[T]) -> Option<Vec<T>> {
     match escrito.trim().parse::<usize>().ok()? {
         0 if lista.len() > 1 => Some(lista.to_vec()),
-        numero => lista
-            .get(numero.checked_sub(1)?)
-            .map(|uno| vec![uno.clone()]),
+        numero => Some(vec![lista.get(numero.checked_sub(1)?)?.clone()]),
     }
 }
 

@@ -205,12 +205,8 @@ fn contestar_a(
 
 fn leer_linea(entrada: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut linea = Vec::new();
-    if entrada
-        .by_ref()
-        .take(TOPE_DE_LINEA)
-        .read_until(b'\n', &mut linea)?
-        == 0
-    {
+    let mut con_tope = entrada.by_ref().take(TOPE_DE_LINEA);
+    if con_tope.read_until(b'\n', &mut linea)? == 0 {
         return Ok(None);
     }
     if linea.last() != Some(&b'\n') && linea.len() as u64 == TOPE_DE_LINEA {

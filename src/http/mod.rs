@@ -119,10 +119,9 @@ pub fn leer_cuerpo<P>(
 ) -> Result<(Vec<u8>, Option<P>), CorteHttp> {
     let largo = peticion.falta;
     let largo = largo.ok_or_else(|| rechazar(411, "falta Content-Length"))?;
-    let largo = usize::try_from(largo)
-        .ok()
-        .filter(|&largo| largo <= tope)
-        .ok_or_else(|| rechazar(413, format!("el cuerpo pasa del tope, {tope} bytes")))?;
+    let largo = usize::try_from(largo).ok().filter(|&largo| largo <= tope);
+    let no_cabe = || rechazar(413, format!("el cuerpo pasa del tope, {tope} bytes"));
+    let largo = largo.ok_or_else(no_cabe)?;
     let pregunta = peticion.cabecera("expect");
     let pregunta = pregunta.is_some_and(|que| que.eq_ignore_ascii_case("100-continue"));
     if pregunta && conexion.pendiente().is_empty() {
@@ -136,9 +135,8 @@ pub fn leer_cuerpo<P>(
         let falta = largo - cuerpo.len();
         cuerpo.reserve_exact(falta);
         let limite = Instant::now() + SIN_AVANCE + Duration::from_secs(falta as u64 / RITMO);
-        recibir_hasta(conexion, &mut cuerpo, largo, || {
-            limite.min(Instant::now() + SIN_AVANCE)
-        })?;
+        let limite = || limite.min(Instant::now() + SIN_AVANCE);
+        recibir_hasta(conexion, &mut cuerpo, largo, limite)?;
     }
     peticion.falta = Some(0);
     Ok((cuerpo, dado))
@@ -149,12 +147,17 @@ fn recibir_hasta(
     cuerpo: &mut Vec<u8>,
     largo: usize,
     limite: impl Fn() -> Instant,
-) -> Result<(), FalloRed> {
+) -> Result<(), CorteHttp> {
     while cuerpo.len() < largo {
-        if conexion.pendiente().is_empty()
-            && conexion.recibir(limite(), "el cuerpo de la petición")? == 0
-        {
-            return Err(FalloRed::Cortada);
+        if conexion.pendiente().is_empty() {
+            match conexion.recibir(limite(), "el cuerpo de la petición") {
+                Ok(0) => return Err(CorteHttp::Red(FalloRed::Cortada)),
+                Ok(_) => {}
+                Err(FalloRed::Vencio(_)) => {
+                    return Err(rechazar(408, "el cuerpo llega demasiado despacio"));
+                }
+                Err(fallo) => return Err(fallo.into()),
+            }
         }
         let pendiente = conexion.pendiente();
         let cuantos = pendiente.len().min(largo - cuerpo.len());

@@ -55,8 +55,8 @@ impl PeticionHttp {
 
     /// ¿Prefiere una página? Es lo que distingue a un navegador de `curl`.
     pub fn quiere_html(&self) -> bool {
-        self.cabecera("accept")
-            .is_some_and(|acepta| acepta.contains("text/html"))
+        let acepta = self.cabecera("accept");
+        acepta.is_some_and(|acepta| acepta.contains("text/html"))
     }
 
     /// El valor de `clave` en la consulta (`?clave=valor`). Sin él no hay pregunta: si falta o está
@@ -64,9 +64,8 @@ impl PeticionHttp {
     pub fn parametro(&self, clave: &str) -> Result<&str, CorteHttp> {
         let suyo = self.consulta.iter().find(|(otra, _)| otra == clave);
         let valor = suyo.map(|(_, valor)| valor.as_str());
-        valor
-            .filter(|valor| !valor.is_empty())
-            .ok_or_else(|| rechazar(400, format!("falta «{clave}»: {}?{clave}=…", self.ruta)))
+        let valor = valor.filter(|valor| !valor.is_empty());
+        valor.ok_or_else(|| rechazar(400, format!("falta «{clave}»: {}?{clave}=…", self.ruta)))
     }
 
     /// Bytes del cuerpo que aún no se han leído, según dice.
@@ -142,10 +141,8 @@ fn con_direccion(metodo: Metodo, escrita: &str) -> Result<PeticionHttp, CorteHtt
     let absoluta = Url::leer(escrita);
     let ruta = absoluta.as_ref().map_or(escrita, |url| &url.ruta);
     let (ruta, consulta) = ruta.split_once('?').unwrap_or((ruta, ""));
-    let traducidas = descodificar(ruta)
-        .filter(|ruta| ruta.starts_with('/'))
-        .zip(leer_consulta(consulta));
-    let Some((ruta, consulta)) = traducidas else {
+    let ruta = descodificar(ruta).filter(|ruta| ruta.starts_with('/'));
+    let Some((ruta, consulta)) = ruta.zip(leer_consulta(consulta)) else {
         let frase = "la dirección está mal escrita: «%» y dos cifras, en UTF-8";
         return Err(rechazar(400, frase));
     };
@@ -167,10 +164,7 @@ fn juntar(cabeceras: &[httparse::Header]) -> Result<Vec<(String, String)>, Corte
         let anterior = juntas.iter_mut().find(|(otro, _)| *otro == nombre);
         match (str::from_utf8(cabecera.value).map(str::trim), anterior) {
             (Ok(valor), None) => juntas.push((nombre, valor.to_string())),
-            (Ok(valor), Some((_, antes))) if !unica => {
-                antes.push_str(", ");
-                antes.push_str(valor);
-            }
+            (Ok(valor), Some((_, antes))) if !unica => *antes += &format!(", {valor}"),
             (Err(_), _) if !unica => {}
             _ => {
                 let frase = format!("la cabecera {nombre} está repetida o no es texto");
@@ -190,17 +184,13 @@ fn largo_del_cuerpo(escrito: &str) -> Result<u64, CorteHttp> {
 
 /// ¿Es una IP o `localhost`, con o sin puerto?
 fn de_confianza(host: &str) -> bool {
-    let (nombre, puerto) = match host
-        .strip_prefix('[')
-        .and_then(|resto| resto.split_once(']'))
-    {
+    let corchetes = host.strip_prefix('[').and_then(|h| h.split_once(']'));
+    let (nombre, puerto) = match corchetes {
         Some((ip, puerto)) if ip.parse::<Ipv6Addr>().is_ok() => ("localhost", puerto),
         Some(_) => return false,
         None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
-    let puerto = puerto.is_empty()
-        || puerto
-            .strip_prefix(':')
-            .is_some_and(|p| p.parse::<u16>().is_ok());
+    let numero = puerto.strip_prefix(':').map(str::parse::<u16>);
+    let puerto = puerto.is_empty() || matches!(numero, Some(Ok(_)));
     puerto && (nombre.eq_ignore_ascii_case("localhost") || nombre.parse::<IpAddr>().is_ok())
 }

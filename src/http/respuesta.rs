@@ -99,11 +99,8 @@ impl RespuestaHttp {
             Ok(())
         });
         let largo = None;
-        Ok(RespuestaHttp::nueva(
-            200,
-            JSON,
-            Cuerpo::Flujo { largo, enviar },
-        ))
+        let cuerpo = Cuerpo::Flujo { largo, enviar };
+        Ok(RespuestaHttp::nueva(200, JSON, cuerpo))
     }
 
     /// `{"error": motivo}`.
@@ -161,10 +158,8 @@ impl RespuestaHttp {
     /// Añade una cabecera. Un valor no puede traer otra dentro: los controles se quitan.
     pub fn con(mut self, nombre: &str, valor: impl AsRef<str>) -> RespuestaHttp {
         let limpio = valor.as_ref().chars().filter(|letra| !letra.is_control());
-        self.extra.push_str(nombre);
-        self.extra.push_str(": ");
-        self.extra.extend(limpio);
-        self.extra.push_str("\r\n");
+        let limpio: String = limpio.collect();
+        self.extra += &format!("{nombre}: {limpio}\r\n");
         self
     }
 
@@ -177,10 +172,9 @@ impl RespuestaHttp {
         };
         let largo = largo.map_or(String::new(), |n| format!("Content-Length: {n}\r\n"));
         // Lo que se cuenta cambia a cada momento: que nadie lo guarde, si no se dijo otra cosa.
-        let guardar = if self.extra.contains("Cache-Control: ") {
-            ""
-        } else {
-            "Cache-Control: no-store\r\n"
+        let guardar = match self.extra.contains("Cache-Control: ") {
+            true => "",
+            false => "Cache-Control: no-store\r\n",
         };
         let cabeza = format!(
             "HTTP/1.1 {} {}\r\nDate: {}\r\nContent-Type: {}\r\n{largo}Connection: close\r\n\
@@ -244,18 +238,9 @@ pub fn leer_fecha(escrita: &str) -> Option<SystemTime> {
 /// Texto ajeno que ya no puede ser otra cosa que texto, ni dentro de un elemento ni de un atributo
 /// entre comillas.
 pub fn escapar(ajeno: &str) -> String {
-    let mut limpio = String::with_capacity(ajeno.len());
-    for letra in limpiar(ajeno).chars() {
-        match letra {
-            '&' => limpio.push_str("&amp;"),
-            '<' => limpio.push_str("&lt;"),
-            '>' => limpio.push_str("&gt;"),
-            '"' => limpio.push_str("&quot;"),
-            '\'' => limpio.push_str("&#39;"),
-            otra => limpio.push(otra),
-        }
-    }
-    limpio
+    let limpio = limpiar(ajeno).replace('&', "&amp;");
+    let limpio = limpio.replace('<', "&lt;").replace('>', "&gt;");
+    limpio.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 /// Las palabras que la norma pone tras cada código.
@@ -268,6 +253,7 @@ fn frase(codigo: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        408 => "Request Timeout",
         411 => "Length Required",
         412 => "Precondition Failed",
         413 => "Content Too Large",

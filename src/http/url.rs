@@ -19,9 +19,8 @@ pub fn descodificar(escrito: &str) -> Option<String> {
 }
 
 fn cifra(byte: u8) -> Option<u8> {
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|valor| u8::try_from(valor).ok())
+    let valor = char::from(byte).to_digit(16)?;
+    u8::try_from(valor).ok()
 }
 
 /// Las parejas de una consulta (sin el `?`). Ahí, además, `+` es un espacio. `None` si está mal
@@ -90,15 +89,13 @@ impl Url {
             }
             None => sitio.split_at(sitio.find(':').unwrap_or(sitio.len())),
         };
-        let puerto = if puerto.is_empty() {
-            80
-        } else {
-            puerto.strip_prefix(':')?.parse().ok()?
+        let puerto = match puerto {
+            "" => 80,
+            _ => puerto.strip_prefix(':')?.parse().ok()?,
         };
-        let ruta = if ruta.starts_with('/') {
-            ruta.to_string()
-        } else {
-            format!("/{ruta}")
+        let ruta = match ruta.starts_with('/') {
+            true => ruta.to_string(),
+            false => format!("/{ruta}"),
         };
         let bueno = !anfitrion.is_empty() && puerto != 0;
         bueno.then(|| Url {
@@ -113,21 +110,16 @@ impl Url {
         if self.anfitrion.eq_ignore_ascii_case("localhost") {
             return Some(Ipv4Addr::LOCALHOST.into());
         }
-        self.anfitrion
-            .parse::<IpAddr>()
-            .ok()
-            .map(|ip| ip.to_canonical())
+        let ip: IpAddr = self.anfitrion.parse().ok()?;
+        Some(ip.to_canonical())
     }
 
     /// `IP:PUERTO` como va en la cabecera `Host`.
     pub fn sitio(&self) -> String {
-        let Url {
-            anfitrion, puerto, ..
-        } = self;
-        if anfitrion.contains(':') {
-            format!("[{anfitrion}]:{puerto}")
-        } else {
-            format!("{anfitrion}:{puerto}")
+        let (anfitrion, puerto) = (&self.anfitrion, self.puerto);
+        match anfitrion.contains(':') {
+            true => format!("[{anfitrion}]:{puerto}"),
+            false => format!("{anfitrion}:{puerto}"),
         }
     }
 }

@@ -43,9 +43,8 @@ impl EnMarcha {
     /// Abre el puerto y la carpeta, arranca los hilos y se presenta.
     pub fn arrancar(config: &Config, consola: &mut Consola) -> Result<EnMarcha, Fallo> {
         let (escucha, fila) = abrir_el_puerto(config)?;
-        let direccion = escucha
-            .local_addr()
-            .map_err(|e| Fallo::de_sistema("mirando el puerto", &e))?;
+        let mirando = |e| Fallo::de_sistema("mirando el puerto", &e);
+        let direccion = escucha.local_addr().map_err(mirando)?;
         let ruta = carpeta_elegida(config, fila);
         let carpeta = Carpeta::abrir_o_crear(&ruta)?;
         let en_la_red = direccion_en_la_red(direccion, config);
@@ -89,10 +88,9 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
         format!("{ESCUCHANDO} {puerto}"),
         format!("Soy {nombre} y comparto {carpeta}"),
     ]);
-    if let Some(en_la_red) = en_la_red {
-        consola.pantalla.linea(format!(
-            "Los demás me encuentran en {en_la_red} (para ellos: --peer {en_la_red})"
-        ));
+    if let Some(yo) = en_la_red {
+        let linea = format!("Los demás me encuentran en {yo} (para ellos: --peer {yo})");
+        consola.pantalla.linea(linea);
     }
 }
 
@@ -120,10 +118,8 @@ fn calcular_huellas(nodo: &Arc<Nodo>) -> Result<Hilo<()>, Fallo> {
 fn abrir_el_puerto(config: &Config) -> Result<(TcpListener, Option<usize>), Fallo> {
     let candidatos: Vec<(u16, Option<usize>)> = match config.fila {
         Fila::PrimeraLibre => {
-            let filas = PEERS.iter().zip(1..);
-            filas
-                .map(|((_, _, puerto), n)| (*puerto, Some(n)))
-                .collect()
+            let filas = PEERS.iter().map(|(_, _, puerto)| *puerto);
+            filas.zip((1..).map(Some)).collect()
         }
         Fila::PuertoLibre => {
             let puertos = config.puerto..config.puerto.saturating_add(PUERTOS_A_PROBAR);
@@ -150,14 +146,11 @@ fn abrir_el_primero_libre(
             }
         }
     }
-    let puertos: Vec<String> = candidatos
-        .iter()
-        .map(|(puerto, _)| puerto.to_string())
-        .collect();
+    let puertos = candidatos.iter().map(|(puerto, _)| puerto.to_string());
+    let puertos = puertos.collect::<Vec<_>>().join(", ");
     Err(Fallo::nuevo(format!(
-        "los puertos de PEERS ({}) ya están en uso: cierra un nodo o elige otro con --puerto \
-         (0 = el que esté libre)",
-        puertos.join(", ")
+        "los puertos {puertos} ya están en uso: cierra un nodo o elige otro con --puerto \
+         (0 = el que esté libre)"
     )))
 }
 
@@ -177,12 +170,10 @@ fn direccion_en_la_red(direccion: SocketAddr, config: &Config) -> Option<SocketA
     }
     let maestro = config.maestro.as_deref().and_then(Url::leer);
     let maestro = maestro.and_then(|url| Some(SocketAddr::new(url.ip()?, url.puerto)));
-    let fuera = config.peers.iter().copied().chain(maestro);
-    let fuera = fuera.filter(|otro| !otro.ip().is_loopback());
-    fuera
-        .filter(|otro| otro.is_ipv4() == direccion.is_ipv4())
-        .find_map(ip_en_la_red)
-        .map(|ip| SocketAddr::new(ip, direccion.port()))
+    let lleva_fuera = |a: &SocketAddr| !a.ip().is_loopback() && a.is_ipv4() == direccion.is_ipv4();
+    let todos = config.peers.iter().copied().chain(maestro);
+    let ip = todos.filter(lleva_fuera).find_map(ip_en_la_red)?;
+    Some(SocketAddr::new(ip, direccion.port()))
 }
 
 /// El nombre que se escribió; si no, el de la fila; si no, uno que distinga a este nodo de los

@@ -21,25 +21,29 @@ use crate::nodo::vecinos::Vecinos;
 use crate::red::conexion::FalloRed;
 use crate::texto::limpiar;
 
-/// Qué peers tienen un archivo, en el orden de la lista: la función de la guía. Uno mismo no está
-/// en ella.
-pub fn buscar_en_peers(vecinos: &Vecinos, nombre: &str) -> Result<Vec<SocketAddr>, Fallo> {
+/// Qué peers tienen un archivo, en el orden de la lista: la función de la guía. Da cada uno a
+/// `al_encontrar` según contesta. Uno mismo no está en la lista.
+pub fn buscar_en_peers(
+    vecinos: &Vecinos,
+    nombre: &str,
+    al_encontrar: &(dyn Fn(SocketAddr) + Sync),
+) -> Result<Vec<SocketAddr>, Fallo> {
+    let peers = &vecinos.peers;
+    let mut tienen = vec![false; peers.len()];
     let pregunta = |peer| lo_tiene(vecinos, peer, nombre);
-    let mut tienen = vec![false; vecinos.peers.len()];
-    preguntar_a_todos(&vecinos.peers, pregunta, |respuestas| {
-        respuestas
-            .iter()
-            .for_each(|(lugar, tiene)| tienen[lugar] = tiene);
+    preguntar_a_todos(peers, pregunta, |respuestas| {
+        for (lugar, _) in respuestas.iter().filter(|(_, tiene)| *tiene) {
+            al_encontrar(peers[lugar]);
+            tienen[lugar] = true;
+        }
     })?;
-    let disponibles = vecinos.peers.iter().zip(tienen);
-    Ok(disponibles
-        .filter_map(|(peer, tiene)| tiene.then_some(*peer))
-        .collect())
+    let disponibles = peers.iter().zip(tienen).filter(|(_, tiene)| *tiene);
+    Ok(disponibles.map(|(peer, _)| *peer).collect())
 }
 
 /// ¿Tiene `peer` el archivo? Con la palabra de la guía, que entienden todos, y en menos de
 /// `--espera`.
-pub fn lo_tiene(vecinos: &Vecinos, peer: SocketAddr, nombre: &str) -> bool {
+fn lo_tiene(vecinos: &Vecinos, peer: SocketAddr, nombre: &str) -> bool {
     let respuesta = preguntar_a_uno(vecinos, peer, nombre);
     respuesta.unwrap_or_else(|fallo| {
         debug!("{peer} no contesta a la búsqueda: {fallo}");
@@ -63,9 +67,6 @@ fn preguntar_a_uno(vecinos: &Vecinos, peer: SocketAddr, nombre: &str) -> Result<
 }
 
 /// Baja un archivo de las `fuentes`: la función de la guía, que reanuda, reparte y nunca pisa.
-///
-/// # Errores
-/// No se pudo; la frase dice por qué y si se puede seguir después.
 pub fn descargar_archivo(
     fuentes: &[SocketAddr],
     pedido: &Pedido,

@@ -1,6 +1,6 @@
 //! Menú principal, como en la guía, con sus textos y sus números; del 4 en adelante, los nuestros.
 //!
-//! Aquí sólo se pregunta: cada opción llama a su acción (`acciones.rs`), la misma de la línea de
+//! Aquí sólo se pregunta: cada opción llama a su acción (`acciones/`), la misma de la línea de
 //! órdenes. El hilo principal espera con la [`Consola`]: por eso lo que llega mientras tanto se ve
 //! al momento.
 
@@ -83,7 +83,7 @@ fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
     let Some(nombre) = consola.preguntar_nombre(guia::QUE_ARCHIVO)? else {
         return Ok(());
     };
-    let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, &nombre, |_, _| {})? else {
+    let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, &nombre, false)? else {
         return Ok(());
     };
     if disponibles.is_empty() {

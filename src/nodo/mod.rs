@@ -86,13 +86,7 @@ pub struct Mensaje {
 /// `10:32 [MENSAJE] ana (192.168.1.11): hola`: cuándo, quién y qué.
 impl fmt::Display for Mensaje {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Mensaje {
-            de,
-            desde,
-            hora,
-            texto,
-        } = self;
-        let ip = desde.ip();
+        let (hora, de, ip, texto) = (&self.hora, &self.de, self.desde.ip(), &self.texto);
         write!(f, "{hora} [MENSAJE] {de} ({ip}): {texto}")
     }
 }
@@ -135,10 +129,8 @@ impl Nodo {
     /// Lo que comparte ahora mismo.
     pub fn lista(&self) -> Result<Arc<Vec<Archivo>>, Fallo> {
         let pedida = Instant::now();
-        let mut ultima = self
-            .ultima_lista
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let ultima = self.ultima_lista.lock();
+        let mut ultima = ultima.unwrap_or_else(PoisonError::into_inner);
         if ultima.empezo.is_none_or(|empezo| empezo < pedida) {
             let empezo = Instant::now();
             let archivos = self.carpeta.listar()?;
@@ -148,15 +140,6 @@ impl Nodo {
             ultima.empezo = Some(empezo);
         }
         Ok(Arc::clone(&ultima.archivos))
-    }
-
-    /// Los nombres de lo que comparte.
-    pub fn nombres(&self) -> Result<Vec<String>, Fallo> {
-        let archivos = self.lista()?;
-        Ok(archivos
-            .iter()
-            .map(|archivo| archivo.nombre.clone())
-            .collect())
     }
 
     /// La carpeta tiene algo nuevo: si hay maestro, que lo sepa ya.

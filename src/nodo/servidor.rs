@@ -14,8 +14,9 @@ use log::debug;
 
 use crate::guia::ENVIO_COMPLETO;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
-use crate::nodo::palabras::contestar::{self, Cierre, enviar_tramo};
+use crate::nodo::palabras::contestar;
 use crate::nodo::palabras::protocolo::{Habla, Palabra, Primera, quien_habla};
+use crate::nodo::palabras::servir::{Cierre, enviar_tramo};
 use crate::nodo::{Nodo, web};
 use crate::red::conexion::Conexion;
 use crate::texto::limpiar;

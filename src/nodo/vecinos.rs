@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::{Config, Limites};
+use crate::nodo::palabras::protocolo::Presentacion;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::maquina::es_la_misma;
 use crate::red::parada::Parada;
@@ -81,8 +82,8 @@ impl Vecinos {
 
     /// ¿Es `peer` este mismo nodo? Descargarse de uno mismo destruiría el archivo.
     pub fn soy_yo(&self, peer: SocketAddr) -> bool {
-        self.escucha
-            .is_some_and(|nuestra| es_la_misma(peer, nuestra))
+        let es_peer = |nuestra| es_la_misma(peer, nuestra);
+        self.escucha.is_some_and(es_peer)
     }
 
     /// ¿No hay a quién preguntar, ni quien lo diga?
@@ -90,9 +91,13 @@ impl Vecinos {
         self.peers.is_empty() && self.maestro.is_none()
     }
 
-    /// Puerto en que escucha; 0 si no escucha.
-    pub fn puerto(&self) -> u16 {
-        self.escucha.map_or(0, |escucha| escucha.port())
+    /// Cómo se presenta este nodo. El puerto es 0 si no escucha.
+    pub fn presentacion(&self) -> Presentacion {
+        Presentacion {
+            puerto: self.escucha.map_or(0, |escucha| escucha.port()),
+            nombre: self.nombre.clone(),
+            id: Some(self.id.clone()),
+        }
     }
 
     /// Se conecta a `peer` para preguntarle algo, en lo que diga `--espera`.

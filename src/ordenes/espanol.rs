@@ -3,6 +3,8 @@
 //!
 //! No sabe qué hace cada orden: eso, en [`crate::ordenes`].
 
+use std::ffi::OsString;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
 
@@ -21,31 +23,50 @@ pub enum SinOrden {
 ///
 /// # Errores
 /// La ayuda, la versión, o la frase que dice qué está mal escrito.
-pub fn leer<I, T>(palabras: I) -> Result<Argumentos, SinOrden>
-where
-    I: IntoIterator<Item = T>,
-    T: Into<std::ffi::OsString> + Clone,
-{
+pub fn leer(
+    palabras: impl IntoIterator<Item: Into<OsString> + Clone>,
+) -> Result<Argumentos, SinOrden> {
     let mal_escrito = |frase| SinOrden::MalEscrito(format!("{frase}\nLa ayuda: nodo --help"));
-    let leido = comando()
-        .try_get_matches_from(palabras)
-        .and_then(|mut leidas| juntar(&mut leidas));
-    let leido = leido.map_err(|error| match error.kind() {
+    let de_clap = |error: clap::Error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => SinOrden::Ayuda(error.to_string()),
         _ => mal_escrito(que_esta_mal(&error)),
-    })?;
-    leido.dar_a_la_practica().map_err(mal_escrito)
+    };
+    let leidas = comando().try_get_matches_from(palabras).map_err(de_clap)?;
+    match lo_que_sobra(&leidas) {
+        Some(frase) => Err(mal_escrito(frase)),
+        None => juntar(&leidas).map_err(de_clap),
+    }
 }
 
-/// Lo escrito antes de la orden, la orden y lo escrito después, en un solo valor.
-fn juntar(leidas: &mut ArgMatches) -> Result<Argumentos, clap::Error> {
-    let despues = match leidas.subcommand() {
-        Some((orden, suyas)) if !es_practica(orden) => Opciones::from_arg_matches(suyas)?,
-        _ => Opciones::default(),
-    };
-    let Argumentos { nodo, orden } = Argumentos::from_arg_matches_mut(leidas)?;
-    let nodo = nodo.unir(despues);
-    Ok(Argumentos { nodo, orden })
+/// Las prácticas no son el nodo: qué opción suya, escrita antes de la orden de una práctica, no
+/// tiene también ella.
+fn lo_que_sobra(leidas: &ArgMatches) -> Option<String> {
+    let (practica, _) = leidas
+        .subcommand()
+        .filter(|(orden, _)| es_practica(orden))?;
+    let comando = Argumentos::command();
+    let suyas = comando.find_subcommand(practica)?;
+    let es_suya = |larga| suyas.get_opts().any(|suya| suya.get_long() == Some(larga));
+    let escrita = |una: &&Arg| leidas.contains_id(una.get_id().as_str());
+    let mut escritas = comando.get_opts().filter(escrita).filter_map(Arg::get_long);
+    let sobra = escritas.find(|larga| !es_suya(larga))?;
+    let no_vale = "es una opción del nodo y no vale para";
+    Some(format!("--{sobra} {no_vale} «{practica}»"))
+}
+
+/// Lo escrito antes de la orden, la orden y lo escrito después, en un solo valor: manda lo de
+/// después, y los peers se suman.
+fn juntar(leidas: &ArgMatches) -> Result<Argumentos, clap::Error> {
+    let mut argumentos = Argumentos::from_arg_matches(leidas)?;
+    match leidas.subcommand() {
+        Some((orden, suyas)) if !es_practica(orden) => {
+            let peers = std::mem::take(&mut argumentos.nodo.peers);
+            argumentos.nodo.update_from_arg_matches(suyas)?;
+            argumentos.nodo.peers.splice(0..0, peers);
+        }
+        _ => argumentos.dar_a_la_practica(),
+    }
+    Ok(argumentos)
 }
 
 /// Los argumentos con la ayuda en español. clap sólo sabe inglés: se sustituyen sus títulos y sus
@@ -66,9 +87,8 @@ fn comando() -> Command {
     };
     let comando = Argumentos::command().arg(version);
     let ordenes = nombres_de_ordenes(&comando);
-    let comando = ordenes
-        .iter()
-        .fold(comando, |c, orden| a_los_dos_lados(c, orden));
+    let ordenes = ordenes.iter();
+    let comando = ordenes.fold(comando, |c, orden| a_los_dos_lados(c, orden));
     en_espanol(comando, "nodo")
 }
 
@@ -83,20 +103,11 @@ fn en_espanol(comando: Command, escrito: &str) -> Command {
         .long("help")
         .action(ArgAction::Help)
         .help("Muestra esta ayuda");
-    let posicionales: String = comando
-        .get_positionals()
-        .map(|arg| format!(" {arg}"))
-        .collect();
-    let orden = if comando.has_subcommands() {
-        " [ORDEN]"
-    } else {
-        ""
-    };
-    let uso = format!(
-        "{escrito} [OPCIONES]{orden}{}",
-        posicionales.replace("...", "…")
-    );
+    let posicionales = comando.get_positionals();
+    let posicionales: String = posicionales.map(|arg| format!(" {arg}")).collect();
     let ordenes = nombres_de_ordenes(&comando);
+    let orden = if ordenes.is_empty() { "" } else { " [ORDEN]" };
+    let uso = format!("{escrito} [OPCIONES]{orden}{posicionales}").replace("...", "…");
     let comando = comando
         .disable_help_flag(true)
         .disable_help_subcommand(true)
@@ -120,22 +131,18 @@ fn que_esta_mal(error: &clap::Error) -> String {
         Some(ContextValue::Strings(varios)) => varios.join(", "),
         _ => String::new(),
     };
-    let (arg, valor) = (
-        dato(ContextKind::InvalidArg),
-        dato(ContextKind::InvalidValue),
-    );
+    let arg = dato(ContextKind::InvalidArg);
+    let valor = dato(ContextKind::InvalidValue);
     match error.kind() {
         ErrorKind::UnknownArgument => {
-            format!(
-                "no conozco «{arg}»{}",
-                parecido(&dato(ContextKind::SuggestedArg))
-            )
+            let parecido = parecido(&dato(ContextKind::SuggestedArg));
+            format!("no conozco «{arg}»{parecido}")
         }
-        ErrorKind::InvalidSubcommand => format!(
-            "no conozco la orden «{}»{}",
-            dato(ContextKind::InvalidSubcommand),
-            parecido(&dato(ContextKind::SuggestedSubcommand))
-        ),
+        ErrorKind::InvalidSubcommand => {
+            let orden = dato(ContextKind::InvalidSubcommand);
+            let parecido = parecido(&dato(ContextKind::SuggestedSubcommand));
+            format!("no conozco la orden «{orden}»{parecido}")
+        }
         ErrorKind::MissingRequiredArgument => format!("falta {arg}"),
         ErrorKind::InvalidValue if valor.is_empty() => format!("a {arg} le falta el valor"),
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
@@ -159,10 +166,9 @@ fn que_esta_mal(error: &clap::Error) -> String {
 }
 
 fn parecido(sugerencia: &str) -> String {
-    if sugerencia.is_empty() {
-        String::new()
-    } else {
-        format!(" (¿querías decir {sugerencia}?)")
+    match sugerencia {
+        "" => String::new(),
+        otra => format!(" (¿querías decir {otra}?)"),
     }
 }
 
@@ -223,6 +229,11 @@ mod tests {
         let peers = leer_linea(linea).nodo.peers;
         let puertos: Vec<u16> = peers.iter().map(|p| p.port()).collect();
         assert_eq!(puertos, [1, 2, PUERTO]);
+        let linea = "nodo --peer 127.0.0.1:1 estado --peer 127.0.0.1:2";
+        assert_eq!(leer_linea(linea).nodo.peers.len(), 2);
+        let linea = "nodo --puerto 1 --peer 127.0.0.1:1 estado --puerto 2";
+        let nodo = leer_linea(linea).nodo;
+        assert_eq!((nodo.puerto, nodo.peers.len()), (Some(2), 1));
     }
 
     #[test]

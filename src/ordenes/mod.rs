@@ -9,10 +9,11 @@ pub mod sueltas;
 
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
-use crate::nodo::{arranque, menu};
+use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
 use opciones::{Argumentos, Orden, decidir};
+use sueltas::vecinos_de;
 
 /// Cumple lo que se escribió.
 pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, Fallo> {
@@ -26,9 +27,13 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
         Some(Orden::Descargar { archivo, de }) => {
             sueltas::descargar(&config()?, &archivo, de, consola)
         }
-        Some(Orden::Enviar { archivo, a }) => sueltas::enviar(&config()?, &archivo, a, consola),
-        Some(Orden::Mensaje { texto, a }) => sueltas::mensaje(&config()?, &texto, a, consola),
-        Some(Orden::Estado) => sueltas::estado(&config()?, consola),
+        Some(Orden::Enviar { archivo, a }) => {
+            acciones::enviar(consola, &vecinos_de(&config()?), &archivo, a)
+        }
+        Some(Orden::Mensaje { texto, a }) => {
+            acciones::mandar_mensaje(consola, &vecinos_de(&config()?), &texto, a)
+        }
+        Some(Orden::Estado) => acciones::estado(consola, &vecinos_de(&config()?)),
         Some(Orden::Huella { archivos }) => sueltas::huella(archivos, consola),
         Some(Orden::Localizar { archivo, por }) => {
             sueltas::localizar(&config()?, &archivo, por, consola)

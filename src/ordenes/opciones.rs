@@ -34,7 +34,7 @@ pub struct Argumentos {
 pub struct Opciones {
     /// Fila de `PEERS` que es este nodo.
     #[arg(long, value_name = "N", value_parser = leer_numero,
-          help = format!("Fila de PEERS que es este nodo, de 1 a {}: puerto y carpeta", PEERS.len()))]
+          help = format!("Fila de PEERS que es, de 1 a {}: da puerto y carpeta", PEERS.len()))]
     pub nodo: Option<usize>,
     /// IP en que escucha (0.0.0.0 = todas las de esta máquina)
     #[arg(long, value_name = "IP", value_parser = leer_ip)]
@@ -47,7 +47,7 @@ pub struct Opciones {
     pub carpeta: Option<PathBuf>,
     /// Los demás nodos.
     #[arg(long = "peer", value_name = "IP[:PUERTO]", value_parser = leer_peer,
-          help = format!("Otro nodo (sin puerto, el {PUERTO}); se repite, y sustituye a PEERS"))]
+          help = format!("Otro nodo (sin puerto, {PUERTO}); se repite, y sustituye a PEERS"))]
     pub peers: Vec<SocketAddr>,
     /// Nombre con que se presenta
     #[arg(long, value_name = "NOMBRE", value_parser = leer_nombre)]
@@ -64,25 +64,6 @@ pub struct Opciones {
     /// http://127.0.0.1:9000
     #[arg(long, value_name = "URL", value_parser = leer_maestro)]
     pub maestro: Option<String>,
-}
-
-impl Opciones {
-    /// Une las de antes de la orden con las de después (`ultimas`): mandan las de después, los
-    /// peers se suman.
-    pub fn unir(mut self, ultimas: Opciones) -> Opciones {
-        self.peers.extend(ultimas.peers);
-        Opciones {
-            nodo: ultimas.nodo.or(self.nodo),
-            ip: ultimas.ip.or(self.ip),
-            puerto: ultimas.puerto.or(self.puerto),
-            carpeta: ultimas.carpeta.or(self.carpeta),
-            peers: self.peers,
-            nombre: ultimas.nombre.or(self.nombre),
-            espera: ultimas.espera.or(self.espera),
-            max_conexiones: ultimas.max_conexiones.or(self.max_conexiones),
-            maestro: ultimas.maestro.or(self.maestro),
-        }
-    }
 }
 
 /// Lo que se puede pedir.
@@ -194,9 +175,9 @@ pub enum Orden {
         #[arg(long = "a", value_name = "IP:PUERTO", value_parser = leer_direccion)]
         a: Option<SocketAddr>,
         /// Cuántas solicitudes
-        #[arg(long, value_name = "N", value_parser = leer_veces, default_value = "1",
-              hide_default_value = true)]
-        veces: u32,
+        #[arg(long, value_name = "N", default_value = "1", hide_default_value = true,
+              value_parser = |escrito: &str| leer_hasta(escrito, 1_000_000))]
+        veces: usize,
         /// Lo que se manda
         #[arg(
             long,
@@ -227,10 +208,9 @@ pub struct DondeEscucha {
 
 impl DondeEscucha {
     /// Toma de las opciones de `antes` de la orden lo que no se escribió después.
-    fn completar(&mut self, antes: &mut Opciones) {
-        // `or` y no `or_else`: escrita a los dos lados vale la de después, y la de antes no sobra.
-        self.ip = self.ip.or(antes.ip.take());
-        self.puerto = self.puerto.or(antes.puerto.take());
+    fn completar(&mut self, antes: &Opciones) {
+        self.ip = self.ip.or(antes.ip);
+        self.puerto = self.puerto.or(antes.puerto);
     }
 
     /// La IP y el puerto en que escuchar; `puerto` es el de la práctica si no se escribió otro.
@@ -241,38 +221,23 @@ impl DondeEscucha {
 }
 
 impl Argumentos {
-    /// Las prácticas no son el nodo: de las opciones del nodo escritas antes de su orden toman las
-    /// que ellas también tienen (lo escrito después manda), y las demás sobran.
-    pub(super) fn dar_a_la_practica(mut self) -> Result<Argumentos, String> {
+    /// Las prácticas toman de las opciones del nodo escritas antes de su orden las que ellas
+    /// también tienen (lo escrito después manda).
+    pub(super) fn dar_a_la_practica(&mut self) {
         let antes = &mut self.nodo;
-        let practica = match &mut self.orden {
-            Some(Orden::Balanceador { donde, .. }) => {
+        match &mut self.orden {
+            Some(Orden::Balanceador { donde, .. } | Orden::Maestro { donde }) => {
                 donde.completar(antes);
-                "balanceador"
             }
             Some(Orden::Backend { donde, nombre }) => {
                 donde.completar(antes);
                 *nombre = nombre.take().or(antes.nombre.take());
-                "backend"
-            }
-            Some(Orden::Maestro { donde }) => {
-                donde.completar(antes);
-                "maestro"
             }
             Some(Orden::Ingenuo { donde, carpeta, .. }) => {
                 donde.completar(antes);
                 *carpeta = carpeta.take().or(antes.carpeta.take());
-                "ingenuo"
             }
-            Some(Orden::Chat { .. }) => "chat",
-            Some(Orden::Solicitar { .. }) => "solicitar",
-            _ => return Ok(self),
-        };
-        match alguna_escrita(antes) {
-            Some(sobra) => Err(format!(
-                "{sobra} es una opción del nodo y no vale para «{practica}»"
-            )),
-            None => Ok(self),
+            _ => {}
         }
     }
 }
@@ -283,35 +248,6 @@ pub(super) fn es_practica(orden: &str) -> bool {
         orden,
         "chat" | "balanceador" | "backend" | "solicitar" | "maestro" | "ingenuo"
     )
-}
-
-/// La primera opción del nodo que esté escrita. Sin `..`: una opción nueva no compila hasta que se
-/// ponga aquí.
-fn alguna_escrita(opciones: &Opciones) -> Option<&'static str> {
-    let Opciones {
-        nodo,
-        ip,
-        puerto,
-        carpeta,
-        peers,
-        nombre,
-        espera,
-        max_conexiones,
-        maestro,
-    } = opciones;
-    let escritas = [
-        ("--nodo", nodo.is_some()),
-        ("--ip", ip.is_some()),
-        ("--puerto", puerto.is_some()),
-        ("--carpeta", carpeta.is_some()),
-        ("--peer", !peers.is_empty()),
-        ("--nombre", nombre.is_some()),
-        ("--espera", espera.is_some()),
-        ("--max-conexiones", max_conexiones.is_some()),
-        ("--maestro", maestro.is_some()),
-    ];
-    let mut escritas = escritas.into_iter();
-    escritas.find_map(|(opcion, escrita)| escrita.then_some(opcion))
 }
 
 // ----- De lo escrito a lo decidido -----
@@ -352,11 +288,10 @@ pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
 
 fn elegir_fila(opciones: &Opciones) -> Result<Fila, Fallo> {
     let hay = PEERS.len();
+    let no_hay = |n| format!("no hay nodo {n}: --nodo va de 1 a {hay}, las filas de PEERS");
     match opciones.nodo {
         Some(n) if (1..=hay).contains(&n) => Ok(Fila::Elegida(n)),
-        Some(n) => Err(Fallo::nuevo(format!(
-            "no hay nodo {n}: --nodo va de 1 a {hay}, las filas de PEERS"
-        ))),
+        Some(n) => Err(Fallo::nuevo(no_hay(n))),
         None if !opciones.peers.is_empty() || opciones.puerto.is_some() => Ok(Fila::Ninguna),
         None if !es_de_aqui(opciones.maestro.as_deref()) => Ok(Fila::PuertoLibre),
         None => Ok(Fila::PrimeraLibre),
@@ -421,10 +356,10 @@ fn leer_peer(escrito: &str) -> Result<SocketAddr, String> {
     let peer = escrito.parse().or_else(|_| escrito.parse().map(sin_puerto));
     match peer {
         Ok(peer) if peer.port() == 0 => Err("el puerto de un peer no puede ser 0".into()),
-        Ok(peer) if peer.ip().is_unspecified() => Err(format!(
-            "{} no es la dirección de nadie: escribe la IP de ese nodo",
-            peer.ip()
-        )),
+        Ok(peer) if peer.ip().is_unspecified() => {
+            let no_es = "no es la dirección de nadie: escribe la IP de ese nodo";
+            Err(format!("{} {no_es}", peer.ip()))
+        }
         Ok(peer) => Ok(SocketAddr::new(peer.ip().to_canonical(), peer.port())),
         Err(_) => {
             Err("se esperaba una IP o IP:PUERTO, por ejemplo 192.168.1.11 o 127.0.0.1:6002".into())
@@ -459,11 +394,14 @@ fn leer_segundos(escrito: &str) -> Result<Duration, String> {
 }
 
 fn leer_max_conexiones(escrito: &str) -> Result<usize, String> {
-    match escrito.parse() {
-        // Por encima de unos 16 000 hilos un proceso de Linux puede abortar (vm.max_map_count / 4).
-        Ok(n @ 1..=12_000) => Ok(n),
-        _ => Err("se esperaba un número de 1 a 12000".into()),
-    }
+    // Por encima de unos 16 000 hilos un proceso de Linux puede abortar (vm.max_map_count / 4).
+    leer_hasta(escrito, 12_000)
+}
+
+/// Lee un número de 1 a `tope`.
+fn leer_hasta(escrito: &str, tope: usize) -> Result<usize, String> {
+    let numero = escrito.parse().ok().filter(|n| (1..=tope).contains(n));
+    numero.ok_or_else(|| format!("se esperaba un número de 1 a {tope}"))
 }
 
 /// Lee la URL de un maestro o de un peer: `http://…`, sin barra final.
@@ -471,13 +409,6 @@ fn leer_maestro(escrito: &str) -> Result<String, String> {
     match escrito.strip_prefix("http://") {
         Some(resto) if !resto.is_empty() => Ok(escrito.trim_end_matches('/').to_string()),
         _ => Err("se esperaba una URL como http://127.0.0.1:9000".into()),
-    }
-}
-
-fn leer_veces(escrito: &str) -> Result<u32, String> {
-    match escrito.parse() {
-        Ok(veces @ 1..=1_000_000) => Ok(veces),
-        _ => Err("se esperaba un número de 1 a 1000000".into()),
     }
 }
 
@@ -571,12 +502,6 @@ mod tests {
         let aqui = config(Opciones::default());
         assert_eq!((aqui.fila, aqui.carpeta), (Fila::PrimeraLibre, None));
         assert_eq!(aqui.peers.len(), PEERS.len());
-    }
-
-    #[test]
-    fn los_peers_de_los_dos_lados_se_suman() {
-        let peer = |texto| con_peers(&[texto]);
-        assert_eq!(peer("127.0.0.1:1").unir(peer("127.0.0.1:2")).peers.len(), 2);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Las órdenes sueltas: lo mismo que el menú, sin abrir puerto, para la línea de órdenes y los
 //! scripts.
 //!
-//! No están en la guía. Lo que hacen está en `nodo/acciones.rs`; aquí, quién es quien pregunta y
+//! No están en la guía. Lo que hacen está en `nodo/acciones/`; aquí, quién es quien pregunta y
 //! cómo se escribe el resultado: por stdout, y lo demás por stderr.
 
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ use crate::red::hilos::arrancar;
 
 /// Los vecinos de una orden suelta. No escucha: sólo es «alguien» si se dijo quién con `--nodo` o
 /// `--puerto`.
-fn vecinos_de(config: &Config) -> Vecinos {
+pub fn vecinos_de(config: &Config) -> Vecinos {
     let direccion = SocketAddr::new(config.ip, config.puerto);
     let de_la_fila = match config.fila {
         Fila::Elegida(n) => PEERS[n - 1].0,
@@ -34,26 +34,20 @@ fn vecinos_de(config: &Config) -> Vecinos {
 /// `nodo listar`: lo de la carpeta, o lo de todos los peers.
 pub fn listar(config: &Config, red: bool, consola: &mut Consola) -> Result<Salida, Fallo> {
     if red {
-        return acciones::listar_la_red(
-            consola,
-            &vecinos_de(config),
-            |pantalla, peer, entradas| {
-                pantalla.tanda(entradas.iter().map(|e| format!("{peer} {}", e.nombre)));
-            },
-        );
+        let vecinos = vecinos_de(config);
+        return acciones::listar_la_red(consola, &vecinos, |pantalla, peer, entradas| {
+            pantalla.tanda(entradas.iter().map(|e| format!("{peer} {}", e.nombre)));
+        });
     }
     let archivos = Carpeta::abrir(&config.carpeta_o_la_de_la_guia())?.listar()?;
-    consola
-        .pantalla
-        .tanda(archivos.into_iter().map(|archivo| archivo.nombre));
+    let nombres = archivos.into_iter().map(|archivo| archivo.nombre);
+    consola.pantalla.tanda(nombres);
     Ok(Salida::Bien)
 }
 
 /// `nodo buscar`: qué peers tienen un archivo, según van contestando.
 pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let hallados = acciones::buscar(consola, &vecinos_de(config), nombre, |pantalla, peer| {
-        pantalla.linea(peer.to_string());
-    })?;
+    let hallados = acciones::buscar(consola, &vecinos_de(config), nombre, true)?;
     Ok(match hallados {
         None => Salida::Interrumpido,
         Some(hallados) if hallados.is_empty() => {
@@ -75,7 +69,7 @@ pub fn descargar(
     let vecinos = vecinos_de(config);
     let mut fuentes = de;
     if fuentes.is_empty() {
-        fuentes = match acciones::buscar(consola, &vecinos, nombre, |_, _| {})? {
+        fuentes = match acciones::buscar(consola, &vecinos, nombre, false)? {
             Some(hallados) => hallados,
             None => return Ok(Salida::Interrumpido),
         };
@@ -92,31 +86,6 @@ pub fn descargar(
             .try_for_each(fs::remove_dir);
     }
     Ok(salida)
-}
-
-/// `nodo enviar`: ofrece un archivo a un nodo y espera a que lo tenga.
-pub fn enviar(
-    config: &Config,
-    archivo: &Path,
-    a: SocketAddr,
-    consola: &mut Consola,
-) -> Result<Salida, Fallo> {
-    acciones::enviar(consola, &vecinos_de(config), archivo, a)
-}
-
-/// `nodo mensaje`: un texto a un nodo, o a todos.
-pub fn mensaje(
-    config: &Config,
-    texto: &str,
-    a: Option<SocketAddr>,
-    consola: &mut Consola,
-) -> Result<Salida, Fallo> {
-    acciones::mandar_mensaje(consola, &vecinos_de(config), texto, a)
-}
-
-/// `nodo estado`: qué peers responden, quiénes son y en cuánto.
-pub fn estado(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
-    acciones::estado(consola, &vecinos_de(config))
 }
 
 /// `nodo huella`: la misma línea que `b3sum`, una por archivo. Lo que no se puede leer se dice y se
@@ -171,21 +140,16 @@ pub fn localizar(
 ) -> Result<Salida, Fallo> {
     let a_quien = por.or_else(|| config.maestro.clone());
     let url = a_quien.as_deref().unwrap_or(MAESTRO);
-    let (hallados, dejado) = consola.trabajar(|encargo| {
-        let hallados = localizar::localizar(url, archivo, config.limites, encargo.parada);
-        (hallados, encargo.parada.avisada())
-    })?;
+    let (hallados, dejado) = consola
+        .trabajar(|encargo| localizar::localizar(url, archivo, config.limites, encargo.parada))?;
     if dejado {
         return Ok(Salida::Interrumpido);
     }
     let hallados = hallados?;
-    consola
-        .pantalla
-        .tanda(hallados.iter().map(ToString::to_string));
+    let pantalla = &mut consola.pantalla;
+    pantalla.tanda(hallados.iter().map(ToString::to_string));
     if hallados.is_empty() {
-        consola
-            .pantalla
-            .aviso(format!("Según {url}, nadie tiene «{archivo}»."));
+        pantalla.aviso(format!("Según {url}, nadie tiene «{archivo}»."));
         return Ok(Salida::NoSePudo);
     }
     Ok(Salida::Bien)

@@ -60,7 +60,7 @@ fn buscar_en_peers(peers: &[SocketAddr], nombre_archivo: &str) -> Vec<SocketAddr
     };
     // Defecto 8: pregunta en serie; cada mudo hace esperar 2 s a los demás → nodo/cliente.rs
     // Defecto 9: si uno mismo está en la lista, se descarga de sí → nodo/vecinos.rs
-    // Defecto 10: no poder preguntar se calla y parece un NO → fallo.rs
+    // Defecto 10: no poder preguntar parece un NO; quién calla lo dice → nodo/acciones/mod.rs
     let disponibles = peers.iter().filter(|peer| lo_tiene(peer).unwrap_or(false));
     disponibles.copied().collect()
 }

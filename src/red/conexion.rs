@@ -27,11 +27,7 @@ const TOPE_DE_DESPEDIDA: usize = 64 << 20;
 
 /// En Windows cerrar un socket no despierta a quien ya está leyendo de él: ahí cada lectura espera
 /// como mucho esto antes de volver a mirar, y en un socket cerrado la siguiente falla.
-pub const REBANADA: Duration = if cfg!(windows) {
-    Duration::from_millis(250)
-} else {
-    Duration::MAX
-};
+pub const REBANADA: Duration = Duration::from_millis(if cfg!(windows) { 250 } else { u64::MAX });
 
 /// Un plazo más corto que esto se respeta al milisegundo.
 const UN_SEGUNDO: Duration = Duration::from_secs(1);
@@ -41,11 +37,7 @@ const UN_SEGUNDO: Duration = Duration::from_secs(1);
 /// hace en trozos pequeños, cada uno con todo el plazo.
 const PARTES_DE_ESCRIBIR: u32 = if cfg!(windows) { 1 } else { 6 };
 /// Bytes que se escriben de una vez.
-const ESCRITURA: usize = if cfg!(windows) {
-    64 * 1024
-} else {
-    usize::MAX / 2
-};
+const ESCRITURA: usize = if cfg!(windows) { 64 * 1024 } else { 1 << 30 };
 
 /// Por qué no se pudo leer o escribir.
 #[derive(Debug)]
@@ -94,9 +86,6 @@ pub struct Conexion {
 
 /// Se conecta a `otro` en menos de `plazo`. El socket está apuntado en `parada` desde antes de
 /// empezar: al cortarla, ni conectarse ni leer esperan más.
-///
-/// # Errores
-/// Nadie escucha ahí, no hay camino o se acabó el plazo.
 pub fn conectar(
     otro: SocketAddr,
     plazo: Duration,
@@ -140,9 +129,6 @@ impl Conexion {
     }
 
     /// Se conecta a `otro` en menos de `plazo`; al cortar la `parada` se corta.
-    ///
-    /// # Errores
-    /// Nadie escucha ahí, no hay camino o se acabó el plazo.
     pub fn conectar(
         otro: SocketAddr,
         plazo: Duration,
@@ -164,11 +150,9 @@ impl Conexion {
 
     /// Otra conexión sobre el mismo socket, que se lleva lo recibido y aún sin consumir.
     pub fn ceder(&mut self) -> Conexion {
-        let recibido = std::mem::take(&mut self.recibido);
-        let consumido = std::mem::take(&mut self.consumido);
         Conexion {
-            recibido,
-            consumido,
+            recibido: std::mem::take(&mut self.recibido),
+            consumido: std::mem::take(&mut self.consumido),
             ..Conexion::aceptada(&self.socket, self.otro, self.limites)
         }
     }
@@ -195,10 +179,7 @@ impl Conexion {
 
     /// Da por consumidos `cuantos` bytes de [`Conexion::pendiente`].
     pub fn consumir(&mut self, cuantos: usize) {
-        self.consumido = self
-            .consumido
-            .saturating_add(cuantos)
-            .min(self.recibido.len());
+        self.consumido += cuantos.min(self.pendiente().len());
     }
 
     /// Una lectura del socket (un `recv`), que se añade a lo pendiente. Cuántos bytes llegaron; 0
@@ -252,9 +233,8 @@ impl Conexion {
         let corta = falta < UN_SEGUNDO;
         let falta = if corta { falta } else { decimas }.min(REBANADA);
         if self.plazo_puesto != Some(falta) {
-            self.socket
-                .set_read_timeout(Some(falta))
-                .map_err(FalloRed::Sistema)?;
+            let puesto = self.socket.set_read_timeout(Some(falta));
+            puesto.map_err(FalloRed::Sistema)?;
             self.plazo_puesto = Some(falta);
         }
         Ok(())
@@ -298,9 +278,8 @@ impl Conexion {
     fn sacar_linea(&mut self, largo: usize) -> Result<String, FalloRed> {
         let linea = &self.pendiente()[..largo];
         let linea = linea.strip_suffix(b"\r").unwrap_or(linea);
-        let linea = str::from_utf8(linea)
-            .map_err(|_| FalloRed::NoEsTexto)?
-            .to_string();
+        let linea = str::from_utf8(linea).map_err(|_| FalloRed::NoEsTexto)?;
+        let linea = linea.to_string();
         self.consumir(largo + 1);
         debug!("← {} {}", self.otro, limpiar(&linea));
         Ok(linea)
@@ -308,9 +287,6 @@ impl Conexion {
 
     /// Lee en `destino` lo que haya: primero lo pendiente, luego una lectura del socket. 0 es el
     /// fin.
-    ///
-    /// # Errores
-    /// Nadie manda nada en lo que dura `plazo`, o falló el socket.
     pub fn leer_datos(&mut self, destino: &mut [u8], plazo: Duration) -> Result<usize, FalloRed> {
         let pendiente = self.pendiente();
         if pendiente.is_empty() {
@@ -323,18 +299,12 @@ impl Conexion {
     }
 
     /// Escribe una línea del protocolo: `linea` y `\n`, en un solo `write`.
-    ///
-    /// # Errores
-    /// El otro cerró o no recibe.
     pub fn escribir_linea(&mut self, linea: impl fmt::Display) -> Result<(), FalloRed> {
         self.escribir_texto(&format!("{linea}\n"))
     }
 
     /// Escribe `texto` tal cual, sin fin de línea (las palabras de la guía no lo llevan), en un
     /// solo `write`.
-    ///
-    /// # Errores
-    /// El otro cerró o no recibe.
     pub fn escribir_texto(&mut self, texto: &str) -> Result<(), FalloRed> {
         for linea in texto.lines() {
             debug!("→ {} {}", self.otro, limpiar(linea));
@@ -343,9 +313,6 @@ impl Conexion {
     }
 
     /// Escribe `datos` enteros. No se registran: sólo las palabras.
-    ///
-    /// # Errores
-    /// El otro cerró, o lleva sin recibir un byte lo que dice [`Limites::escribir`].
     pub fn escribir_datos(&mut self, datos: &[u8]) -> Result<(), FalloRed> {
         let mut falta = datos;
         let mut avance = Instant::now();
@@ -385,14 +352,10 @@ impl Conexion {
     /// El del sistema es más corto que [`Limites::escribir`]: un `write` al que se le acaba cuenta
     /// como avance lo que aceptó al principio, y sin mirar más a menudo el plazo volvería a empezar
     /// entero.
-    ///
-    /// # Errores
-    /// Falló el socket.
     pub fn prepararse_a_enviar(&mut self) -> Result<(), FalloRed> {
         let plazo = self.limites.escribir / PARTES_DE_ESCRIBIR;
-        self.socket
-            .set_write_timeout(Some(plazo))
-            .map_err(FalloRed::Sistema)
+        let puesto = self.socket.set_write_timeout(Some(plazo));
+        puesto.map_err(FalloRed::Sistema)
     }
 
     /// Hace que al cerrar el otro reciba un error (RST) y no un final normal: la única manera de
@@ -425,12 +388,11 @@ impl Conexion {
 /// ¿Venció el plazo puesto en el socket? En Unix es `WouldBlock`: ahí `TimedOut` es el sistema, que
 /// se cansó de que el otro no conteste. En Windows `TimedOut` es las dos cosas.
 pub fn vencio(error: &io::Error) -> bool {
-    let plazo = if cfg!(windows) {
-        io::ErrorKind::TimedOut
-    } else {
-        io::ErrorKind::WouldBlock
-    };
-    error.kind() == plazo
+    match error.kind() {
+        io::ErrorKind::TimedOut => cfg!(windows),
+        io::ErrorKind::WouldBlock => cfg!(not(windows)),
+        _ => false,
+    }
 }
 
 fn clasificar(error: io::Error, que: &'static str) -> FalloRed {

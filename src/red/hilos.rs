@@ -56,19 +56,18 @@ pub fn arrancar_en<'ambito, T: Send + 'ambito>(
     tarea: impl FnOnce() -> T + Send + 'ambito,
 ) -> Result<ScopedJoinHandle<'ambito, T>, Fallo> {
     let hilo = Builder::new().name(nombre.into()).stack_size(PILA);
-    hilo.spawn_scoped(ambito, tarea)
-        .map_err(|e| sin_hilo(nombre, &e))
+    let hilo = hilo.spawn_scoped(ambito, tarea);
+    hilo.map_err(|e| sin_hilo(nombre, &e))
 }
 
 /// El fallo de no poder crear un hilo.
 pub fn sin_hilo(nombre: &str, error: &io::Error) -> Fallo {
     let que = format!("no se pudo crear el hilo «{nombre}»");
-    match error.kind() {
-        io::ErrorKind::WouldBlock => Fallo::nuevo(format!(
-            "{que}: el sistema no da más (ulimit -u dice cuántos hay)"
-        )),
-        _ => Fallo::de_sistema(que, error),
+    if error.kind() != io::ErrorKind::WouldBlock {
+        return Fallo::de_sistema(que, error);
     }
+    let motivo = "el sistema no da más (ulimit -u dice cuántos hay)";
+    Fallo::nuevo(format!("{que}: {motivo}"))
 }
 
 impl<T> Hilo<T> {
@@ -138,28 +137,25 @@ impl Hilos {
     pub fn lanzar(&self, trabajo: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let trabajo: Trabajo = Box::new(trabajo);
         if tomar_ficha(&self.fichas) {
-            self.entregar
-                .send(trabajo)
-                .expect("este mismo objeto guarda el otro extremo del canal");
+            let entregado = self.entregar.send(trabajo);
+            entregado.expect("este mismo objeto guarda el otro extremo del canal");
             return Ok(());
         }
         let numero = self.creados.fetch_add(1, Ordering::Relaxed) + 1;
         let (fichas, recoger) = (Arc::clone(&self.fichas), self.recoger.clone());
         let vivo = self.vivo.clone();
-        Builder::new()
-            .name(format!("{}-{numero}", self.prefijo))
-            .stack_size(PILA)
-            .spawn(move || {
-                trabajar(trabajo, &fichas, &recoger);
-                drop(vivo);
-            })?;
+        let hilo = Builder::new().name(format!("{}-{numero}", self.prefijo));
+        hilo.stack_size(PILA).spawn(move || {
+            trabajar(trabajo, &fichas, &recoger);
+            drop(vivo);
+        })?;
         Ok(())
     }
 
     /// Los ociosos terminan ya, y a los demás se les espera hasta `plazo`; al que quede se le corta
     /// lo que esté haciendo (`cortar`) y se le espera otra vez. Falso si aun así queda alguno.
     ///
-    /// Es lo que garantiza que ninguno sobrevive a su dueño sin guardar el mango de cada uno.
+    /// Es lo que garantiza que ninguno sobrevive a su dueño sin guardar cada hilo.
     pub fn despedir(self, plazo: Duration, cortar: impl FnOnce()) -> bool {
         drop((self.entregar, self.recoger, self.vivo));
         let ninguno = || self.ninguno.recv_timeout(plazo) == Err(RecvTimeoutError::Disconnected);

@@ -35,9 +35,6 @@ const DESCANSO: Duration = Duration::from_millis(100);
 pub const DESPEDIDA: Duration = Duration::from_secs(5);
 
 /// Abre el puerto `puerto` (0 = el que esté libre) en `ip`: el `bind` y el `listen` de la guía.
-///
-/// # Errores
-/// El puerto está en uso, la IP no es de esta máquina o no hay permiso.
 pub fn abrir_puerto(ip: IpAddr, puerto: u16) -> io::Result<TcpListener> {
     let escucha = TcpListener::bind((ip, puerto))?;
     SockRef::from(&escucha).listen(COLA_DE_LISTEN)?;
@@ -48,7 +45,7 @@ pub fn abrir_puerto(ip: IpAddr, puerto: u16) -> io::Result<TcpListener> {
 /// guía.
 ///
 /// `escucha` ya está enlazado. Caben `tope` a la vez; las demás esperan en la cola de `listen`.
-/// Termina al avisarse la `parada`, y no deja ninguna conexión viva: deja libre el puerto,
+/// Termina cuando se avisa la `parada`, y no deja ninguna conexión viva: deja libre el puerto,
 /// despierta a las ociosas, da a los envíos en curso [`DESPEDIDA`] para acabar y corta lo que
 /// quede.
 pub fn atender_conexiones<G>(escucha: TcpListener, tope: usize, parada: &Parada, gestionar: G)

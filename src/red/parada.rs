@@ -16,14 +16,14 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nada {}
 
-/// Una señal de parada, compartida: clonarla da otro mango de la misma.
+/// Una señal de parada, compartida: clonarla da la misma, para otro.
 #[derive(Debug, Clone)]
 pub struct Parada {
     canal: Receiver<Nada>,
     sockets: Arc<Mutex<Sockets>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Sockets {
     /// Soltarlo cierra el canal.
     sin_avisar: Option<Sender<Nada>>,
@@ -45,16 +45,10 @@ impl Parada {
     /// Una parada sin avisar.
     pub fn nueva() -> Parada {
         let (sin_avisar, canal) = bounded(0);
-        let sockets = Sockets {
-            sin_avisar: Some(sin_avisar),
-            cortada: false,
-            siguiente: 0,
-            vivos: HashMap::new(),
-        };
-        Parada {
-            canal,
-            sockets: Arc::new(Mutex::new(sockets)),
-        }
+        let sockets = Arc::<Mutex<Sockets>>::default();
+        let parada = Parada { canal, sockets };
+        parada.sockets().sin_avisar = Some(sin_avisar);
+        parada
     }
 
     /// ¿Hay que dejarlo ya?
@@ -106,19 +100,15 @@ impl Parada {
         let numero = sockets.siguiente;
         sockets.vivos.insert(numero, (trato, Arc::clone(socket)));
         drop(sockets);
-        Apuntado {
-            parada: self.clone(),
-            numero,
-        }
+        let parada = self.clone();
+        Apuntado { parada, numero }
     }
 
     /// Cuántos sockets apuntados dejarán de leer al avisar: las conexiones de un servidor.
     pub fn conexiones(&self) -> usize {
         let sockets = self.sockets();
-        let vivos = sockets.vivos.values();
-        vivos
-            .filter(|(trato, _)| *trato == Trato::DejaDeLeer)
-            .count()
+        let tratos = sockets.vivos.values().map(|(trato, _)| *trato);
+        tratos.filter(|trato| *trato == Trato::DejaDeLeer).count()
     }
 
     fn sockets(&self) -> MutexGuard<'_, Sockets> {

@@ -34,15 +34,12 @@ pub struct Servidor {
 
 impl Servidor {
     /// Arranca [`atender_conexiones`] en un hilo aparte, como hace la guía al empezar.
-    pub fn arrancar<G>(
+    pub fn arrancar(
         escucha: TcpListener,
         max_conexiones: usize,
         parada: Parada,
-        gestionar: G,
-    ) -> Result<Servidor, Fallo>
-    where
-        G: Fn(&Arc<TcpStream>, SocketAddr) + Send + Sync + 'static,
-    {
+        gestionar: impl Fn(&Arc<TcpStream>, SocketAddr) + Send + Sync + 'static,
+    ) -> Result<Servidor, Fallo> {
         let fallo = |e: io::Error| Fallo::de_sistema("preparando el servidor", &e);
         let direccion = escucha.local_addr().map_err(fallo)?;
         let reserva = escucha.try_clone().map_err(fallo)?;
@@ -65,11 +62,7 @@ impl Servidor {
         self.parada.avisar();
         drop(self.reserva);
         let timbre = TcpStream::connect_timeout(&alcanzable(self.direccion), TIMBRE);
-        debug!(
-            "parada: timbre en {} oído: {}",
-            self.direccion,
-            timbre.is_ok()
-        );
+        debug!("parada: timbre en {}: {timbre:?}", self.direccion);
         drop(timbre);
         if !self.hilo.acaba_en(DESPEDIDA_CALLADA) {
             decir(self.parada.conexiones());

@@ -18,7 +18,7 @@ use super::comun::{
 use crate::config::Limites;
 use crate::consola::eventos::Avisador;
 use crate::consola::progreso::Progreso;
-use crate::guia::{DESCARGADO, ENVIO_COMPLETO};
+use crate::guia::{CONEXION, DESCARGADO, ENVIO_COMPLETO};
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::descarga::envio::enviar_archivo;
@@ -153,7 +153,7 @@ fn lo_que_no_se_puede_enviar_se_dice_sin_molestar_a_nadie() {
         quejas(&salida)
     );
     assert!(nombres(&carpeta).is_empty());
-    assert!(!receptor.texto().contains("[CONEXIÓN]"));
+    assert!(!receptor.texto().contains(CONEXION));
 }
 
 #[test]
@@ -626,7 +626,7 @@ fn una_oferta_que_no_da_nada_no_le_impide_a_su_dueno_bajarlo() {
         oferta.mandar(format!("OK:{BLOQUE}\n").as_bytes());
         oferta.mandar(bloque);
     }
-    receptor.esperar("[DESCARGADO EN COMPARTIDOS] tarea (1).bin");
+    receptor.esperar(&format!("{DESCARGADO} tarea (1).bin"));
     assert!(fs::read(carpeta.path().join("tarea (1).bin")).unwrap() == otro);
     assert_eq!(nombres(&carpeta).len(), 2);
 }

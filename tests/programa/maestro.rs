@@ -1,7 +1,7 @@
 //! El maestro de verdad, por la red: las seis rutas, la caducidad y lo que se rechaza.
 
 use super::comun::rest::{enviar, mandar, molestar, pedir};
-use super::comun::{Proceso, codigo, orden, quejas};
+use super::comun::{Proceso, codigo, dicho, orden, quejas};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -351,7 +351,11 @@ fn quien_no_acaba_de_mandar_o_no_lee_no_deja_fuera_a_los_demas() {
         "{:?}",
         antes.elapsed()
     );
-    drop(parados);
+    // Y al que se paró a mitad de uno largo se le dice por qué no se le esperó más.
+    let mut dicho = [0; 12];
+    let mut parado = &parados[20];
+    parado.read_exact(&mut dicho).unwrap();
+    assert_eq!(&dicho, b"HTTP/1.1 408");
 }
 
 /// Cada uno sustituye la lista del anterior: si su respuesta la retuviera, se sumarían.
@@ -385,5 +389,52 @@ fn quien_no_lee_la_respuesta_a_su_registro_no_ocupa_memoria() {
     assert!(
         mas < 60,
         "veinticinco respuestas sin leer ocupan {mas} MiB más"
+    );
+}
+
+/// A quien sólo conoce el maestro también se le lista, se le habla y se le ve.
+#[test]
+fn lo_que_va_a_todos_va_tambien_a_quien_da_el_maestro() {
+    const NADIE: &str = "127.0.0.1:1";
+    let maestro = maestro();
+    let url = format!("http://{}", maestro.direccion());
+    let carpeta = tempfile::tempdir().unwrap();
+    std::fs::write(carpeta.path().join("suyo.txt"), "hola").unwrap();
+    let del_maestro = ["--peer", NADIE, "--maestro", &url];
+    let nodo = Proceso::nodo(carpeta.path(), &del_maestro);
+    maestro.esperar("[REGISTRADO]");
+    let direccion = nodo.direccion().to_string();
+    let hacer = |que: &[&str]| {
+        let salida = orden(que.iter().chain(&del_maestro));
+        assert_eq!(codigo(&salida), Some(0), "{que:?}: {}", quejas(&salida));
+        dicho(&salida)
+    };
+    assert_eq!(
+        hacer(&["listar", "--red"]),
+        format!("{direccion} suyo.txt\n")
+    );
+    assert_eq!(hacer(&["buscar", "suyo.txt"]), format!("{direccion}\n"));
+    assert_eq!(
+        hacer(&["mensaje", "hola"]),
+        format!("{direccion} lo recibió\n")
+    );
+    nodo.esperar("hola\n");
+    let estado = hacer(&["estado"]);
+    assert!(
+        estado.contains(&format!("{url} responde: el maestro\n")),
+        "{estado}"
+    );
+    assert!(
+        estado.contains(&format!("{direccion} responde: ")),
+        "{estado}"
+    );
+    // Y si el maestro no está se dice, y se sigue.
+    drop(maestro);
+    let salida = orden(["listar", "--red"].iter().chain(&del_maestro));
+    assert_eq!(codigo(&salida), Some(1));
+    assert!(
+        quejas(&salida).contains(&format!("[MAESTRO] {url}")),
+        "{}",
+        quejas(&salida)
     );
 }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::comun::{PACIENCIA, Proceso, conectar, nodo, preguntar_y_cerrar};
 use crate::guia::{
-    ARCHIVOS_DISPONIBLES, CONEXION, DESCARGADO, DISPONIBLE_EN, ENVIO_COMPLETO, ERROR_AL_DESCARGAR,
-    ESCUCHANDO, NO_SE_ENCONTRO, OPCION_INVALIDA, QUE_ARCHIVO, SALIENDO, SELECCIONE,
+    ARCHIVOS_DISPONIBLES, CONEXION, DE_DONDE, DESCARGADO, DISPONIBLE_EN, ENVIO_COMPLETO,
+    ERROR_AL_DESCARGAR, ESCUCHANDO, NO_SE_ENCONTRO, OPCION_INVALIDA, QUE_ARCHIVO, SALIENDO,
+    SELECCIONE,
 };
 use crate::nodo::menu::MENU;
 
@@ -157,8 +158,8 @@ fn el_fin_de_la_entrada_en_mitad_de_cualquier_pregunta_es_salir() {
     let peer = otro.direccion().to_string();
     for (escrito, pregunta) in [
         ("", SELECCIONE),
-        ("2\n", "buscar: "),
-        ("2\na.txt\n", "(número): "),
+        ("2\n", QUE_ARCHIVO),
+        ("2\na.txt\n", DE_DONDE),
         ("5\n", "enviar"),
         ("5\nb.txt\n", "(número): "),
         ("6\n", "ensaje"),
@@ -280,9 +281,9 @@ fn los_resultados_salen_en_el_orden_de_la_lista_y_el_cero_es_de_todos() {
     let mut menu = menu_con(nuestra.path(), &[&lenta, NADIE, &rapida]);
     menu.teclear(b"2\na.txt\n");
     // El lento contesta cuando el rápido ya lo ha hecho.
-    rapido.esperar("[CONEXIÓN]");
+    rapido.esperar(CONEXION);
     contesta.send(()).unwrap();
-    let dijo = menu.esperar("(número): ");
+    let dijo = menu.esperar(DE_DONDE);
     assert!(
         dijo.contains(&format!("0. de todos a la vez\n1. {lenta}\n2. {rapida}\n")),
         "{dijo}"
@@ -386,7 +387,7 @@ fn lo_que_llega_se_ve_al_momento_y_la_pregunta_se_repite_debajo() {
 #[test]
 fn ctrl_c_en_el_menu_o_en_una_pregunta_sale_con_130() {
     let carpeta = carpeta(&[]);
-    for (escrito, pregunta) in [("", SELECCIONE), ("2\n", "buscar: ")] {
+    for (escrito, pregunta) in [("", SELECCIONE), ("2\n", QUE_ARCHIVO)] {
         let mut menu = menu_con(carpeta.path(), &[NADIE]);
         menu.teclear(escrito.as_bytes());
         menu.esperar(pregunta);

@@ -192,7 +192,7 @@ fn quien_tiene_dos_direcciones_cuenta_una_vez() {
     let estado = en(&["estado"]);
     assert_eq!(estado.matches(" responde: ").count(), 1, "{estado}");
     assert!(
-        estado.contains("que ya contó por otra dirección"),
+        estado.contains("que ya contestó por otra dirección"),
         "{estado}"
     );
     assert_eq!(estado.lines().count(), 2, "{estado}");
@@ -209,7 +209,7 @@ fn buscar_lo_que_ya_se_tiene_lo_dice() {
         &salida,
         1,
         "",
-        &["No se encontró", "ya lo tienes tú", "mio.txt"],
+        &[NO_SE_ENCONTRO, "ya lo tienes tú", "mio.txt"],
     );
 }
 

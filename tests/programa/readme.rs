@@ -314,6 +314,25 @@ fn ejecutable(ruta: &Path) -> bool {
     ruta.is_file()
 }
 
+/// Cada biblioteca de `Cargo.toml` tiene su línea en el README, que dice para qué está.
+#[test]
+fn las_dependencias_se_explican() {
+    let cargo = leer("Cargo.toml");
+    let readme = leer("README.md");
+    let mut de_dependencias = false;
+    let mut vistas = 0;
+    for linea in cargo.lines() {
+        if linea.starts_with('[') {
+            de_dependencias = linea.contains("dependencies]");
+        } else if let Some((nombre, _)) = linea.split_once(" = ").filter(|_| de_dependencias) {
+            let fila = format!("[{nombre}](https://docs.rs/{nombre})");
+            assert!(readme.contains(&fila), "el README no explica {nombre}");
+            vistas += 1;
+        }
+    }
+    assert!(vistas > 15, "se esperaban más dependencias, y hay {vistas}");
+}
+
 // ----- Las cifras -----
 
 /// Lo que tiene que leer quien empieza está en las primeras 200 líneas; lo demás es de consulta.

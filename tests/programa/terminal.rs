@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::comun::{PACIENCIA, codigo, conectar, nodo, preguntar_y_cerrar, quejas, senal};
-use crate::guia::{NO_SE_ENCONTRO, OPCION_INVALIDA, QUE_ARCHIVO, SALIENDO, SELECCIONE};
+use crate::guia::{ESCUCHANDO, NO_SE_ENCONTRO, OPCION_INVALIDA, QUE_ARCHIVO, SALIENDO, SELECCIONE};
 use crate::nodo::menu;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize};
@@ -91,7 +91,7 @@ impl Pseudoterminal {
         let terminal = Pseudoterminal::con(programa, 24, 80);
         terminal.esperar("(Entrar: menú):");
         let puerto = terminal.texto();
-        let puerto = puerto.split_once("activo en puerto ").unwrap().1;
+        let puerto = puerto.split_once(&format!("{ESCUCHANDO} ")).unwrap().1;
         let puerto = puerto.lines().next().unwrap().parse().unwrap();
         (terminal, SocketAddr::from((Ipv4Addr::LOCALHOST, puerto)))
     }
@@ -221,6 +221,7 @@ fn el_menu_entero_solo_al_empezar_y_cuando_se_pide() {
     let linea = format!("yo:{} · {seleccione} (Entrar: menú):", yo.port());
     assert_eq!(terminal.ultima(), linea);
     assert_eq!(terminal.texto().matches(MENU).count(), 1);
+    let la_ultima = *menu::MENU.last().unwrap();
     // Lo pedido se queda a la vista, con la pregunta debajo.
     terminal.teclear("1\r");
     let texto = terminal.esperar_que("la lista", |texto| {
@@ -239,7 +240,7 @@ fn el_menu_entero_solo_al_empezar_y_cuando_se_pide() {
         terminal.esperar_que("el menú otra vez", |texto| {
             let texto = texto.replace("menú):\n", "menú): \n");
             texto.rsplit_once(&menu).is_some_and(|(_, despues)| {
-                despues.contains("8. Estado") && despues.ends_with(&linea)
+                despues.contains(la_ultima) && despues.ends_with(&linea)
             })
         });
     }

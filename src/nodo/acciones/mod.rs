@@ -11,21 +11,21 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::config::MAX_MENSAJE;
-use crate::consola::Consola;
-use crate::consola::pantalla::{Pantalla, huella_en_pantalla};
+use crate::consola::pantalla::Pantalla;
+use crate::consola::{Consola, Encargo};
 use crate::fallo::{Fallo, Salida};
-use crate::guia::{DESCARGADO, ENVIO_COMPLETO, ERROR_AL_DESCARGAR, NO_ENCONTRADO, NO_SE_ENCONTRO};
+use crate::guia::{ENVIO_COMPLETO, ERROR_AL_DESCARGAR, NO_ENCONTRADO, NO_SE_ENCONTRO};
 use crate::nodo::carpeta::Carpeta;
-use crate::nodo::carpeta::nombres::en_nfc;
 use crate::nodo::cliente::descargar_archivo;
 use crate::nodo::descarga::envio::enviar_archivo;
-use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, Descargado, NoDescargado, Pedido};
-use crate::nodo::maestro::localizar::{a_quien_preguntar, peers_del_maestro, quienes_lo_tienen};
+use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, NoDescargado, Pedido};
+use crate::nodo::descarga::relato::{contar_descarga, en_corto};
+use crate::nodo::maestro::localizar::{buscar_en_la_red, peers_del_maestro};
 use crate::nodo::palabras::pedir::{FalloPar, enviar_mensaje, listar_de, saludar};
 use crate::nodo::palabras::protocolo::{Entrada, Presentacion};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::parada::Parada;
-use crate::texto::{cuenta, duracion, ritmo, tamano};
+use crate::texto::duracion;
 
 /// Lo que se dice cuando no hay a quién preguntar.
 pub const NADIE: &str = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
@@ -45,10 +45,8 @@ fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos, bo
     let mut todos = vecinos.para_una_tanda(&Parada::nueva());
     let mut contesto = false;
     if let Some(maestro) = &vecinos.maestro {
-        let (hallados, dejado) = consola.trabajar(|encargo| {
-            let hallados = peers_del_maestro(maestro, vecinos, encargo.parada);
-            (hallados, encargo.parada.avisada())
-        })?;
+        let preguntar = |encargo: Encargo| peers_del_maestro(maestro, vecinos, encargo.parada);
+        let (hallados, dejado) = consola.trabajar(preguntar)?;
         match hallados {
             _ if dejado => return Ok(None),
             Ok(hallados) => {
@@ -107,30 +105,27 @@ fn no_sabe(fallo: &FalloPar, que: &str) -> String {
 
 // ----- Buscar y descargar -----
 
-/// Pregunta a todos los peers, y al maestro si lo hay. Da los hallados a `pintar` según llegan, y
-/// los devuelve en el orden de la lista. `None` si un Ctrl-C lo dejó.
+/// Busca en los peers, y en lo que diga el maestro si lo hay; con `segun_llegan`, pinta cada uno.
+/// Los devuelve en el orden de la lista; `None` si un Ctrl-C lo dejó.
 pub fn buscar(
     consola: &mut Consola,
     vecinos: &Vecinos,
     nombre: &str,
-    pintar: fn(&mut Pantalla, SocketAddr),
+    segun_llegan: bool,
 ) -> Result<Option<Vec<SocketAddr>>, Fallo> {
-    let vecinos = &vecinos.para_una_tanda(&Parada::nueva());
-    let a_quienes: Vec<_> = a_quien_preguntar(vecinos).into_iter().enumerate().collect();
-    let mut por_lugar: Vec<(usize, Vec<SocketAddr>)> = Vec::new();
-    let pregunta = |(_, a_quien)| quienes_lo_tienen(vecinos, a_quien, nombre);
-    let llega = |pantalla: &mut Pantalla, (lugar, _), duenos| match duenos {
-        Ok(duenos) => {
-            let duenos: Vec<SocketAddr> = duenos;
-            duenos.iter().for_each(|dueno| pintar(pantalla, *dueno));
-            por_lugar.push((lugar, duenos));
-        }
-        Err(fallo) => decir_del_maestro(pantalla, &fallo),
-    };
-    let acabo = consola.consultar(&a_quienes, &vecinos.parada, pregunta, llega)?;
-    por_lugar.sort_unstable_by_key(|(lugar, _)| *lugar);
-    let hallados = por_lugar.into_iter().flat_map(|(_, duenos)| duenos);
-    Ok(acabo.then(|| hallados.collect()))
+    let (hallados, dejado) = consola.trabajar(|encargo| {
+        let al_encontrar = |peer: SocketAddr| {
+            if segun_llegan {
+                (encargo.decir)(peer.to_string());
+            }
+        };
+        let vecinos = vecinos.para_una_tanda(encargo.parada);
+        buscar_en_la_red(&vecinos, nombre, &al_encontrar, encargo.avisar)
+    })?;
+    if dejado {
+        return Ok(None);
+    }
+    hallados.map(Some)
 }
 
 /// Que el maestro falle no es un error: se dice y se sigue con los demás.
@@ -156,7 +151,7 @@ pub fn descargar(
     nombre: &str,
     fuentes: &[SocketAddr],
 ) -> Result<Salida, Fallo> {
-    let fin = consola.trabajar(|encargo| {
+    let (fin, _) = consola.trabajar(|encargo| {
         let pedido = Pedido {
             nombre,
             carpeta,
@@ -168,81 +163,24 @@ pub fn descargar(
         };
         descargar_archivo(fuentes, &pedido)
     })?;
+    let pantalla = &mut consola.pantalla;
     Ok(match fin {
         Ok(descargado) => {
-            consola
-                .pantalla
-                .tanda(contar_descarga(nombre, &descargado, carpeta));
+            pantalla.tanda(contar_descarga(nombre, &descargado, carpeta));
             Salida::Bien
         }
-        Err(NoDescargado::NoEncontrado) => {
-            consola
-                .pantalla
-                .error(format!("{NO_ENCONTRADO} {}", NoDescargado::NoEncontrado));
+        Err(fallo @ NoDescargado::NoEncontrado) => {
+            pantalla.error(format!("{NO_ENCONTRADO} {fallo}"));
             Salida::NoSePudo
         }
         Err(fallo) => {
-            consola
-                .pantalla
-                .error(format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"));
+            pantalla.error(format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"));
             match fallo {
                 NoDescargado::Cancelado => Salida::Interrumpido,
                 _ => Salida::NoSePudo,
             }
         }
     })
-}
-
-/// Cómo acabó la descarga de lo que se pidió como `pedido`: la línea de la guía, dónde quedó (que
-/// puede no ser `compartidos`) y las cifras.
-pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec<String> {
-    log::info!("{pedido}: huella {}", fin.huella);
-    let huella = huella_en_pantalla(&fin.huella);
-    if fin.ya_estaba {
-        let nombre = &fin.nombre;
-        return vec![format!(
-            "[YA LO TIENES] {nombre} es el mismo archivo (huella {huella}); no se guarda otra vez"
-        )];
-    }
-    let mut lineas = vec![format!("{DESCARGADO} {}", fin.nombre)];
-    if fin.nombre != en_nfc(pedido) {
-        lineas.push(format!(
-            "  queda como «{}»: ya había otro archivo distinto llamado {pedido}",
-            fin.nombre
-        ));
-    }
-    lineas.push(format!(
-        "  en {}",
-        en_corto(&carpeta.ruta().join(&fin.nombre))
-    ));
-    let como_llego = if fin.fuentes == 0 {
-        "ya estaba entero de otra vez".to_string()
-    } else {
-        let fuentes = cuenta(fin.fuentes, "fuente", "fuentes");
-        match ritmo(fin.bajados, fin.bajando) {
-            Some(ritmo) => format!("{ritmo} · {fuentes}"),
-            None => fuentes,
-        }
-    };
-    let comprobado = if fin.comprobado {
-        "comprobado"
-    } else {
-        "SIN COMPROBAR"
-    };
-    let (cuanto, tiempo) = (tamano(fin.tamano), duracion(fin.tiempo));
-    lineas.push(format!(
-        "  {cuanto} en {tiempo} · {como_llego} · huella {huella} · {comprobado}"
-    ));
-    lineas
-}
-
-/// Una ruta como se escribiría desde aquí: sin la carpeta de trabajo delante.
-fn en_corto(ruta: &Path) -> String {
-    let aqui = std::env::current_dir().unwrap_or_default();
-    ruta.strip_prefix(aqui)
-        .unwrap_or(ruta)
-        .display()
-        .to_string()
 }
 
 // ----- Enviar -----
@@ -256,8 +194,7 @@ pub fn enviar(
 ) -> Result<Salida, Fallo> {
     let empezo = Instant::now();
     let (fin, cancelado) = consola.trabajar(|encargo| {
-        let fin = enviar_archivo(vecinos, ruta, peer, encargo.parada, encargo.progreso);
-        (fin, encargo.parada.avisada())
+        enviar_archivo(vecinos, ruta, peer, encargo.parada, encargo.progreso)
     })?;
     Ok(match fin {
         Ok(quedo) => {
@@ -323,9 +260,8 @@ pub fn estado(consola: &mut Consola, vecinos: &Vecinos) -> Result<Salida, Fallo>
         return Ok(Salida::Interrumpido);
     };
     if let (Some(maestro), true) = (&vecinos.maestro, contesta) {
-        consola
-            .pantalla
-            .linea(format!("{maestro} responde: el maestro"));
+        let linea = format!("{maestro} responde: el maestro");
+        consola.pantalla.linea(linea);
     }
     let mut alguno = *contesta;
     let pregunta = |peer| {
@@ -340,51 +276,14 @@ pub fn estado(consola: &mut Consola, vecinos: &Vecinos) -> Result<Salida, Fallo>
     Ok(salida(acabo, alguno))
 }
 
-fn contar_saludo(
-    peer: SocketAddr,
-    saludo: &Result<Presentacion, FalloPar>,
-    tiempo: Duration,
-) -> String {
+type Saludo = Result<Presentacion, FalloPar>;
+
+fn contar_saludo(peer: SocketAddr, saludo: &Saludo, tiempo: Duration) -> String {
     let tiempo = duracion(tiempo);
     match saludo {
         Ok(quien) => format!("{peer} responde: {} ({tiempo})", quien.nombre),
         Err(FalloPar::Cerro) => format!("{peer} responde: un nodo de la guía ({tiempo})"),
         Err(fallo @ FalloPar::Repetido(_)) => format!("{peer} {fallo}"),
         Err(fallo) => format!("{peer} no responde: {fallo}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::nodo::carpeta::huella::huella_de_bloque;
-
-    #[test]
-    fn el_final_dice_si_se_comprobo_y_con_que_nombre_quedo() {
-        let fin = Descargado {
-            nombre: "a (1).txt".into(),
-            tamano: 3,
-            bajados: 3,
-            bajando: Duration::from_millis(5),
-            tiempo: Duration::from_millis(5),
-            fuentes: 1,
-            huella: huella_de_bloque(3, 0, b"abc"),
-            comprobado: false,
-            ya_estaba: false,
-        };
-        let temporal = tempfile::tempdir().unwrap();
-        let carpeta = Carpeta::abrir(temporal.path()).unwrap();
-        let lineas = contar_descarga("a.txt", &fin, &carpeta).join("\n");
-        assert!(lineas.starts_with(&format!("{DESCARGADO} a (1).txt")));
-        let quedo = carpeta.ruta().join("a (1).txt");
-        assert!(
-            lineas.contains(&format!("  en {}", quedo.display())),
-            "{lineas}"
-        );
-        assert!(
-            lineas.contains("ya había otro")
-                && lineas.contains("SIN COMPROBAR")
-                && lineas.contains("1 fuente")
-        );
     }
 }

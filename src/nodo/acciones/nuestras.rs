@@ -7,6 +7,8 @@ use crate::guia::OPCION_INVALIDA;
 use crate::nodo::Nodo;
 use crate::nodo::acciones;
 use crate::nodo::descarga::envio::mirar;
+use crate::nodo::palabras::protocolo::Entrada;
+use crate::nodo::vecinos::Vecinos;
 use crate::texto::{cuenta, tamano};
 
 /// 4. Ver archivos de la red.
@@ -15,10 +17,8 @@ pub fn ver_archivos_de_la_red(nodo: &Nodo, consola: &mut Consola) -> Result<(), 
         let cuantos = cuenta(entradas.len(), "archivo", "archivos");
         pantalla.linea(format!("{peer}: {cuantos}"));
         entradas.iter().for_each(|e| pantalla.recordar(&e.nombre));
-        let lineas = entradas
-            .iter()
-            .map(|e| format!(" - {} ({})", e.nombre, tamano(e.tamano)));
-        pantalla.tanda(lineas);
+        let linea = |e: &Entrada| format!(" - {} ({})", e.nombre, tamano(e.tamano));
+        pantalla.tanda(entradas.iter().map(linea));
     })?;
     Ok(())
 }
@@ -64,24 +64,20 @@ pub fn ver_mensajes(nodo: &Nodo, consola: &mut Consola) {
     if mensajes.is_empty() {
         consola.pantalla.linea("No ha llegado ningún mensaje.");
     }
-    consola
-        .pantalla
-        .tanda(mensajes.iter().map(ToString::to_string));
+    let lineas = mensajes.iter().map(ToString::to_string);
+    consola.pantalla.tanda(lineas);
 }
 
 /// 8. Estado de los nodos, y el de este.
 pub fn ver_estado(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    let peers: Vec<String> = nodo.vecinos.peers.iter().map(ToString::to_string).collect();
-    let a_quienes = if peers.is_empty() {
-        "nadie".into()
-    } else {
-        peers.join(", ")
+    let Vecinos { nombre, peers, .. } = &nodo.vecinos;
+    let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+    let a_quienes = match peers.is_empty() {
+        true => "nadie".into(),
+        false => peers.join(", "),
     };
     consola.pantalla.tanda([
-        format!(
-            "Este nodo: {} (se cambia con --nombre)",
-            nodo.vecinos.nombre
-        ),
+        format!("Este nodo: {nombre} (se cambia con --nombre)"),
         format!("  escucha en {} (--ip, --puerto)", nodo.direccion),
         format!("  comparte {} (--carpeta)", nodo.carpeta.ruta().display()),
         format!("  pregunta a {a_quienes} (--peer, una vez por cada uno)"),

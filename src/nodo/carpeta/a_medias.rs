@@ -9,6 +9,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::io::ErrorKind::{AlreadyExists, QuotaExceeded, StorageFull};
 use std::path::{Path, PathBuf};
 
 use cap_fs_ext::{MetadataExt, OpenOptionsSyncExt};
@@ -63,13 +64,8 @@ impl Carpeta {
     }
 
     fn empezar(&self, nombre: &NombreRecibible, comprobable: bool) -> Result<AMedias, Fallo> {
-        let fallo = |e: io::Error| {
-            Fallo::de_sistema(
-                format!("no se puede guardar {nombre} en {}", self.ruta.display()),
-                &e,
-            )
-            .que_fuera_se_cuenta(format!("no se puede guardar {nombre}: {}", motivo(&e)))
-        };
+        let que = format!("no se puede guardar {nombre}");
+        let fallo = |e| fallo_en(&self.ruta, &que, &motivo(&e));
         let (sub, archivo) = nombre.partes();
         let dir = self.subcarpeta(sub).map_err(fallo)?;
         let parte = nombre_a_medias(archivo, comprobable);
@@ -91,32 +87,23 @@ impl Carpeta {
     pub fn lo_que_quedo(&self, nombre: &NombreRecibible) -> Option<Abierto> {
         let (sub, archivo) = nombre.partes();
         let parte = unir(sub, &nombre_a_medias(archivo, true));
-        let mut opciones = OpenOptions::new();
-        opciones.read(true).nonblock(true);
-        let abierto = self.dir.open_with(parte, &opciones).ok()?;
-        Abierto::mirar(abierto.into_std()).ok()
+        self.abrir_tal_cual(&parte).ok()
     }
 
     /// Mira si cabe un archivo de `tamano` bytes, contando con lo que ya haya de él.
     pub fn ver_si_cabe(&self, nombre: &NombreRecibible, tamano: u64) -> Result<(), Fallo> {
         let habia = self.lo_que_quedo(nombre);
         let ocupa = habia.map_or(0, |habia| bytes_en_disco(&habia.archivo));
-        let hacen_falta = tamano.saturating_sub(ocupa);
-        match sitio(&self.ruta) {
-            Some((libre, _)) if hacen_falta > libre => {
-                let frase = format!(
-                    "{nombre} no cabe: hacen falta {}",
-                    texto_tamano(hacen_falta)
-                );
-                let (lugar, quedan) = (self.ruta.display(), texto_tamano(libre));
-                Err(Fallo::nuevo(format!(
-                    "{frase} y en {lugar} quedan {quedan}; libera \
-                     sitio o elige otra carpeta con --carpeta"
-                ))
-                .que_fuera_se_cuenta(frase))
-            }
-            _ => Ok(()),
-        }
+        let falta = tamano.saturating_sub(ocupa);
+        let Some((libre, _)) = sitio(&self.ruta).filter(|(libre, _)| falta > *libre) else {
+            return Ok(());
+        };
+        let frase = format!("{nombre} no cabe: hacen falta {}", texto_tamano(falta));
+        let (lugar, quedan) = (self.ruta.display(), texto_tamano(libre));
+        let aqui = format!(
+            "{frase} y en {lugar} quedan {quedan}; libera sitio o elige otra carpeta con --carpeta"
+        );
+        Err(Fallo::nuevo(aqui).que_fuera_se_cuenta(frase))
     }
 
     /// Un archivo que ya tenemos con ese contenido: con ese nombre o con uno de sus `(n)`. Si se
@@ -129,15 +116,13 @@ impl Carpeta {
         parada: &Parada,
     ) -> Option<String> {
         let (sub, archivo) = nombre.partes();
+        let es_igual = |abierto: Abierto| {
+            abierto.tamano == tamano && resumir(&abierto, parada).is_ok_and(|r| r.huella == huella)
+        };
         nombres_de(self.entradas(sub).ok()?)
             .filter(|candidato| es_copia_de(candidato, archivo))
             .map(|candidato| unir(sub, &candidato))
-            .find(|candidato| {
-                self.abrir_archivo(candidato).is_ok_and(|abierto| {
-                    abierto.tamano == tamano
-                        && resumir(&abierto, parada).is_ok_and(|r| r.huella == huella)
-                })
-            })
+            .find(|candidato| self.abrir_archivo(candidato).is_ok_and(es_igual))
     }
 
     fn subcarpeta(&self, sub: &str) -> io::Result<Dir> {
@@ -179,7 +164,7 @@ fn abrir_con_cerrojo(dir: &Dir, parte: &str) -> io::Result<Option<File>> {
 
 /// ¿Lo que tenemos abierto y con llave sigue siendo el `.part`, y nada más que el `.part`?
 ///
-/// Entre abrirlo y cerrarlo con llave, quien lo tenía pudo darle su nombre final: entonces lo
+/// Entre abrirlo y echarle el cerrojo, quien lo tenía pudo darle su nombre final: entonces lo
 /// abierto es un archivo bueno, y escribir en él lo rompería. Lo mismo si tiene además otro nombre
 /// (un corte entre enlazar y borrar): se le quita el de `.part`, y se empieza otro.
 fn sigue_a_medias(dir: &Dir, parte: &str, abierto: &File) -> io::Result<bool> {
@@ -190,12 +175,19 @@ fn sigue_a_medias(dir: &Dir, parte: &str, abierto: &File) -> io::Result<bool> {
         }
         Some(datos) => Ok(datos.is_file()),
         None => match dir.symlink_metadata(parte) {
-            Ok(datos) if !datos.is_file() => Err(io::Error::other(format!(
-                "{parte} no es un archivo; quítalo de ahí"
-            ))),
+            Ok(datos) if !datos.is_file() => {
+                let que = format!("{parte} no es un archivo; quítalo de ahí");
+                Err(io::Error::other(que))
+            }
             _ => Ok(false),
         },
     }
+}
+
+/// A los demás no se les dice en qué `lugar` del disco.
+fn fallo_en(lugar: &Path, que: &str, que_paso: &str) -> Fallo {
+    let aqui = Fallo::nuevo(format!("{que} en {}: {que_paso}", lugar.display()));
+    aqui.que_fuera_se_cuenta(format!("{que}: {que_paso}"))
 }
 
 impl AMedias {
@@ -204,9 +196,8 @@ impl AMedias {
     pub fn escribir_en(&self, desde: u64, datos: &[u8]) -> Result<(), Fallo> {
         let casi_lleno = |(libre, total): (u64, u64)| libre < MARGEN.min(total / 20);
         if !self.comprobable && sitio(&self.lugar).is_some_and(casi_lleno) {
-            return Err(
-                self.al_guardar("el disco está casi lleno; libera sitio y vuelve a pedirlo")
-            );
+            let lleno = "el disco está casi lleno; libera sitio y vuelve a pedirlo";
+            return Err(self.al_guardar(lleno));
         }
         escribir_en(&self.archivo, desde, datos).map_err(|e| self.fallo(&e))
     }
@@ -254,7 +245,7 @@ impl AMedias {
             }
             match self.llamarse(&candidato) {
                 Ok(()) => return Ok(unir(sub, &candidato)),
-                Err(ocupado) if ocupado.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(ocupado) if ocupado.kind() == AlreadyExists => {}
                 Err(otro) => return Err(self.fallo(&otro)),
             }
         }
@@ -283,27 +274,20 @@ impl AMedias {
 
     /// En un disco que distingue formas de Unicode, otra escritura del nombre también es el mismo.
     fn hay_otro_igual_en_nfc(&self, candidato: &str) -> bool {
-        !candidato.is_ascii()
-            && self
-                .dir
-                .entries()
-                .is_ok_and(|entradas| nombres_de(entradas).any(|otro| en_nfc(&otro) == candidato))
+        let hay = |entradas| nombres_de(entradas).any(|otro| en_nfc(&otro) == candidato);
+        !candidato.is_ascii() && self.dir.entries().is_ok_and(hay)
     }
 
     fn fallo(&self, error: &io::Error) -> Fallo {
-        let lleno = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-        let remedio = if lleno.contains(&error.kind()) {
-            "; libera sitio y vuelve a pedirlo"
-        } else {
-            ""
+        let remedio = match error.kind() {
+            StorageFull | QuotaExceeded => "; libera sitio y vuelve a pedirlo",
+            _ => "",
         };
         self.al_guardar(&format!("{}{remedio}", motivo(error)))
     }
 
     fn al_guardar(&self, que_paso: &str) -> Fallo {
-        let (nombre, lugar) = (&self.nombre, self.lugar.display());
-        Fallo::nuevo(format!("guardando {nombre} en {lugar}: {que_paso}"))
-            .que_fuera_se_cuenta(format!("guardando {nombre}: {que_paso}"))
+        fallo_en(&self.lugar, &format!("guardando {}", self.nombre), que_paso)
     }
 }
 

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::nodo::carpeta::disco::{Sello, leer_en};
 use crate::nodo::carpeta::huella::{
@@ -33,7 +33,8 @@ const TOPE_DE_HUELLAS: usize = 100_000;
 /// De dónde salen los archivos.
 enum Origen {
     Carpeta(Arc<Carpeta>),
-    Uno { nombre: String, ruta: PathBuf },
+    /// Con qué nombre, y dónde está.
+    Uno(String, PathBuf),
 }
 
 /// Archivos que se pueden servir, con sus huellas.
@@ -80,7 +81,7 @@ impl Estante {
 
     /// Un solo archivo, que se llamará `nombre` y está en `ruta`.
     pub fn de_uno(nombre: String, ruta: PathBuf) -> Estante {
-        Estante::con(Origen::Uno { nombre, ruta })
+        Estante::con(Origen::Uno(nombre, ruta))
     }
 
     fn con(origen: Origen) -> Estante {
@@ -95,11 +96,10 @@ impl Estante {
     pub fn abrir(&self, nombre: &str) -> Result<Abierto, NoSeAbre> {
         match &self.origen {
             Origen::Carpeta(carpeta) => carpeta.abrir_archivo(nombre),
-            Origen::Uno {
-                nombre: unico,
-                ruta,
-            } if unico == nombre => Abierto::mirar(File::open(ruta).map_err(NoSeAbre::de_sistema)?),
-            Origen::Uno { .. } => Err(NoSeAbre::NoEsta),
+            Origen::Uno(unico, ruta) if unico == nombre => {
+                Abierto::mirar(File::open(ruta).map_err(NoSeAbre::de_sistema)?)
+            }
+            Origen::Uno(..) => Err(NoSeAbre::NoEsta),
         }
     }
 
@@ -117,27 +117,16 @@ impl Estante {
         espera: Duration,
     ) -> Option<Arc<Resumen>> {
         let sello = &abierto.sello;
-        let limite = Instant::now() + espera;
         let mut huellas = self.huellas();
-        if let Some(sabida) = huellas.sabida(sello) {
-            return Some(sabida);
+        if huellas.sabida(sello).is_none() {
+            huellas.pedir(nombre, *sello);
+            self.cambio.notify_all();
         }
-        huellas.pedir(nombre, *sello);
-        self.cambio.notify_all();
-        loop {
-            if let Some(sabida) = huellas.sabida(sello) {
-                return Some(sabida);
-            }
-            let falta = limite.saturating_duration_since(Instant::now());
-            if falta.is_zero() || huellas.cerrado || !huellas.esta_pedido(sello) {
-                return None;
-            }
-            huellas = self
-                .cambio
-                .wait_timeout(huellas, falta)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
+        let falta =
+            |h: &mut Huellas| h.sabida(sello).is_none() && !h.cerrado && h.esta_pedido(sello);
+        let esperada = self.cambio.wait_timeout_while(huellas, espera, falta);
+        let (huellas, _) = esperada.unwrap_or_else(PoisonError::into_inner);
+        huellas.sabida(sello)
     }
 
     /// Apunta, para cuando no haya nada pedido, lo que aún no tiene huella. Olvida lo que ya no
@@ -145,9 +134,8 @@ impl Estante {
     pub fn repasar(&self, archivos: &[Archivo]) {
         let actuales: HashSet<&Sello> = archivos.iter().map(|archivo| &archivo.sello).collect();
         let mut huellas = self.huellas();
-        huellas
-            .sabidas
-            .retain(|_, (sello, _)| actuales.contains(sello));
+        let actual = |sello: &Sello| actuales.contains(sello);
+        huellas.sabidas.retain(|_, (sello, _)| actual(sello));
         let en_cola: HashSet<Sello> = huellas.cola.iter().map(|otro| otro.sello).collect();
         let sitio = TOPE_DE_HUELLAS.saturating_sub(huellas.sabidas.len() + en_cola.len());
         let nuevos: Vec<PorLeer> = archivos
@@ -183,22 +171,17 @@ impl Estante {
 
     /// El primero de la cola, que se queda en ella con su sitio y sin sus bloques.
     fn siguiente(&self) -> Option<PorLeer> {
-        let mut huellas = self.huellas();
-        loop {
-            if huellas.cerrado {
-                return None;
-            }
-            if let Some(primero) = huellas.cola.front_mut() {
-                return Some(PorLeer {
-                    bloques: std::mem::take(&mut primero.bloques),
-                    ..PorLeer::nuevo(&primero.nombre, primero.sello)
-                });
-            }
-            huellas = self
-                .cambio
-                .wait(huellas)
-                .unwrap_or_else(PoisonError::into_inner);
+        let nada = |h: &mut Huellas| !h.cerrado && h.cola.is_empty();
+        let esperadas = self.cambio.wait_while(self.huellas(), nada);
+        let mut huellas = esperadas.unwrap_or_else(PoisonError::into_inner);
+        if huellas.cerrado {
+            return None;
         }
+        let primero = huellas.cola.front_mut()?;
+        Some(PorLeer {
+            bloques: std::mem::take(&mut primero.bloques),
+            ..PorLeer::nuevo(&primero.nombre, primero.sello)
+        })
     }
 
     /// Los bloques que tocan, volviendo a abrir el archivo (así una cola larga no gasta
@@ -244,13 +227,12 @@ pub fn leer_bloque(
     let hasta = desde + longitud_de_bloque(tamano, indice);
     while desde < hasta {
         let quiero = bufer.len().min((hasta - desde) as usize);
-        match leer_en(archivo, desde, &mut bufer[..quiero])? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            leido => {
-                cuenta.anadir(&bufer[..leido]);
-                desde += leido as u64;
-            }
+        let leido = leer_en(archivo, desde, &mut bufer[..quiero])?;
+        if leido == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        cuenta.anadir(&bufer[..leido]);
+        desde += leido as u64;
     }
     Ok(cuenta.terminar())
 }
@@ -302,10 +284,9 @@ impl Huellas {
 
     /// Lo pone el último de los suyos.
     fn encolar(&mut self, por_leer: PorLeer) {
-        let donde = if por_leer.pedido {
-            self.pedidos()
-        } else {
-            self.cola.len()
+        let donde = match por_leer.pedido {
+            true => self.pedidos(),
+            false => self.cola.len(),
         };
         self.cola.insert(donde, por_leer);
     }
@@ -349,6 +330,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
     use std::thread;
+    use std::time::Instant;
 
     const ESPERA: Duration = Duration::from_secs(20);
 
@@ -523,7 +505,7 @@ mod tests {
         let temporal = tempfile::tempdir().unwrap();
         fs::write(temporal.path().join("a"), "a").unwrap();
         let sello = Carpeta::abrir(temporal.path()).unwrap().listar().unwrap()[0].sello;
-        let resumen = Resumen::de_bloques(vec!["a".repeat(64).parse().unwrap()]).unwrap();
+        let resumen = Resumen::de_bloques(vec![Huella::leer(&"a".repeat(64)).unwrap()]).unwrap();
         for n in 0..TOPE_DE_HUELLAS as u64 + 10 {
             let archivo = (0, n);
             huellas.recordar(Sello { archivo, ..sello }, resumen.clone());

@@ -91,10 +91,9 @@ pub enum NoSeAbre {
 
 impl NoSeAbre {
     fn de_sistema(error: io::Error) -> NoSeAbre {
-        if sin_descriptores(&error) {
-            NoSeAbre::SinDescriptores
-        } else {
-            NoSeAbre::NoEsta
+        match sin_descriptores(&error) {
+            true => NoSeAbre::SinDescriptores,
+            false => NoSeAbre::NoEsta,
         }
     }
 }
@@ -102,13 +101,7 @@ impl NoSeAbre {
 impl Carpeta {
     /// Abre una carpeta que ya existe.
     pub fn abrir(ruta: &Path) -> Result<Carpeta, Fallo> {
-        let fallo = |e| {
-            let que = format!(
-                "no se puede leer la carpeta {} (elige otra con --carpeta)",
-                ruta.display()
-            );
-            Fallo::de_sistema(que, &e)
-        };
+        let fallo = |e| no_se_puede("leer", ruta, &e);
         let dir = Dir::open_ambient_dir(ruta, ambient_authority()).map_err(fallo)?;
         dir.entries().map_err(fallo)?;
         Ok(Carpeta {
@@ -120,13 +113,7 @@ impl Carpeta {
 
     /// Abre una carpeta, creándola si hace falta, como hace la guía al empezar.
     pub fn abrir_o_crear(ruta: &Path) -> Result<Carpeta, Fallo> {
-        std::fs::create_dir_all(ruta).map_err(|e| {
-            let que = format!(
-                "no se puede crear la carpeta {} (elige otra con --carpeta)",
-                ruta.display()
-            );
-            Fallo::de_sistema(que, &e)
-        })?;
+        std::fs::create_dir_all(ruta).map_err(|e| no_se_puede("crear", ruta, &e))?;
         Carpeta::abrir(ruta)
     }
 
@@ -145,10 +132,8 @@ impl Carpeta {
             match self.mirar_subcarpeta(&sub, &mut archivos, &mut por_mirar) {
                 Err(e) if sub.is_empty() => {
                     let que = format!("leyendo la carpeta {}", self.ruta.display());
-                    return Err(Fallo::de_sistema(que, &e).que_fuera_se_cuenta(format!(
-                        "no se puede leer la carpeta compartida: {}",
-                        motivo(&e)
-                    )));
+                    let fuera = format!("no se puede leer la carpeta compartida: {}", motivo(&e));
+                    return Err(Fallo::de_sistema(que, &e).que_fuera_se_cuenta(fuera));
                 }
                 Err(e) => log::warn!("no se lista {}: {}", limpiar(&sub), motivo(&e)),
                 Ok(()) => {}
@@ -210,15 +195,13 @@ impl Carpeta {
         }
     }
 
+    /// Un archivo que se llama exactamente así, si es de los que se leen.
     fn abrir_tal_cual(&self, nombre: &str) -> Result<Abierto, NoSeAbre> {
         let mut opciones = OpenOptions::new();
         // Sin bloquear: abrir una tubería esperaría a que alguien escriba en ella.
         opciones.read(true).nonblock(true);
-        let archivo = self
-            .dir
-            .open_with(nombre, &opciones)
-            .map_err(NoSeAbre::de_sistema)?;
-        Abierto::mirar(archivo.into_std())
+        let archivo = self.dir.open_with(nombre, &opciones);
+        Abierto::mirar(archivo.map_err(NoSeAbre::de_sistema)?.into_std())
     }
 
     /// El nombre tal como está en el disco, si es el mismo en NFC (macOS guarda «ñ» en dos letras).
@@ -232,6 +215,12 @@ impl Carpeta {
     }
 }
 
+fn no_se_puede(que: &str, ruta: &Path, error: &io::Error) -> Fallo {
+    let carpeta = ruta.display();
+    let que = format!("no se puede {que} la carpeta {carpeta} (elige otra con --carpeta)");
+    Fallo::de_sistema(que, error)
+}
+
 /// Los nombres que son texto.
 fn nombres_de(entradas: ReadDir) -> impl Iterator<Item = String> {
     entradas.filter_map(|entrada| entrada.ok()?.file_name().into_string().ok())
@@ -239,10 +228,9 @@ fn nombres_de(entradas: ReadDir) -> impl Iterator<Item = String> {
 
 /// `nombre` dentro de `sub` («», la propia carpeta).
 fn unir(sub: &str, nombre: &str) -> String {
-    if sub.is_empty() {
-        nombre.to_string()
-    } else {
-        format!("{sub}/{nombre}")
+    match sub {
+        "" => nombre.to_string(),
+        _ => format!("{sub}/{nombre}"),
     }
 }
 

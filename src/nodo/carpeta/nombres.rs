@@ -15,14 +15,16 @@ use crate::texto::cambia_direccion;
 /// Bytes de una ruta entera: con él cabe en una línea de 4096 la petición más larga, `OBTENER` con
 /// dos números.
 pub const TOPE_DE_RUTA: usize = 4000;
-/// Bytes de cada componente al recibir: deja sitio para el nombre del archivo a medias y para `
-/// (1)` en los 255 de los discos usuales.
+/// Bytes de cada componente al recibir: deja sitio para el nombre del archivo a medias y para el
+/// número de ` (1)` en los 255 de los discos usuales.
 pub const TOPE_DE_COMPONENTE: usize = 240;
 
 /// ¿Es `nombre` una ruta relativa que se puede servir? Con `/`, sin `..`, sin componentes vacíos,
 /// `.` ni ocultos (que empiecen por `.`), sin `\` ni caracteres de control.
 pub fn servible(nombre: &str) -> bool {
-    let en_windows = |nombre: &str| nombre.split('/').try_for_each(vale_en_windows).is_ok();
+    let en_windows = |nombre: &str| {
+        nombre.chars().all(letra_valida) && nombre.split('/').try_for_each(vale_en_windows).is_ok()
+    };
     nombre.len() <= TOPE_DE_RUTA
         && !nombre.chars().any(|c| c.is_control() || c == '\\')
         && no_sube(nombre)
@@ -64,36 +66,30 @@ pub enum NombreMalo {
 
 impl fmt::Display for NombreMalo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NombreMalo::Ruta => f.write_str(
+        let frase = match self {
+            NombreMalo::Ruta => {
                 "no es un nombre de archivo dentro de la carpeta (sin «..», sin / al principio o \
-                 al final, sin partes vacías u ocultas)",
-            ),
+                 al final, sin partes vacías u ocultas)"
+                    .to_string()
+            }
             NombreMalo::Caracter(cual, donde) => {
                 let (cual, para) = if cual.is_control() || cambia_direccion(*cual) {
                     (format!("U+{:04X}", u32::from(*cual)), "un nombre")
                 } else {
                     (format!("«{cual}»"), "Windows")
                 };
-                write!(
-                    f,
-                    "el carácter {cual}, en la posición {donde}, no vale en {para}"
-                )
+                format!("el carácter {cual}, en la posición {donde}, no vale en {para}")
             }
             NombreMalo::Final(parte) => {
-                write!(
-                    f,
-                    "«{parte}» acaba en punto o espacio, y eso no vale en Windows"
-                )
+                format!("«{parte}» acaba en punto o espacio, y eso no vale en Windows")
             }
-            NombreMalo::Reservado(parte) => {
-                write!(f, "«{parte}» es un nombre reservado en Windows")
+            NombreMalo::Reservado(parte) => format!("«{parte}» es un nombre reservado en Windows"),
+            NombreMalo::Largo => {
+                let tope = TOPE_DE_COMPONENTE;
+                format!("el nombre es demasiado largo (hasta {tope} bytes cada parte)")
             }
-            NombreMalo::Largo => write!(
-                f,
-                "el nombre es demasiado largo (hasta {TOPE_DE_COMPONENTE} bytes cada parte)"
-            ),
-        }
+        };
+        f.write_str(&frase)
     }
 }
 
@@ -138,12 +134,9 @@ fn letra_valida(letra: char) -> bool {
         && !matches!(letra, '<' | '>' | ':' | '"' | '|' | '?' | '*' | '\\')
 }
 
-/// Las reglas de Windows para un componente: caracteres, final y nombres reservados (mirando hasta
-/// el primer punto: `NUL.txt` también es el dispositivo nulo).
+/// Las reglas de Windows para un componente, aparte de sus letras: el final y los nombres
+/// reservados (mirando hasta el primer punto: `NUL.txt` también es el dispositivo nulo).
 fn vale_en_windows(parte: &str) -> Result<(), NombreMalo> {
-    if let Some((donde, cual)) = parte.chars().enumerate().find(|(_, c)| !letra_valida(*c)) {
-        return Err(NombreMalo::Caracter(cual, donde + 1));
-    }
     if parte.ends_with(['.', ' ']) {
         return Err(NombreMalo::Final(parte.to_string()));
     }
@@ -153,14 +146,11 @@ fn vale_en_windows(parte: &str) -> Result<(), NombreMalo> {
         let resto: Option<Vec<char>> = base.strip_prefix(prefijo).map(|n| n.chars().collect());
         resto.is_some_and(|n| matches!(n[..], ['0'..='9' | '¹' | '²' | '³']))
     };
-    let reservado = matches!(&*base, "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
-        || numerado("COM")
-        || numerado("LPT");
-    if reservado {
-        Err(NombreMalo::Reservado(parte.to_string()))
-    } else {
-        Ok(())
+    let fijo = matches!(&*base, "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$");
+    if fijo || numerado("COM") || numerado("LPT") {
+        return Err(NombreMalo::Reservado(parte.to_string()));
     }
+    Ok(())
 }
 
 /// `foto.png` → `foto (1).png`: el nombre que toma el archivo `n` cuando los anteriores ya están (0

@@ -100,11 +100,7 @@ impl Cola {
                 Err(espera) => espera,
             };
             // También puede volver a la cola alguno de los que bajan otras, o ella misma.
-            bloques = self
-                .cambio
-                .wait_timeout(bloques, espera)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            bloques = self.esperar(bloques, espera);
         }
         None
     }
@@ -178,11 +174,7 @@ impl Cola {
             return false;
         }
         while bloques.guardandose > 0 && !bloques.cerrada {
-            bloques = self
-                .cambio
-                .wait_timeout(bloques, self.otra_copia)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            bloques = self.esperar(bloques, self.otra_copia);
         }
         bloques.cerrada = true;
         self.avisar(bloques);
@@ -203,6 +195,15 @@ impl Cola {
 
     fn bloques(&self) -> MutexGuard<'_, Bloques> {
         self.bloques.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn esperar<'a>(
+        &self,
+        bloques: MutexGuard<'a, Bloques>,
+        plazo: Duration,
+    ) -> MutexGuard<'a, Bloques> {
+        let esperado = self.cambio.wait_timeout(bloques, plazo);
+        esperado.unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn avisar(&self, bloques: MutexGuard<'_, Bloques>) {

@@ -19,7 +19,7 @@ use crate::fallo::Fallo;
 use crate::nodo::carpeta::huella::cuantos_bloques;
 use crate::nodo::descarga::fuente::Parte;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
-use crate::nodo::descarga::plan::{Contenido, Destino, Plan};
+use crate::nodo::descarga::plan::{Contenido, Destino, Plan, ya_se_tiene};
 use crate::nodo::palabras::pedir::FalloPar;
 use crate::nodo::palabras::protocolo::Info;
 use crate::texto::tamano as texto_tamano;
@@ -170,17 +170,10 @@ impl<'a> Director<'a> {
             && !self.conviene_esperar()
             && self.hace_falta_otro_plan(mejor)
         {
-            let Contenido { tamano, huella } = mejor;
-            let ya = pedido
-                .carpeta
-                .copia_igual(nombre, tamano, huella, pedido.parada);
-            if let Some(ya) = ya {
+            if let Some(ya) = ya_se_tiene(nombre, mejor, pedido)? {
                 return Ok(Some(self.ya_estaba(ya, mejor)));
             }
-            if pedido.parada.avisada() {
-                return Err(NoDescargado::Cancelado);
-            }
-            match pedido.carpeta.ver_si_cabe(nombre, tamano) {
+            match pedido.carpeta.ver_si_cabe(nombre, mejor.tamano) {
                 Ok(()) => {
                     let plan = Plan::nuevo(mejor, pedido, self.destino, self.fuentes.len())?;
                     self.plan = Some(Arc::new(plan));
@@ -219,10 +212,9 @@ impl<'a> Director<'a> {
 
     /// ¿Queda alguna que aún pueda decir que tiene otra cosa?
     fn conviene_esperar(&self) -> bool {
+        let hace_poco = |primera: Instant| primera.elapsed() < GRACIA;
         self.plan.is_none()
-            && self
-                .primera
-                .is_some_and(|primera| primera.elapsed() < GRACIA)
+            && self.primera.is_some_and(hace_poco)
             && self
                 .fuentes
                 .iter()

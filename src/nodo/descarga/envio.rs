@@ -14,16 +14,15 @@ use std::time::Duration;
 use crate::consola::progreso::{Fase, Progreso};
 use crate::fallo::Fallo;
 use crate::nodo::Nodo;
-use crate::nodo::acciones::contar_descarga;
-use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::nombres::NombreRecibible;
-use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
+use crate::nodo::descarga::pedido::Pedido;
 use crate::nodo::descarga::plazas::Plaza;
 use crate::nodo::descarga::recibir;
-use crate::nodo::palabras::contestar::{Cierre, contestar_de_archivos};
-use crate::nodo::palabras::pedir::{FalloPar, pedir};
+use crate::nodo::descarga::relato::contar_descarga;
+use crate::nodo::palabras::pedir::{FalloPar, no_es_respuesta, pedir};
 use crate::nodo::palabras::protocolo::{Palabra, Respuesta};
+use crate::nodo::palabras::servir::{Cierre, contestar_de_archivos, rechazar};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::hilos::arrancar_en;
@@ -36,14 +35,14 @@ const DESPEDIDA: Duration = Duration::from_secs(2);
 
 /// Contesta a `OFRECER` y, si lo acepta, baja el archivo por la misma conexión.
 pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> Result<(), Cierre> {
-    let plaza = match aceptar(conexion.otro(), nombre, nodo) {
+    let quien = conexion.otro();
+    let plaza = match aceptar(quien, nombre, nodo) {
         Ok(plaza) => plaza,
-        Err(motivo) => return Ok(conexion.escribir_linea(Respuesta::Error(motivo))?),
+        Err(motivo) => return rechazar(conexion, &motivo),
     };
     conexion.escribir_linea(Respuesta::Aceptado)?;
-    let quien = conexion.otro();
-    nodo.avisador
-        .destacar(vec![format!("[RECIBIENDO] {nombre}, que envía {quien}")]);
+    let aviso = format!("[RECIBIENDO] {nombre}, que envía {quien}");
+    nodo.avisador.destacar(vec![aviso]);
     let progreso = Progreso::default();
     let pedido = Pedido {
         nombre,
@@ -56,10 +55,17 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
     };
     let (descargado, sigue_viva) = recibir(conexion.ceder(), &pedido);
     drop(plaza);
-    if descargado.is_ok() {
-        nodo.cambio_la_carpeta();
-    }
-    let (lineas, respuesta) = contar(nombre, quien, &descargado, &nodo.carpeta);
+    let (lineas, respuesta) = match descargado {
+        Ok(bueno) => {
+            nodo.cambio_la_carpeta();
+            let lineas = contar_descarga(&bueno.nombre, &bueno, &nodo.carpeta);
+            (lineas, Respuesta::Recibido(Some(bueno.nombre)))
+        }
+        Err(fallo) => {
+            let linea = format!("[ERROR AL RECIBIR] {nombre}, de {quien}: {fallo}");
+            (vec![linea], Respuesta::Error(fallo.publico()))
+        }
+    };
     nodo.avisador.destacar(lineas);
     if let Some(mut viva) = sigue_viva {
         viva.escribir_linea(respuesta)?;
@@ -67,24 +73,6 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
         viva.cerrar_con_calma(DESPEDIDA);
     }
     Ok(())
-}
-
-fn contar(
-    nombre: &str,
-    desde: SocketAddr,
-    descargado: &Result<Descargado, NoDescargado>,
-    carpeta: &Carpeta,
-) -> (Vec<String>, Respuesta) {
-    match descargado {
-        Ok(bueno) => (
-            contar_descarga(&bueno.nombre, bueno, carpeta),
-            Respuesta::Recibido(Some(bueno.nombre.clone())),
-        ),
-        Err(fallo) => (
-            vec![format!("[ERROR AL RECIBIR] {nombre}, de {desde}: {fallo}")],
-            Respuesta::Error(fallo.publico()),
-        ),
-    }
 }
 
 /// Sólo de la IP de un peer de la lista, con un nombre que se pueda guardar, y si no hay demasiados
@@ -116,13 +104,9 @@ pub fn enviar_archivo(
     let limites = vecinos.limites;
     let mut conexion =
         Conexion::conectar(peer, limites.conectar, limites, parada).map_err(|f| fallo(f.into()))?;
-    match pedir(&mut conexion, &Palabra::Ofrecer(nombre.clone())).map_err(fallo)? {
-        Respuesta::Aceptado => {}
-        _ => {
-            return Err(Fallo::nuevo(format!(
-                "{peer} contestó algo que no es del protocolo"
-            )));
-        }
+    let contestado = pedir(&mut conexion, &Palabra::Ofrecer(nombre.clone())).map_err(fallo)?;
+    if contestado != Respuesta::Aceptado {
+        return Err(fallo(no_es_respuesta()));
     }
     progreso.empezar(Fase::Pasando, tamano, 0);
     let estante = Estante::de_uno(nombre.clone(), ruta.to_path_buf());
@@ -143,10 +127,8 @@ pub fn mirar(ruta: &Path) -> Result<(String, u64), Fallo> {
     if !datos.is_file() {
         return Err(que("no es un archivo".into()));
     }
-    let nombre = ruta
-        .file_name()
-        .and_then(|n| n.to_str())
-        .ok_or_else(|| que("su nombre no es UTF-8".into()))?;
+    let nombre = ruta.file_name().and_then(|nombre| nombre.to_str());
+    let nombre = nombre.ok_or_else(|| que("su nombre no es UTF-8".into()))?;
     let nombre = NombreRecibible::nuevo(nombre).map_err(|malo| que(malo.to_string()))?;
     Ok((nombre.como_texto().to_string(), datos.len()))
 }
@@ -170,12 +152,11 @@ fn servir_lo_ofrecido(
     let de_red = |fallo: FalloRed| Fallo::nuevo(fallo.to_string());
     conexion.prepararse_a_enviar().map_err(de_red)?;
     loop {
-        // Nadie tarda una hora en pedir el bloque siguiente: si calla, es que se fue.
+        // Nadie tarda tanto en pedir el bloque siguiente: si calla, es que se fue.
         let plazo = conexion.limites().peticion;
-        let linea = conexion
-            .leer_linea(plazo, "que siga pidiendo")
-            .map_err(de_red)?;
-        let linea = linea.ok_or_else(|| Fallo::nuevo("cortó antes de tenerlo entero"))?;
+        let linea = conexion.leer_linea(plazo, "que siga pidiendo");
+        let corto = || Fallo::nuevo("cortó antes de tenerlo entero");
+        let linea = linea.map_err(de_red)?.ok_or_else(corto)?;
         match Respuesta::leer(&linea) {
             Some(Respuesta::Recibido(nombre)) => return Ok(nombre.unwrap_or_default()),
             Some(Respuesta::Error(motivo)) => {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::RecvTimeoutError::{Disconnected, Timeout};
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::nodo::carpeta::huella::{Huella, juntar};
 use crate::nodo::descarga::linea::Linea;
@@ -61,15 +62,11 @@ impl<'a> Fuente<'a> {
         loop {
             let plazo = if calcula { OTRA_VEZ } else { SIGO_AQUI };
             match planes.recv_timeout(plazo) {
-                Err(RecvTimeoutError::Disconnected) => return linea,
-                Err(RecvTimeoutError::Timeout) if calcula => {
-                    calcula = self.presentarse(&mut linea);
-                }
-                Err(RecvTimeoutError::Timeout) if linea.es_prestada() => {
-                    self.seguir_aqui(&mut linea);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
                 Ok(plan) => calcula = self.cumplir(&mut linea, &plan),
+                Err(Disconnected) => return linea,
+                Err(Timeout) if calcula => calcula = self.presentarse(&mut linea),
+                Err(Timeout) if linea.prestada => _ = self.seguir_aqui(&mut linea),
+                Err(Timeout) => {}
             }
         }
     }
@@ -89,13 +86,12 @@ impl<'a> Fuente<'a> {
         calcula
     }
 
-    /// Que no crea que nos fuimos quien abrió él la conexión. Falso si ya no sirve.
+    /// Para que quien abrió la conexión no crea que nos fuimos. Falso si ya no sirve.
     fn seguir_aqui(&self, linea: &mut Linea) -> bool {
         let nombre = self.pedido.nombre;
         let dicho = linea.preguntar(|conexion| pedir_info(conexion, nombre, || ()));
-        dicho
-            .map_err(|fallo| self.decir(Parte::Retirada(self.lugar, fallo)))
-            .is_ok()
+        let contar = |fallo| self.decir(Parte::Retirada(self.lugar, fallo));
+        dicho.map_err(contar).is_ok()
     }
 
     /// Baja los bloques que pueda y cuenta si no sirve. Verdadero si aún calcula la huella.
@@ -116,12 +112,8 @@ impl<'a> Fuente<'a> {
     }
 
     /// `BLOQUES`: tienen que sumar la huella que anunció.
-    fn pedir_la_lista(
-        &self,
-        linea: &mut Linea,
-        contenido: Contenido,
-    ) -> Result<Vec<Huella>, FalloPar> {
-        let Contenido { tamano, huella } = contenido;
+    fn pedir_la_lista(&self, linea: &mut Linea, de: Contenido) -> Result<Vec<Huella>, FalloPar> {
+        let Contenido { tamano, huella } = de;
         let nombre = self.pedido.nombre;
         let lista = linea.preguntar(|conexion| pedir_bloques(conexion, nombre, tamano))?;
         if juntar(&lista) == Some(huella) {
@@ -136,7 +128,7 @@ impl<'a> Fuente<'a> {
     fn empezar(&self, linea: &mut Linea, plan: &Plan, lista: Vec<Huella>) {
         let mut dicho = Instant::now();
         let completo = plan.empezar(lista, &mut || {
-            if !linea.es_prestada() || dicho.elapsed() < SIGO_AQUI {
+            if !linea.prestada || dicho.elapsed() < SIGO_AQUI {
                 return true;
             }
             dicho = Instant::now();
@@ -158,13 +150,11 @@ impl<'a> Fuente<'a> {
         let otras: Vec<_> = otras.filter_map(|_| linea.otra()).collect();
         let finales: Vec<_> = thread::scope(|ambito| {
             let nombre = format!("fuente-{}+", self.lugar);
-            let hilos: Vec<_> = otras
-                .into_iter()
-                .filter_map(|mut otra| {
-                    let sacar = move || self.sacar_bloques(&mut otra, plan);
-                    arrancar_en(ambito, &nombre, sacar).ok()
-                })
-                .collect();
+            let arrancar = |mut otra| {
+                let sacar = move || self.sacar_bloques(&mut otra, plan);
+                arrancar_en(ambito, &nombre, sacar).ok()
+            };
+            let hilos: Vec<_> = otras.into_iter().filter_map(arrancar).collect();
             let suya = self.sacar_bloques(linea, plan);
             let otras = hilos.into_iter().filter_map(|hilo| hilo.join().ok());
             [suya].into_iter().chain(otras).collect()

@@ -16,13 +16,15 @@ const AGUANTA: u32 = 2;
 
 /// La conexión con una fuente.
 pub struct Linea<'a> {
-    direccion: SocketAddr,
+    /// Con quién.
+    pub direccion: SocketAddr,
     limites: Limites,
     parada: &'a Parada,
     conexion: Option<Conexion>,
     /// Las que dio la conexión que está abierta.
     respuestas: u32,
-    prestada: bool,
+    /// ¿La abrió el otro?
+    pub prestada: bool,
 }
 
 impl<'a> Linea<'a> {
@@ -51,16 +53,6 @@ impl<'a> Linea<'a> {
     /// Otra línea con la misma fuente. `None` si no se puede abrir otra.
     pub fn otra(&self) -> Option<Linea<'a>> {
         (!self.prestada).then(|| Linea::por_abrir(self.direccion, self.limites, self.parada))
-    }
-
-    /// Con quién.
-    pub fn direccion(&self) -> SocketAddr {
-        self.direccion
-    }
-
-    /// ¿La abrió el otro?
-    pub fn es_prestada(&self) -> bool {
-        self.prestada
     }
 
     /// Devuelve la conexión, si la hay.

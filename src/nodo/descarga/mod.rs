@@ -22,6 +22,7 @@ pub mod linea;
 pub mod pedido;
 pub mod plan;
 pub mod plazas;
+pub mod relato;
 pub mod sin_comprobar;
 
 use std::collections::HashSet;
@@ -44,12 +45,9 @@ use crate::red::parada::Parada;
 pub fn por_bloques(fuentes: &[SocketAddr], pedido: &Pedido) -> Result<Obtenido, NoDescargado> {
     let sockets = Parada::nueva();
     let mut vistas = HashSet::new();
-    let lineas = fuentes
-        .iter()
-        .filter(|fuente| vistas.insert(**fuente))
-        .map(|fuente| Linea::por_abrir(*fuente, pedido.limites, &sockets))
-        .collect();
-    con_fuentes(lineas, &sockets, pedido).0
+    let distintas = fuentes.iter().filter(|fuente| vistas.insert(**fuente));
+    let linea = |fuente: &SocketAddr| Linea::por_abrir(*fuente, pedido.limites, &sockets);
+    con_fuentes(distintas.map(linea).collect(), &sockets, pedido).0
 }
 
 /// Baja por una conexión que abrió el otro, que nos invita. La devuelve, si sigue viva, para
@@ -61,11 +59,10 @@ pub fn recibir(
     let sockets = Parada::nueva();
     let linea = Linea::prestada(conexion, &sockets);
     let (obtenido, lineas) = con_fuentes(vec![linea], &sockets, pedido);
+    let se_fue = Fallo::nuevo("quien lo ofrecía cerró la conexión");
     let descargado = match obtenido {
         Ok(Obtenido::Comprobado(descargado)) => Ok(descargado),
-        Ok(Obtenido::SoloLaGuia(_)) => {
-            Err(Fallo::nuevo("quien lo ofrecía cerró la conexión").into())
-        }
+        Ok(Obtenido::SoloLaGuia(_)) => Err(se_fue.into()),
         Err(fallo) => Err(fallo),
     };
     let linea = lineas.into_iter().next();
@@ -78,7 +75,7 @@ fn con_fuentes<'s>(
     sockets: &Parada,
     pedido: &Pedido,
 ) -> (Result<Obtenido, NoDescargado>, Vec<Linea<'s>>) {
-    let invitado = lineas.iter().any(Linea::es_prestada);
+    let invitado = lineas.iter().any(|linea| linea.prestada);
     let destino = match Destino::nuevo(pedido.nombre, invitado) {
         Ok(destino) => destino,
         Err(malo) => return (Err(malo.into()), lineas),
@@ -89,14 +86,13 @@ fn con_fuentes<'s>(
         let mut hilos = Vec::new();
         for (lugar, linea) in lineas.into_iter().enumerate() {
             let (dar_plan, planes) = unbounded();
-            let direccion = linea.direccion();
+            director.sumar(linea.direccion, dar_plan);
             let fuente = Fuente {
                 lugar,
                 pedido,
                 partes: dar_parte.clone(),
             };
             let vida = move || fuente.atender(linea, &planes);
-            director.sumar(direccion, dar_plan);
             match arrancar_en(ambito, &format!("fuente-{lugar}"), vida) {
                 Ok(hilo) => hilos.push(hilo),
                 Err(fallo) => director.retirar(lugar, &fallo),

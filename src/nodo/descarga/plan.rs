@@ -222,8 +222,8 @@ impl<'a> Plan<'a> {
             if habia.sello != Some(ahora.sello) {
                 let buenos = habia.buenos.iter().copied();
                 let separados = self.comprobar(&ahora, buenos, &mut || true);
-                self.cola
-                    .anadir(separados.ok_or(NoDescargado::Cancelado)?.1);
+                let (_, malos) = separados.ok_or(NoDescargado::Cancelado)?;
+                self.cola.anadir(malos);
             }
         }
         Ok(archivo)
@@ -255,6 +255,20 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// El nombre de un archivo que ya se tiene con ese contenido, si lo hay.
+pub fn ya_se_tiene(
+    nombre: &NombreRecibible,
+    Contenido { tamano, huella }: Contenido,
+    pedido: &Pedido,
+) -> Result<Option<String>, NoDescargado> {
+    let carpeta = pedido.carpeta;
+    let ya = carpeta.copia_igual(nombre, tamano, huella, pedido.parada);
+    match pedido.parada.avisada() {
+        true => Err(NoDescargado::Cancelado),
+        false => Ok(ya),
+    }
+}
+
 /// Lo asegura en el disco y le da su nombre, salvo que ya se tuviera. Con cuál quedó, y si se
 /// tenía.
 pub fn dar_nombre(
@@ -263,16 +277,10 @@ pub fn dar_nombre(
     contenido: Contenido,
     pedido: &Pedido,
 ) -> Result<(String, bool), NoDescargado> {
-    let Contenido { tamano, huella } = contenido;
+    let tamano = contenido.tamano;
     pedido.progreso.empezar(Fase::Guardando, tamano, tamano);
     // Otra descarga pudo acabarlo mientras esta empezaba.
-    let ya = pedido
-        .carpeta
-        .copia_igual(nombre, tamano, huella, pedido.parada);
-    if pedido.parada.avisada() {
-        return Err(NoDescargado::Cancelado);
-    }
-    if let Some(ya) = ya {
+    if let Some(ya) = ya_se_tiene(nombre, contenido, pedido)? {
         archivo.descartar();
         return Ok((ya, true));
     }

@@ -12,11 +12,11 @@ use std::time::Instant;
 use crate::consola::progreso::Fase;
 use crate::fallo::Fallo;
 use crate::nodo::carpeta::a_medias::AMedias;
+use crate::nodo::carpeta::huella::Resumen;
 use crate::nodo::carpeta::huellas::resumir;
-use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
-use crate::nodo::descarga::plan::{Contenido, dar_nombre};
-use crate::nodo::palabras::pedir::{FalloPar, Ritmo};
+use crate::nodo::descarga::plan::{Contenido, Destino, dar_nombre};
+use crate::nodo::palabras::pedir::{FalloPar, Ritmo, no_es_respuesta};
 use crate::nodo::palabras::protocolo::Palabra;
 use crate::red::conexion::Conexion;
 
@@ -26,8 +26,7 @@ const TROZO: usize = 256 * 1024;
 /// Baja un archivo de `peer` con la palabra de la guía.
 pub fn bajar_como_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Descargado, NoDescargado> {
     let empezo = Instant::now();
-    let nombre = &NombreRecibible::nuevo(pedido.nombre)
-        .map_err(|malo| Fallo::nuevo(format!("no se puede guardar «{}»: {malo}", pedido.nombre)))?;
+    let nombre = &Destino::nuevo(pedido.nombre, false)?.nombre;
     let pedida = pedir_a_la_guia(peer, pedido);
     if pedido.parada.avisada() {
         return Err(NoDescargado::Cancelado);
@@ -44,13 +43,11 @@ pub fn bajar_como_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Descargad
     let tamano = recibir_hasta_el_cierre(&mut conexion, &a_medias, pedido)?;
     let bajando = empezo.elapsed();
     if tamano == 0 {
-        (pedido.avisar)(format!(
-            "{nombre} llegó vacío: puede que lo esté, o que se cortara"
-        ));
+        let frase = format!("{nombre} llegó vacío: puede que lo esté, o que se cortara");
+        (pedido.avisar)(frase);
     }
-    let huella = resumir(&a_medias.abierto()?, pedido.parada)
-        .map_err(|e| Fallo::de_sistema(format!("leyendo lo recibido de {nombre}"), &e))?
-        .huella;
+    let leyendo = |e| Fallo::de_sistema(format!("leyendo lo recibido de {nombre}"), &e);
+    let Resumen { huella, .. } = resumir(&a_medias.abierto()?, pedido.parada).map_err(leyendo)?;
     let (nombre, ya_estaba) = dar_nombre(&a_medias, nombre, Contenido { tamano, huella }, pedido)?;
     Ok(Descargado {
         nombre,
@@ -82,9 +79,7 @@ fn pedir_a_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Conexion, FalloP
     match &respuesta {
         b"OK" => Ok(conexion),
         b"NO" => Err(FalloPar::NoLoTiene),
-        _ => Err(FalloPar::Miente(
-            "contestó algo que no es del protocolo".into(),
-        )),
+        _ => Err(no_es_respuesta()),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::thread::{self, ScopedJoinHandle};
 
 use serde_json::{Value, json};
 
@@ -13,47 +14,46 @@ use crate::config::{Limites, MAX_PEERS};
 use crate::fallo::Fallo;
 use crate::http::cliente::pedir;
 use crate::http::url::{MAX_URL, Url, codificar};
-use crate::nodo::cliente::{buscar_en_peers, lo_tiene};
+use crate::nodo::cliente::buscar_en_peers;
 use crate::nodo::vecinos::Vecinos;
+use crate::red::hilos::arrancar_en;
 use crate::red::parada::Parada;
 
-/// A quién se pregunta al buscar un archivo.
-#[derive(Debug, Clone, Copy)]
-pub enum AQuien<'a> {
-    /// A un peer, con las palabras de la guía.
-    Peer(SocketAddr),
-    /// Al maestro, y después a quienes él diga.
-    Maestro(&'a str),
-}
-
-/// A quiénes se pregunta: a los peers, por su orden, y al maestro, si lo hay.
-pub fn a_quien_preguntar(vecinos: &Vecinos) -> Vec<AQuien<'_>> {
-    let peers = vecinos.peers.iter().map(|peer| AQuien::Peer(*peer));
-    peers
-        .chain(vecinos.maestro.as_deref().map(AQuien::Maestro))
-        .collect()
-}
-
-/// Quiénes tienen `nombre`, según `a_quien`. Lo que diga el maestro se comprueba preguntando a cada
-/// uno: pudo irse.
-pub fn quienes_lo_tienen(
+/// Todos los que tienen `nombre`: los peers, en el orden de la lista, y los que además conozca el
+/// maestro, al que se pregunta a la vez. Que el maestro falle no es un error: se avisa.
+pub fn buscar_en_la_red(
     vecinos: &Vecinos,
-    a_quien: AQuien,
     nombre: &str,
+    al_encontrar: &(dyn Fn(SocketAddr) + Sync),
+    avisar: &(dyn Fn(String) + Sync),
 ) -> Result<Vec<SocketAddr>, Fallo> {
-    match a_quien {
-        AQuien::Peer(peer) if lo_tiene(vecinos, peer, nombre) => Ok(vec![peer]),
-        AQuien::Peer(_) => Ok(Vec::new()),
-        AQuien::Maestro(url) => {
-            let hallados = localizar(url, nombre, con_espera(vecinos), &vecinos.parada)?;
-            let fuentes = hallados.iter().filter_map(Hallado::direccion);
-            let mut otros = vecinos.clone();
-            otros.peers.clear();
-            otros.conocer(&fuentes.take(MAX_FUENTES).collect::<Vec<_>>());
-            otros.peers.retain(|peer| !vecinos.peers.contains(peer));
-            buscar_en_peers(&otros, nombre)
+    thread::scope(|ambito| {
+        let los_suyos = |url| {
+            let otros = otros_segun(vecinos, url, nombre)?;
+            buscar_en_peers(&otros, nombre, al_encontrar)
+        };
+        let preguntar = |url| arrancar_en(ambito, "maestro", move || los_suyos(url));
+        let maestro = vecinos.maestro.as_deref().map(preguntar).transpose()?;
+        let mut hallados = buscar_en_peers(vecinos, nombre, al_encontrar)?;
+        match maestro.map(ScopedJoinHandle::join) {
+            Some(Ok(Ok(otros))) => hallados.extend(otros),
+            Some(Ok(Err(fallo))) => avisar(format!("[MAESTRO] {fallo}")),
+            None | Some(Err(_)) => {}
         }
-    }
+        Ok(hallados)
+    })
+}
+
+/// Los que según el maestro tienen `nombre` y no están en la lista. Falta ver si es verdad:
+/// pudieron irse.
+fn otros_segun(vecinos: &Vecinos, maestro: &str, nombre: &str) -> Result<Vecinos, Fallo> {
+    let hallados = localizar(maestro, nombre, con_espera(vecinos), &vecinos.parada)?;
+    let fuentes = hallados.iter().filter_map(Hallado::direccion);
+    let mut otros = vecinos.clone();
+    otros.peers.clear();
+    otros.conocer(&fuentes.take(MAX_FUENTES).collect::<Vec<_>>());
+    otros.peers.retain(|peer| !vecinos.peers.contains(peer));
+    Ok(otros)
 }
 
 /// Los límites de una pregunta al maestro: se espera lo que diga `--espera`, no más.
@@ -127,8 +127,8 @@ impl Hallado {
     /// Dónde habla el protocolo de la guía, si lo habla.
     pub fn direccion(&self) -> Option<SocketAddr> {
         let ip = Url::leer(&self.rest)?.ip()?;
-        Some(SocketAddr::new(ip, self.puerto?))
-            .filter(|direccion| !ip.is_unspecified() && direccion.port() != 0)
+        let puerto = self.puerto.filter(|puerto| *puerto != 0)?;
+        (!ip.is_unspecified()).then_some(SocketAddr::new(ip, puerto))
     }
 
     fn leer(peer: &Value) -> Option<Hallado> {
@@ -176,10 +176,10 @@ pub fn localizar(
 
 /// Por qué contestó `codigo`: lo que diga su `{"error": …}`, o el número.
 pub fn motivo(codigo: u16, valor: &Value) -> String {
-    valor["error"].as_str().map_or_else(
-        || format!("contesta con el código HTTP {codigo}"),
-        str::to_string,
-    )
+    match valor["error"].as_str() {
+        Some(motivo) => motivo.to_string(),
+        None => format!("contesta con el código HTTP {codigo}"),
+    }
 }
 
 #[cfg(test)]

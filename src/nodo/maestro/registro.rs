@@ -36,6 +36,10 @@ const TOPE_DE_NOMBRES: usize = 4 * 1024 * 1024;
 const PLAZOS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(3));
 /// Los de la despedida, que retrasa la salida.
 const DESPEDIDA: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(500));
+/// Direcciones de los ejemplos, que no son de nadie: no se les manda nada, sólo se mira por dónde
+/// se saldría.
+const FUERA_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const FUERA_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 /// Lo que espera quien pidió renovar: que acabe la renovación en curso y la suya.
 const ESPERA: Duration = Duration::from_secs(12);
 
@@ -142,13 +146,8 @@ impl Registrada {
             ..Limites::default()
         };
         let maestro = &self.maestro;
-        match pedir(
-            "POST",
-            &format!("{maestro}{ruta}"),
-            Some(cuerpo),
-            limites,
-            parada,
-        )? {
+        let url = format!("{maestro}{ruta}");
+        match pedir("POST", &url, Some(cuerpo), limites, parada)? {
             (200, _) => Ok(()),
             (codigo, valor) => {
                 let motivo = motivo(codigo, &valor);
@@ -167,22 +166,13 @@ fn saliendo() -> Fallo {
 /// 127.0.0.1, que a los demás no les sirve: entonces, la de la red, de la misma familia en que se
 /// `escucha`.
 fn ip_visible(maestro: SocketAddr, escucha: IpAddr) -> IpAddr {
-    // Direcciones de los ejemplos, que no son de nadie: no se les manda nada, sólo se mira por
-    // dónde se saldría.
     let (fuera, aqui): (IpAddr, IpAddr) = match escucha {
-        IpAddr::V4(_) => (
-            Ipv4Addr::new(192, 0, 2, 1).into(),
-            Ipv4Addr::LOCALHOST.into(),
-        ),
-        IpAddr::V6(_) => (
-            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
-            Ipv6Addr::LOCALHOST.into(),
-        ),
+        IpAddr::V4(_) => (FUERA_V4.into(), Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(_) => (FUERA_V6.into(), Ipv6Addr::LOCALHOST.into()),
     };
-    let hacia = if maestro.ip().is_loopback() {
-        SocketAddr::new(fuera, maestro.port())
-    } else {
-        maestro
+    let hacia = match maestro.ip().is_loopback() {
+        true => SocketAddr::new(fuera, maestro.port()),
+        false => maestro,
     };
     ip_en_la_red(hacia).unwrap_or(aqui)
 }

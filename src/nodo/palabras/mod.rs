@@ -3,3 +3,4 @@
 pub mod contestar;
 pub mod pedir;
 pub mod protocolo;
+pub mod servir;

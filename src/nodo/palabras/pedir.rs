@@ -74,9 +74,9 @@ impl fmt::Display for FalloPar {
             FalloPar::Calculando => f.write_str("aún calcula la huella"),
             FalloPar::Rechaza(motivo) => write!(f, "contestó con un error: {motivo}"),
             FalloPar::Repetido(nombre) => {
-                write!(f, "es {nombre}, que ya contó por otra dirección")
+                write!(f, "es {nombre}, que ya contestó por otra dirección")
             }
-            FalloPar::Miente(que) => write!(f, "{que}"),
+            FalloPar::Miente(que) => f.write_str(que),
         }
     }
 }
@@ -97,10 +97,8 @@ fn mandar(conexion: &mut Conexion, peticion: &Palabra) -> Result<(), FalloPar> {
 
 fn leer_respuesta(conexion: &mut Conexion) -> Result<Respuesta, FalloPar> {
     let plazo = conexion.limites().respuesta;
-    let linea = conexion
-        .leer_linea(plazo, "la respuesta")?
-        .ok_or(FalloPar::Cerro)?;
-    match Respuesta::leer(&linea) {
+    let linea = conexion.leer_linea(plazo, "la respuesta")?;
+    match Respuesta::leer(&linea.ok_or(FalloPar::Cerro)?) {
         Some(Respuesta::NoLoTiene) => Err(FalloPar::NoLoTiene),
         Some(Respuesta::Error(motivo)) if motivo == CALCULANDO => Err(FalloPar::Calculando),
         Some(Respuesta::Error(motivo)) => Err(FalloPar::Rechaza(motivo)),
@@ -109,7 +107,8 @@ fn leer_respuesta(conexion: &mut Conexion) -> Result<Respuesta, FalloPar> {
     }
 }
 
-fn no_es_respuesta() -> FalloPar {
+/// Lo que se dice de una respuesta que no es de las que tocaban.
+pub fn no_es_respuesta() -> FalloPar {
     FalloPar::Miente("contestó algo que no es del protocolo".into())
 }
 
@@ -155,20 +154,20 @@ pub fn pedir_bloques(
     nombre: &str,
     tamano: u64,
 ) -> Result<Vec<Huella>, FalloPar> {
-    let anunciados = match pedir(conexion, &Palabra::Bloques(nombre.to_string()))? {
-        Respuesta::Bloques(n) => n,
-        _ => return Err(no_es_respuesta()),
+    let peticion = Palabra::Bloques(nombre.to_string());
+    let Respuesta::Bloques(anunciados) = pedir(conexion, &peticion)? else {
+        return Err(no_es_respuesta());
     };
-    if anunciados != cuantos_bloques(tamano) {
+    let tocan = cuantos_bloques(tamano);
+    if anunciados != tocan {
         return Err(FalloPar::Miente(format!(
-            "anuncia {anunciados} bloques y a un archivo de {tamano} bytes le tocan {}",
-            cuantos_bloques(tamano)
+            "anuncia {anunciados} bloques y a un archivo de {tamano} bytes le tocan {tocan}"
         )));
     }
     let mut bloques = Vec::new();
     leer_lineas(conexion, anunciados, PLAZO_DE_BLOQUES, |linea| {
-        let no_es = |_| FalloPar::Miente("su lista de bloques no son huellas".into());
-        bloques.push(linea.parse().map_err(no_es)?);
+        let no_es = || FalloPar::Miente("su lista de bloques no son huellas".into());
+        bloques.push(Huella::leer(linea).ok_or_else(no_es)?);
         Ok(())
     })?;
     Ok(bloques)
@@ -203,9 +202,8 @@ pub fn recibir_bloque(
     match leer_respuesta(conexion)? {
         Respuesta::Datos(anunciados) if anunciados == pedidos as u64 => {}
         Respuesta::Datos(anunciados) => {
-            return Err(FalloPar::Miente(format!(
-                "se le pidieron {pedidos} bytes y anuncia {anunciados}"
-            )));
+            let que = format!("se le pidieron {pedidos} bytes y anuncia {anunciados}");
+            return Err(FalloPar::Miente(que));
         }
         _ => return Err(no_es_respuesta()),
     }
@@ -284,19 +282,19 @@ impl Ritmo {
 /// `HOLA`: quién es ese peer. [`FalloPar::Cerro`] es la manera en que un nodo de la guía dice que
 /// no conoce la palabra.
 pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, FalloPar> {
-    presentarse(&mut vecinos.conectar(peer, con_espera(vecinos))?, vecinos)
+    // Es una pregunta corta: se espera lo que diga `--espera`, no más.
+    let limites = Limites {
+        respuesta: vecinos.espera,
+        ..vecinos.limites
+    };
+    presentarse(&mut vecinos.conectar(peer, limites)?, vecinos)
 }
 
 /// Saluda por una conexión. Quien tiene dos direcciones cuenta una vez: la segunda es un error.
 fn presentarse(conexion: &mut Conexion, vecinos: &Vecinos) -> Result<Presentacion, FalloPar> {
-    let quien = Presentacion {
-        puerto: vecinos.puerto(),
-        nombre: vecinos.nombre.clone(),
-        id: Some(vecinos.id.clone()),
-    };
-    let quien = match pedir(conexion, &Palabra::Hola(quien))? {
-        Respuesta::Hola(quien) => quien,
-        _ => return Err(no_es_respuesta()),
+    let saludo = Palabra::Hola(vecinos.presentacion());
+    let Respuesta::Hola(quien) = pedir(conexion, &saludo)? else {
+        return Err(no_es_respuesta());
     };
     match &quien.id {
         Some(id) if !vecinos.es_nuevo(id) => Err(FalloPar::Repetido(quien.nombre)),
@@ -315,26 +313,16 @@ fn saludando(vecinos: &Vecinos, peer: SocketAddr) -> Result<Conexion, FalloPar> 
     }
 }
 
-/// Los límites de una pregunta corta: se espera lo que diga `--espera`, no más.
-fn con_espera(vecinos: &Vecinos) -> Limites {
-    Limites {
-        respuesta: vecinos.espera,
-        ..vecinos.limites
-    }
-}
-
 /// `LISTAR`: los archivos que comparte un peer.
 pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, FalloPar> {
     let mut conexion = saludando(vecinos, peer)?;
-    let anunciadas = match pedir(&mut conexion, &Palabra::Listar)? {
-        Respuesta::Lista(n) if n <= TOPE_DE_LISTA => n,
-        Respuesta::Lista(n) => {
-            return Err(FalloPar::Miente(format!(
-                "anuncia una lista de {n} archivos"
-            )));
-        }
-        _ => return Err(no_es_respuesta()),
+    let Respuesta::Lista(anunciadas) = pedir(&mut conexion, &Palabra::Listar)? else {
+        return Err(no_es_respuesta());
     };
+    if anunciadas > TOPE_DE_LISTA {
+        let que = format!("anuncia una lista de {anunciadas} archivos");
+        return Err(FalloPar::Miente(que));
+    }
     let (mut entradas, mut bytes) = (Vec::new(), 0);
     leer_lineas(&mut conexion, anunciadas, PLAZO_DE_LISTA, |linea| {
         let no_es = || FalloPar::Miente("su lista no son archivos".into());

@@ -52,10 +52,8 @@ pub fn quien_habla(bytes: &[u8]) -> Primera {
 
 fn primera_palabra(bytes: &[u8]) -> Primera {
     let mirados = &bytes[..bytes.len().min(PRIMERA_PALABRA)];
-    match mirados
-        .iter()
-        .position(|b| matches!(b, b':' | b' ' | b'\n'))
-    {
+    let separa = |b: &u8| matches!(b, b':' | b' ' | b'\n');
+    match mirados.iter().position(separa) {
         Some(donde) => Primera::Es(match (&mirados[..donde], mirados[donde]) {
             (b"BUSCAR" | b"DESCARGAR", b':') => Habla::Guia,
             (_, b' ') => Habla::Http,
@@ -113,23 +111,11 @@ pub struct Presentacion {
     pub id: Option<String>,
 }
 
-/// Por qué una petición no se entiende.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoSeEntiende {
-    /// La palabra no existe (o es de la guía y no es lo primero de la conexión).
-    Palabra,
-    /// La palabra existe, pero lo que sigue no tiene su forma.
-    Forma,
-}
-
-impl fmt::Display for NoSeEntiende {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NoSeEntiende::Palabra => "palabra desconocida",
-            NoSeEntiende::Forma => "petición mal escrita",
-        })
-    }
-}
+/// Por qué no se entiende: la palabra no existe (o es de la guía y no es lo primero de la
+/// conexión).
+pub const DESCONOCIDA: &str = "palabra desconocida";
+/// Por qué no se entiende: la palabra existe, pero lo que sigue no tiene su forma.
+pub const MAL_ESCRITA: &str = "petición mal escrita";
 
 impl Palabra {
     /// Lee una palabra de la guía: el nombre es todo lo que haya llegado, sin el fin de línea de
@@ -144,27 +130,23 @@ impl Palabra {
         }
     }
 
-    /// Lee una petición ampliada, de una línea sin su `\n`.
-    pub fn leer(linea: &str) -> Result<Palabra, NoSeEntiende> {
+    /// Lee una petición ampliada, de una línea sin su `\n`. Si no se entiende, dice por qué.
+    pub fn leer(linea: &str) -> Result<Palabra, &'static str> {
         let (palabra, resto) = linea.split_once(':').unwrap_or((linea, ""));
-        match palabra {
-            "HOLA" => Presentacion::leer(resto)
-                .map(Palabra::Hola)
-                .ok_or(NoSeEntiende::Forma),
-            "LISTAR" if resto.is_empty() => Ok(Palabra::Listar),
-            "INFO" => Ok(Palabra::Info(resto.to_string())),
-            "BLOQUES" => Ok(Palabra::Bloques(resto.to_string())),
-            "OBTENER" => leer_obtener(resto).ok_or(NoSeEntiende::Forma),
-            "OFRECER" => Ok(Palabra::Ofrecer(resto.to_string())),
-            "MENSAJE" => {
-                let (de, texto) = resto.split_once(':').ok_or(NoSeEntiende::Forma)?;
-                Ok(Palabra::Mensaje {
-                    de: de.to_string(),
-                    texto: texto.to_string(),
-                })
-            }
-            _ => Err(NoSeEntiende::Palabra),
-        }
+        let leida = match palabra {
+            "HOLA" => Presentacion::leer(resto).map(Palabra::Hola),
+            "LISTAR" if resto.is_empty() => Some(Palabra::Listar),
+            "INFO" => Some(Palabra::Info(resto.to_string())),
+            "BLOQUES" => Some(Palabra::Bloques(resto.to_string())),
+            "OBTENER" => leer_obtener(resto),
+            "OFRECER" => Some(Palabra::Ofrecer(resto.to_string())),
+            "MENSAJE" => resto.split_once(':').map(|(de, texto)| Palabra::Mensaje {
+                de: de.to_string(),
+                texto: texto.to_string(),
+            }),
+            _ => return Err(DESCONOCIDA),
+        };
+        leida.ok_or(MAL_ESCRITA)
     }
 }
 
@@ -196,9 +178,8 @@ impl Presentacion {
     fn leer(resto: &str) -> Option<Presentacion> {
         let mut partes = resto.splitn(3, ':');
         let puerto = u16::try_from(leer_numero(partes.next()?)?).ok()?;
-        let nombre = partes
-            .next()
-            .filter(|nombre| nombre_de_nodo_valido(nombre))?;
+        let vale = |nombre: &&str| nombre_de_nodo_valido(nombre);
+        let nombre = partes.next().filter(vale)?;
         let id = partes.next();
         let cifras = |id: &str| id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit());
         id.is_none_or(cifras).then(|| Presentacion {
@@ -239,7 +220,7 @@ impl fmt::Display for Palabra {
 /// Lo que se contesta a una palabra ampliada.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Respuesta {
-    /// `HOLA:<puerto>:<nombre>`.
+    /// `HOLA:<puerto>:<nombre>[:<id>]`.
     Hola(Presentacion),
     /// `LISTA:<n>`: siguen n entradas.
     Lista(u64),
@@ -302,22 +283,14 @@ impl Info {
 
 /// Una huella, o `-` si aún no se sabe.
 fn leer_huella(texto: &str) -> Option<Option<Huella>> {
-    if texto == "-" {
-        Some(None)
-    } else {
-        texto.parse().ok().map(Some)
+    match texto {
+        "-" => Some(None),
+        cifras => Huella::leer(cifras).map(Some),
     }
 }
 
-struct HuellaOGuion(Option<Huella>);
-
-impl fmt::Display for HuellaOGuion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(huella) => huella.fmt(f),
-            None => f.write_str("-"),
-        }
-    }
+fn huella_o_guion(huella: Option<Huella>) -> String {
+    huella.map_or_else(|| "-".to_string(), |huella| huella.to_string())
 }
 
 impl fmt::Display for Respuesta {
@@ -325,8 +298,8 @@ impl fmt::Display for Respuesta {
         match self {
             Respuesta::Hola(quien) => quien.fmt(f),
             Respuesta::Lista(n) => write!(f, "LISTA:{n}"),
-            Respuesta::Info(info) => {
-                write!(f, "INFO:{}:{}", info.tamano, HuellaOGuion(info.huella))
+            Respuesta::Info(Info { tamano, huella }) => {
+                write!(f, "INFO:{tamano}:{}", huella_o_guion(*huella))
             }
             Respuesta::Bloques(n) => write!(f, "BLOQUES:{n}"),
             Respuesta::Datos(n) => write!(f, "OK:{n}"),
@@ -365,13 +338,8 @@ impl Entrada {
 
 impl fmt::Display for Entrada {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}:{}",
-            self.tamano,
-            HuellaOGuion(self.huella),
-            self.nombre
-        )
+        let huella = huella_o_guion(self.huella);
+        write!(f, "{}:{huella}:{}", self.tamano, self.nombre)
     }
 }
 
@@ -432,10 +400,10 @@ mod tests {
             "MENSAJE:solo",
             "OBTENER:99999999999999999999:1:x",
         ] {
-            assert_eq!(Palabra::leer(mala), Err(NoSeEntiende::Forma), "{mala}");
+            assert_eq!(Palabra::leer(mala), Err(MAL_ESCRITA), "{mala}");
         }
         for mala in ["", "BUSCAR:x", "DESCARGAR:x", "listar", "LISTAR:x", "QUÉ"] {
-            assert_eq!(Palabra::leer(mala), Err(NoSeEntiende::Palabra), "{mala}");
+            assert_eq!(Palabra::leer(mala), Err(DESCONOCIDA), "{mala}");
         }
     }
 

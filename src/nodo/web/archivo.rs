@@ -16,7 +16,7 @@ use crate::http::{CorteHttp, Envio, Metodo, PeticionHttp, RespuestaHttp};
 use crate::http::{fecha_http, leer_fecha, rechazar};
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
-use crate::nodo::palabras::contestar::enviar_tramo;
+use crate::nodo::palabras::servir::enviar_tramo;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::texto::tamano;
 
@@ -153,14 +153,9 @@ fn como_descarga(nombre: &str) -> String {
     let ultimo = nombre.rsplit('/').next().unwrap_or(nombre);
     let seguro =
         |letra: char| letra.is_ascii_graphic() && !"\"\\%;".contains(letra) || letra == ' ';
-    let ascii: String = ultimo
-        .chars()
-        .map(|letra| if seguro(letra) { letra } else { '_' })
-        .collect();
-    format!(
-        "attachment; filename=\"{ascii}\"; filename*=UTF-8''{}",
-        codificar(ultimo)
-    )
+    let ascii = ultimo.replace(|letra| !seguro(letra), "_");
+    let entero = codificar(ultimo);
+    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{entero}")
 }
 
 #[cfg(test)]

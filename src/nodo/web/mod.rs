@@ -22,8 +22,8 @@ use crate::nodo::Nodo;
 use crate::nodo::carpeta::{Archivo, NoSeAbre};
 use crate::nodo::cliente::buscar_en_peers;
 use crate::nodo::maestro::localizar::{Hallado, localizar};
-use crate::nodo::palabras::contestar::Cierre;
 use crate::nodo::palabras::pedir::{FalloPar, saludar};
+use crate::nodo::palabras::servir::Cierre;
 use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::pagina::{Datos, EstadoDePeer, pagina};
 use crate::red::conexion::Conexion;
@@ -62,9 +62,8 @@ impl Default for Web {
 
 /// Atiende una conexión HTTP: una petición y su respuesta.
 pub fn responder(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Cierre> {
-    Ok(http::atender(conexion, |conexion, peticion| {
-        contestar(conexion, peticion, nodo)
-    })?)
+    let contestar = |conexion: &mut _, peticion: &mut _| contestar(conexion, peticion, nodo);
+    Ok(http::atender(conexion, contestar)?)
 }
 
 /// Las rutas.
@@ -150,15 +149,14 @@ fn localizar_desde_aqui(
         let turno = nodo.web.turnos.pedir(ESPERA_DE_TURNO, &nodo.saliendo);
         let frase = "se está buscando demasiado a la vez; prueba dentro de un rato";
         let _turno = turno.ok_or_else(|| rechazar(503, frase))?;
-        let duenos = buscar_en_peers(&nodo.vecinos, archivo);
+        let duenos = buscar_en_peers(&nodo.vecinos, archivo, &|_| {});
         let duenos = duenos.map_err(|fallo| rechazar(503, fallo.publico()))?;
         peers.extend(duenos.into_iter().map(Hallado::nuestro));
         if let (true, Some(maestro)) = (peers.is_empty(), &nodo.vecinos.maestro) {
             let limites = nodo.vecinos.limites;
             let hallados = localizar(maestro, archivo, limites, &nodo.saliendo);
-            peers = hallados
-                .inspect_err(|fallo| log::debug!("{fallo}"))
-                .unwrap_or_default();
+            let hallados = hallados.inspect_err(|fallo| log::debug!("{fallo}"));
+            peers = hallados.unwrap_or_default();
         }
     }
     let peers: Vec<Value> = peers.iter().map(Hallado::en_json).collect();
@@ -195,10 +193,8 @@ fn lo_tengo(archivo: &str, nodo: &Nodo) -> Result<bool, CorteHttp> {
 
 /// No es un «no está», y no debe parecerlo.
 fn sin_descriptores() -> CorteHttp {
-    rechazar(
-        503,
-        "ahora mismo no se pueden abrir más archivos; prueba dentro de un rato",
-    )
+    let frase = "ahora mismo no se pueden abrir más archivos; prueba dentro de un rato";
+    rechazar(503, frase)
 }
 
 /// Este nodo, tal como lo llamó quien pregunta: si escuchamos en todas las IP, por aquella a la que
@@ -216,10 +212,8 @@ fn aqui(conexion: &Conexion, nodo: &Nodo) -> SocketAddr {
 /// Qué peers responden, preguntando a todos a la vez. Recargar la página muchas veces seguidas no
 /// pregunta más, y quien espera se suelta al salir.
 fn sondear(nodo: &Nodo) -> Sondeo {
-    let guardado = || {
-        let sondeo = nodo.web.sondeo.lock();
-        sondeo.unwrap_or_else(PoisonError::into_inner)
-    };
+    let sondeo = &nodo.web.sondeo;
+    let guardado = || sondeo.lock().unwrap_or_else(PoisonError::into_inner);
     let turno = nodo.web.sondeando.pedir(ESPERA_DE_TURNO, &nodo.saliendo);
     if let Some((cuando, estados)) = &*guardado()
         && (turno.is_none() || cuando.elapsed() < VALE_EL_SONDEO)

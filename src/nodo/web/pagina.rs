@@ -5,7 +5,6 @@
 //! archivo, de nodo, mensajes) pasa por [`escapar`]: un archivo llamado `<img src=x onerror=…>` se
 //! lee, no se ejecuta.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 
 use crate::http::url::codificar_ruta;
@@ -52,93 +51,69 @@ pub fn pagina(datos: &Datos) -> RespuestaHttp {
 fn cuerpo(datos: &Datos) -> String {
     let (nombre, direccion) = (escapar(datos.nombre), datos.direccion);
     let mut html = String::with_capacity(4096 + 200 * datos.archivos.len().min(MAX_FILAS));
-    anadir(
+    html += &format!("<h1>{nombre}</h1>\n<p class=\"nota\">Nodo activo en {direccion}</p>\n");
+    let ninguno = "Ninguno todavía: ponlos en su carpeta y recarga la página.";
+    let archivos = datos.archivos.iter().take(MAX_FILAS).map(fila_de_archivo);
+    seccion(&mut html, "Archivos que comparte", ninguno, archivos);
+    if datos.archivos.len() > MAX_FILAS {
+        let mas = cuenta(datos.archivos.len() - MAX_FILAS, "archivo", "archivos");
+        let todos = "<a href=\"/files\">la lista entera</a>";
+        html += &format!("<p class=\"nota\">Y {mas} más: {todos}.</p>\n");
+    }
+    let peers = datos.peers.iter().map(fila_de_peer);
+    seccion(&mut html, "Otros nodos", "No conoce a ninguno.", peers);
+    let mensajes = datos.mensajes.iter().rev().take(MAX_MENSAJES);
+    let mensajes = mensajes.map(fila_de_mensaje);
+    seccion(
         &mut html,
-        format_args!("<h1>{nombre}</h1>\n<p class=\"nota\">Nodo activo en {direccion}</p>\n"),
+        "Últimos mensajes",
+        "No ha recibido ninguno.",
+        mensajes,
     );
-    escribir_archivos(&mut html, datos.archivos);
-    escribir_peers(&mut html, datos.peers);
-    escribir_mensajes(&mut html, datos.mensajes);
     html
 }
 
-fn escribir_archivos(html: &mut String, archivos: &[Archivo]) {
-    html.push_str("<h2>Archivos que comparte</h2>\n");
-    if archivos.is_empty() {
-        html.push_str(
-            "<p class=\"nota\">Ninguno todavía: ponlos en su carpeta y recarga la página.</p>\n",
-        );
+/// Un título y su tabla, o lo que se dice si no tiene filas.
+fn seccion(
+    html: &mut String,
+    titulo: &str,
+    ninguna: &str,
+    filas: impl ExactSizeIterator<Item = String>,
+) {
+    *html += &format!("<h2>{titulo}</h2>\n");
+    if filas.len() == 0 {
+        *html += &format!("<p class=\"nota\">{ninguna}</p>\n");
         return;
     }
     html.push_str("<table>\n");
-    for archivo in archivos.iter().take(MAX_FILAS) {
-        let (enlace, nombre) = (codificar_ruta(&archivo.nombre), escapar(&archivo.nombre));
-        let cuanto = tamano(archivo.tamano);
-        anadir(
-            html,
-            format_args!(
-                "<tr><td><a href=\"/files/{enlace}\">{nombre}</a><td class=\"n\">{cuanto}\n"
-            ),
-        );
-    }
-    html.push_str("</table>\n");
-    if archivos.len() > MAX_FILAS {
-        let mas = cuenta(archivos.len() - MAX_FILAS, "archivo", "archivos");
-        anadir(
-            html,
-            format_args!(
-                "<p class=\"nota\">Y {mas} más: <a href=\"/files\">la lista entera</a>.</p>\n"
-            ),
-        );
-    }
-}
-
-fn escribir_peers(html: &mut String, peers: &[(SocketAddr, EstadoDePeer)]) {
-    html.push_str("<h2>Otros nodos</h2>\n");
-    if peers.is_empty() {
-        html.push_str("<p class=\"nota\">No conoce a ninguno.</p>\n");
-        return;
-    }
-    html.push_str("<table>\n");
-    for (peer, estado) in peers {
-        let (clase, como) = match estado {
-            EstadoDePeer::Responde(nombre) => ("si", format!("responde: {}", escapar(nombre))),
-            EstadoDePeer::DeLaGuia => ("si", "responde (nodo de la guía)".to_string()),
-            EstadoDePeer::Callado => ("no", "no responde".to_string()),
-        };
-        // A quien no responde no hay página que abrirle, y el nodo de la guía no tiene.
-        let quien = match estado {
-            EstadoDePeer::Responde(_) => format!("<a href=\"http://{peer}/\">{peer}</a>"),
-            _ => peer.to_string(),
-        };
-        anadir(
-            html,
-            format_args!("<tr><td>{quien}<td class=\"{clase}\">{como}\n"),
-        );
-    }
+    html.extend(filas);
     html.push_str("</table>\n");
 }
 
-fn escribir_mensajes(html: &mut String, mensajes: &[Mensaje]) {
-    html.push_str("<h2>Últimos mensajes</h2>\n");
-    if mensajes.is_empty() {
-        html.push_str("<p class=\"nota\">No ha recibido ninguno.</p>\n");
-        return;
-    }
-    html.push_str("<table>\n");
-    for mensaje in mensajes.iter().rev().take(MAX_MENSAJES) {
-        let (de, texto) = (escapar(&mensaje.de), escapar(&mensaje.texto));
-        let ip = mensaje.desde.ip();
-        anadir(
-            html,
-            format_args!("<tr><td>{de}<br><span class=\"nota\">{ip}</span><td>{texto}\n"),
-        );
-    }
-    html.push_str("</table>\n");
+fn fila_de_archivo(archivo: &Archivo) -> String {
+    let (enlace, nombre) = (codificar_ruta(&archivo.nombre), escapar(&archivo.nombre));
+    let cuanto = tamano(archivo.tamano);
+    format!("<tr><td><a href=\"/files/{enlace}\">{nombre}</a><td class=\"n\">{cuanto}\n")
 }
 
-fn anadir(html: &mut String, que: std::fmt::Arguments) {
-    html.write_fmt(que).expect("escribir en un String no falla");
+fn fila_de_peer((peer, estado): &(SocketAddr, EstadoDePeer)) -> String {
+    let (clase, como) = match estado {
+        EstadoDePeer::Responde(nombre) => ("si", format!("responde: {}", escapar(nombre))),
+        EstadoDePeer::DeLaGuia => ("si", "responde (nodo de la guía)".to_string()),
+        EstadoDePeer::Callado => ("no", "no responde".to_string()),
+    };
+    // A quien no responde no hay página que abrirle, y el nodo de la guía no tiene.
+    let quien = match estado {
+        EstadoDePeer::Responde(_) => format!("<a href=\"http://{peer}/\">{peer}</a>"),
+        _ => peer.to_string(),
+    };
+    format!("<tr><td>{quien}<td class=\"{clase}\">{como}\n")
+}
+
+fn fila_de_mensaje(mensaje: &Mensaje) -> String {
+    let (de, texto) = (escapar(&mensaje.de), escapar(&mensaje.texto));
+    let ip = mensaje.desde.ip();
+    format!("<tr><td>{de}<br><span class=\"nota\">{ip}</span><td>{texto}\n")
 }
 
 const ESTILO: &str = "<style>\

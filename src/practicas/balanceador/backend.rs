@@ -52,9 +52,8 @@ pub fn abrir(
         avisador.avisar(format_args!("[{suyo}] {frase}"));
     };
     let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, Parada::nueva(), gestionar)?;
-    consola
-        .pantalla
-        .linea(format!("[ESCUCHANDO] {nombre} en {direccion}"));
+    let linea = format!("[ESCUCHANDO] {nombre} en {direccion}");
+    consola.pantalla.linea(linea);
     let salida = consola.mirar();
     consola.despedir(servidor);
     consola.pintar_avisos();
@@ -75,17 +74,15 @@ fn gestionar_solicitud(mut conexion: Conexion, respuesta: &str) -> String {
         return format!("Conexión desde {desde}: {fallo}");
     }
     conexion.cerrar_con_calma(PLAZO_DE_CIERRE);
-    format!(
-        "Conexión desde {desde}{}",
-        if leido == 0 { " (sin solicitud)" } else { "" }
-    )
+    let que = if leido == 0 { " (sin solicitud)" } else { "" };
+    format!("Conexión desde {desde}{que}")
 }
 
 /// `nodo solicitar`: manda `veces` solicitudes, una detrás de otra, y enseña cada respuesta y el
 /// reparto.
 pub fn solicitar(
     a: Option<SocketAddr>,
-    veces: u32,
+    veces: usize,
     texto: &str,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {

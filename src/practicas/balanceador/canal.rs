@@ -22,8 +22,8 @@ pub const BUFER: usize = 8 * 1024;
 /// menos de la mitad).
 const BUFER_GRANDE: usize = 256 * 1024;
 /// Cuánto espera la respuesta el mismo hilo que mandó la pregunta, antes de pedir otro para la
-/// vuelta. Con 64 clientes y los dos núcleos llenos, un backend que contesta enseguida tarda unos 3
-/// ms.
+/// vuelta. Con 64 clientes y los dos núcleos llenos, un backend que contesta enseguida
+/// tarda unos 3 ms.
 const BREVE: Duration = Duration::from_millis(10);
 /// Cuánto se sigue leyendo, para tirarlo, a un cliente que manda a un backend que ya no lee.
 const DESCARTE: Duration = Duration::from_secs(10);
@@ -52,9 +52,6 @@ enum Final {
 
 impl Canal {
     /// Une `cliente` y `backend`; se cierra tras `silencio` sin un byte.
-    ///
-    /// # Errores
-    /// Falló un socket.
     pub fn nuevo(
         cliente: &Arc<TcpStream>,
         backend: &Arc<TcpStream>,
@@ -77,8 +74,7 @@ impl Canal {
     /// o alguno tiene más que decir. Se ahorra despertar a otro hilo por cada conexión corta
     /// (medido con 16 y con 64 clientes: de 0,79 a 0,88 veces las que reparte nginx).
     pub fn conversacion_breve(&self, bufer: &mut [u8], leido: usize) -> bool {
-        // Lo que se escribe aquí cabe de sobra en los búferes vacíos del sistema: no espera a
-        // nadie.
+        // Esto cabe de sobra en los búferes vacíos del sistema: no espera a nadie.
         if self.escribir(&self.backend, &bufer[..leido]).is_err() {
             return false;
         }
@@ -145,16 +141,11 @@ impl Canal {
     }
 
     fn leer(&self, de: &TcpStream, bufer: &mut [u8]) -> Result<usize, Final> {
-        let leido = self.con_paciencia(
-            || { de }.read(bufer),
-            |falta| de.set_read_timeout(Some(falta)),
-        );
-        leido.map_err(|error| {
-            if vencio(&error) {
-                Final::Silencio
-            } else {
-                Final::SeCorto
-            }
+        let poner_plazo = |falta| de.set_read_timeout(Some(falta));
+        let leido = self.con_paciencia(|| { de }.read(bufer), poner_plazo);
+        leido.map_err(|error| match vencio(&error) {
+            true => Final::Silencio,
+            false => Final::SeCorto,
         })
     }
 
@@ -163,8 +154,7 @@ impl Canal {
             let escrito = self.con_paciencia(
                 || { a }.write(datos),
                 |falta| match cfg!(windows) {
-                    // Ahí no se sabe cuánto salió de una escritura que vence: repetirla la
-                    // duplicaría.
+                    // Ahí no se sabe cuánto salió de una escritura que vence: no se repite.
                     true => Err(ErrorKind::TimedOut.into()),
                     false => a.set_write_timeout(Some(falta)),
                 },

@@ -97,16 +97,15 @@ fn elegir_backends(
     direccion: SocketAddr,
 ) -> Result<Vec<SocketAddr>, Fallo> {
     let del_documento = PUERTOS_DE_BACKENDS.map(|puerto| (Ipv4Addr::LOCALHOST, puerto).into());
-    let backends = if escritos.is_empty() {
-        &del_documento
-    } else {
-        escritos
+    let backends = match escritos {
+        [] => &del_documento,
+        _ => escritos,
     };
     let uno_mismo = |backend: &&SocketAddr| es_la_misma(alcanzable(**backend), direccion);
     match backends.iter().find(uno_mismo) {
         Some(backend) => Err(Fallo::nuevo(format!(
-            "el backend {backend} es el propio balanceador: elige otro puerto con \
-             --puerto o con --backend"
+            "el backend {backend} es el propio balanceador: elige otro puerto con --puerto o con \
+             --backend"
         ))),
         None => Ok(backends.to_vec()),
     }
@@ -178,8 +177,8 @@ impl Balanceador {
             match conectar(direccion, Limites::default().conectar, &self.parada) {
                 Ok(conectado) => {
                     self.vivos.apuntar(cual);
-                    self.avisador
-                        .avisar(format_args!("[ASIGNADO] {desde} → {direccion}"));
+                    let avisador = &self.avisador;
+                    avisador.avisar(format_args!("[ASIGNADO] {desde} → {direccion}"));
                     return Ok(conectado);
                 }
                 Err(error) if self.es_cosa_nuestra(&error) => por_que = motivo(&error),
@@ -201,8 +200,8 @@ impl Balanceador {
     fn despachar(&self, mut cliente: Conexion, motivo: &str) {
         self.sin_atender.fetch_add(1, Ordering::Relaxed);
         let desde = cliente.otro();
-        self.avisador
-            .avisar(format_args!("[SIN BACKEND] {desde}: {motivo}"));
+        let avisador = &self.avisador;
+        avisador.avisar(format_args!("[SIN BACKEND] {desde}: {motivo}"));
         cliente.cerrar_con_calma(PLAZO_DE_CIERRE);
     }
 
@@ -230,10 +229,8 @@ fn tabla(
         format!("  {quien:<24} {suyas:>8} {parte:>6} %")
     };
     let titulo = format!("[REPARTO] {titulo}");
-    [titulo]
-        .into_iter()
-        .chain(reparto.into_iter().map(fila))
-        .collect()
+    let filas = reparto.into_iter().map(fila);
+    [titulo].into_iter().chain(filas).collect()
 }
 
 #[cfg(test)]

@@ -111,9 +111,8 @@ impl Vivos {
         if rueda.siguiente == rueda.vivos.len() {
             rueda.siguiente = 0;
         }
-        let direccion = self.direccion(cual);
-        self.avisador
-            .destacar(vec![format!("[CAÍDO] {direccion}: {motivo}")]);
+        let linea = format!("[CAÍDO] {}: {motivo}", self.direccion(cual));
+        self.avisador.destacar(vec![linea]);
     }
 
     fn devolver(&self, cual: usize) {
@@ -125,9 +124,8 @@ impl Vivos {
         if donde < rueda.siguiente {
             rueda.siguiente += 1;
         }
-        let direccion = self.direccion(cual);
-        self.avisador
-            .destacar(vec![format!("[VUELVE] {direccion}")]);
+        let linea = format!("[VUELVE] {}", self.direccion(cual));
+        self.avisador.destacar(vec![linea]);
     }
 
     fn esta_vivo(&self, cual: usize) -> bool {
@@ -147,10 +145,9 @@ pub fn vigilar(vivos: &Vivos, cada_cuanto: Duration, parada: &Parada) {
     while parada.canal().recv_timeout(cada_cuanto) == Err(RecvTimeoutError::Timeout) {
         for (cual, aciertos) in aciertos.iter_mut().enumerate() {
             let retirado = !parada.avisada() && !vivos.esta_vivo(cual);
-            *aciertos = if retirado && esta_sano(vivos.direccion(cual), parada) {
-                *aciertos + 1
-            } else {
-                0
+            *aciertos = match retirado && esta_sano(vivos.direccion(cual), parada) {
+                true => *aciertos + 1,
+                false => 0,
             };
             if *aciertos == ACIERTOS_PARA_VOLVER {
                 vivos.devolver(cual);

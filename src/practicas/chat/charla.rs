@@ -160,10 +160,9 @@ fn leer(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Novedad>) -> 
     let mut oido = Oido::default();
     let mut trozo = vec![0; TROZO];
     loop {
-        let plazo = if oido.espera() {
-            ESPERA_DE_MEDIA_LETRA
-        } else {
-            RATO
+        let plazo = match oido.espera() {
+            true => ESPERA_DE_MEDIA_LETRA,
+            false => RATO,
         };
         let (lineas, fin) = match conexion.leer_datos(&mut trozo, plazo) {
             Ok(0) => (oido.despedida(), Some(como_acabo(socket))),
@@ -202,10 +201,8 @@ fn por_que(fallo: FalloRed) -> String {
 fn desaparecio(error: &io::Error) -> bool {
     /// El `WSAENETRESET` de Windows, que la biblioteca estándar no nombra.
     const SIN_RESPUESTA: Option<i32> = Some(10052);
-    matches!(
-        error.kind(),
-        ErrorKind::TimedOut | ErrorKind::HostUnreachable
-    ) || (cfg!(windows) && error.raw_os_error() == SIN_RESPUESTA)
+    let clases = [ErrorKind::TimedOut, ErrorKind::HostUnreachable];
+    clases.contains(&error.kind()) || cfg!(windows) && error.raw_os_error() == SIN_RESPUESTA
 }
 
 /// Manda lo que caiga en el buzón hasta que lo suelten o se acabe quien lee, y entonces el fin.
@@ -247,14 +244,9 @@ impl Oido {
         self.pendiente.extend_from_slice(bytes);
         let entero = self.pendiente.len() - letra_a_medias(&self.pendiente);
         let espera = entero < self.pendiente.len() && self.pendiente.len() <= TROZO;
-        let ultima_linea = || {
-            self.pendiente
-                .iter()
-                .rposition(|&b| b == b'\n')
-                .map_or(0, |fin| fin + 1)
-        };
-        let hasta = if espera { ultima_linea() } else { entero };
-        self.mostrar(hasta)
+        let ultimo_fin = self.pendiente.iter().rposition(|&b| b == b'\n');
+        let ultima_linea = ultimo_fin.map_or(0, |fin| fin + 1);
+        self.mostrar(if espera { ultima_linea } else { entero })
     }
 
     /// ¿Hay algo legible esperando al resto de una letra?
@@ -283,9 +275,8 @@ impl Oido {
             return Vec::new();
         }
         // Este fin de línea es el de lo que ya se enseñó: no es una línea vacía.
-        let resto = texto
-            .strip_prefix('\n')
-            .or_else(|| texto.strip_prefix("\r\n"));
+        let resto = texto.strip_prefix('\n');
+        let resto = resto.or_else(|| texto.strip_prefix("\r\n"));
         let texto = resto.filter(|_| self.abierta).unwrap_or(texto);
         self.abierta = !texto.is_empty() && !texto.ends_with('\n');
         texto.lines().map(str::to_string).collect()
@@ -294,10 +285,8 @@ impl Oido {
 
 /// Cuántos bytes del final son el principio de una letra UTF-8 que no ha llegado entera.
 fn letra_a_medias(bytes: &[u8]) -> usize {
-    let rotos = bytes
-        .utf8_chunks()
-        .last()
-        .map_or(&[][..], |ultimo| ultimo.invalid());
+    let ultimo = bytes.utf8_chunks().last();
+    let rotos = ultimo.map_or(&[][..], |ultimo| ultimo.invalid());
     match str::from_utf8(rotos) {
         Err(error) if error.error_len().is_none() => rotos.len(),
         _ => 0,
@@ -360,7 +349,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn partido_por_donde_sea_dice_lo_mismo(texto in any::<String>(), corte in any::<prop::sample::Index>()) {
+        fn partido_por_donde_sea_dice_lo_mismo(
+            texto in any::<String>(),
+            corte in any::<prop::sample::Index>(),
+        ) {
             let bytes = texto.as_bytes();
             let (uno, dos) = bytes.split_at(corte.index(bytes.len() + 1));
             let junto: String = oir(&[uno, dos]).concat();
@@ -394,7 +386,8 @@ mod tests {
         let otro = suyo.local_addr().unwrap();
         let suya = Arc::clone(&nuestro);
         let charla = thread::spawn(move || gestionar_charla(&suya, otro, &contar));
-        novedades.recv().unwrap();
+        // Con el buzón dentro: al soltarlo, los dos lados cerrarían a la vez.
+        let _llega = novedades.recv().unwrap();
         let socket = SockRef::from(&*nuestro);
         assert!(socket.keepalive().unwrap());
         // En Windows se ponen igual, pero no se pueden mirar.

@@ -41,7 +41,7 @@ const DESPEDIDA_CON_PRISA: Duration = Duration::from_millis(200);
 
 /// De qué lado se está.
 #[derive(Debug, PartialEq, Eq)]
-enum Papel {
+enum Lado {
     Servidor(SocketAddr),
     Cliente(SocketAddr),
 }
@@ -52,14 +52,14 @@ pub fn abrir(
     conectar: Option<SocketAddr>,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
-    let escrito = servidor.map(Papel::Servidor);
-    let papel = match escrito.or(conectar.map(Papel::Cliente)) {
-        Some(papel) => Ok(papel),
-        None => preguntar_papel(consola),
+    let escrito = servidor.map(Lado::Servidor);
+    let lado = match escrito.or(conectar.map(Lado::Cliente)) {
+        Some(lado) => Ok(lado),
+        None => preguntar_lado(consola),
     };
-    match papel {
-        Ok(Papel::Servidor(direccion)) => esperar_a_otros(direccion, consola),
-        Ok(Papel::Cliente(direccion)) => conectarse(direccion, consola),
+    match lado {
+        Ok(Lado::Servidor(direccion)) => esperar_a_otros(direccion, consola),
+        Ok(Lado::Cliente(direccion)) => conectarse(direccion, consola),
         Err(Fin::SeVa(salida)) => Ok(salida),
         Err(Fin::Fallo(fallo)) => Err(fallo),
     }
@@ -84,19 +84,17 @@ fn esperar_a_otros(pedida: SocketAddr, consola: &mut Consola) -> Result<Salida, 
 }
 
 fn conectarse(direccion: SocketAddr, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let (conectado, parada) = consola.trabajar(|encargo| {
+    let ((conectado, parada), dejado) = consola.trabajar(|encargo| {
         let plazo = Limites::default().conectar;
         let conectado = conectar(direccion, plazo, encargo.parada);
         (conectado, encargo.parada.clone())
     })?;
-    if parada.avisada() {
+    if dejado {
         return Ok(Salida::Interrumpido);
     }
     let (socket, _) = conectado.map_err(|error| {
-        let motivo = motivo(&error);
-        Fallo::nuevo(format!(
-            "conectando con {direccion}: {motivo}; ¿hay ahí un chat en modo servidor?"
-        ))
+        let motivo = format!("{}; ¿hay ahí un chat en modo servidor?", motivo(&error));
+        Fallo::nuevo(format!("conectando con {direccion}: {motivo}"))
     })?;
     let apuntado = parada.apuntar(&socket, Trato::DejaDeLeer);
     let (contar, mut sala) = Sala::nueva();
@@ -104,9 +102,8 @@ fn conectarse(direccion: SocketAddr, consola: &mut Consola) -> Result<Salida, Fa
         gestionar_charla(&socket, direccion, &contar);
         drop(apuntado);
     })?;
-    consola.pantalla.linea(format!(
-        "Lo que escribas llega al otro lado; «{SALIR}» termina."
-    ));
+    let bienvenida = format!("Lo que escribas llega al otro lado; «{SALIR}» termina.");
+    consola.pantalla.linea(bienvenida);
     // Lo primero que cuenta la charla es que empieza: hasta entonces no se lee el teclado, que
     // puede ser una tubería.
     let salida = match consola.siguiente(&sala.novedades) {
@@ -131,28 +128,23 @@ fn conectarse(direccion: SocketAddr, consola: &mut Consola) -> Result<Salida, Fa
 }
 
 /// Las tres preguntas del documento.
-fn preguntar_papel(consola: &mut Consola) -> Result<Papel, Fin> {
+fn preguntar_lado(consola: &mut Consola) -> Result<Lado, Fin> {
     let quiere_servir = insistir(consola, "¿Servidor (s) o cliente (c)? ", leer_papel)?;
-    let ip = insistir(consola, "IP (Entrar: 127.0.0.1): ", |escrito| {
-        if escrito.is_empty() {
-            return Ok(HOST);
-        }
-        leer_ip(escrito)
-    })?;
-    let puerto = insistir(
-        consola,
-        "Puerto (Entrar: 5000): ",
-        |escrito| match escrito {
-            "" => Ok(PORT),
-            "0" if !quiere_servir => Err("nadie escucha en el puerto 0".into()),
-            _ => leer_puerto(escrito),
-        },
-    )?;
+    let leer_o_host = |escrito: &str| match escrito {
+        "" => Ok(HOST),
+        _ => leer_ip(escrito),
+    };
+    let ip = insistir(consola, "IP (Entrar: 127.0.0.1): ", leer_o_host)?;
+    let leer_o_port = |escrito: &str| match escrito {
+        "" => Ok(PORT),
+        "0" if !quiere_servir => Err("nadie escucha en el puerto 0".into()),
+        _ => leer_puerto(escrito),
+    };
+    let puerto = insistir(consola, "Puerto (Entrar: 5000): ", leer_o_port)?;
     let direccion = SocketAddr::new(ip, puerto);
-    Ok(if quiere_servir {
-        Papel::Servidor(direccion)
-    } else {
-        Papel::Cliente(direccion)
+    Ok(match quiere_servir {
+        true => Lado::Servidor(direccion),
+        false => Lado::Cliente(direccion),
     })
 }
 
@@ -164,15 +156,15 @@ fn insistir<T>(
 ) -> Result<T, Fin> {
     loop {
         let escrito = consola.preguntar(pregunta)?;
-        match escrito.trim() {
-            SALIR => return Err(Fin::SeVa(Salida::Bien)),
-            escrito => match leer(escrito) {
-                Ok(leido) => return Ok(leido),
-                Err(motivo) => consola
-                    .pantalla
-                    .linea(format!("«{escrito}» no vale: {motivo}")),
-            },
+        let escrito = escrito.trim();
+        if escrito == SALIR {
+            return Err(Fin::SeVa(Salida::Bien));
         }
+        let queja = match leer(escrito) {
+            Ok(leido) => return Ok(leido),
+            Err(motivo) => format!("«{escrito}» no vale: {motivo}"),
+        };
+        consola.pantalla.linea(queja);
     }
 }
 
@@ -257,10 +249,9 @@ impl Sala {
 
     fn decir_a_todos(&mut self, linea: &str, pantalla: &mut Pantalla) {
         if self.pares.is_empty() {
-            let por_que = if self.rota {
-                "conexión rota"
-            } else {
-                "todavía no hay nadie"
+            let por_que = match self.rota {
+                true => "conexión rota",
+                false => "todavía no hay nadie",
             };
             pantalla.linea(format!("{por_que}: lo que escribiste no llegó a nadie"));
         }
@@ -268,9 +259,8 @@ impl Sala {
         for (otro, par) in &mut self.pares {
             if !par.buzon.dejar(&carta, par.sin_llegar > 0) {
                 if par.sin_llegar == 0 {
-                    pantalla.linea(format!(
-                        "[{otro}] no lee: hasta que lo haga, lo que escribas no le llega"
-                    ));
+                    let hasta = "hasta que lo haga, lo que escribas no le llega";
+                    pantalla.linea(format!("[{otro}] no lee: {hasta}"));
                 }
                 par.sin_llegar += 1;
             } else if par.sin_llegar > 0 {

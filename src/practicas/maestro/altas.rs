@@ -80,18 +80,14 @@ fn leer_archivos(files: Value) -> Result<Vec<Arc<str>>, CorteHttp> {
     if nombres.len() > MAX_ARCHIVOS {
         return Err(demasiados());
     }
+    let largos = format!("un nombre de archivo tiene de 1 a {MAX_NOMBRE_DE_ARCHIVO} bytes");
+    let no_es_texto = "en «files» todos los nombres son texto, entre comillas";
     let nombres = nombres.into_iter().map(|nombre| match nombre {
         Value::String(nombre) if (1..=MAX_NOMBRE_DE_ARCHIVO).contains(&nombre.len()) => {
             Ok(Arc::from(nombre))
         }
-        Value::String(_) => Err(rechazar(
-            400,
-            format!("un nombre de archivo tiene de 1 a {MAX_NOMBRE_DE_ARCHIVO} bytes"),
-        )),
-        _ => Err(rechazar(
-            400,
-            "en «files» todos los nombres son texto, entre comillas",
-        )),
+        Value::String(_) => Err(rechazar(400, largos.as_str())),
+        _ => Err(rechazar(400, no_es_texto)),
     });
     nombres.collect::<Result<_, _>>().map(sin_repetidos)
 }
@@ -102,10 +98,8 @@ fn leer_puerto(cuerpo: &Value, campo: &str, minimo: u16) -> Result<Option<u16>, 
         return Ok(None);
     }
     let puerto = valor.as_u64().and_then(|n| u16::try_from(n).ok());
-    puerto
-        .filter(|puerto| *puerto >= minimo)
-        .map(Some)
-        .ok_or_else(|| rechazar(400, format!("«{campo}» es un puerto: de {minimo} a 65535")))
+    let puerto = puerto.filter(|puerto| *puerto >= minimo).map(Some);
+    puerto.ok_or_else(|| rechazar(400, format!("«{campo}» es un puerto: de {minimo} a 65535")))
 }
 
 /// El peer que dice ser quien llama `desde` esa IP: su URL y su dirección. Nadie puede hablar en
@@ -113,12 +107,10 @@ fn leer_puerto(cuerpo: &Value, campo: &str, minimo: u16) -> Result<Option<u16>, 
 pub fn quien_dice_ser(cuerpo: &Value, desde: IpAddr) -> Result<(String, SocketAddr), CorteHttp> {
     let peer = cuerpo["peer"].as_str().filter(|p| p.len() <= MAX_URL);
     let url = peer.and_then(Url::leer).filter(|url| url.ruta == "/");
-    let (Some(peer), Some((puerto, ip))) = (peer, url.and_then(|u| Some((u.puerto, u.ip()?))))
-    else {
-        return Err(rechazar(
-            400,
-            "«peer» es la URL de quien llama, con IP y sin ruta: http://192.168.1.11:6000",
-        ));
+    let sitio = url.and_then(|url| Some((url.puerto, url.ip()?)));
+    let (Some(peer), Some((puerto, ip))) = (peer, sitio) else {
+        let frase = "«peer» es la URL de quien llama, con IP y sin ruta: http://192.168.1.11:6000";
+        return Err(rechazar(400, frase));
     };
     let de_aqui = es_de_esta_maquina(desde);
     // Así lo vemos nosotros, aunque él no sepa cómo lo llaman los demás.

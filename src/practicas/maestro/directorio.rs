@@ -94,10 +94,9 @@ pub struct Tenencia {
 
 impl Tenencia {
     fn nueva(nombre: &Arc<str>, direccion: SocketAddr) -> Tenencia {
-        let clave = if is_nfc(nombre) {
-            Arc::clone(nombre)
-        } else {
-            nombre.nfc().collect::<String>().into()
+        let clave = match is_nfc(nombre) {
+            true => Arc::clone(nombre),
+            false => nombre.nfc().collect::<String>().into(),
         };
         Tenencia {
             clave,
@@ -250,11 +249,8 @@ impl Directorio {
     /// Lo que ya toca, `tope` peers como mucho: quita a los caducados, y da los que hay que ver si
     /// siguen. A estos los aplaza, por si la respuesta tarda: dígase con [`Directorio::revisado`].
     pub fn pendientes(&mut self, ahora: Instant, tope: usize) -> Pendientes {
-        let tocan = self
-            .agenda
-            .iter()
-            .take_while(|(cuando, _)| *cuando <= ahora);
-        let tocan: Vec<_> = tocan.take(tope).copied().collect();
+        let tocan = self.agenda.iter().take(tope).copied();
+        let tocan: Vec<_> = tocan.take_while(|(cuando, _)| *cuando <= ahora).collect();
         let mut pendientes = Pendientes::default();
         for (cuando, direccion) in tocan {
             match self.peers.get_mut(&direccion) {
@@ -276,10 +272,9 @@ impl Directorio {
         // Mientras se miraba pudo irse, o registrarse con `ttl`.
         let peer = self.peers.get_mut(&direccion).filter(|p| !p.caduca)?;
         peer.fallos = if sigue { 0 } else { peer.fallos + 1 };
-        if peer.fallos < FALLOS {
-            None
-        } else {
-            self.quitar(direccion)
+        match peer.fallos {
+            ..FALLOS => None,
+            _ => self.quitar(direccion),
         }
     }
 }
@@ -290,10 +285,10 @@ const PRIMERA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0
 /// Los nombres sin repetir, en el orden en que vinieron.
 pub fn sin_repetidos(nombres: Vec<Arc<str>>) -> Vec<Arc<str>> {
     let mut vistos = HashSet::with_capacity(nombres.len());
-    nombres
+    let nuevos = nombres
         .into_iter()
-        .filter(|nombre| vistos.insert(Arc::clone(nombre)))
-        .collect()
+        .filter(|nombre| vistos.insert(Arc::clone(nombre)));
+    nuevos.collect()
 }
 
 #[cfg(test)]

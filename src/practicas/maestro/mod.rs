@@ -88,10 +88,8 @@ pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fall
         gestionar_registro(conexion, desde, &maestro);
     };
     let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, parada.clone(), gestionar)?;
-    let puerto = direccion.port();
-    consola
-        .pantalla
-        .linea(format!("[ESCUCHANDO] Maestro activo en puerto {puerto}"));
+    let linea = format!("[ESCUCHANDO] Maestro activo en puerto {}", direccion.port());
+    consola.pantalla.linea(linea);
     let salida = consola.mirar();
     consola.despedir(servidor);
     parada.cortar();
@@ -105,10 +103,8 @@ type Tarea = Box<dyn FnOnce() + Send>;
 /// Una conexión con el maestro: una pregunta y su respuesta.
 fn gestionar_registro(socket: &Arc<TcpStream>, desde: SocketAddr, maestro: &Maestro) {
     let mut conexion = Conexion::aceptada(socket, desde, Limites::default());
-    let atendida = atender(&mut conexion, |conexion, peticion| {
-        maestro.contestar(conexion, peticion)
-    });
-    if let Err(fallo) = atendida {
+    let contestar = |conexion: &mut _, peticion: &mut _| maestro.contestar(conexion, peticion);
+    if let Err(fallo) = atender(&mut conexion, contestar) {
         debug!("{desde}: {fallo}");
     }
 }
@@ -240,9 +236,7 @@ fn ocupado() -> CorteHttp {
 
 /// La respuesta a `POST /register`.
 fn registrado(ficha: &Arc<Ficha>) -> impl Iterator<Item = Pieza> + use<> {
-    let Ficha {
-        rest, grpc_port, ..
-    } = &**ficha;
+    let (rest, grpc_port) = (&ficha.rest, ficha.grpc_port);
     let estado = json!({"status": "registered", "peer": rest, "grpc_port": grpc_port});
     con_lista(estado, "files", archivos_de(ficha))
 }

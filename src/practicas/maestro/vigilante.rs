@@ -63,9 +63,8 @@ impl Guarda {
 
     fn directorio(&self) -> MutexGuard<'_, Directorio> {
         // Lo que se hace con él no se deja a medias: un cerrojo envenenado sigue siendo bueno.
-        self.directorio
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        let directorio = self.directorio.lock();
+        directorio.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Espera a que haya algo que hacer, y no antes de `desde`. `None` si hay que parar.

@@ -1,0 +1,190 @@
+//! Servir archivos: `INFO`, `BLOQUES` y `OBTENER`, y cómo se manda un tramo, en trozos grandes.
+//!
+//! De mandar bytes se encarga [`enviar_tramo`], lo pida un nodo de la guía (`servidor.rs`), uno de
+//! los nuestros, quien aceptó un envío (`descarga/envio.rs`) o un navegador (`web/`). No sabe quién
+//! es este nodo ni qué más comparte.
+
+use std::fmt;
+use std::time::Duration;
+
+use log::debug;
+
+use crate::nodo::carpeta::disco::leer_en;
+use crate::nodo::carpeta::huella::Resumen;
+use crate::nodo::carpeta::huellas::Estante;
+use crate::nodo::carpeta::{Abierto, NoSeAbre};
+use crate::nodo::palabras::protocolo::*;
+use crate::red::conexion::{Conexion, FalloRed};
+
+/// Cuánto se espera por una huella que aún se está calculando.
+const ESPERA_DE_HUELLA: Duration = Duration::from_secs(5);
+/// Bytes que se leen del archivo y se mandan de una vez. Medido: de 64 a 256 KiB da lo mismo; 8
+/// KiB, menos de la mitad.
+const TROZO: usize = 256 * 1024;
+/// Bytes de una lista que se juntan antes de mandarlos: ninguna está entera en memoria.
+const TROZO_DE_LISTA: usize = 32 * 1024;
+/// Lo que puede tardar en salir una lista entera: quien la lee a cucharadas no la retiene más.
+const PLAZO_DE_LISTA: Duration = Duration::from_secs(60);
+
+/// Por qué se cierra una conexión antes de tiempo.
+#[derive(Debug)]
+pub enum Cierre {
+    /// Falló la red, venció un plazo o mandaron algo que no cabe.
+    Red(FalloRed),
+    /// No quedan descriptores: se cierra sin decir ni sí ni no.
+    SinDescriptores,
+    /// No hay una palabra que valga en los primeros 16 bytes.
+    Basura,
+    /// El archivo cambió o se acabó mientras se enviaba.
+    CambioMientrasSeEnviaba(String),
+}
+
+impl From<FalloRed> for Cierre {
+    fn from(fallo: FalloRed) -> Cierre {
+        Cierre::Red(fallo)
+    }
+}
+
+impl fmt::Display for Cierre {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cierre::Red(fallo) => fallo.fmt(f),
+            Cierre::SinDescriptores => f.write_str("no quedan descriptores de archivo"),
+            Cierre::Basura => f.write_str("lo que mandó no es ninguna palabra"),
+            Cierre::CambioMientrasSeEnviaba(que) => write!(f, "{que} cambió mientras se enviaba"),
+        }
+    }
+}
+
+/// Manda `cabecera` y los bytes `tramo` del archivo, en trozos grandes. La cabecera sale con el
+/// primer trozo.
+pub fn enviar_tramo(
+    conexion: &mut Conexion,
+    abierto: &Abierto,
+    tramo: std::ops::Range<u64>,
+    cabecera: &[u8],
+) -> Result<(), Cierre> {
+    let largo = (tramo.end - tramo.start).saturating_add(cabecera.len() as u64);
+    let mut bufer = vec![0; usize::try_from(largo).unwrap_or(TROZO).min(TROZO)];
+    bufer[..cabecera.len()].copy_from_slice(cabecera);
+    let mut ocupado = cabecera.len();
+    let mut desde = tramo.start;
+    while ocupado > 0 || desde < tramo.end {
+        let quiero = (bufer.len() - ocupado).min((tramo.end - desde) as usize);
+        let destino = &mut bufer[ocupado..ocupado + quiero];
+        let leido = leer_en(&abierto.archivo, desde, destino).map_err(FalloRed::Sistema)?;
+        if leido == 0 && quiero > 0 {
+            return Err(Cierre::CambioMientrasSeEnviaba("un archivo".into()));
+        }
+        conexion.escribir_datos(&bufer[..ocupado + leido])?;
+        desde += leido as u64;
+        ocupado = 0;
+    }
+    Ok(())
+}
+
+/// Contesta `ERROR`, y la conexión sigue.
+pub fn rechazar(conexion: &mut Conexion, motivo: &str) -> Result<(), Cierre> {
+    Ok(conexion.escribir_linea(Respuesta::Error(motivo.to_string()))?)
+}
+
+/// Bytes enviados de un archivo que mide `tamano`.
+#[derive(Default)]
+pub struct Enviado {
+    /// De qué archivo.
+    pub nombre: String,
+    /// Cuántos.
+    pub bytes: u64,
+    /// Lo que mide entero.
+    pub tamano: u64,
+}
+
+/// Las tres palabras con que se transfiere, sobre lo que haya en `estante`: las pida un cliente o
+/// quien aceptó un envío. Devuelve lo que se envió, si se envió algo.
+pub fn contestar_de_archivos(
+    conexion: &mut Conexion,
+    palabra: &Palabra,
+    estante: &Estante,
+) -> Result<Option<Enviado>, Cierre> {
+    let (Palabra::Info(nombre) | Palabra::Bloques(nombre) | Palabra::Obtener { nombre, .. }) =
+        palabra
+    else {
+        // A quien aceptó un envío sólo se le sirven esas tres, haya las que haya.
+        return rechazar(conexion, "eso no se puede pedir aquí").map(|()| None);
+    };
+    let abierto = match estante.abrir(nombre) {
+        Ok(abierto) => abierto,
+        Err(NoSeAbre::SinDescriptores) => return Err(Cierre::SinDescriptores),
+        Err(NoSeAbre::NoEsta) => {
+            conexion.escribir_linea(Respuesta::NoLoTiene)?;
+            return Ok(None);
+        }
+    };
+    if let Palabra::Obtener {
+        desde, longitud, ..
+    } = *palabra
+    {
+        return contestar_tramo(conexion, (desde, longitud), nombre, &abierto);
+    }
+    let resumen = estante.resumen(nombre, &abierto, ESPERA_DE_HUELLA);
+    if let Palabra::Bloques(_) = palabra {
+        return contestar_bloques(conexion, resumen.as_deref()).map(|()| None);
+    }
+    let (tamano, huella) = (abierto.tamano, resumen.map(|resumen| resumen.huella));
+    conexion.escribir_linea(Respuesta::Info(Info { tamano, huella }))?;
+    Ok(None)
+}
+
+fn contestar_bloques(conexion: &mut Conexion, resumen: Option<&Resumen>) -> Result<(), Cierre> {
+    match resumen {
+        Some(resumen) => {
+            let cuantos = Respuesta::Bloques(resumen.bloques.len() as u64);
+            escribir_lista(conexion, &cuantos, resumen.bloques.iter())
+        }
+        None => rechazar(conexion, CALCULANDO),
+    }
+}
+
+/// Manda una respuesta y las líneas que la siguen, por trozos: ninguna lista está entera en
+/// memoria.
+pub fn escribir_lista(
+    conexion: &mut Conexion,
+    respuesta: &Respuesta,
+    lineas: impl Iterator<Item = impl fmt::Display>,
+) -> Result<(), Cierre> {
+    conexion.limitar_envio(PLAZO_DE_LISTA);
+    let mut trozo = format!("{respuesta}\n");
+    for linea in lineas {
+        trozo.push_str(&format!("{linea}\n"));
+        if trozo.len() >= TROZO_DE_LISTA {
+            conexion.escribir_texto(&trozo)?;
+            trozo.clear();
+        }
+    }
+    conexion.escribir_texto(&trozo)?;
+    conexion.sin_limite_de_envio();
+    Ok(())
+}
+
+/// `OBTENER`: lo que pase del final se recorta. Lo que se envió, si no empezaba más allá.
+fn contestar_tramo(
+    conexion: &mut Conexion,
+    (desde, longitud): (u64, u64),
+    nombre: &str,
+    abierto: &Abierto,
+) -> Result<Option<Enviado>, Cierre> {
+    let tamano = abierto.tamano;
+    if desde > tamano {
+        let motivo = format!("el archivo mide {tamano} bytes");
+        return rechazar(conexion, &motivo).map(|()| None);
+    }
+    let hasta = desde.saturating_add(longitud).min(tamano);
+    let cabecera = format!("{}\n", Respuesta::Datos(hasta - desde));
+    debug!("→ {} {}", conexion.otro(), cabecera.trim_end());
+    enviar_tramo(conexion, abierto, desde..hasta, cabecera.as_bytes())?;
+    Ok(Some(Enviado {
+        nombre: nombre.to_string(),
+        bytes: hasta - desde,
+        tamano,
+    }))
+}
