@@ -435,17 +435,15 @@ impl<'a> Director<'a> {
         {
             return Err(NoDescargado::NoEncontrado);
         }
-        Err(match (&self.no_cabe, &self.plan) {
-            (Some(no_cabe), _) => no_cabe.clone(),
-            (None, Some(plan)) => self.a_medias(plan),
-            (None, None) => Fallo::nuevo(format!(
+        let nadie = || {
+            Fallo::nuevo(format!(
                 "ninguna fuente pudo dar {}{}: comprueba con «nodo estado» que estén en marcha y \
                  vuelve a pedirlo",
                 self.pedido.nombre,
                 self.la_ultima()
-            )),
-        }
-        .into())
+            ))
+        };
+        Err(self.no_cabe.clone().unwrap_or_else(nadie).into())
     }
 
     fn a_medias(&self, plan: &Plan) -> Fallo {
