@@ -117,13 +117,18 @@ impl Consola {
     /// Detiene un servidor. Si tarda porque hay envíos en curso lo dice, y otro Ctrl-C los corta
     /// ya.
     pub fn despedir(&mut self, servidor: Servidor) {
+        self.pintar_avisos();
         let pantalla = &mut self.pantalla;
         servidor.detener(&self.ctrl_c, |quedan| {
+            if quedan == 0 {
+                return;
+            }
             let cuantas = cuenta(quedan, "conexión", "conexiones");
             let plazo = DESPEDIDA.as_secs();
             let limite = format!("{plazo} s como mucho; Ctrl-C las corta ya");
             pantalla.aviso(format!("Terminando {cuantas} en curso ({limite})"));
         });
+        self.pintar_avisos();
     }
 
     /// Lo último: con qué se sale. Si no se pudo escribir el resultado, no salió bien.

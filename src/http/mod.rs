@@ -17,8 +17,8 @@ use log::debug;
 use serde_json::Value;
 
 use crate::red::conexion::{Conexion, FalloRed};
-use peticion::interpretar;
 pub use peticion::{Metodo, PeticionHttp, solo_admite};
+use peticion::{interpretar, parece_de_navegador};
 use respuesta::Cuerpo;
 pub use respuesta::{
     Envio, Pieza, RespuestaHttp, con_lista, escapar, fecha_http, leer_fecha, pieza,
@@ -73,12 +73,16 @@ pub fn atender(
         }
         Err(corte) => (None, Err(corte)),
     };
+    let de_navegador = match &peticion {
+        Some(peticion) => peticion.quiere_html(),
+        None => parece_de_navegador(conexion.pendiente()),
+    };
     let mut respuesta = match contestado {
         Ok(respuesta) => respuesta,
         Err(CorteHttp::Rechazo(respuesta)) => *respuesta,
         Err(CorteHttp::Red(fallo)) => return Err(fallo),
     };
-    if peticion.as_ref().is_some_and(PeticionHttp::quiere_html) {
+    if de_navegador {
         respuesta = respuesta.para_un_navegador();
     }
     let es_head = |peticion: &PeticionHttp| peticion.metodo == Metodo::Head;

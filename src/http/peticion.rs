@@ -46,6 +46,13 @@ pub struct PeticionHttp {
     pub(super) falta: Option<u64>,
 }
 
+/// ¿Viene de un navegador una petición que no se deja leer?
+pub(super) fn parece_de_navegador(bruto: &[u8]) -> bool {
+    let lineas = bruto.split(|&b| b == b'\n').map(<[u8]>::to_ascii_lowercase);
+    let mut acepta = lineas.filter(|linea| linea.starts_with(b"accept:"));
+    acepta.any(|linea| String::from_utf8_lossy(&linea).contains("text/html"))
+}
+
 impl PeticionHttp {
     /// El valor de una cabecera; su nombre va en minúsculas.
     pub fn cabecera(&self, nombre: &str) -> Option<&str> {

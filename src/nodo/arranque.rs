@@ -163,14 +163,18 @@ fn carpeta_elegida(config: &Config, fila: Option<usize>) -> PathBuf {
 }
 
 /// Si escucha en todas las redes, por dónde lo alcanzan los demás: la IP de la interfaz por la que
-/// se va al primer peer (o al maestro) que tenga camino y sea de la misma familia.
+/// se va al primer peer (o al maestro) que tenga camino y al que se pueda atender.
 fn direccion_en_la_red(direccion: SocketAddr, config: &Config) -> Option<SocketAddr> {
     if !direccion.ip().is_unspecified() {
         return None;
     }
     let maestro = config.maestro.as_deref().and_then(Url::leer);
     let maestro = maestro.and_then(|url| Some(SocketAddr::new(url.ip()?, url.puerto)));
-    let lleva_fuera = |a: &SocketAddr| !a.ip().is_loopback() && a.is_ipv4() == direccion.is_ipv4();
+    // En `::` se atiende también a los de IPv4, menos en Windows.
+    let vale = |a: &SocketAddr| {
+        a.is_ipv4() == direccion.is_ipv4() || (direccion.is_ipv6() && !cfg!(windows))
+    };
+    let lleva_fuera = |a: &SocketAddr| !a.ip().is_loopback() && vale(a);
     let todos = config.peers.iter().copied().chain(maestro);
     let ip = todos.filter(lleva_fuera).find_map(ip_en_la_red)?;
     Some(SocketAddr::new(ip, direccion.port()))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::{Config, Limites};
 use crate::nodo::palabras::protocolo::Presentacion;
 use crate::red::conexion::{Conexion, FalloRed};
-use crate::red::maquina::es_la_misma;
+use crate::red::maquina::{es_la_misma, sin_mapear};
 use crate::red::parada::Parada;
 
 /// Quién pregunta y a quién: lo que necesita el lado cliente, con servidor o sin él.
@@ -58,7 +58,7 @@ impl Vecinos {
     pub fn conocer(&mut self, otros: &[SocketAddr]) {
         let mut vistos: HashSet<SocketAddr> = self.peers.iter().copied().collect();
         for otro in otros {
-            let peer = SocketAddr::new(otro.ip().to_canonical(), otro.port());
+            let peer = sin_mapear(*otro);
             if !self.soy_yo(peer) && vistos.insert(peer) {
                 self.peers.push(peer);
             }

@@ -15,6 +15,7 @@ use crate::config::*;
 use crate::fallo::Fallo;
 use crate::http::url::Url;
 use crate::nodo::palabras::protocolo::nombre_de_nodo_valido;
+use crate::red::maquina::sin_mapear;
 
 /// Nodo P2P para compartir archivos en una LAN. Sin orden, abre el menú.
 #[derive(Debug, Parser)]
@@ -360,7 +361,7 @@ fn leer_peer(escrito: &str) -> Result<SocketAddr, String> {
             let no_es = "no es la dirección de nadie: escribe la IP de ese nodo";
             Err(format!("{} {no_es}", peer.ip()))
         }
-        Ok(peer) => Ok(SocketAddr::new(peer.ip().to_canonical(), peer.port())),
+        Ok(peer) => Ok(sin_mapear(peer)),
         Err(_) => {
             Err("se esperaba una IP o IP:PUERTO, por ejemplo 192.168.1.11 o 127.0.0.1:6002".into())
         }

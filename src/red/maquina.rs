@@ -18,6 +18,14 @@ pub fn alcanzable(direccion: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, direccion.port())
 }
 
+/// Quien escucha en `::` ve llegar a los de IPv4 como `::ffff:10.0.0.2`: es 10.0.0.2.
+pub fn sin_mapear(direccion: SocketAddr) -> SocketAddr {
+    match direccion.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), direccion.port()),
+        IpAddr::V6(_) => direccion,
+    }
+}
+
 /// ¿Es una IP de esta máquina? Lo es si el sistema deja enlazar un puerto en ella.
 pub fn es_de_esta_maquina(ip: IpAddr) -> bool {
     ip.is_loopback() || TcpListener::bind((ip, 0)).is_ok()

@@ -22,6 +22,7 @@ use socket2::SockRef;
 
 use crate::fallo::motivo;
 use hilos::Hilos;
+use maquina::sin_mapear;
 use parada::{Parada, Trato};
 use turnos::Turnos;
 
@@ -58,8 +59,8 @@ where
     // El turno va antes que `accept`: así lo que no cabe espera fuera, sin gastar un descriptor.
     while let Some(turno) = turnos.pedir(Duration::MAX, parada) {
         let (conexion, desde) = match escucha.accept() {
-            Ok(_) if parada.avisada() => break,
-            Ok((conexion, desde)) => (Arc::new(conexion), desde),
+            _ if parada.avisada() => break,
+            Ok((conexion, desde)) => (Arc::new(conexion), sin_mapear(desde)),
             Err(error) => {
                 warn!("accept: {}", motivo(&error));
                 let _ = parada.canal().recv_timeout(DESCANSO);

@@ -4,12 +4,13 @@
 //! A quien está en `accept` se le despierta conectándose a uno mismo. No escribe en pantalla.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use log::debug;
+use socket2::SockRef;
 
 use crate::fallo::Fallo;
 use crate::red::hilos::{Hilo, arrancar};
@@ -60,9 +61,15 @@ impl Servidor {
     /// cuántas; otro aviso en `ctrl_c` mientras tanto las corta ya.
     pub fn detener(self, ctrl_c: &Receiver<()>, decir: impl FnOnce(usize)) {
         self.parada.avisar();
+        // En Linux esto basta, aunque no haya por dónde llamarse a uno mismo; en los demás sistemas
+        // no hace nada, y despierta el timbre.
+        let callado = SockRef::from(&self.reserva).shutdown(Shutdown::Both);
         drop(self.reserva);
         let timbre = TcpStream::connect_timeout(&alcanzable(self.direccion), TIMBRE);
-        debug!("parada: timbre en {}: {timbre:?}", self.direccion);
+        debug!(
+            "parada: {callado:?}, timbre en {}: {timbre:?}",
+            self.direccion
+        );
         drop(timbre);
         if !self.hilo.acaba_en(DESPEDIDA_CALLADA) {
             decir(self.parada.conexiones());

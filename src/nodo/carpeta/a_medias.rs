@@ -13,6 +13,7 @@ use std::io::ErrorKind::{AlreadyExists, QuotaExceeded, StorageFull};
 use std::path::{Path, PathBuf};
 
 use cap_fs_ext::{MetadataExt, OpenOptionsSyncExt};
+use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
 use crate::fallo::{Fallo, motivo};
@@ -244,7 +245,10 @@ impl AMedias {
                 continue;
             }
             match self.llamarse(&candidato) {
-                Ok(()) => return Ok(unir(sub, &candidato)),
+                Ok(()) => {
+                    self.ver_que_esta(&candidato)?;
+                    return Ok(unir(sub, &candidato));
+                }
                 Err(ocupado) if ocupado.kind() == AlreadyExists => {}
                 Err(otro) => return Err(self.fallo(&otro)),
             }
@@ -263,12 +267,30 @@ impl AMedias {
             if soy(candidato)? {
                 return Ok(());
             }
-            // Lo cambiaron entre mirar y renombrar: es el archivo a medias de otro. Se le devuelve.
-            let _ = renombrar_sin_pisar(&self.dir, candidato, &self.parte);
+            // Lo cambiaron entre mirar y renombrar: es el archivo a medias de otro. Se le devuelve,
+            // o se aparta si ya hay uno: que no quede con el nombre bueno.
+            let apartar = |n| {
+                let aparte = con_numero(&self.parte, n);
+                renombrar_sin_pisar(&self.dir, candidato, &aparte).is_ok()
+            };
+            let _ = (0..TOPE_DE_NUMEROS).any(apartar);
         }
         Err(io::Error::other(format!(
             "alguien quitó {} mientras se bajaba; vuelve a pedirlo",
             self.parte
+        )))
+    }
+
+    /// ¿Lleva todavía la ruta que se va a decir a la carpeta en que está?
+    fn ver_que_esta(&self, candidato: &str) -> Result<(), Fallo> {
+        let ahora = Dir::open_ambient_dir(&self.lugar, ambient_authority());
+        let esta = ahora.and_then(|dir| datos_si_es(&dir, candidato, &self.archivo));
+        if matches!(esta, Ok(Some(_))) {
+            return Ok(());
+        }
+        Err(self.al_guardar(&format!(
+            "movieron esa carpeta mientras tanto; está entero, con el nombre {candidato}, donde \
+             haya quedado"
         )))
     }
 
@@ -395,10 +417,11 @@ mod tests {
         // La subcarpeta pasa a ser un enlace a otra de fuera, y luego la carpeta entera, otra.
         fs::rename(ruta("c/sub"), ruta("c/antes")).unwrap();
         std::os::unix::fs::symlink(ruta("fuera"), ruta("c/sub")).unwrap();
-        assert_eq!(debajo.terminar(3).unwrap(), "sub/x");
+        // Se guarda donde se empezó, y no se dice una ruta en la que no está.
+        assert!(frase(debajo.terminar(3)).contains("movieron esa carpeta"));
         fs::rename(ruta("c"), ruta("c1")).unwrap();
         fs::rename(ruta("c2"), ruta("c")).unwrap();
-        assert_eq!(en_ella.terminar(3).unwrap(), "x");
+        assert!(frase(en_ella.terminar(3)).contains("con el nombre x"));
         for bueno in ["c1/x", "c1/antes/x"] {
             assert_eq!(fs::read(ruta(bueno)).unwrap(), b"mio");
         }

@@ -435,24 +435,22 @@ impl<'a> Director<'a> {
         {
             return Err(NoDescargado::NoEncontrado);
         }
-        Err(match (&self.no_cabe, &self.plan) {
-            (Some(no_cabe), _) => no_cabe.clone(),
-            (None, Some(plan)) => self.a_medias(plan),
-            (None, None) => Fallo::nuevo(format!(
+        let nadie = || {
+            Fallo::nuevo(format!(
                 "ninguna fuente pudo dar {}{}: comprueba con «nodo estado» que estén en marcha y \
                  vuelve a pedirlo",
                 self.pedido.nombre,
                 self.la_ultima()
-            )),
-        }
-        .into())
+            ))
+        };
+        Err(self.no_cabe.clone().unwrap_or_else(nadie).into())
     }
 
     fn a_medias(&self, plan: &Plan) -> Fallo {
         let (faltan, total) = (plan.cola.faltan(), cuantos_bloques(plan.contenido.tamano));
         let Marcha { hechos, .. } = self.pedido.progreso.mirar();
         Fallo::nuevo(format!(
-            "no queda ninguna fuente de {}{}: hay {} de {total} bloques buenos y faltan {}; \
+            "no queda ninguna fuente de {}{}: hay {} de {total} bloques buenos, y por bajar, {}; \
              lo bueno queda guardado: vuelve a pedirlo cuando haya otra fuente y seguirá por \
              donde iba",
             self.pedido.nombre,

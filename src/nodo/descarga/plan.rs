@@ -160,7 +160,7 @@ impl<'a> Plan<'a> {
 
     fn decir_que_se_reanuda(&self, buenos: usize, faltan: usize) {
         (self.pedido.avisar)(format!(
-            "[REANUDANDO] {}: de lo que había, {} de {} están bien; faltan {}",
+            "[REANUDANDO] {}: de lo que había, {} de {} están bien; por bajar: {}",
             self.pedido.nombre,
             cuenta(buenos, "bloque", "bloques"),
             buenos + faltan,

@@ -27,6 +27,7 @@ use crate::nodo::palabras::servir::Cierre;
 use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::pagina::{Datos, EstadoDePeer, pagina};
 use crate::red::conexion::Conexion;
+use crate::red::maquina::sin_mapear;
 use crate::red::turnos::Turnos;
 
 /// Cuántas peticiones pueden estar a la vez preguntando a los demás nodos: cada una abre un hilo
@@ -206,7 +207,7 @@ fn aqui(conexion: &Conexion, nodo: &Nodo) -> SocketAddr {
     {
         aqui.set_ip(local.ip());
     }
-    SocketAddr::new(aqui.ip().to_canonical(), aqui.port())
+    sin_mapear(aqui)
 }
 
 /// Qué peers responden, preguntando a todos a la vez. Recargar la página muchas veces seguidas no
