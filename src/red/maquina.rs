@@ -89,6 +89,12 @@ mod tests {
     }
 
     #[test]
+    fn una_ipv4_no_se_ensena_como_ipv6() {
+        assert_eq!(sin_mapear(dir("[::ffff:10.0.0.2]:80")), dir("10.0.0.2:80"));
+        assert_eq!(sin_mapear(dir("[fe80::1%3]:80")), dir("[fe80::1%3]:80"));
+    }
+
+    #[test]
     fn uno_mismo_se_reconoce() {
         assert!(es_la_misma(dir("127.0.0.1:6001"), dir("127.0.0.1:6001")));
         assert!(es_la_misma(dir("127.0.0.1:6001"), dir("0.0.0.0:6001")));

@@ -1,5 +1,7 @@
 //! El nodo arranca, dice dónde escucha, sirve y se va bien.
 
+#[cfg(unix)]
+use super::comun::falsos::Charla;
 use super::comun::{Proceso, preguntar, responde};
 use crate::guia::{SALIENDO, SELECCIONE};
 
@@ -26,4 +28,21 @@ fn el_menu_sale_con_3_y_con_el_fin_de_la_entrada() {
     nodo.entrada = None;
     assert_eq!(nodo.terminar(), Some(0));
     assert!(nodo.esperar(SALIENDO).contains(SELECCIONE));
+}
+
+#[cfg(unix)]
+#[test]
+fn lo_que_dijo_recibir_lo_pinta_aunque_lo_paren_en_el_acto() {
+    let carpeta = tempfile::tempdir().unwrap();
+    let mut nodo = Proceso::nodo(carpeta.path(), &[]);
+    let mut charla = Charla::con(nodo.direccion());
+    for n in 0..100 {
+        assert_eq!(
+            charla.pedir(&format!("MENSAJE:ana:recado {n}.")),
+            "RECIBIDO"
+        );
+    }
+    nodo.senal("TERM");
+    assert_eq!(nodo.terminar(), Some(130));
+    nodo.esperar_veces("recado ", 100);
 }

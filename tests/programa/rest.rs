@@ -598,7 +598,12 @@ fn a_un_navegador_los_errores_van_en_una_pagina_y_el_icono_no_se_pide() {
     let carpeta = carpeta(&[]);
     let nodo = nodo(carpeta.path(), &[]);
     let navegador = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
-    for (ruta, codigo) in [("/", 200), ("/nada/<b>", 404), ("/files/<b>", 404)] {
+    for (ruta, codigo) in [
+        ("/", 200),
+        ("/nada/<b>", 404),
+        ("/files/<b>", 404),
+        ("/%zz", 400),
+    ] {
         let ruta = ruta.replace('<', "%3C").replace('>', "%3E");
         let contestado = pedir(nodo.direccion(), &ruta, navegador);
         assert_eq!(contestado.codigo, codigo);
