@@ -449,6 +449,7 @@ fn ctrl_c_en_una_descarga_la_cancela_y_vuelve_al_menu() {
     assert!(!nuestra.path().join("a.txt").exists());
     // Sigue siendo un nodo: sirve, y se sale por donde siempre.
     conectar(menu.direccion());
+    menu.esperar(CONEXION);
     salir(menu);
 }
 
