@@ -87,7 +87,8 @@ fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
         return Ok(());
     };
     if disponibles.is_empty() {
-        acciones::no_se_encontro(consola, Some(&nodo.carpeta), &nombre);
+        consola.pantalla.error(guia::NO_SE_ENCONTRO);
+        acciones::decir_si_ya_se_tiene(consola, &nodo.carpeta, &nombre);
         return Ok(());
     }
     consola.pantalla.linea(guia::DISPONIBLE_EN);
@@ -95,6 +96,7 @@ fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
         consola.pantalla.linea("0. de todos a la vez");
     }
     consola.pantalla.tanda(numerados(&disponibles));
+    acciones::decir_si_ya_se_tiene(consola, &nodo.carpeta, &nombre);
     let eleccion = consola.preguntar(guia::DE_DONDE)?;
     match elegir(&eleccion, &disponibles) {
         Some(fuentes) => {

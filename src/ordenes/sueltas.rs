@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{CARPETA_ARCHIVOS, Config, Fila, PEERS, PUERTO};
 use crate::consola::{Consola, Paso};
 use crate::fallo::{Fallo, Salida, motivo};
+use crate::guia::NO_SE_ENCONTRO;
 use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::localizar::{self, MAESTRO};
@@ -47,15 +48,18 @@ pub fn listar(config: &Config, red: bool, consola: &mut Consola) -> Result<Salid
 
 /// `nodo buscar`: qué peers tienen un archivo, según van contestando.
 pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let hallados = acciones::buscar(consola, &vecinos_de(config), nombre, true)?;
-    Ok(match hallados {
-        None => Salida::Interrumpido,
-        Some(hallados) if hallados.is_empty() => {
-            let carpeta = Carpeta::abrir(&config.carpeta_o_la_de_la_guia()).ok();
-            acciones::no_se_encontro(consola, carpeta.as_ref(), nombre);
-            Salida::NoSePudo
-        }
-        Some(_) => Salida::Bien,
+    let Some(hallados) = acciones::buscar(consola, &vecinos_de(config), nombre, true)? else {
+        return Ok(Salida::Interrumpido);
+    };
+    if hallados.is_empty() {
+        consola.pantalla.error(NO_SE_ENCONTRO);
+    }
+    if let Ok(carpeta) = Carpeta::abrir(&config.carpeta_o_la_de_la_guia()) {
+        acciones::decir_si_ya_se_tiene(consola, &carpeta, nombre);
+    }
+    Ok(match hallados.is_empty() {
+        true => Salida::NoSePudo,
+        false => Salida::Bien,
     })
 }
 

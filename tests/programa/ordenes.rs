@@ -200,10 +200,27 @@ fn quien_tiene_dos_direcciones_cuenta_una_vez() {
 
 #[test]
 fn buscar_lo_que_ya_se_tiene_lo_dice() {
-    let (_carpeta, _nodo, peer) = nodo_con(&[], &[]);
+    let (_carpeta, _nodo, peer) = nodo_con(&[("de_los_dos.txt", "x")], &[]);
     let suya = tempfile::tempdir().unwrap();
-    std::fs::write(suya.path().join("mio.txt"), "x").unwrap();
+    for nombre in ["mio.txt", "de_los_dos.txt"] {
+        std::fs::write(suya.path().join(nombre), "x").unwrap();
+    }
     let donde = suya.path().to_str().unwrap();
+    let los_dos = [
+        "buscar",
+        "de_los_dos.txt",
+        "--peer",
+        &peer,
+        "--carpeta",
+        donde,
+    ];
+    let salida = orden(los_dos);
+    comprobar(
+        &salida,
+        0,
+        &format!("{peer}\n"),
+        &["ya lo tienes tú", "de_los_dos.txt"],
+    );
     let salida = orden(["buscar", "mio.txt", "--peer", &peer, "--carpeta", donde]);
     comprobar(
         &salida,

@@ -14,7 +14,7 @@ use crate::config::MAX_MENSAJE;
 use crate::consola::pantalla::Pantalla;
 use crate::consola::{Consola, Encargo};
 use crate::fallo::{Fallo, Salida};
-use crate::guia::{ENVIO_COMPLETO, ERROR_AL_DESCARGAR, NO_ENCONTRADO, NO_SE_ENCONTRO};
+use crate::guia::{ENVIO_COMPLETO, ERROR_AL_DESCARGAR, NO_ENCONTRADO};
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::cliente::descargar_archivo;
 use crate::nodo::descarga::envio::enviar_archivo;
@@ -133,13 +133,12 @@ fn decir_del_maestro(pantalla: &mut Pantalla, fallo: &Fallo) {
     pantalla.error(format!("[MAESTRO] {fallo}"));
 }
 
-/// Dice que nadie lo tiene, o que ya se tiene aquí.
-pub fn no_se_encontro(consola: &mut Consola, carpeta: Option<&Carpeta>, nombre: &str) {
-    let pantalla = &mut consola.pantalla;
-    pantalla.error(NO_SE_ENCONTRO);
-    if let Some(carpeta) = carpeta.filter(|carpeta| carpeta.abrir_archivo(nombre).is_ok()) {
+/// Quien busca lo que ya tiene debe saberlo, lo tengan los demás o no.
+pub fn decir_si_ya_se_tiene(consola: &mut Consola, carpeta: &Carpeta, nombre: &str) {
+    if carpeta.abrir_archivo(nombre).is_ok() {
         let donde = en_corto(&carpeta.ruta().join(nombre));
-        pantalla.error(format!("Pero ya lo tienes tú: {donde}"));
+        let frase = format!("Pero ya lo tienes tú: {donde}");
+        consola.pantalla.error(frase);
     }
 }
 
