@@ -680,14 +680,20 @@ fn cien_que_refrescan_a_la_vez_son_una_peticion() {
     assert_eq!(pedir(nodo.direccion(), "/search?file=a", "").codigo, 200);
     admitir(&pendiente);
     let mut peticiones = 1;
-    for mut socket in cien {
+    let leer = |mut socket: TcpStream| {
         let mut texto = String::new();
-        socket.set_nonblocking(false).unwrap();
-        while let Ok((_, otra)) = maestro.llegadas.try_recv() {
+        socket.read_to_string(&mut texto).unwrap();
+        texto
+    };
+    let lector = std::thread::spawn(move || cien.into_iter().map(leer).collect::<Vec<_>>());
+    // Mientras las lee, cualquier otra que llegue al maestro tiene quien la admita.
+    while !lector.is_finished() {
+        if let Ok((_, otra)) = maestro.llegadas.recv_timeout(Duration::from_millis(50)) {
             admitir(&otra);
             peticiones += 1;
         }
-        socket.read_to_string(&mut texto).unwrap();
+    }
+    for texto in lector.join().unwrap() {
         assert!(texto.starts_with("HTTP/1.1 200 "), "{texto}");
         assert!(texto.contains("\"files\":[\"a\"]"), "{texto}");
     }
