@@ -16,11 +16,15 @@ use rustix::termios::{
 };
 
 /// La terminal de la entrada, si lo es.
-#[cfg(unix)]
+///
+/// En Windows no hay nada que reponer: `cmd` y PowerShell ponen los modos de la consola cada vez
+/// que van a leer, y lo que el programa dejara puesto no les llega.
 #[derive(Default)]
 pub struct Terminal {
+    #[cfg(unix)]
     como_estaba: Option<Termios>,
     /// Como la dejó el editor para la línea de ahora.
+    #[cfg(unix)]
     editando: Option<Termios>,
 }
 
@@ -95,12 +99,6 @@ fn poner(modos: &Termios) {
 fn es_nuestra() -> bool {
     !matches!(tcgetpgrp(stdin()), Ok(delante) if delante != getpgrp())
 }
-
-/// En Windows no hay nada que reponer: `cmd` y PowerShell ponen los modos de la consola cada vez
-/// que van a leer, y lo que el programa dejara puesto no les llega.
-#[cfg(not(unix))]
-#[derive(Default)]
-pub struct Terminal {}
 
 #[cfg(not(unix))]
 impl Terminal {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::comun::falsos::{BLOQUE, Charla, Compuerta, Falso, Mana, huella};
 use super::comun::{
-    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, preguntar, quejas,
-    responde, senal,
+    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, nombres,
+    preguntar, quejas, responde, senal,
 };
 use crate::guia::{DESCARGADO, ENVIO_COMPLETO};
 use tempfile::TempDir;
@@ -35,15 +35,6 @@ fn empezar(nombre: &str, carpeta: &Path, fuentes: &[SocketAddr]) -> Child {
 
 fn descargar(nombre: &str, carpeta: &Path, fuentes: &[SocketAddr]) -> Output {
     acabar(empezar(nombre, carpeta, fuentes))
-}
-
-fn nombres(carpeta: &TempDir) -> Vec<String> {
-    let mut nombres: Vec<String> = fs::read_dir(carpeta.path())
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
-    nombres.sort();
-    nombres
 }
 
 // ----- Nunca se pisa -----

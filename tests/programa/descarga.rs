@@ -12,7 +12,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::comun::falsos::{BLOQUE, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques};
-use super::comun::{PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, quejas};
+use super::comun::{PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, nombres, quejas};
 use crate::config::Limites;
 use crate::consola::progreso::Progreso;
 use crate::guia::{DESCARGADO, NO_ENCONTRADO, SELECCIONE};
@@ -59,15 +59,6 @@ fn empezar(carpeta: &TempDir, fuentes: &[SocketAddr]) -> Child {
 
 fn leer(carpeta: &TempDir, nombre: &str) -> Vec<u8> {
     fs::read(carpeta.path().join(nombre)).unwrap()
-}
-
-fn nombres(carpeta: &TempDir) -> Vec<String> {
-    let mut nombres: Vec<String> = fs::read_dir(carpeta.path())
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
-    nombres.sort();
-    nombres
 }
 
 /// Está, es el bueno, está solo y se dijo que está comprobado.

@@ -13,7 +13,8 @@ use super::comun::falsos::{
     BLOQUE, Charla, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques,
 };
 use super::comun::{
-    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, nodo, quejas, responde, senal,
+    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, nodo, nombres, quejas, responde,
+    senal,
 };
 use crate::config::Limites;
 use crate::consola::eventos::Avisador;
@@ -65,15 +66,6 @@ fn receptor() -> (TempDir, Proceso) {
     let carpeta = tempfile::tempdir().unwrap();
     let nodo = Proceso::nodo(carpeta.path(), &["--peer", "127.0.0.1:1"]);
     (carpeta, nodo)
-}
-
-fn nombres(carpeta: &TempDir) -> Vec<String> {
-    let mut nombres: Vec<String> = fs::read_dir(carpeta.path())
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
-    nombres.sort();
-    nombres
 }
 
 /// Espera a que algo sea verdad.

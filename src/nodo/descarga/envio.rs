@@ -78,9 +78,8 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
 /// Sólo de la IP de un peer de la lista, con un nombre que se pueda guardar, y si no hay demasiados
 /// llegando.
 fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<Plaza, String> {
-    let ip = desde.ip().to_canonical();
-    let mut peers = nodo.vecinos.peers.iter();
-    if !peers.any(|peer| peer.ip().to_canonical() == ip) {
+    let ip = desde.ip();
+    if !nodo.vecinos.peers.iter().any(|peer| peer.ip() == ip) {
         return Err(format!("{ip} no está entre los peers de este nodo"));
     }
     NombreRecibible::nuevo(nombre).map_err(|malo| malo.to_string())?;

@@ -179,7 +179,7 @@ impl Maestro {
         conexion: &mut Conexion,
         peticion: &mut PeticionHttp,
     ) -> Result<RespuestaHttp, CorteHttp> {
-        let desde = conexion.otro().ip().to_canonical();
+        let desde = conexion.otro().ip();
         let permiso = || {
             let turno = self.llegadas.pedir(desde, ESPERA_DE_TURNO, &self.parada);
             turno.ok_or_else(ocupado)
@@ -206,7 +206,7 @@ impl Maestro {
         peticion: &mut PeticionHttp,
     ) -> Result<RespuestaHttp, CorteHttp> {
         let (cuerpo, _) = leer_cuerpo(conexion, peticion, TOPE_DESPEDIDA, || Ok(()))?;
-        let desde = conexion.otro().ip().to_canonical();
+        let desde = conexion.otro().ip();
         let quien = self.hacer(move || quien_dice_ser(&leer_json(&cuerpo)?, desde));
         let (rest, direccion) = quien?;
         match self.guarda.con(|d| d.despedir(direccion, desde)) {

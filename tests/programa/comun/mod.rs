@@ -75,6 +75,16 @@ pub fn acabar(mut hijo: Child) -> Output {
     })
 }
 
+/// Los nombres que hay en una carpeta, ordenados: también los ocultos.
+pub fn nombres(carpeta: &tempfile::TempDir) -> Vec<String> {
+    let mut nombres: Vec<String> = std::fs::read_dir(carpeta.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    nombres.sort();
+    nombres
+}
+
 /// stdout como texto.
 pub fn dicho(salida: &Output) -> String {
     String::from_utf8(salida.stdout.clone()).unwrap()
