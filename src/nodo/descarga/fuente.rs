@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::RecvTimeoutError::{Disconnected, Timeout};
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::nodo::carpeta::huella::Huella;
 use crate::nodo::descarga::linea::Linea;
 use crate::nodo::descarga::pedido::{NoDescargado, Pedido};
 use crate::nodo::descarga::plan::Plan;
@@ -107,9 +106,10 @@ impl<'a> Fuente<'a> {
         }
     }
 
-    /// Empieza el plan con esa lista, sin que la fuente crea que nos fuimos mientras se comprueba
-    /// lo que había.
-    fn empezar(&self, linea: &mut Linea, plan: &Plan, lista: Vec<Huella>) {
+    /// Pide la lista de bloques y empieza el plan con ella, sin que la fuente crea que nos fuimos
+    /// mientras se comprueba lo que había.
+    fn empezar(&self, linea: &mut Linea, plan: &Plan) -> Result<(), FalloPar> {
+        let lista = linea.pedir_lista(self.pedido.nombre, plan.contenido)?;
         let mut dicho = Instant::now();
         let completo = plan.empezar(lista, &mut || {
             if !linea.prestada || dicho.elapsed() < SIGO_AQUI {
@@ -121,14 +121,14 @@ impl<'a> Fuente<'a> {
         if completo {
             self.decir(Parte::Completo);
         }
+        Ok(())
     }
 
-    /// Pide la lista de bloques, si no la dio ya otra, y baja por varias conexiones. Sólo falla si
-    /// fallan todas, o si miente por alguna.
+    /// Empieza el plan, si no lo hizo ya otra, y baja por varias conexiones. Sólo falla si fallan
+    /// todas, o si miente por alguna.
     fn bajar(&self, linea: &mut Linea, plan: &Plan) -> Result<(), FalloPar> {
         if plan.lista().is_none() {
-            let lista = linea.pedir_lista(self.pedido.nombre, plan.contenido)?;
-            self.empezar(linea, plan, lista);
+            self.empezar(linea, plan)?;
         }
         let otras = 1..self.pedido.conexiones;
         let otras: Vec<_> = otras.filter_map(|_| linea.otra()).collect();
@@ -167,7 +167,7 @@ impl<'a> Fuente<'a> {
         fin
     }
 
-    /// En `pedidos` queda lo que se pidió y no llegó.
+    /// Pide, recibe y guarda. En `pedidos` queda lo que se pidió y no llegó.
     fn pedir_y_recibir(
         &self,
         linea: &mut Linea,
@@ -188,7 +188,14 @@ impl<'a> Fuente<'a> {
                 }
             }
             pedidos.pop_front();
-            self.guardar(bloque, &datos, plan);
+            match plan.guardar(self.lugar, bloque, &datos) {
+                Ok(false) => {}
+                Ok(true) => self.decir(Parte::Completo),
+                Err(fallo) => {
+                    plan.cola.cerrar();
+                    self.decir(Parte::NoSeGuarda(fallo));
+                }
+            }
         }
         Ok(())
     }
@@ -211,17 +218,6 @@ impl<'a> Fuente<'a> {
             linea.pedir_bloque(self.pedido.nombre, plan, bloque)?;
         }
         Ok(pedidos.front().copied())
-    }
-
-    fn guardar(&self, bloque: u64, datos: &[u8], plan: &Plan) {
-        match plan.guardar(self.lugar, bloque, datos) {
-            Ok(false) => {}
-            Ok(true) => self.decir(Parte::Completo),
-            Err(fallo) => {
-                plan.cola.cerrar();
-                self.decir(Parte::NoSeGuarda(fallo));
-            }
-        }
     }
 }
 

@@ -175,15 +175,14 @@ impl<'a> Linea<'a> {
         }
         // Sitio para un byte de más: si manda más de lo pedido, se nota en la misma lectura.
         destino.resize(pedidos + usize::from(!mas), 0);
-        let mut cuenta = Cuenta::nueva(tamano, bloque);
-        let leidos = recibir_datos(conexion, destino, pedidos, &mut cuenta)?;
+        let (leidos, huella) = recibir_datos(conexion, destino, tamano, bloque)?;
         destino.truncate(pedidos);
         if leidos > pedidos || (!mas && !conexion.pendiente().is_empty()) {
             let que = format!("mandó más de los {pedidos} bytes pedidos");
             return Err(FalloPar::Miente(que));
         }
         let buena = plan.lista().map(|lista| lista[bloque as usize]);
-        if Some(cuenta.terminar()) != buena {
+        if Some(huella) != buena {
             let que = format!("mandó un bloque falso (el {})", bloque + 1);
             return Err(FalloPar::Miente(que));
         }
@@ -219,16 +218,18 @@ impl<'a> Linea<'a> {
     }
 }
 
-/// Recibe en `destino` al menos los bytes `pedidos`, y los va sumando a la `cuenta`. Cuántos
-/// llegaron.
+/// Recibe en `destino` al menos los bytes de ese bloque, y cuenta su huella según llegan. Cuántos
+/// llegaron, y la huella.
 fn recibir_datos(
     conexion: &mut Conexion,
     destino: &mut [u8],
-    pedidos: usize,
-    cuenta: &mut Cuenta,
-) -> Result<usize, FalloPar> {
+    tamano: u64,
+    bloque: u64,
+) -> Result<(usize, Huella), FalloPar> {
+    let pedidos = longitud_de_bloque(tamano, bloque) as usize;
     let plazo = conexion.limites().respuesta;
     let mut ritmo = Ritmo::nuevo(conexion.limites().ventana);
+    let mut cuenta = Cuenta::nueva(tamano, bloque);
     let (mut leidos, mut contados) = (0, 0);
     while leidos < pedidos {
         match conexion.leer_datos(&mut destino[leidos..], plazo)? {
@@ -242,7 +243,7 @@ fn recibir_datos(
         }
     }
     cuenta.anadir(&destino[contados..pedidos]);
-    Ok(leidos)
+    Ok((leidos, cuenta.terminar()))
 }
 
 /// Mira que lo que llega no baje de un mínimo, sostenido durante una ventana: quien gotea un byte
