@@ -39,7 +39,7 @@ pub fn gestionar_peticion(socket: &Arc<TcpStream>, desde: SocketAddr, nodo: &Nod
             (Err(fallo), _) => break Err(fallo.into()),
             (_, Primera::Es(habla)) => break Ok(habla),
             (_, Primera::Basura) => break Err(Cierre::Basura),
-            // «LISTAR» y cierre: el fin también acaba una línea.
+            // «LISTAR» y cierre: el fin también acaba una línea. Sin nada, no hay ninguna.
             (Ok(0), Primera::Falta) => break Ok(Habla::Ampliada),
             (Ok(_), Primera::Falta) => {}
         }
