@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
+use crate::red::hilos::cerrojo;
 use crate::red::parada::Parada;
 
 /// Un número fijo de turnos.
@@ -87,7 +88,7 @@ impl TurnosPorIp {
     }
 
     fn de(&self, ip: IpAddr) -> Arc<Turnos> {
-        let mut suyos = self.suyos.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut suyos = cerrojo(&self.suyos);
         suyos.retain(|_, turnos| turnos.strong_count() > 0);
         let ya = suyos.get(&ip).and_then(Weak::upgrade);
         ya.unwrap_or_else(|| {

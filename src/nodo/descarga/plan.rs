@@ -5,7 +5,7 @@
 //! No habla con nadie por la red.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use crate::consola::progreso::Fase;
@@ -18,6 +18,7 @@ use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::carpeta::{Abierto, Carpeta};
 use crate::nodo::descarga::cola::Cola;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
+use crate::red::hilos::cerrojo;
 use crate::texto::cuenta;
 
 /// Lo que distingue dos archivos con el mismo nombre.
@@ -52,7 +53,7 @@ impl Destino {
 
     /// El archivo a medias, y si se acaba de abrir.
     fn archivo(&self, carpeta: &Carpeta) -> Result<(Arc<AMedias>, bool), Fallo> {
-        let mut archivo = self.archivo.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut archivo = cerrojo(&self.archivo);
         if let Some(abierto) = &*archivo {
             return Ok((Arc::clone(abierto), false));
         }
@@ -63,7 +64,7 @@ impl Destino {
 
     /// Lo que quedó de otra vez.
     fn lo_que_habia(&self, carpeta: &Carpeta) -> Option<Abierto> {
-        let archivo = self.archivo.lock().unwrap_or_else(PoisonError::into_inner);
+        let archivo = cerrojo(&self.archivo);
         match &*archivo {
             // En Windows, con el cerrojo echado no se puede leer de otra manera.
             Some(nuestro) => nuestro.abierto().ok(),

@@ -9,8 +9,8 @@
 //! le gasta un turno. No copia bytes (`canal.rs`) ni escribe en pantalla.
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
@@ -19,6 +19,7 @@ use log::debug;
 use crate::config::Limites;
 use crate::consola::eventos::Avisador;
 use crate::red::conexion::Conexion;
+use crate::red::hilos::cerrojo;
 use crate::red::parada::Parada;
 
 /// Cada cuánto se pregunta por los retirados.
@@ -68,7 +69,7 @@ impl Vivos {
 
     /// A quién le toca, en turno rotatorio entre los vivos. `None` si no queda ninguno.
     pub fn siguiente(&self) -> Option<usize> {
-        let mut rueda = self.rueda();
+        let mut rueda = cerrojo(&self.rueda);
         let elegido = *rueda.vivos.get(rueda.siguiente)?;
         rueda.siguiente = (rueda.siguiente + 1) % rueda.vivos.len();
         Some(elegido)
@@ -99,7 +100,7 @@ impl Vivos {
     /// Deja de darle conexiones. Si varios clientes descubren a la vez la misma caída, se cuenta
     /// una.
     pub fn retirar(&self, cual: usize, motivo: &str) {
-        let mut rueda = self.rueda();
+        let mut rueda = cerrojo(&self.rueda);
         let Some(donde) = rueda.vivos.iter().position(|&vivo| vivo == cual) else {
             return;
         };
@@ -116,7 +117,7 @@ impl Vivos {
     }
 
     fn devolver(&self, cual: usize) {
-        let mut rueda = self.rueda();
+        let mut rueda = cerrojo(&self.rueda);
         let Err(donde) = rueda.vivos.binary_search(&cual) else {
             return;
         };
@@ -129,12 +130,7 @@ impl Vivos {
     }
 
     fn esta_vivo(&self, cual: usize) -> bool {
-        self.rueda().vivos.contains(&cual)
-    }
-
-    fn rueda(&self) -> MutexGuard<'_, Rueda> {
-        // Nadie deja la lista a medias: un cerrojo envenenado sigue siendo bueno.
-        self.rueda.lock().unwrap_or_else(PoisonError::into_inner)
+        cerrojo(&self.rueda).vivos.contains(&cual)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use super::directorio::{Directorio, Pendientes};
 use crate::consola::eventos::Avisador;
 use crate::fallo::{Fallo, motivo, sin_descriptores};
 use crate::red::conexion::conectar;
-use crate::red::hilos::{Hilo, arrancar, arrancar_en};
+use crate::red::hilos::{Hilo, arrancar, arrancar_en, cerrojo};
 use crate::red::parada::Parada;
 
 /// Plazo para conectarse a un peer al ver si sigue.
@@ -50,7 +50,7 @@ impl Default for Guarda {
 impl Guarda {
     /// Hace algo con el directorio, y despierta al vigilante si ahora lo próximo toca antes.
     pub fn con<T>(&self, hacer: impl FnOnce(&mut Directorio) -> T) -> T {
-        let mut directorio = self.directorio();
+        let mut directorio = cerrojo(&self.directorio);
         let antes = directorio.proxima();
         let hecho = hacer(&mut directorio);
         let despues = directorio.proxima();
@@ -61,19 +61,14 @@ impl Guarda {
         hecho
     }
 
-    fn directorio(&self) -> MutexGuard<'_, Directorio> {
-        // Lo que se hace con él no se deja a medias: un cerrojo envenenado sigue siendo bueno.
-        let directorio = self.directorio.lock();
-        directorio.unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Espera a que haya algo que hacer, y no antes de `desde`. `None` si hay que parar.
     fn esperar_pendientes(&self, desde: Instant, parada: &Parada) -> Option<Pendientes> {
         while !parada.avisada() {
-            let toca = self.directorio().proxima().map(|toca| toca.max(desde));
+            let proxima = cerrojo(&self.directorio).proxima();
+            let toca = proxima.map(|toca| toca.max(desde));
             let ahora = Instant::now();
             if toca.is_some_and(|toca| toca <= ahora) {
-                return Some(self.directorio().pendientes(ahora, RONDA));
+                return Some(cerrojo(&self.directorio).pendientes(ahora, RONDA));
             }
             select! {
                 recv(toca.map_or(never(), at)) -> _ => {}
