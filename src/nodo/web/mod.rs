@@ -9,7 +9,7 @@ mod archivo;
 mod pagina;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -27,6 +27,7 @@ use crate::nodo::palabras::servir::Cierre;
 use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::pagina::{Datos, EstadoDePeer, pagina};
 use crate::red::conexion::Conexion;
+use crate::red::hilos::cerrojo;
 use crate::red::maquina::sin_mapear;
 use crate::red::turnos::Turnos;
 
@@ -46,8 +47,8 @@ type Sondeo = Vec<(SocketAddr, EstadoDePeer)>;
 /// Lo que las peticiones REST de un nodo comparten.
 pub struct Web {
     turnos: Turnos,
-    /// De preguntar a los peers para la página se encarga uno solo; los demás le esperan.
-    sondeando: Turnos,
+    /// De preguntar a los peers para la página se encarga uno solo: el que tenga el cerrojo, menos
+    /// de un segundo. Los demás le esperan.
     sondeo: Mutex<Option<(Instant, Sondeo)>>,
 }
 
@@ -55,7 +56,6 @@ impl Default for Web {
     fn default() -> Web {
         Web {
             turnos: Turnos::nuevos(TURNOS),
-            sondeando: Turnos::nuevos(1),
             sondeo: Mutex::default(),
         }
     }
@@ -213,11 +213,9 @@ fn aqui(conexion: &Conexion, nodo: &Nodo) -> SocketAddr {
 /// Qué peers responden, preguntando a todos a la vez. Recargar la página muchas veces seguidas no
 /// pregunta más, y quien espera se suelta al salir.
 fn sondear(nodo: &Nodo) -> Sondeo {
-    let sondeo = &nodo.web.sondeo;
-    let guardado = || sondeo.lock().unwrap_or_else(PoisonError::into_inner);
-    let turno = nodo.web.sondeando.pedir(ESPERA_DE_TURNO, &nodo.saliendo);
-    if let Some((cuando, estados)) = &*guardado()
-        && (turno.is_none() || cuando.elapsed() < VALE_EL_SONDEO)
+    let mut sondeo = cerrojo(&nodo.web.sondeo);
+    if let Some((cuando, estados)) = &*sondeo
+        && cuando.elapsed() < VALE_EL_SONDEO
     {
         return estados.clone();
     }
@@ -234,7 +232,7 @@ fn sondear(nodo: &Nodo) -> Sondeo {
     if let Err(fallo) = preguntado {
         log::warn!("{fallo}");
     }
-    *guardado() = Some((Instant::now(), estados.clone()));
+    *sondeo = Some((Instant::now(), estados.clone()));
     estados
 }
 
