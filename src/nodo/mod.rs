@@ -27,19 +27,19 @@ use crate::fallo::Fallo;
 use crate::guia::CONEXION;
 use crate::nodo::carpeta::huellas::Estante;
 use crate::nodo::carpeta::{Archivo, Carpeta};
-use crate::nodo::descarga::plazas::Plazas;
 use crate::nodo::maestro::registro::Inscripcion;
 use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::Web;
 use crate::red::hilos::cerrojo;
 use crate::red::parada::Parada;
+use crate::red::turnos::TurnosPorIp;
 use crate::texto::hora;
 
 /// Cuánto se calla una IP que ya se anunció en pantalla.
 const YA_SE_DIJO: Duration = Duration::from_secs(60);
 /// Archivos que se aceptan a la vez de quienes los envían: cada uno gasta un bloque de memoria.
 const MAX_RECEPCIONES: usize = 16;
-/// De ellos, los de una misma IP: ninguna ocupa todas las plazas.
+/// De ellos, los de una misma IP: ninguna ocupa todos los turnos.
 const MAX_RECEPCIONES_POR_IP: usize = 4;
 /// IP de las que se recuerda cuándo se anunciaron.
 const MAX_VISTAS: usize = 1024;
@@ -58,8 +58,8 @@ pub struct Nodo {
     pub avisador: Avisador,
     /// Se corta al salir, para que lo que se esté preguntando o recibiendo termine.
     pub saliendo: Parada,
-    /// Las plazas de quienes nos están enviando algo.
-    pub recepciones: Plazas,
+    /// Los turnos de quienes nos están enviando algo.
+    pub recepciones: TurnosPorIp,
     /// El maestro en que se registra, si lo hay.
     pub maestro: Option<Arc<Inscripcion>>,
     /// Lo que comparten las peticiones REST.
@@ -117,7 +117,7 @@ impl Nodo {
             estante: Estante::de_carpeta(Arc::clone(&carpeta)),
             carpeta,
             avisador,
-            recepciones: Plazas::nuevas(MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP),
+            recepciones: TurnosPorIp::nuevos(MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP),
             maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion))),
             web: Web::default(),
             zona: TimeZone::system(),

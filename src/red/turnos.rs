@@ -140,6 +140,22 @@ mod tests {
     }
 
     #[test]
+    fn sin_esperar_ninguna_ip_los_ocupa_todos_y_soltar_deja_pasar() {
+        let (turnos, parada) = (TurnosPorIp::nuevos(3, 2), Parada::nueva());
+        let pedir = |n: u8| turnos.pedir([192, 0, 2, n].into(), Duration::ZERO, &parada);
+        let (uno, _otro) = (pedir(1), pedir(1));
+        assert!(uno.is_some() && pedir(1).is_none());
+        let tercero = pedir(2);
+        assert!(tercero.is_some() && pedir(3).is_none());
+        drop(uno);
+        assert!(pedir(3).is_some());
+        assert!(pedir(1).is_some());
+        drop(tercero);
+        assert!(pedir(1).is_some());
+        assert_eq!(cerrojo(&turnos.suyos).len(), 1, "nadie usa los demás");
+    }
+
+    #[test]
     fn la_parada_despierta_a_quien_espera() {
         let (turnos, parada) = (Turnos::nuevos(1), Parada::nueva());
         let _dentro = turnos.pedir(Duration::ZERO, &parada).unwrap();
