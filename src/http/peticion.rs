@@ -3,8 +3,6 @@
 //! `httparse` separa la primera línea y las cabeceras; aquí se traducen los `%xx` y se comprueba
 //! que quien llama no es una página ajena. No sabe qué rutas hay.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use super::url::{Url, descodificar, leer_consulta};
 use super::{CorteHttp, RespuestaHttp, rechazar};
 
@@ -191,13 +189,6 @@ fn largo_del_cuerpo(escrito: &str) -> Result<u64, CorteHttp> {
 
 /// ¿Es una IP o `localhost`, con o sin puerto?
 fn de_confianza(host: &str) -> bool {
-    let corchetes = host.strip_prefix('[').and_then(|h| h.split_once(']'));
-    let (nombre, puerto) = match corchetes {
-        Some((ip, puerto)) if ip.parse::<Ipv6Addr>().is_ok() => ("localhost", puerto),
-        Some(_) => return false,
-        None => host.split_at(host.find(':').unwrap_or(host.len())),
-    };
-    let numero = puerto.strip_prefix(':').map(str::parse::<u16>);
-    let puerto = puerto.is_empty() || matches!(numero, Some(Ok(_)));
-    puerto && (nombre.eq_ignore_ascii_case("localhost") || nombre.parse::<IpAddr>().is_ok())
+    let url = Url::leer(&format!("http://{host}")).filter(|_| !host.contains(['/', '?']));
+    url.is_some_and(|url| url.ip().is_some())
 }
