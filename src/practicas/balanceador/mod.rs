@@ -169,11 +169,11 @@ impl Balanceador {
         desde: SocketAddr,
     ) -> Result<(Arc<TcpStream>, Apuntado), String> {
         let mut por_que = "no queda ningún backend vivo".to_string();
-        for _ in 0..self.vivos.cuantos() {
+        for _ in 0..self.vivos.backends.len() {
             let Some(cual) = self.vivos.siguiente() else {
                 break;
             };
-            let direccion = self.vivos.direccion(cual);
+            let direccion = self.vivos.backends[cual];
             match conectar(direccion, Limites::default().conectar, &self.parada) {
                 Ok(conectado) => {
                     self.vivos.apuntar(cual);
