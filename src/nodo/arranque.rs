@@ -156,9 +156,8 @@ fn abrir_el_primero_libre(
 
 fn carpeta_elegida(config: &Config, fila: Option<usize>) -> PathBuf {
     match (&config.carpeta, fila) {
-        (Some(carpeta), _) => carpeta.clone(),
         (None, Some(n)) => carpeta_de_fila(n),
-        (None, None) => config.carpeta_o_la_de_la_guia(),
+        _ => config.carpeta_o_la_de_la_guia(),
     }
 }
 

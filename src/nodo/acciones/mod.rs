@@ -53,7 +53,8 @@ fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos, bo
                 contesto = true;
                 todos.conocer(&hallados);
             }
-            Err(fallo) => decir_del_maestro(&mut consola.pantalla, &fallo),
+            // No es un error: se dice y se sigue con los demás.
+            Err(fallo) => consola.pantalla.error(format!("[MAESTRO] {fallo}")),
         }
     }
     if todos.peers.is_empty() {
@@ -126,11 +127,6 @@ pub fn buscar(
         return Ok(None);
     }
     hallados.map(Some)
-}
-
-/// Que el maestro falle no es un error: se dice y se sigue con los demás.
-fn decir_del_maestro(pantalla: &mut Pantalla, fallo: &Fallo) {
-    pantalla.error(format!("[MAESTRO] {fallo}"));
 }
 
 /// Quien busca lo que ya tiene debe saberlo, lo tengan los demás o no.

@@ -67,11 +67,6 @@ impl Inscripcion {
         }
     }
 
-    /// La URL del maestro.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
     /// La carpeta cambió: que el maestro lo sepa sin esperar a la próxima renovación.
     pub fn despertar(&self) {
         // Si no cabe, ya hay de sobra quien despierte al hilo.
@@ -212,7 +207,7 @@ fn renovar_hasta_salir(nodo: &Nodo, maestro: &Inscripcion) {
             .and(archivos.clone());
         if dentro != Some(renovado.is_ok()) && !saliendo.avisada() {
             nodo.avisador.destacar(vec![match &renovado {
-                Ok(_) => format!("[MAESTRO] Registrado en {}", maestro.url()),
+                Ok(_) => format!("[MAESTRO] Registrado en {}", maestro.url),
                 Err(fallo) => format!("[MAESTRO] {fallo}. Se sigue sin él y se vuelve a probar."),
             }]);
         }
