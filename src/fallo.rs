@@ -51,28 +51,23 @@ impl fmt::Display for Fallo {
 
 impl std::error::Error for Fallo {}
 
-/// Cómo acaba el programa (0 bien, 1 no se pudo, 2 mal escrito, 130 interrumpido).
+/// Cómo acaba el programa, con el código que recibe quien lo arrancó.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Salida {
     /// Se hizo lo pedido.
-    Bien,
+    Bien = 0,
     /// No se pudo; el motivo ya se dijo.
-    NoSePudo,
+    NoSePudo = 1,
     /// La orden estaba mal escrita.
-    MalEscrito,
+    MalEscrito = 2,
     /// Ctrl-C o SIGTERM.
-    Interrumpido,
+    Interrumpido = 130,
 }
 
 impl Salida {
     /// El código que recibe quien arrancó el programa.
     pub fn codigo(self) -> u8 {
-        match self {
-            Salida::Bien => 0,
-            Salida::NoSePudo => 1,
-            Salida::MalEscrito => 2,
-            Salida::Interrumpido => 130,
-        }
+        self as u8
     }
 }
 
