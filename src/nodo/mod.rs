@@ -25,7 +25,7 @@ use crate::config::MAX_MENSAJES;
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
 use crate::guia::CONEXION;
-use crate::nodo::carpeta::huellas::Estante;
+use crate::nodo::carpeta::huellas::{Estante, Origen};
 use crate::nodo::carpeta::{Archivo, Carpeta};
 use crate::nodo::maestro::registro::Inscripcion;
 use crate::nodo::vecinos::Vecinos;
@@ -114,7 +114,7 @@ impl Nodo {
             saliendo: vecinos.parada.clone(),
             vecinos,
             direccion,
-            estante: Estante::de_carpeta(Arc::clone(&carpeta)),
+            estante: Estante::nuevo(Origen::Carpeta(Arc::clone(&carpeta))),
             carpeta,
             avisador,
             recepciones: TurnosPorIp::nuevos(MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP),

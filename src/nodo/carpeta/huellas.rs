@@ -32,9 +32,10 @@ const TOPE_DE_PEDIDOS: usize = 4096;
 const TOPE_DE_HUELLAS: usize = 100_000;
 
 /// De dónde salen los archivos.
-enum Origen {
+pub enum Origen {
+    /// Todos los de una carpeta.
     Carpeta(Arc<Carpeta>),
-    /// Con qué nombre, y dónde está.
+    /// Uno solo: con qué nombre, y dónde está.
     Uno(String, PathBuf),
 }
 
@@ -75,17 +76,8 @@ impl PorLeer {
 }
 
 impl Estante {
-    /// Lo que hay en una carpeta.
-    pub fn de_carpeta(carpeta: Arc<Carpeta>) -> Estante {
-        Estante::con(Origen::Carpeta(carpeta))
-    }
-
-    /// Un solo archivo, que se llamará `nombre` y está en `ruta`.
-    pub fn de_uno(nombre: String, ruta: PathBuf) -> Estante {
-        Estante::con(Origen::Uno(nombre, ruta))
-    }
-
-    fn con(origen: Origen) -> Estante {
+    /// Lo que hay en `origen`, sin ninguna huella todavía.
+    pub fn nuevo(origen: Origen) -> Estante {
         Estante {
             origen,
             huellas: Mutex::default(),
@@ -332,7 +324,7 @@ mod tests {
     const ESPERA: Duration = Duration::from_secs(20);
 
     fn de(ruta: &Path) -> Estante {
-        Estante::de_carpeta(Arc::new(Carpeta::abrir(ruta).unwrap()))
+        Estante::nuevo(Origen::Carpeta(Arc::new(Carpeta::abrir(ruta).unwrap())))
     }
 
     fn con_estante(prueba: impl FnOnce(&Path, &Estante)) {
@@ -516,7 +508,7 @@ mod tests {
         let ruta = temporal.path().join("x");
         fs::write(&ruta, "x").unwrap();
         fs::write(temporal.path().join("y"), "y").unwrap();
-        let estante = Estante::de_uno("nombre".into(), ruta);
+        let estante = Estante::nuevo(Origen::Uno("nombre".into(), ruta));
         assert!(estante.abrir("nombre").is_ok());
         for otro in ["x", "y", "../y", "", "/etc/passwd"] {
             assert!(estante.abrir(otro).is_err());

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::consola::progreso::{Fase, Progreso};
 use crate::fallo::Fallo;
 use crate::nodo::Nodo;
-use crate::nodo::carpeta::huellas::Estante;
+use crate::nodo::carpeta::huellas::{Estante, Origen};
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::Pedido;
 use crate::nodo::descarga::recibir;
@@ -109,7 +109,7 @@ pub fn enviar_archivo(
         return Err(fallo(no_es_respuesta()));
     }
     progreso.empezar(Fase::Pasando, tamano, 0);
-    let estante = Estante::de_uno(nombre.clone(), ruta.to_path_buf());
+    let estante = Estante::nuevo(Origen::Uno(nombre.clone(), ruta.to_path_buf()));
     let quedo = thread::scope(|ambito| {
         let calcular = arrancar_en(ambito, "huellas", || estante.trabajar());
         let quedo = calcular.and_then(|_| servir_lo_ofrecido(&mut conexion, &estante, progreso));
@@ -130,7 +130,7 @@ pub fn mirar(ruta: &Path) -> Result<(String, u64), Fallo> {
     let nombre = ruta.file_name().and_then(|nombre| nombre.to_str());
     let nombre = nombre.ok_or_else(|| que("su nombre no es UTF-8".into()))?;
     let nombre = NombreRecibible::nuevo(nombre).map_err(|malo| que(malo.to_string()))?;
-    Ok((nombre.como_texto().to_string(), datos.len()))
+    Ok((nombre.to_string(), datos.len()))
 }
 
 fn no_lo_acepta(fallo: &FalloPar) -> String {
