@@ -17,7 +17,7 @@ use log::debug;
 use serde_json::Value;
 
 use crate::red::conexion::{Conexion, FalloRed};
-pub use peticion::{Metodo, PeticionHttp, solo_admite};
+pub use peticion::{PeticionHttp, solo_admite};
 use peticion::{interpretar, parece_de_navegador};
 use respuesta::Cuerpo;
 pub use respuesta::{
@@ -85,7 +85,7 @@ pub fn atender(
     if de_navegador {
         respuesta = respuesta.para_un_navegador();
     }
-    let es_head = |peticion: &PeticionHttp| peticion.metodo == Metodo::Head;
+    let es_head = |peticion: &PeticionHttp| peticion.metodo == "HEAD";
     let solo_cabeza = peticion.as_ref().is_some_and(es_head);
     responder(conexion, solo_cabeza, respuesta).inspect_err(|_| conexion.cerrar_con_error())?;
     if peticion.is_none_or(|peticion| peticion.largo() > 0) {
@@ -103,7 +103,7 @@ fn leer_peticion(conexion: &mut Conexion) -> Result<PeticionHttp, CorteHttp> {
         if let Some((peticion, largo)) = interpretar(conexion.pendiente())? {
             conexion.consumir(largo);
             let PeticionHttp { metodo, ruta, .. } = &peticion;
-            debug!("← {} HTTP {metodo:?} {ruta}", conexion.otro());
+            debug!("← {} HTTP {metodo} {ruta}", conexion.otro());
             return Ok(peticion);
         }
         if conexion.recibir(limite, "una petición HTTP")? == 0 {

@@ -14,25 +14,12 @@ pub(super) const TOPE_CABECERAS: usize = 64;
 /// otra.
 const UNICAS: [&str; 3] = ["host", "origin", "content-length"];
 
-/// El método de una petición; los que aquí no sirven para nada son todos el mismo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Metodo {
-    /// Pedir algo.
-    Get,
-    /// Pedir sólo la cabecera.
-    Head,
-    /// Mandar algo.
-    Post,
-    /// Cualquier otro.
-    Otro,
-}
-
 /// Una petición ya leída, menos su cuerpo: ese lo pide quien sepa cuánto puede ocupar
 /// ([`leer_cuerpo`](super::leer_cuerpo)).
 #[derive(Debug, Clone)]
 pub struct PeticionHttp {
-    /// El método.
-    pub metodo: Metodo,
+    /// El método: `GET`, `HEAD`, `POST`…
+    pub metodo: String,
     /// La ruta, con los `%xx` ya traducidos. Empieza por `/`.
     pub ruta: String,
     consulta: Vec<(String, String)>,
@@ -120,12 +107,7 @@ pub(super) fn interpretar(bytes: &[u8]) -> Result<Option<(PeticionHttp, usize)>,
         Err(_) => return Err(rechazar(400, "la petición HTTP está mal escrita")),
     };
     // `parse` terminó: método, dirección y versión están.
-    let metodo = match leida.method.unwrap_or_default() {
-        "GET" => Metodo::Get,
-        "HEAD" => Metodo::Head,
-        "POST" => Metodo::Post,
-        _ => Metodo::Otro,
-    };
+    let metodo = leida.method.unwrap_or_default();
     let mut peticion = con_direccion(metodo, leida.path.unwrap_or_default())?;
     peticion.cabeceras = juntar(leida.headers)?;
     if leida.version == Some(1) && peticion.cabecera("host").is_none() {
@@ -142,7 +124,7 @@ pub(super) fn interpretar(bytes: &[u8]) -> Result<Option<(PeticionHttp, usize)>,
     Ok(Some((peticion, largo)))
 }
 
-fn con_direccion(metodo: Metodo, escrita: &str) -> Result<PeticionHttp, CorteHttp> {
+fn con_direccion(metodo: &str, escrita: &str) -> Result<PeticionHttp, CorteHttp> {
     let absoluta = Url::leer(escrita);
     let ruta = absoluta.as_ref().map_or(escrita, |url| &url.ruta);
     let (ruta, consulta) = ruta.split_once('?').unwrap_or((ruta, ""));
@@ -152,7 +134,7 @@ fn con_direccion(metodo: Metodo, escrita: &str) -> Result<PeticionHttp, CorteHtt
         return Err(rechazar(400, frase));
     };
     Ok(PeticionHttp {
-        metodo,
+        metodo: metodo.to_string(),
         ruta,
         consulta,
         destino: absoluta.map(|url| url.sitio()),

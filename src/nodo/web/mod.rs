@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::consola::preguntar_a_todos;
-use crate::http::Metodo::{Otro, Post};
 use crate::http::{self, CorteHttp, PeticionHttp, RespuestaHttp};
 use crate::http::{con_lista, pieza, rechazar, solo_admite};
 use crate::nodo::Nodo;
@@ -74,14 +73,14 @@ fn contestar(
     nodo: &Nodo,
 ) -> Result<RespuestaHttp, CorteHttp> {
     let quien = &nodo.vecinos.nombre;
-    match (peticion.metodo, peticion.ruta.as_str()) {
-        (Post, "/refresh") => refrescar(nodo),
+    match (peticion.metodo.as_str(), peticion.ruta.as_str()) {
+        ("POST", "/refresh") => refrescar(nodo),
         (_, "/refresh") => Err(solo_admite("POST")),
-        (Post, "/upload") => {
+        ("POST", "/upload") => {
             let frase = "por HTTP no se escribe: se recibe con OFRECER (nodo enviar ARCHIVO --a …)";
             Err(rechazar(403, frase))
         }
-        (Post | Otro, _) => Err(solo_admite("GET, HEAD")),
+        (otro, _) if !matches!(otro, "GET" | "HEAD") => Err(solo_admite("GET, HEAD")),
         (_, "/") => presentarse(conexion, peticion, nodo),
         (_, "/files") => con_archivos(json!({"peer": quien}), compartidos(nodo)?),
         (_, "/search") => {

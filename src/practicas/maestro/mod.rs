@@ -36,7 +36,6 @@ use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::Consola;
 use crate::consola::eventos::Avisador;
 use crate::fallo::{Fallo, Salida};
-use crate::http::Metodo::{Otro, Post};
 use crate::http::{CorteHttp, PeticionHttp, Pieza, RespuestaHttp, con_lista, pieza};
 use crate::http::{atender, leer_cuerpo, leer_json, rechazar, solo_admite};
 use crate::ordenes::opciones::DondeEscucha;
@@ -126,11 +125,11 @@ impl Maestro {
         peticion: &mut PeticionHttp,
     ) -> Result<RespuestaHttp, CorteHttp> {
         let ahora = Instant::now();
-        match (peticion.metodo, peticion.ruta.as_str()) {
-            (Post, "/register") => self.registrar(conexion, peticion),
-            (Post, "/leave") => self.despedir(conexion, peticion),
+        match (peticion.metodo.as_str(), peticion.ruta.as_str()) {
+            ("POST", "/register") => self.registrar(conexion, peticion),
+            ("POST", "/leave") => self.despedir(conexion, peticion),
             (_, "/register" | "/leave") => Err(solo_admite("POST")),
-            (Post | Otro, _) => Err(solo_admite("GET, HEAD")),
+            (otro, _) if !matches!(otro, "GET" | "HEAD") => Err(solo_admite("GET, HEAD")),
             (_, "/") => {
                 let peers = self.guarda.con(|d| d.todos(ahora)).len();
                 let message = "Maestro: el directorio de la red";
