@@ -30,7 +30,8 @@ pub struct Teclado {
     pub terminal: Terminal,
     impresor: Impresor,
     avisar_ctrl_c: Sender<()>,
-    en_terminal: bool,
+    /// ¿Se escribe en una terminal? Entonces la pregunta la pinta el editor.
+    pub en_terminal: bool,
     /// Con qué se lee en una terminal, hasta que se lo lleva el hilo.
     editor: Option<(Editor, Pintor)>,
     /// Por dónde se le pregunta al hilo, y por dónde contesta.
@@ -64,11 +65,6 @@ impl Teclado {
             escuchando: false,
             siempre: false,
         }
-    }
-
-    /// ¿Se escribe en una terminal? Entonces la pregunta la pinta el editor.
-    pub fn en_terminal(&self) -> bool {
-        self.en_terminal
     }
 
     /// Pide una línea, con `pregunta` delante. Si la anterior no se contestó, sigue siendo esa.

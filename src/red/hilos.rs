@@ -82,11 +82,6 @@ impl<T> Hilo<T> {
         &self.fin
     }
 
-    /// ¿Acaba antes de `plazo`?
-    pub fn acaba_en(&self, plazo: Duration) -> bool {
-        self.fin.recv_timeout(plazo) == Err(RecvTimeoutError::Disconnected)
-    }
-
     /// ¿Acaba antes de `plazo` y de que alguien tenga `prisa`?
     pub fn acaba_antes(&self, plazo: Duration, prisa: &Receiver<()>) -> bool {
         select! {
@@ -204,6 +199,7 @@ fn tomar_ficha(fichas: &AtomicUsize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossbeam_channel::never;
     use std::thread;
 
     const PLAZO: Duration = Duration::from_secs(5);
@@ -278,9 +274,9 @@ mod tests {
     fn el_dueno_sabe_si_acabo_y_si_fue_mal() {
         let (soltar, esperar) = bounded::<()>(0);
         let hilo = arrancar("prueba", move || esperar.recv().is_err()).unwrap();
-        assert!(!hilo.acaba_en(Duration::from_millis(20)));
+        assert!(!hilo.acaba_antes(Duration::from_millis(20), &never()));
         drop(soltar);
-        assert!(hilo.acaba_en(PLAZO));
+        assert!(hilo.acaba_antes(PLAZO, &never()));
         assert_eq!(hilo.esperar(), Some(true));
         let malo = arrancar("prueba", || panic!("a propósito")).unwrap();
         assert_eq!(malo.esperar(), None);

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::Consola;
-use crate::consola::eventos::Avisador;
 use crate::consola::pantalla::Pantalla;
 use crate::fallo::{Fallo, Salida};
 use crate::ordenes::opciones::DondeEscucha;
@@ -43,8 +42,7 @@ pub fn abrir(
 ) -> Result<Salida, Fallo> {
     let nombre = nombre.unwrap_or_else(|| NOMBRE.into());
     let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
-    let (avisador, oyente) = Avisador::nuevo(usize::MAX);
-    consola.oir(oyente);
+    let avisador = consola.oir(usize::MAX);
     let (suyo, respuesta) = (nombre.clone(), format!("Response from {nombre}\n"));
     let gestionar = move |socket: &_, desde| {
         let conexion = Conexion::aceptada(socket, desde, Limites::default());

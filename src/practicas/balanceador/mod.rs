@@ -62,8 +62,7 @@ pub fn abrir(
 ) -> Result<Salida, Fallo> {
     let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
     let backends = elegir_backends(escritos, direccion)?;
-    let (avisador, oyente) = Avisador::nuevo(usize::MAX);
-    consola.oir(oyente);
+    let avisador = consola.oir(usize::MAX);
     let balanceador = Arc::new(Balanceador::nuevo(&backends, avisador));
     let suyo = Arc::clone(&balanceador);
     let vigilante = arrancar("vigilante", move || {

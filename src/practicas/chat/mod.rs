@@ -77,7 +77,7 @@ fn esperar_a_otros(pedida: SocketAddr, consola: &mut Consola) -> Result<Salida, 
     ]);
     let salida = sala.charlar(consola);
     match salida {
-        Ok(Salida::Interrumpido) => servidor.detener(consola.ctrl_c(), |_| parada.cortar()),
+        Ok(Salida::Interrumpido) => servidor.detener(&consola.ctrl_c, |_| parada.cortar()),
         _ => consola.despedir(servidor),
     }
     salida
@@ -121,7 +121,7 @@ fn conectarse(direccion: SocketAddr, consola: &mut Consola) -> Result<Salida, Fa
         Ok(Salida::Interrumpido) => DESPEDIDA_CON_PRISA,
         _ => DESPEDIDA,
     };
-    hilo.acaba_antes(plazo, consola.ctrl_c());
+    hilo.acaba_antes(plazo, &consola.ctrl_c);
     parada.cortar();
     hilo.esperar();
     salida

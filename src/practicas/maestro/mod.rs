@@ -65,8 +65,7 @@ const POR_VEZ: usize = 32;
 /// `nodo maestro`: atiende hasta Ctrl-C.
 pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fallo> {
     let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
-    let (avisador, oyente) = Avisador::nuevo(SUCESOS_POR_TANDA);
-    consola.oir(oyente);
+    let avisador = consola.oir(SUCESOS_POR_TANDA);
     let parada = Parada::nueva();
     let (tareas, por_hacer) = bounded(0);
     let maestro = Arc::new(Maestro {
