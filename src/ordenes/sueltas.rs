@@ -79,15 +79,12 @@ pub fn descargar(
         };
     }
     let ruta = config.carpeta_o_la_de_la_guia();
-    let ya_estaban: Vec<&Path> = ruta.ancestors().filter(|ruta| ruta.exists()).collect();
+    let faltaban: Vec<&Path> = ruta.ancestors().filter(|ruta| !ruta.exists()).collect();
     let carpeta = Carpeta::abrir_o_crear(&ruta)?;
     let salida = acciones::descargar(consola, &vecinos, &carpeta, nombre, &fuentes)?;
     if salida != Salida::Bien {
         // La carpeta que se creó para nada, y las de encima: `remove_dir` sólo quita las vacías.
-        let creadas = ruta.ancestors().filter(|ruta| !ya_estaban.contains(ruta));
-        let _ = creadas
-            .take_while(|ruta| !ruta.as_os_str().is_empty())
-            .try_for_each(fs::remove_dir);
+        let _ = faltaban.iter().try_for_each(fs::remove_dir);
     }
     Ok(salida)
 }
