@@ -88,7 +88,7 @@ pub fn atender(
     let es_head = |peticion: &PeticionHttp| peticion.metodo == "HEAD";
     let solo_cabeza = peticion.as_ref().is_some_and(es_head);
     responder(conexion, solo_cabeza, respuesta).inspect_err(|_| conexion.cerrar_con_error())?;
-    if peticion.is_none_or(|peticion| peticion.largo() > 0) {
+    if peticion.is_none_or(|p| p.falta.is_some_and(|bytes| bytes > 0)) {
         conexion.cerrar_con_calma(DESPEDIDA);
     }
     Ok(())

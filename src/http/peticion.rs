@@ -60,11 +60,6 @@ impl PeticionHttp {
         valor.ok_or_else(|| rechazar(400, format!("falta «{clave}»: {}?{clave}=…", self.ruta)))
     }
 
-    /// Bytes del cuerpo que aún no se han leído, según dice.
-    pub(super) fn largo(&self) -> u64 {
-        self.falta.unwrap_or(0)
-    }
-
     /// Una página de Internet puede hacer que el navegador de un estudiante llame a su nodo: o con
     /// `Origin` (la página es de otro sitio) o haciendo que un nombre suyo apunte a 127.0.0.1
     /// (`Host` es ese nombre). Las dos se rechazan.
@@ -117,10 +112,8 @@ pub(super) fn interpretar(bytes: &[u8]) -> Result<Option<(PeticionHttp, usize)>,
         let frase = "aquí el cuerpo va entero, con su Content-Length";
         return Err(rechazar(411, frase));
     }
-    peticion.falta = match peticion.cabecera("content-length") {
-        Some(escrito) => Some(largo_del_cuerpo(escrito)?),
-        None => None,
-    };
+    let escrito = peticion.cabecera("content-length");
+    peticion.falta = escrito.map(largo_del_cuerpo).transpose()?;
     Ok(Some((peticion, largo)))
 }
 
