@@ -65,6 +65,15 @@ pub enum Salida {
 }
 
 impl Salida {
+    /// Cómo acaba algo que sirvió o no (`bien`), si nadie lo dejó antes de que acabara.
+    pub fn de(acabo: bool, bien: bool) -> Salida {
+        match (acabo, bien) {
+            (false, _) => Salida::Interrumpido,
+            (true, true) => Salida::Bien,
+            (true, false) => Salida::NoSePudo,
+        }
+    }
+
     /// El código que recibe quien arrancó el programa.
     pub fn codigo(self) -> u8 {
         self as u8

@@ -57,10 +57,7 @@ pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Sa
     if let Ok(carpeta) = Carpeta::abrir(&config.carpeta_o_la_de_la_guia()) {
         acciones::decir_si_ya_se_tiene(consola, &carpeta, nombre);
     }
-    Ok(match hallados.is_empty() {
-        true => Salida::NoSePudo,
-        false => Salida::Bien,
-    })
+    Ok(Salida::de(true, !hallados.is_empty()))
 }
 
 /// `nodo descargar`: de las fuentes dichas, o de todos los peers que lo tengan.
@@ -151,9 +148,8 @@ pub fn localizar(
     pantalla.tanda(hallados.iter().map(ToString::to_string));
     if hallados.is_empty() {
         pantalla.aviso(format!("Según {url}, nadie tiene «{archivo}»."));
-        return Ok(Salida::NoSePudo);
     }
-    Ok(Salida::Bien)
+    Ok(Salida::de(true, !hallados.is_empty()))
 }
 
 /// `nodo ingenuo`: la guía tal cual, que no sabe terminar. En su hilo, para que un Ctrl-C acabe con

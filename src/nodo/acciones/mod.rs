@@ -30,15 +30,6 @@ use crate::texto::duracion;
 /// Lo que se dice cuando no hay a quién preguntar.
 pub const NADIE: &str = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
 
-/// Cómo acabó una consulta: si llegó al final, y si sirvió de algo.
-fn salida(acabo: bool, bien: bool) -> Salida {
-    match (acabo, bien) {
-        (false, _) => Salida::Interrumpido,
-        (true, true) => Salida::Bien,
-        (true, false) => Salida::NoSePudo,
-    }
-}
-
 /// A quienes preguntar ahora: los peers de la lista y los que dé el maestro, si lo hay (y si
 /// contestó). `None` si un Ctrl-C lo dejó.
 fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos, bool)>, Fallo> {
@@ -93,7 +84,7 @@ pub fn listar_la_red(
         }
     };
     let acabo = consola.consultar(&vecinos.peers, &vecinos.parada, pregunta, llega)?;
-    Ok(salida(acabo, alguno))
+    Ok(Salida::de(acabo, alguno))
 }
 
 /// Un nodo de la guía cierra cuando no conoce la palabra: se dice así, y no como un error.
@@ -244,7 +235,7 @@ pub fn mandar_mensaje(
         }
     };
     let acabo = consola.consultar(&vecinos.peers, &vecinos.parada, pregunta, llega)?;
-    Ok(salida(acabo, alguno))
+    Ok(Salida::de(acabo, alguno))
 }
 
 // ----- Estado -----
@@ -268,7 +259,7 @@ pub fn estado(consola: &mut Consola, vecinos: &Vecinos) -> Result<Salida, Fallo>
         pantalla.linea(contar_saludo(peer, &saludo, tiempo));
     };
     let acabo = consola.consultar(&vecinos.peers, &vecinos.parada, pregunta, llega)?;
-    Ok(salida(acabo, alguno))
+    Ok(Salida::de(acabo, alguno))
 }
 
 type Saludo = Result<Presentacion, FalloPar>;

@@ -94,18 +94,14 @@ pub fn solicitar(
         }
         reparto.apuntar(respuesta.ok());
     };
-    let mut interrumpido = false;
+    let mut acabo = true;
     for _ in 0..veces {
-        interrumpido = !consola.consultar(&a_quien, &parada, una, &mut llega)?;
-        if interrumpido {
+        acabo = consola.consultar(&a_quien, &parada, una, &mut llega)?;
+        if !acabo {
             break;
         }
     }
-    let fin = match (interrumpido, reparto.fallidas) {
-        (true, _) => Salida::Interrumpido,
-        (false, 0) => Salida::Bien,
-        (false, _) => Salida::NoSePudo,
-    };
+    let fin = Salida::de(acabo, reparto.fallidas == 0);
     if veces > 1 {
         consola.pantalla.tanda(reparto.tabla());
     }

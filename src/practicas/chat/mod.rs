@@ -53,11 +53,8 @@ pub fn abrir(
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let escrito = servidor.map(Lado::Servidor);
-    let lado = match escrito.or(conectar.map(Lado::Cliente)) {
-        Some(lado) => Ok(lado),
-        None => preguntar_lado(consola),
-    };
-    match lado {
+    let escrito = escrito.or(conectar.map(Lado::Cliente));
+    match escrito.map_or_else(|| preguntar_lado(consola), Ok) {
         Ok(Lado::Servidor(direccion)) => esperar_a_otros(direccion, consola),
         Ok(Lado::Cliente(direccion)) => conectarse(direccion, consola),
         Err(Fin::SeVa(salida)) => Ok(salida),
