@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 
 use self::altas::{leer_registro, quien_dice_ser};
 use self::directorio::{Alta, Baja, Directorio, Ficha, Tenencia};
-use self::vigilante::{Guarda, arrancar_vigilante};
+use self::vigilante::{Guarda, vigilar};
 use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::Consola;
 use crate::consola::eventos::Avisador;
@@ -81,7 +81,8 @@ pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fall
     let registros = arrancar("registros", move || {
         por_hacer.into_iter().for_each(|tarea: Tarea| tarea());
     })?;
-    let vigilante = arrancar_vigilante(Arc::clone(&maestro.guarda), avisador, parada.clone())?;
+    let (guarda, hasta) = (Arc::clone(&maestro.guarda), parada.clone());
+    let vigilante = arrancar("vigilante", move || vigilar(&guarda, &avisador, &hasta))?;
     let gestionar = move |conexion: &Arc<TcpStream>, desde| {
         gestionar_registro(conexion, desde, &maestro);
     };

@@ -6,8 +6,8 @@
 //! sabe de HTTP.
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,9 @@ use log::{debug, warn};
 
 use super::directorio::{Directorio, Pendientes};
 use crate::consola::eventos::Avisador;
-use crate::fallo::{Fallo, motivo, sin_descriptores};
+use crate::fallo::{motivo, sin_descriptores};
 use crate::red::conexion::conectar;
-use crate::red::hilos::{Hilo, arrancar, arrancar_en, cerrojo};
+use crate::red::hilos::{arrancar_en, cerrojo};
 use crate::red::parada::Parada;
 
 /// Plazo para conectarse a un peer al ver si sigue.
@@ -80,16 +80,8 @@ impl Guarda {
     }
 }
 
-/// Arranca el vigilante: hasta la `parada` cuenta cada peer que desaparece, y por qué.
-pub fn arrancar_vigilante(
-    guarda: Arc<Guarda>,
-    avisador: Avisador,
-    parada: Parada,
-) -> Result<Hilo<()>, Fallo> {
-    arrancar("vigilante", move || vigilar(&guarda, &avisador, &parada))
-}
-
-fn vigilar(guarda: &Guarda, avisador: &Avisador, parada: &Parada) {
+/// La vida del vigilante: hasta la `parada` cuenta cada peer que desaparece, y por qué.
+pub fn vigilar(guarda: &Guarda, avisador: &Avisador, parada: &Parada) {
     let mut desde = Instant::now();
     while let Some(Pendientes { caducados, por_ver }) = guarda.esperar_pendientes(desde, parada) {
         for ficha in caducados {
@@ -143,6 +135,8 @@ fn sigue(direccion: SocketAddr, parada: &Parada) -> Option<bool> {
 mod tests {
     use super::*;
     use crate::practicas::maestro::directorio::Ficha;
+    use crate::red::hilos::arrancar;
+    use std::sync::Arc;
 
     fn ficha(n: u16) -> Ficha {
         let direccion = SocketAddr::from(([127, 0, 0, 1], n));
@@ -161,7 +155,8 @@ mod tests {
     fn despierta_a_tiempo_para_quien_caduca_antes() {
         let (guarda, parada) = (Arc::<Guarda>::default(), Parada::nueva());
         let (avisador, oyente) = Avisador::nuevo(9);
-        let vigilante = arrancar_vigilante(Arc::clone(&guarda), avisador, parada.clone()).unwrap();
+        let (suya, hasta) = (Arc::clone(&guarda), parada.clone());
+        let vigilante = arrancar("vigilante", move || vigilar(&suya, &avisador, &hasta)).unwrap();
         let registrar =
             |n, ttl| guarda.con(|d| d.registrar(ficha(n), Some(ttl), Instant::now()).unwrap());
         registrar(1, Duration::from_secs(3600));
