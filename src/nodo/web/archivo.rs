@@ -47,7 +47,7 @@ pub fn servir(
         let frase = format!("«{nombre}» ya no es esa versión");
         return Err(rechazar(412, frase));
     }
-    let (total, fecha) = (abierto.tamano, abierto.fecha);
+    let (total, fecha) = (abierto.tamano, abierto.sello.fecha);
     let lista = peticion.cabecera("if-none-match");
     let desde = peticion.cabecera("if-modified-since");
     if ya_lo_tiene(lista, desde, etag, fecha) {
