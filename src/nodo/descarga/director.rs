@@ -403,10 +403,8 @@ impl<'a> Director<'a> {
     fn cansarse_de_esperar(&mut self) {
         let ahora = Instant::now();
         for lugar in 0..self.fuentes.len() {
-            if self.fuentes[lugar]
-                .vence()
-                .is_some_and(|hasta| hasta <= ahora)
-            {
+            let vence = self.fuentes[lugar].vence();
+            if vence.is_some_and(|vence| vence <= ahora) {
                 self.retirar(lugar, &"lleva demasiado calculando la huella");
             }
         }
