@@ -54,7 +54,6 @@ pub fn abrir(
     consola.pantalla.linea(linea);
     let salida = consola.mirar();
     consola.despedir(servidor);
-    consola.pintar_avisos();
     Ok(salida)
 }
 

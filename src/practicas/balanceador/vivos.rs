@@ -112,10 +112,6 @@ impl Vivos {
         let linea = format!("[VUELVE] {}", self.backends[cual]);
         self.avisador.destacar(vec![linea]);
     }
-
-    fn esta_vivo(&self, cual: usize) -> bool {
-        cerrojo(&self.rueda).vivos.contains(&cual)
-    }
 }
 
 /// Pregunta por los retirados hasta que se avise la `parada`. Entonces acaba en lo que dure la
@@ -124,7 +120,7 @@ pub fn vigilar(vivos: &Vivos, cada_cuanto: Duration, parada: &Parada) {
     let mut aciertos = vec![0; vivos.backends.len()];
     while parada.canal().recv_timeout(cada_cuanto) == Err(RecvTimeoutError::Timeout) {
         for (cual, aciertos) in aciertos.iter_mut().enumerate() {
-            let retirado = !parada.avisada() && !vivos.esta_vivo(cual);
+            let retirado = !parada.avisada() && !cerrojo(&vivos.rueda).vivos.contains(&cual);
             *aciertos = match retirado && esta_sano(vivos.backends[cual], parada) {
                 true => *aciertos + 1,
                 false => 0,
