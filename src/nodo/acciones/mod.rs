@@ -155,16 +155,12 @@ pub fn descargar(
             pantalla.tanda(contar_descarga(nombre, &descargado, carpeta));
             Salida::Bien
         }
-        Err(fallo @ NoDescargado::NoEncontrado) => {
-            pantalla.error(format!("{NO_ENCONTRADO} {fallo}"));
-            Salida::NoSePudo
-        }
         Err(fallo) => {
-            pantalla.error(format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"));
-            match fallo {
-                NoDescargado::Cancelado => Salida::Interrumpido,
-                _ => Salida::NoSePudo,
-            }
+            pantalla.error(match fallo {
+                NoDescargado::NoEncontrado => format!("{NO_ENCONTRADO} {fallo}"),
+                _ => format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"),
+            });
+            Salida::de(fallo != NoDescargado::Cancelado, false)
         }
     })
 }
