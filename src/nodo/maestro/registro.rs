@@ -199,12 +199,10 @@ fn renovar_hasta_salir(nodo: &Nodo, maestro: &Inscripcion) {
     let (mut dentro, mut registrada) = (None, None);
     let mut esperan: Vec<Sender<Renovado>> = Vec::new();
     while !saliendo.avisada() {
-        let archivos = nodo.lista();
-        let registro = archivos.clone();
-        let registro = registro.and_then(|a| maestro.registrar(&a, saliendo));
-        let renovado = registro
-            .map(|nueva| registrada = Some(nueva))
-            .and(archivos.clone());
+        let renovado = nodo.lista().and_then(|archivos| {
+            registrada = Some(maestro.registrar(&archivos, saliendo)?);
+            Ok(archivos)
+        });
         if dentro != Some(renovado.is_ok()) && !saliendo.avisada() {
             nodo.avisador.destacar(vec![match &renovado {
                 Ok(_) => format!("[MAESTRO] Registrado en {}", maestro.url),
@@ -212,14 +210,11 @@ fn renovar_hasta_salir(nodo: &Nodo, maestro: &Inscripcion) {
             }]);
         }
         dentro = Some(renovado.is_ok());
-        // A quienes llegaron entretanto les vale lo mismo, si la carpeta no ha cambiado.
-        if !pedidos.is_empty() && nodo.lista().ok() == archivos.ok() {
-            esperan.extend(pedidos.try_iter().flatten());
-        }
         for quien in esperan.drain(..) {
             let _ = quien.send(renovado.clone());
         }
         select! {
+            // A todos los que llegaron entretanto les vale la siguiente.
             recv(pedidos) -> aviso => esperan.extend(aviso.ok().flatten()),
             recv(saliendo.canal()) -> _ => {}
             default(RENOVAR) => {}
