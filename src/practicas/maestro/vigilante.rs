@@ -7,8 +7,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
@@ -16,18 +14,17 @@ use log::{debug, warn};
 
 use super::directorio::{Directorio, Pendientes};
 use crate::consola::eventos::Avisador;
+use crate::consola::preguntar_a_todos;
 use crate::fallo::{motivo, sin_descriptores};
 use crate::red::conexion::conectar;
-use crate::red::hilos::{arrancar_en, cerrojo};
+use crate::red::hilos::cerrojo;
 use crate::red::parada::Parada;
 
 /// Plazo para conectarse a un peer al ver si sigue.
 const PLAZO_DE_SALUD: Duration = Duration::from_secs(1);
-/// Cuántos peers se miran a la vez.
-const HILOS_DE_SALUD: usize = 32;
-/// Cuántos se atienden en una ronda, y lo que se descansa entre dos: con miles de peers sin `ttl`
-/// se les pregunta más despacio en vez de ocupar la máquina en ello.
-const RONDA: usize = 256;
+/// Cuántos se atienden en una ronda, todos a la vez, y lo que se descansa entre dos: con miles de
+/// peers sin `ttl` se les pregunta más despacio en vez de ocupar la máquina en ello.
+const RONDA: usize = 128;
 const DESCANSO: Duration = Duration::from_secs(1);
 
 /// El directorio con su cerrojo. Se toca sólo dentro de [`Guarda::con`].
@@ -95,27 +92,18 @@ pub fn vigilar(guarda: &Guarda, avisador: &Avisador, parada: &Parada) {
 }
 
 fn ver_quien_sigue(guarda: &Guarda, por_ver: &[SocketAddr], avisador: &Avisador, parada: &Parada) {
-    let turno = AtomicUsize::new(0);
-    let mirar = || {
-        while let Some(&direccion) = por_ver.get(turno.fetch_add(1, Ordering::Relaxed)) {
-            let sigue = sigue(direccion, parada);
-            if parada.avisada() {
-                return;
-            }
-            let revisar = |sigue| guarda.con(|d| d.revisado(direccion, sigue));
+    let mirar = |direccion| sigue(direccion, parada);
+    let mirado = preguntar_a_todos(por_ver, mirar, |respuestas| {
+        for (lugar, sigue) in respuestas.iter().take_while(|_| !parada.avisada()) {
+            let revisar = |sigue| guarda.con(|d| d.revisado(por_ver[lugar], sigue));
             if let Some(ficha) = sigue.and_then(revisar) {
                 avisador.avisar(format_args!("[CAÍDO] {} no responde", ficha.rest));
             }
         }
-    };
-    thread::scope(|ambito| {
-        for n in 1..=HILOS_DE_SALUD.min(por_ver.len()) {
-            if let Err(fallo) = arrancar_en(ambito, &format!("salud-{n}"), mirar) {
-                warn!("{fallo}");
-                break;
-            }
-        }
     });
+    if let Err(fallo) = mirado {
+        warn!("{fallo}");
+    }
 }
 
 /// ¿Hay quien escuche ahí? `None` si no se pudo ni probar. Al soltar el socket, sin nada que leer,
