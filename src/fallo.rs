@@ -49,8 +49,6 @@ impl fmt::Display for Fallo {
     }
 }
 
-impl std::error::Error for Fallo {}
-
 /// Cómo acaba el programa, con el código que recibe quien lo arrancó.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Salida {
@@ -121,17 +119,15 @@ pub fn motivo(error: &io::Error) -> String {
         Clase::FileTooLarge => "es demasiado grande para este disco",
         Clase::InvalidFilename => "el disco no admite ese nombre",
         Clase::InvalidInput => "dato no válido",
-        _ => return motivo_raro(error),
+        _ => {
+            let raro = error
+                .raw_os_error()
+                .map(|n| format!("error {n} del sistema"));
+            // Los que fabricamos nosotros ya vienen en español.
+            return raro.unwrap_or_else(|| error.to_string());
+        }
     };
     frase.to_string()
-}
-
-fn motivo_raro(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(codigo) => format!("error {codigo} del sistema"),
-        // Los que fabricamos nosotros ya vienen en español.
-        None => error.to_string(),
-    }
 }
 
 #[cfg(test)]

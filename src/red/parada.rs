@@ -114,12 +114,6 @@ impl Parada {
     }
 }
 
-impl Default for Parada {
-    fn default() -> Parada {
-        Parada::nueva()
-    }
-}
-
 /// Cierra un sentido de un socket. Falla si el otro ya cerró, y es lo que se quería.
 pub fn cerrar(socket: &TcpStream, sentido: Shutdown) {
     let _ = socket.shutdown(sentido);
