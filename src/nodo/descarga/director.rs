@@ -384,8 +384,7 @@ impl<'a> Director<'a> {
         fuente.situacion = Situacion::Calculando(tamano);
         if fuente.calcula_hasta.is_none() {
             let leerlo = Duration::from_secs(tamano / LECTURA_LENTA).min(TOPE_DE_CALCULO);
-            let limite = Instant::now() + self.pedido.limites.calcular + leerlo;
-            fuente.calcula_hasta = Some(limite);
+            fuente.calcula_hasta = Some(Instant::now() + self.pedido.limites.calcular + leerlo);
             (self.pedido.avisar)(format!(
                 "{} aún calcula la huella de {}; se le vuelve a preguntar cada segundo",
                 fuente.direccion, self.pedido.nombre

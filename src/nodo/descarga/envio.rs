@@ -153,8 +153,7 @@ fn servir_lo_ofrecido(
     conexion.prepararse_a_enviar().map_err(de_red)?;
     loop {
         // Nadie tarda tanto en pedir el bloque siguiente: si calla, es que se fue.
-        let plazo = conexion.limites().peticion;
-        let linea = conexion.leer_linea(plazo, "que siga pidiendo");
+        let linea = conexion.leer_linea(conexion.limites().peticion, "que siga pidiendo");
         let corto = || Fallo::nuevo("cortó antes de tenerlo entero");
         let linea = linea.map_err(de_red)?.ok_or_else(corto)?;
         match Respuesta::leer(&linea) {

@@ -44,8 +44,7 @@ pub fn servir(
     let etag = resumen.map(|resumen| format!("\"{}\"", resumen.huella));
     let etag = etag.as_deref();
     if exige.is_some_and(|lista| !esta_en(lista, etag)) {
-        let frase = format!("«{nombre}» ya no es esa versión");
-        return Err(rechazar(412, frase));
+        return Err(rechazar(412, format!("«{nombre}» ya no es esa versión")));
     }
     let (total, fecha) = (abierto.tamano, abierto.sello.fecha);
     let lista = peticion.cabecera("if-none-match");
