@@ -179,7 +179,7 @@ pub fn leer_json(cuerpo: &[u8]) -> Result<Value, CorteHttp> {
     })
 }
 
-/// Escribe `respuesta`, o sólo su cabeza (`HEAD`). Si es corta, en un solo `write`.
+/// Escribe `respuesta`, o sólo su cabeza (`HEAD`). Lo que ya está en memoria, en un solo `write`.
 fn responder(
     conexion: &mut Conexion,
     solo_cabeza: bool,
@@ -189,15 +189,13 @@ fn responder(
     let mut cabeza = respuesta.cabeza();
     match respuesta.cuerpo {
         _ if solo_cabeza || respuesta.codigo == 304 => conexion.escribir_datos(&cabeza),
-        Cuerpo::Memoria(datos) if cabeza.len() + datos.len() <= CORTA => {
-            cabeza.extend(datos);
-            conexion.escribir_datos(&cabeza)
-        }
         Cuerpo::Memoria(datos) => {
-            conexion.prepararse_a_enviar()?;
-            conexion.limitar_envio(PLAZO_RESPUESTA);
-            conexion.escribir_datos(&cabeza)?;
-            conexion.escribir_datos(&datos)
+            cabeza.extend(datos);
+            if cabeza.len() > CORTA {
+                conexion.prepararse_a_enviar()?;
+                conexion.limitar_envio(PLAZO_RESPUESTA);
+            }
+            conexion.escribir_datos(&cabeza)
         }
         Cuerpo::Flujo { enviar, .. } => {
             conexion.prepararse_a_enviar()?;
