@@ -151,10 +151,8 @@ impl Consola {
             if self.teclado.vuelve_de_la_shell() {
                 self.pantalla.repintar();
             }
-            let (hay_avisos, reposo) = match &self.oyente {
-                Some(oyente) => oyente.canales(),
-                None => (never(), never()),
-            };
+            let oyente = self.oyente.as_ref();
+            let (hay_avisos, reposo) = oyente.map_or((never(), never()), Oyente::canales);
             let trabajo = self.trabajo.as_ref();
             let repintar = trabajo.map_or(never(), |(_, reloj)| reloj.clone());
             select! {
