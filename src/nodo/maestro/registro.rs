@@ -142,7 +142,7 @@ impl Registrada {
         };
         let maestro = &self.maestro;
         let url = format!("{maestro}{ruta}");
-        match pedir("POST", &url, Some(cuerpo), limites, parada)? {
+        match pedir(&url, Some(cuerpo), limites, parada)? {
             (200, _) => Ok(()),
             (codigo, valor) => {
                 let motivo = motivo(codigo, &valor);
