@@ -97,7 +97,7 @@ fn contestar(
         }
         (_, "/locate") => localizar_desde_aqui(conexion, peticion.parametro("file")?, nodo),
         (_, ruta) => match ruta.strip_prefix("/files/") {
-            Some(nombre) => archivo::servir(conexion, peticion, nombre, nodo),
+            Some(nombre) => archivo::servir(peticion, nombre, nodo),
             None => {
                 let hay = "hay /files, /files/NOMBRE, /search, /info, /locate y /refresh";
                 Err(rechazar(404, format!("aquí no hay «{ruta}»; {hay}")))
