@@ -95,7 +95,7 @@ pub fn huella(archivos: Vec<PathBuf>, consola: &mut Consola) -> Result<Salida, F
         let hilo = arrancar("huella", move || huella_de(&suya))?;
         // A quien lee de una tubería sin fin no se le puede despertar: se le deja, y el programa
         // acaba.
-        if consola.siguiente(hilo.fin()) == Paso::Interrumpido {
+        if consola.siguiente(&hilo.fin) == Paso::Interrumpido {
             return Ok(Salida::Interrumpido);
         }
         match hilo.esperar() {
@@ -167,7 +167,7 @@ pub fn ingenuo(
     let carpeta = carpeta.unwrap_or_else(|| CARPETA_ARCHIVOS.into());
     let abrir = move || ingenuo::abrir(aqui.ip(), aqui.port(), carpeta, &peers);
     let hilo = arrancar("ingenuo", abrir)?;
-    if consola.siguiente(hilo.fin()) == Paso::Interrumpido {
+    if consola.siguiente(&hilo.fin) == Paso::Interrumpido {
         return Ok(Salida::Interrumpido);
     }
     match hilo.esperar() {

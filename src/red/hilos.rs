@@ -30,8 +30,8 @@ pub const PILA: usize = 256 * 1024;
 /// Un hilo en marcha; quien lo tiene es su dueño, y lo espera.
 pub struct Hilo<T> {
     hilo: JoinHandle<T>,
-    /// Se cierra cuando el hilo acaba.
-    fin: Receiver<Nada>,
+    /// Se cierra cuando el hilo acaba: para un `select!`.
+    pub fin: Receiver<Nada>,
 }
 
 /// Arranca un hilo con su nombre.
@@ -77,11 +77,6 @@ pub fn sin_hilo(nombre: &str, error: &io::Error) -> Fallo {
 }
 
 impl<T> Hilo<T> {
-    /// Está listo cuando el hilo acaba: para un `select!`.
-    pub fn fin(&self) -> &Receiver<Nada> {
-        &self.fin
-    }
-
     /// ¿Acaba antes de `plazo` y de que alguien tenga `prisa`?
     pub fn acaba_antes(&self, plazo: Duration, prisa: &Receiver<()>) -> bool {
         select! {
