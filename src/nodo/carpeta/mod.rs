@@ -14,7 +14,6 @@ pub mod nombres;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use cap_fs_ext::{DirEntryExt, MetadataExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
@@ -41,14 +40,12 @@ pub struct Archivo {
     pub sello: Sello,
 }
 
-/// Un archivo abierto para leer, con lo que medía y su fecha al abrirlo.
+/// Un archivo abierto para leer, con lo que medía al abrirlo.
 pub struct Abierto {
     /// El archivo, en su primer byte.
     pub archivo: File,
     /// Bytes.
     pub tamano: u64,
-    /// Última modificación.
-    pub fecha: SystemTime,
     /// Cuál es, y en qué estado: sea cual sea el nombre con que se pidió.
     pub sello: Sello,
 }
@@ -63,7 +60,6 @@ impl Abierto {
         let sello = Sello::de(&datos).map_err(NoSeAbre::de_sistema)?;
         Ok(Abierto {
             tamano: sello.tamano,
-            fecha: sello.fecha,
             sello,
             archivo,
         })
@@ -73,7 +69,7 @@ impl Abierto {
     pub fn sigue_igual(&self) -> bool {
         let datos = self.archivo.metadata();
         datos.is_ok_and(|d| {
-            d.len() == self.tamano && d.modified().is_ok_and(|fecha| fecha == self.fecha)
+            d.len() == self.tamano && d.modified().is_ok_and(|fecha| fecha == self.sello.fecha)
         })
     }
 }

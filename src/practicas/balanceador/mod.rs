@@ -62,8 +62,7 @@ pub fn abrir(
 ) -> Result<Salida, Fallo> {
     let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
     let backends = elegir_backends(escritos, direccion)?;
-    let (avisador, oyente) = Avisador::nuevo(usize::MAX);
-    consola.oir(oyente);
+    let avisador = consola.oir(usize::MAX);
     let balanceador = Arc::new(Balanceador::nuevo(&backends, avisador));
     let suyo = Arc::clone(&balanceador);
     let vigilante = arrancar("vigilante", move || {
@@ -169,11 +168,11 @@ impl Balanceador {
         desde: SocketAddr,
     ) -> Result<(Arc<TcpStream>, Apuntado), String> {
         let mut por_que = "no queda ningún backend vivo".to_string();
-        for _ in 0..self.vivos.cuantos() {
+        for _ in 0..self.vivos.backends.len() {
             let Some(cual) = self.vivos.siguiente() else {
                 break;
             };
-            let direccion = self.vivos.direccion(cual);
+            let direccion = self.vivos.backends[cual];
             match conectar(direccion, Limites::default().conectar, &self.parada) {
                 Ok(conectado) => {
                     self.vivos.apuntar(cual);
