@@ -14,6 +14,7 @@ pub mod nombres;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use cap_fs_ext::{DirEntryExt, MetadataExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
