@@ -9,6 +9,7 @@ pub mod sueltas;
 
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
+use crate::laboratorio;
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
@@ -50,5 +51,6 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
         Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, consola),
         Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, &texto, consola),
         Some(Orden::Maestro { donde }) => maestro::abrir(&donde, consola),
+        Some(Orden::Laboratorio(experimento)) => laboratorio::cumplir(experimento, consola),
     }
 }

@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::*;
 use crate::fallo::Fallo;
 use crate::http::url::Url;
+use crate::laboratorio::Experimento;
 use crate::nodo::palabras::protocolo::nombre_de_nodo_valido;
 use crate::red::maquina::sin_mapear;
 
@@ -194,6 +195,9 @@ pub enum Orden {
         #[command(flatten)]
         donde: DondeEscucha,
     },
+    /// Las del laboratorio.
+    #[command(flatten)]
+    Laboratorio(Experimento),
 }
 
 /// Dónde escucha una práctica.
@@ -243,11 +247,20 @@ impl Argumentos {
     }
 }
 
-/// ¿Es la orden de una práctica? Las suyas son sus propias opciones.
+/// ¿Es la orden de una práctica o del laboratorio? Las suyas son sus propias opciones.
 pub(super) fn es_practica(orden: &str) -> bool {
     matches!(
         orden,
-        "chat" | "balanceador" | "backend" | "solicitar" | "maestro" | "ingenuo"
+        "chat"
+            | "balanceador"
+            | "backend"
+            | "solicitar"
+            | "maestro"
+            | "ingenuo"
+            | "demostrar"
+            | "diagrama"
+            | "informe"
+            | "hablar"
     )
 }
 
