@@ -170,10 +170,8 @@ fn direccion_en_la_red(direccion: SocketAddr, config: &Config) -> Option<SocketA
     }
     let maestro = config.maestro.as_deref().and_then(Url::leer);
     let maestro = maestro.and_then(|url| Some(SocketAddr::new(url.ip()?, url.puerto)));
-    // En `::` se atiende también a los de IPv4, menos en Windows.
-    let vale = |a: &SocketAddr| {
-        a.is_ipv4() == direccion.is_ipv4() || (direccion.is_ipv6() && !cfg!(windows))
-    };
+    // En `::` se atiende también a los de IPv4.
+    let vale = |a: &SocketAddr| a.is_ipv4() || direccion.is_ipv6();
     let lleva_fuera = |a: &SocketAddr| !a.ip().is_loopback() && vale(a);
     let todos = config.peers.iter().copied().chain(maestro);
     let ip = todos.filter(lleva_fuera).find_map(ip_en_la_red)?;

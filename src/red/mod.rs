@@ -13,7 +13,7 @@ pub mod servidor;
 pub mod turnos;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,9 +35,13 @@ const DESCANSO: Duration = Duration::from_millis(100);
 /// Cuánto se espera, al salir, a que terminen los envíos en curso.
 pub const DESPEDIDA: Duration = Duration::from_secs(5);
 
-/// Abre el puerto `puerto` (0 = el que esté libre) en `ip`: el `bind` y el `listen` de la guía.
+/// Abre el puerto `puerto` (0 = el que esté libre) en `ip`: el `bind` y el `listen` de la guía. En
+/// `::` se atiende también a los de IPv4.
 pub fn abrir_puerto(ip: IpAddr, puerto: u16) -> io::Result<TcpListener> {
-    let escucha = TcpListener::bind((ip, puerto))?;
+    let escucha = match ip == Ipv6Addr::UNSPECIFIED {
+        true => maquina::enlazar_en_todas(puerto)?,
+        false => TcpListener::bind((ip, puerto))?,
+    };
     SockRef::from(&escucha).listen(COLA_DE_LISTEN)?;
     Ok(escucha)
 }
