@@ -4,7 +4,7 @@
 //! (qué fila de `PEERS` toca, qué carpeta) y lo que la guía no tiene: cómo se termina.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -56,11 +56,9 @@ impl EnMarcha {
         let huellas = calcular_huellas(&nodo)?;
         let registro = registro::mantener(&nodo)?;
         let suyo = Arc::clone(&nodo);
-        let atender = move |conexion: &Arc<TcpStream>, desde| {
-            gestionar_peticion(conexion, desde, &suyo);
-        };
-        let tope = config.max_conexiones;
-        let servidor = Servidor::arrancar(escucha, tope, Parada::nueva(), atender)?;
+        let atender = move |conexion| gestionar_peticion(conexion, &suyo);
+        let (tope, limites) = (config.max_conexiones, &config.limites);
+        let servidor = Servidor::arrancar(escucha, tope, limites, Parada::nueva(), atender)?;
         presentar(&nodo, en_la_red, consola);
         Ok(EnMarcha {
             nodo,

@@ -108,7 +108,7 @@ impl Nodo {
         avisador: Avisador,
     ) -> Nodo {
         let carpeta = Arc::new(carpeta);
-        let maestro = vecinos.maestro.clone();
+        let (maestro, testigo) = (vecinos.maestro.clone(), vecinos.limites.testigo.clone());
         Nodo {
             saliendo: vecinos.parada.clone(),
             vecinos,
@@ -117,7 +117,7 @@ impl Nodo {
             carpeta,
             avisador,
             recepciones: Plazas::nuevas(MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP),
-            maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion))),
+            maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion, &testigo))),
             web: Web::default(),
             zona: TimeZone::system(),
             mensajes: Mutex::default(),

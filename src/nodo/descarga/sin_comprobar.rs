@@ -76,6 +76,7 @@ fn pedir_a_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Conexion, FalloP
     }
     let respuesta = [conexion.pendiente()[0], conexion.pendiente()[1]];
     conexion.consumir(2);
+    conexion.anotar(&String::from_utf8_lossy(&respuesta), 2);
     match &respuesta {
         b"OK" => Ok(conexion),
         b"NO" => Err(FalloPar::NoLoTiene),
