@@ -52,7 +52,10 @@ impl EnMarcha {
         let vecinos = Vecinos::nuevos(config, nombre, Some(direccion));
         let (avisador, oyente) = Avisador::nuevo(CONEXIONES_POR_TANDA);
         consola.oir(oyente);
-        let nodo = Arc::new(Nodo::nuevo(vecinos, direccion, carpeta, avisador));
+        let laboratorio = Arc::clone(&config.laboratorio);
+        laboratorio.avisar_por(&avisador);
+        let nodo = Nodo::nuevo(vecinos, direccion, carpeta, avisador, laboratorio);
+        let nodo = Arc::new(nodo);
         let huellas = calcular_huellas(&nodo)?;
         let registro = registro::mantener(&nodo)?;
         let suyo = Arc::clone(&nodo);

@@ -696,7 +696,7 @@ fn a_quien_deja_de_recibir_no_se_le_manda_para_siempre() {
     thread::spawn(move || {
         let (avisador, _oyente) = Avisador::nuevo(1);
         let conexion = Conexion::aceptada(&Arc::new(socket), desde, &limites);
-        let nuestro = Nodo::nuevo(vecinos(limites), desde, carpeta, avisador);
+        let nuestro = Nodo::nuevo(vecinos(limites), desde, carpeta, avisador, Arc::default());
         gestionar_peticion(conexion, &nuestro);
         acabo.send(())
     });
