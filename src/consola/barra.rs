@@ -106,6 +106,10 @@ fn contar(marcha: &Marcha, tiempo: Duration, por_segundo: Option<f64>) -> String
         Fase::Pasando if marcha.fuentes > 0 => cuenta(marcha.fuentes, "fuente", "fuentes"),
         Fase::Pasando => "enviando".to_string(),
         Fase::Guardando => return "guardando en el disco".to_string(),
+        Fase::Probando => {
+            let (cual, lleva) = (marcha.hechos + 1, duracion(tiempo));
+            return format!("probando {cual} de {}: lleva {lleva}", marcha.total);
+        }
     };
     let mut partes = vec![dibujar(marcha)];
     if let Some(por_segundo) = por_segundo {

@@ -1,0 +1,281 @@
+//! Los defectos de quien descarga. Se teclea lo mismo en el menú de los dos nodos, y se mira qué
+//! queda en la carpeta.
+//!
+//! Menos donde se mide justo eso, quien sirve es siempre el nodo de verdad: así no se mezcla el
+//! defecto del `OK` pegado a los datos.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::fallo::Fallo;
+use crate::laboratorio::demostrar::banco::{Banco, Fin, NOMBRE, Proceso, Quien, dejar};
+use crate::laboratorio::demostrar::medida::{Cuenta, Medida};
+use crate::laboratorio::demostrar::trampas::{Trampa, Travesura};
+use crate::texto::tamano;
+
+/// Cuántas veces se repite lo que no depende de la suerte.
+const VECES: usize = 5;
+
+/// `tamano` bytes que no son todos iguales.
+fn datos(tamano: usize) -> Vec<u8> {
+    (0..tamano).map(|n| (n % 251) as u8).collect()
+}
+
+/// Lo que hay con ese nombre, si hay algo.
+fn lo_que_hay(carpeta: &Path) -> Option<Vec<u8>> {
+    fs::read(carpeta.join(NOMBRE)).ok()
+}
+
+/// Quita el archivo para descargarlo otra vez. Si no está, mejor.
+fn quitar(carpeta: &Path) {
+    let _ = fs::remove_file(carpeta.join(NOMBRE));
+}
+
+/// Un nodo de verdad que sirve `contenido`.
+fn quien_lo_tiene(banco: &Banco, contenido: &[u8]) -> Result<(Proceso, SocketAddr), Fallo> {
+    banco.servidor(Quien::Nodo, &banco.carpeta_con(contenido)?)
+}
+
+// ----- 9. Descargarse de uno mismo -----
+
+const DE_SI_MISMO: usize = 10;
+/// Más de lo que cabe en una conexión: al vaciarlo, aún no se ha leído entero.
+const QUE_NO_CABE: usize = 16 << 20;
+
+pub fn se_descarga_de_si_mismo(banco: &Banco) -> Result<Medida, Fallo> {
+    let contenido = datos(QUE_NO_CABE);
+    let (ingenuo, quedo, salvados) = pedirse_a_uno_mismo(banco, Quien::Ingenuo, &contenido)?;
+    let (nodo, ..) = pedirse_a_uno_mismo(banco, Quien::Nodo, &contenido)?;
+    let mut visto = format!(
+        "La lista de la guía se incluye a uno mismo. Al pedirse su propio archivo lo vacía para \
+         escribir en él mientras lo está leyendo: de {} llegaron a quedar {}.",
+        tamano(QUE_NO_CABE as u64),
+        tamano(quedo),
+    );
+    if salvados > 0 {
+        let frase = format!(" Las otras {salvados} veces lo salvó el defecto 12.");
+        visto.push_str(&frase);
+    }
+    visto.push_str(" El nodo sabe quién es y no se pregunta.");
+    Ok(Medida {
+        ingenuo,
+        nodo,
+        visto,
+    })
+}
+
+/// Cuántas veces destruye el archivo, lo menos que quedó de él y cuántas dijo que no estaba.
+fn pedirse_a_uno_mismo(
+    banco: &Banco,
+    quien: Quien,
+    contenido: &[u8],
+) -> Result<(Cuenta, u64, usize), Fallo> {
+    let carpeta = banco.carpeta()?;
+    let mut proceso = conocerse_a_si_mismo(banco, quien, &carpeta)?;
+    let (mut destruidos, mut quedo, mut salvados) = (0, contenido.len(), 0);
+    for _ in 0..DE_SI_MISMO {
+        dejar(&carpeta.join(NOMBRE), contenido)?;
+        let fin = proceso.buscar_y_descargar(NOMBRE)?;
+        let queda = lo_que_hay(&carpeta).unwrap_or_default();
+        quedo = quedo.min(queda.len());
+        destruidos += usize::from(queda != contenido);
+        salvados += usize::from(fin == Fin::NoEncontrado);
+    }
+    Ok((
+        Cuenta::Veces(destruidos, DE_SI_MISMO),
+        quedo as u64,
+        salvados,
+    ))
+}
+
+/// Un nodo que está en su propia lista. Hay que saber su puerto antes de arrancarlo: se pide uno
+/// libre, se suelta y, si otro se lo lleva mientras tanto, se prueba con otro.
+fn conocerse_a_si_mismo(banco: &Banco, quien: Quien, carpeta: &Path) -> Result<Proceso, Fallo> {
+    let fallo = |e| Fallo::de_sistema("buscando un puerto libre", &e);
+    let mut ultimo = Fallo::nuevo("no hay puertos libres");
+    for _ in 0..3 {
+        let libre = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr());
+        let yo = libre.map_err(fallo)?;
+        let mut proceso = banco.lanzar(quien, carpeta, yo.port(), &[yo], &[])?;
+        match proceso.donde_escucha() {
+            Ok(_) => return Ok(proceso),
+            Err(fallo) => ultimo = fallo,
+        }
+    }
+    Err(ultimo)
+}
+
+// ----- 11. Su propio puerto -----
+
+pub fn descarga_de_su_propio_puerto(banco: &Banco) -> Result<Medida, Fallo> {
+    let (_sirve, peer) = quien_lo_tiene(banco, &datos(10_000))?;
+    let ingenuo = descargar_desde_otro_puerto(banco, Quien::Ingenuo, peer)?;
+    let nodo = descargar_desde_otro_puerto(banco, Quien::Nodo, peer)?;
+    let visto = format!(
+        "Quien lo tiene escucha en el puerto {}, y quien lo pide en otro. La guía lo encuentra \
+         ahí, pero al descargar se olvida del puerto y va al suyo: se lo pide a sí misma y dice \
+         que no está. El nodo va a donde lo encontró.",
+        peer.port()
+    );
+    Ok(Medida {
+        ingenuo,
+        nodo,
+        visto,
+    })
+}
+
+fn descargar_desde_otro_puerto(
+    banco: &Banco,
+    quien: Quien,
+    peer: SocketAddr,
+) -> Result<Cuenta, Fallo> {
+    let carpeta = banco.carpeta()?;
+    let mut proceso = banco.lanzar(quien, &carpeta, 0, &[peer], &[])?;
+    let mut perdidas = 0;
+    for _ in 0..VECES {
+        quitar(&carpeta);
+        proceso.buscar_y_descargar(NOMBRE)?;
+        perdidas += usize::from(lo_que_hay(&carpeta).is_none());
+    }
+    Ok(Cuenta::Veces(perdidas, VECES))
+}
+
+// ----- 12. El OK pegado a los datos -----
+
+const DESCARGAS: usize = 60;
+/// Contra el nodo cada una lleva 100 ms de pausa: con menos basta para verlo.
+const CON_PAUSA: usize = 20;
+/// Una máquina lenta hace las que le dé tiempo.
+const TIEMPO: Duration = Duration::from_secs(5);
+
+pub fn el_ok_pegado(banco: &Banco) -> Result<Medida, Fallo> {
+    let contenido = datos(20_000);
+    let (_sirve, peer) = banco.servidor(Quien::Ingenuo, &banco.carpeta_con(&contenido)?)?;
+    let ingenuo = perder_descargas(banco, Quien::Ingenuo, peer, DESCARGAS)?;
+    let nodo = perder_descargas(banco, Quien::Nodo, peer, DESCARGAS)?;
+    let (_sirve, peer) = quien_lo_tiene(banco, &contenido)?;
+    let al_nodo = perder_descargas(banco, Quien::Ingenuo, peer, CON_PAUSA)?;
+    let visto = format!(
+        "La guía compara su primera lectura con «OK». Si los datos llegan pegados al OK ya no es \
+         igual, y dice que el archivo no está. Es una carrera: depende de la máquina y del \
+         momento. El nodo mira los dos primeros bytes. Y cuando es él quien sirve espera 100 ms \
+         tras el OK: a la guía, pidiéndole a él, se le pierden {al_nodo}."
+    );
+    Ok(Medida {
+        ingenuo,
+        nodo,
+        visto,
+    })
+}
+
+/// Cuántas descargas se pierden, de las `veces` que dé tiempo a hacer.
+fn perder_descargas(
+    banco: &Banco,
+    quien: Quien,
+    peer: SocketAddr,
+    veces: usize,
+) -> Result<Cuenta, Fallo> {
+    let carpeta = banco.carpeta()?;
+    let mut proceso = banco.cliente(quien, &carpeta, peer)?;
+    let limite = Instant::now() + TIEMPO;
+    let (mut hechas, mut perdidas) = (0, 0);
+    while hechas < veces && Instant::now() < limite {
+        quitar(&carpeta);
+        proceso.buscar_y_descargar(NOMBRE)?;
+        hechas += 1;
+        perdidas += usize::from(lo_que_hay(&carpeta).is_none());
+    }
+    Ok(Cuenta::Veces(perdidas, hechas))
+}
+
+// ----- 13. Pisar -----
+
+pub fn pisa_lo_que_habia(banco: &Banco) -> Result<Medida, Fallo> {
+    let (_sirve, peer) = quien_lo_tiene(banco, b"la foto de otro")?;
+    let ingenuo = descargar_encima(banco, Quien::Ingenuo, peer)?;
+    let nodo = descargar_encima(banco, Quien::Nodo, peer)?;
+    let visto = format!(
+        "En la carpeta ya hay un {NOMBRE}, distinto del que se descarga. La guía escribe encima: \
+         lo que había se pierde sin preguntar. El nodo guarda el nuevo como «foto (1).bin»."
+    );
+    Ok(Medida {
+        ingenuo,
+        nodo,
+        visto,
+    })
+}
+
+fn descargar_encima(banco: &Banco, quien: Quien, peer: SocketAddr) -> Result<Cuenta, Fallo> {
+    let mut pisados = 0;
+    for _ in 0..VECES {
+        let carpeta = banco.carpeta_con(b"la foto que ya tenia")?;
+        banco
+            .cliente(quien, &carpeta, peer)?
+            .buscar_y_descargar(NOMBRE)?;
+        pisados += usize::from(lo_que_hay(&carpeta).as_deref() != Some(b"la foto que ya tenia"));
+    }
+    Ok(Cuenta::Veces(pisados, VECES))
+}
+
+// ----- 14 y 15. Lo que pasa en el camino -----
+
+const FOTO: usize = 300_000;
+const AQUI: usize = 100_000;
+
+pub fn un_corte_parece_un_exito(banco: &Banco) -> Result<Medida, Fallo> {
+    let (ingenuo, quedo) = descargar_por(banco, Quien::Ingenuo, Travesura::Cortar(AQUI))?;
+    let (nodo, _) = descargar_por(banco, Quien::Nodo, Travesura::Cortar(AQUI))?;
+    let visto = format!(
+        "En medio, un intermediario cierra tras {}. La guía no sabe cuánto tenía que llegar: \
+         guarda {} de {} y dice «DESCARGADO». El nodo sabe el tamaño: dice que falló y no da su \
+         nombre a lo que no está entero.",
+        tamano(AQUI as u64),
+        tamano(quedo),
+        tamano(FOTO as u64),
+    );
+    Ok(Medida {
+        ingenuo,
+        nodo,
+        visto,
+    })
+}
+
+pub fn un_byte_cambiado(banco: &Banco) -> Result<Medida, Fallo> {
+    let (ingenuo, _) = descargar_por(banco, Quien::Ingenuo, Travesura::Cambiar(AQUI))?;
+    let (nodo, _) = descargar_por(banco, Quien::Nodo, Travesura::Cambiar(AQUI))?;
+    let visto = format!(
+        "En medio, un intermediario cambia un solo byte de {FOTO}. La guía guarda el archivo \
+         estropeado y dice «DESCARGADO». El nodo calcula la huella de cada bloque al llegar: no \
+         es la suya, lo dice y no lo guarda."
+    );
+    Ok(Medida {
+        ingenuo,
+        nodo,
+        visto,
+    })
+}
+
+/// Cuántas descargas por una trampa dejan un archivo malo con el nombre bueno, y lo menos que
+/// tenía.
+fn descargar_por(
+    banco: &Banco,
+    quien: Quien,
+    travesura: Travesura,
+) -> Result<(Cuenta, u64), Fallo> {
+    let contenido = datos(FOTO);
+    let (_sirve, peer) = quien_lo_tiene(banco, &contenido)?;
+    let trampa = Trampa::poner(peer, travesura)?;
+    let (mut malos, mut quedo) = (0, FOTO);
+    for _ in 0..VECES {
+        let carpeta = banco.carpeta()?;
+        banco
+            .cliente(quien, &carpeta, trampa.direccion)?
+            .buscar_y_descargar(NOMBRE)?;
+        let queda = lo_que_hay(&carpeta).filter(|queda| *queda != contenido);
+        malos += usize::from(queda.is_some());
+        quedo = quedo.min(queda.map_or(FOTO, |queda| queda.len()));
+    }
+    Ok((Cuenta::Veces(malos, VECES), quedo as u64))
+}
