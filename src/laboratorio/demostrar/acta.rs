@@ -90,18 +90,25 @@ pub fn ficha(hecha: &Hecha) -> Vec<String> {
     lineas
 }
 
-/// Parte un texto en líneas de `ancho` columnas como mucho, sin partir palabras.
+/// Parte un texto en líneas de `ancho` columnas como mucho, sin partir palabras ni separar una cifra
+/// de lo que cuenta.
 fn en_lineas(texto: &str, ancho: usize) -> Vec<String> {
-    let mut lineas = vec![String::new()];
+    let mut trozos: Vec<String> = Vec::new();
     for palabra in texto.split(' ') {
-        let linea = lineas.last_mut().expect("siempre hay una");
-        if linea.is_empty() {
-            linea.push_str(palabra);
-        } else if linea.chars().count() + 1 + palabra.chars().count() <= ancho {
-            linea.push(' ');
-            linea.push_str(palabra);
-        } else {
-            lineas.push(palabra.to_string());
+        match trozos.last_mut() {
+            Some(cifra) if cifra.ends_with(|c: char| c.is_ascii_digit()) => {
+                *cifra += &format!(" {palabra}");
+            }
+            _ => trozos.push(palabra.to_string()),
+        }
+    }
+    let mut lineas: Vec<String> = Vec::new();
+    for trozo in trozos {
+        match lineas.last_mut() {
+            Some(linea) if linea.chars().count() + 1 + trozo.chars().count() <= ancho => {
+                *linea += &format!(" {trozo}");
+            }
+            _ => lineas.push(trozo),
         }
     }
     lineas
@@ -133,39 +140,35 @@ pub fn tabla(hechas: &[Hecha]) -> Vec<String> {
     lineas
 }
 
-/// «15 arreglados, 1 no se vio, 1 no se pudo probar (1 min 5 s)».
+/// «De 17 defectos: 16 vistos y arreglados, 1 no se vio (31,2 s)».
 fn resumen(hechas: &[Hecha]) -> String {
     let cuantas = |este| hechas.iter().filter(|h| h.veredicto() == este).count();
-    let arreglados = cuantas(Veredicto::Arreglado);
-    let mut partes = vec![cuenta(
-        arreglados,
-        "defecto visto y arreglado",
-        "vistos y arreglados",
-    )];
+    let mut partes = Vec::new();
     for (veredicto, uno, varios) in [
-        (Veredicto::NoSeVio, "que no se vio", "que no se vieron"),
+        (
+            Veredicto::Arreglado,
+            "visto y arreglado",
+            "vistos y arreglados",
+        ),
+        (Veredicto::NoSeVio, "no se vio", "no se vieron"),
         (
             Veredicto::SigueEnElNodo,
-            "que sigue en el nodo",
-            "que siguen en el nodo",
+            "sigue en el nodo",
+            "siguen en el nodo",
         ),
         (
             Veredicto::NoSePudo,
-            "que no se pudo probar",
-            "que no se pudieron probar",
+            "no se pudo probar",
+            "no se pudieron probar",
         ),
     ] {
         if cuantas(veredicto) > 0 {
             partes.push(cuenta(cuantas(veredicto), uno, varios));
         }
     }
-    let tiempo = hechas.iter().map(|hecha| hecha.tiempo).sum();
-    format!(
-        "{} de {} ({})",
-        partes.join(", "),
-        hechas.len(),
-        duracion(tiempo)
-    )
+    let de = cuenta(hechas.len(), "defecto", "defectos");
+    let tiempo = duracion(hechas.iter().map(|hecha| hecha.tiempo).sum());
+    format!("De {de}: {} ({tiempo})", partes.join(", "))
 }
 
 /// El informe, en Markdown.
@@ -238,6 +241,7 @@ mod tests {
         assert_eq!(en_lineas("uno dos tres", 7), ["uno dos", "tres"]);
         assert_eq!(en_lineas("palabrota uno", 4), ["palabrota", "uno"]);
         assert_eq!(en_lineas("", 4), [""]);
+        assert_eq!(en_lineas("son 16 MB o más", 8), ["son", "16 MB o", "más"]);
     }
 
     #[test]
@@ -252,6 +256,9 @@ mod tests {
         );
         assert!(informe.contains("| - | - | no se pudo |"));
         assert!(informe.contains("\n3. No se pudo probar aquí: no hay puertos libres.\n"));
-        assert!(informe.contains("16 vistos y arreglados, 1 que no se pudo probar de 17 (25,5 s)"));
+        assert!(
+            informe
+                .contains("De 17 defectos: 16 vistos y arreglados, 1 no se pudo probar (25,5 s)")
+        );
     }
 }

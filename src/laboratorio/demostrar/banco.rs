@@ -287,10 +287,13 @@ impl Proceso {
         })
     }
 
-    /// Dónde escucha, según su primera línea.
+    /// Dónde escucha, según él. No da nada por leído: en la guía lo dice otro hilo, y a veces sale
+    /// primero el menú.
     pub fn donde_escucha(&mut self) -> Result<SocketAddr, Fallo> {
+        let leido = self.leido;
         self.esperar(&[guia::ESCUCHANDO])?;
         let (_, puerto) = self.esperar(&["\n"])?;
+        self.leido = leido;
         let no_es = |_| Fallo::nuevo(format!("«{puerto}» no es un puerto"));
         let puerto = puerto.trim().parse().map_err(no_es)?;
         Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, puerto)))

@@ -10,9 +10,9 @@ use crate::laboratorio::demostrar::medida::{Cuenta, Medida};
 
 // ----- 2. Cualquier hilo pinta -----
 
-const CONEXIONES: usize = 5;
+const CONEXIONES: usize = 3;
 /// Sobra para volver a pintar una línea.
-const UN_MOMENTO: Duration = Duration::from_millis(500);
+const UN_MOMENTO: Duration = Duration::from_secs(1);
 
 pub fn cualquier_hilo_pinta(banco: &Banco) -> Result<Medida, Fallo> {
     let ingenuo = llegar_mientras_pregunta(banco, Quien::Ingenuo)?;
