@@ -160,11 +160,9 @@ fn un_informe_que_no_se_puede_escribir_se_dice() {
         temporal.path(),
     );
     assert_eq!(codigo(&salida), Some(1));
-    assert!(
-        quejas(&salida).contains("informe.md: no existe"),
-        "{}",
-        quejas(&salida)
-    );
+    let queja = quejas(&salida);
+    assert!(queja.contains("informe.md: no existe"), "{queja}");
+    assert_eq!(dicho(&salida), "", "se dice antes de medir nada");
 }
 
 #[cfg(unix)]

@@ -207,12 +207,12 @@ pub fn informe(hechas: &[Hecha]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::laboratorio::demostrar::medida::Cuenta;
+    use crate::laboratorio::demostrar::medida::Contado;
 
     fn hechas() -> Vec<Hecha> {
         let medida = |n: usize| Medida {
-            ingenuo: Cuenta::Veces(100 + n, 1000),
-            nodo: Cuenta::Espera(Duration::from_micros(5), Duration::from_secs(2)),
+            ingenuo: Contado::Veces(100 + n, 1000),
+            nodo: Contado::Espera(Duration::from_micros(5), Duration::from_secs(2)),
             visto: "palabra y media ".repeat(20).trim_end().to_string(),
         };
         let hecha = |defecto: &'static Defecto| Hecha {

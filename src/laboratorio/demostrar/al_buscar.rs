@@ -8,7 +8,7 @@ use socket2::{Domain, Socket, Type};
 use crate::fallo::Fallo;
 use crate::guia;
 use crate::laboratorio::demostrar::banco::{Banco, NOMBRE, PACIENCIA, Quien};
-use crate::laboratorio::demostrar::medida::{Cuenta, Medida};
+use crate::laboratorio::demostrar::medida::{Contado, Medida};
 use crate::texto::duracion;
 
 const AQUI: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
@@ -35,8 +35,8 @@ pub fn busca_en_serie(banco: &Banco) -> Result<Medida, Fallo> {
         duracion(del_todo),
     );
     Ok(Medida {
-        ingenuo: Cuenta::Espera(en_la_guia, UN_MUDO),
-        nodo: Cuenta::Espera(en_el_nodo, UN_MUDO),
+        ingenuo: Contado::Espera(en_la_guia, UN_MUDO),
+        nodo: Contado::Espera(en_el_nodo, UN_MUDO),
         visto,
     })
 }
@@ -114,7 +114,7 @@ fn apagado() -> Result<(Socket, SocketAddr), Fallo> {
 }
 
 /// De cuántos peers apagados no llega a decir nada.
-fn sin_nombrar(banco: &Banco, quien: Quien, peers: &[SocketAddr]) -> Result<Cuenta, Fallo> {
+fn sin_nombrar(banco: &Banco, quien: Quien, peers: &[SocketAddr]) -> Result<Contado, Fallo> {
     let mut proceso = banco.lanzar(quien, &banco.carpeta()?, 0, peers, &[])?;
     proceso.buscar(NOMBRE)?;
     let (_, mut dicho) = proceso.esperar(&[guia::SELECCIONE])?;
@@ -125,5 +125,5 @@ fn sin_nombrar(banco: &Banco, quien: Quien, peers: &[SocketAddr]) -> Result<Cuen
     let nombrados = peers
         .iter()
         .filter(|peer| dicho.contains(&peer.to_string()));
-    Ok(Cuenta::Veces(peers.len() - nombrados.count(), peers.len()))
+    Ok(Contado::Veces(peers.len() - nombrados.count(), peers.len()))
 }

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::fallo::Fallo;
-use crate::laboratorio::demostrar::banco::{Banco, Fin, NOMBRE, Proceso, Quien, dejar};
-use crate::laboratorio::demostrar::medida::{Cuenta, Medida};
+use crate::laboratorio::demostrar::banco::{Banco, Desenlace, NOMBRE, Proceso, Quien, dejar};
+use crate::laboratorio::demostrar::medida::{Contado, Medida};
 use crate::laboratorio::demostrar::trampas::{Trampa, Travesura};
 use crate::texto::{cuenta, tamano};
 
@@ -44,7 +44,7 @@ fn quien_lo_tiene(banco: &Banco, contenido: &[u8]) -> Result<(Proceso, SocketAdd
 const BASTANTES: usize = 4;
 const DEMASIADAS: usize = 100;
 /// Una máquina lenta hace las que le dé tiempo.
-const TIEMPO: Duration = Duration::from_secs(5);
+const TIEMPO: Duration = Duration::from_secs(4);
 /// Más de lo que cabe en una conexión: al vaciarlo, aún no se ha leído entero.
 const QUE_NO_CABE: usize = 16 << 20;
 
@@ -65,8 +65,8 @@ pub fn se_descarga_de_si_mismo(banco: &Banco) -> Result<Medida, Fallo> {
     }
     visto += " El nodo sabe quién es y no se pregunta.";
     Ok(Medida {
-        ingenuo: Cuenta::Veces(guia.destruidos, guia.veces),
-        nodo: Cuenta::Veces(nodo.destruidos, nodo.veces),
+        ingenuo: Contado::Veces(guia.destruidos, guia.veces),
+        nodo: Contado::Veces(nodo.destruidos, nodo.veces),
         visto,
     })
 }
@@ -100,7 +100,7 @@ fn pedirse_a_uno_mismo(
         let fin = proceso.buscar_y_descargar(NOMBRE)?;
         let queda = lo_que_hay(&carpeta).unwrap_or_default();
         van.veces += 1;
-        van.negados += usize::from(fin == Fin::NoEncontrado);
+        van.negados += usize::from(fin == Desenlace::NoEncontrado);
         van.quedo = van.quedo.min(queda.len());
         if queda != contenido {
             van.destruidos += 1;
@@ -150,7 +150,7 @@ fn descargar_desde_otro_puerto(
     banco: &Banco,
     quien: Quien,
     peer: SocketAddr,
-) -> Result<Cuenta, Fallo> {
+) -> Result<Contado, Fallo> {
     let carpeta = banco.carpeta()?;
     let mut proceso = banco.lanzar(quien, &carpeta, 0, &[peer], &[])?;
     let mut perdidas = 0;
@@ -159,7 +159,7 @@ fn descargar_desde_otro_puerto(
         proceso.buscar_y_descargar(NOMBRE)?;
         perdidas += usize::from(lo_que_hay(&carpeta).is_none());
     }
-    Ok(Cuenta::Veces(perdidas, VECES))
+    Ok(Contado::Veces(perdidas, VECES))
 }
 
 // ----- 12. El OK pegado a los datos -----
@@ -194,7 +194,7 @@ fn perder_descargas(
     quien: Quien,
     peer: SocketAddr,
     veces: usize,
-) -> Result<Cuenta, Fallo> {
+) -> Result<Contado, Fallo> {
     let carpeta = banco.carpeta()?;
     let mut proceso = banco.cliente(quien, &carpeta, peer)?;
     let limite = Instant::now() + TIEMPO;
@@ -205,7 +205,7 @@ fn perder_descargas(
         hechas += 1;
         perdidas += usize::from(lo_que_hay(&carpeta).is_none());
     }
-    Ok(Cuenta::Veces(perdidas, hechas))
+    Ok(Contado::Veces(perdidas, hechas))
 }
 
 // ----- 13. Pisar -----
@@ -225,7 +225,7 @@ pub fn pisa_lo_que_habia(banco: &Banco) -> Result<Medida, Fallo> {
     })
 }
 
-fn descargar_encima(banco: &Banco, quien: Quien, peer: SocketAddr) -> Result<Cuenta, Fallo> {
+fn descargar_encima(banco: &Banco, quien: Quien, peer: SocketAddr) -> Result<Contado, Fallo> {
     let mut pisados = 0;
     for _ in 0..VECES {
         let carpeta = banco.carpeta_con(b"la foto que ya tenia")?;
@@ -234,7 +234,7 @@ fn descargar_encima(banco: &Banco, quien: Quien, peer: SocketAddr) -> Result<Cue
             .buscar_y_descargar(NOMBRE)?;
         pisados += usize::from(lo_que_hay(&carpeta).as_deref() != Some(b"la foto que ya tenia"));
     }
-    Ok(Cuenta::Veces(pisados, VECES))
+    Ok(Contado::Veces(pisados, VECES))
 }
 
 // ----- 14 y 15. Lo que pasa en el camino -----
@@ -281,7 +281,7 @@ fn descargar_por(
     banco: &Banco,
     quien: Quien,
     travesura: Travesura,
-) -> Result<(Cuenta, u64), Fallo> {
+) -> Result<(Contado, u64), Fallo> {
     let contenido = datos(FOTO);
     let (_sirve, peer) = quien_lo_tiene(banco, &contenido)?;
     let trampa = Trampa::poner(peer, travesura)?;
@@ -295,5 +295,5 @@ fn descargar_por(
         malos += usize::from(queda.is_some());
         quedo = quedo.min(queda.map_or(FOTO, |queda| queda.len()));
     }
-    Ok((Cuenta::Veces(malos, VECES), quedo as u64))
+    Ok((Contado::Veces(malos, VECES), quedo as u64))
 }

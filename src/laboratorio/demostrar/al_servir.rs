@@ -10,7 +10,7 @@ use crate::guia;
 use crate::laboratorio::demostrar::banco::{
     Banco, NOMBRE, PACIENCIA, Proceso, Quien, dejar, leer_todo,
 };
-use crate::laboratorio::demostrar::medida::{Cuenta, Medida};
+use crate::laboratorio::demostrar::medida::{Contado, Medida};
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::texto::{cuenta, tamano};
 
@@ -30,10 +30,16 @@ fn hablar(conexion: &mut Conexion, texto: &str) -> Result<(), Fallo> {
     dicho.map_err(|fallo| Fallo::nuevo(format!("hablando con {}: {fallo}", conexion.otro())))
 }
 
+/// Lo que llegó antes de `limite` se lee aunque a esta conexión le toque el turno después.
+fn recibir(conexion: &mut Conexion, limite: Instant) -> Result<usize, FalloRed> {
+    let su_turno = Instant::now() + Duration::from_millis(10);
+    conexion.recibir(limite.max(su_turno), "algo")
+}
+
 /// ¿Llegan `cuantos` bytes antes de `limite`?
 fn llegan(conexion: &mut Conexion, cuantos: usize, limite: Instant) -> bool {
     while conexion.pendiente().len() < cuantos {
-        if !matches!(conexion.recibir(limite, "los primeros bytes"), Ok(1..)) {
+        if !matches!(recibir(conexion, limite), Ok(1..)) {
             return false;
         }
     }
@@ -63,7 +69,7 @@ pub fn no_hay_manera_de_terminar(banco: &Banco) -> Result<Medida, Fallo> {
 }
 
 /// Cuántos envíos en curso se cortan al salir, y lo más que llegó de uno cortado.
-fn salir_con_envios(banco: &Banco, quien: Quien) -> Result<(Cuenta, u64), Fallo> {
+fn salir_con_envios(banco: &Banco, quien: Quien) -> Result<(Contado, u64), Fallo> {
     let carpeta = carpeta_con_uno_grande(banco)?;
     let (mut proceso, direccion) = banco.servidor(quien, &carpeta)?;
     let mut clientes = Vec::new();
@@ -80,7 +86,7 @@ fn salir_con_envios(banco: &Banco, quien: Quien) -> Result<(Cuenta, u64), Fallo>
         .map(|cliente| leer_todo(cliente).len() as u64);
     let cortados: Vec<u64> = llegaron.filter(|bytes| *bytes < GRANDE + 2).collect();
     let mas = cortados.iter().max().copied().unwrap_or_default();
-    Ok((Cuenta::Veces(cortados.len(), ENVIOS), mas))
+    Ok((Contado::Veces(cortados.len(), ENVIOS), mas))
 }
 
 // ----- 3. Hilos sin tope -----
@@ -91,7 +97,7 @@ const TOPE: usize = 8;
 pub fn hilos_sin_tope(banco: &Banco) -> Result<Medida, Fallo> {
     let (a_la_vez_en_la_guia, _) = atendidas_a_la_vez(banco, Quien::Ingenuo)?;
     let (a_la_vez_en_el_nodo, despues) = atendidas_a_la_vez(banco, Quien::Nodo)?;
-    let de_mas = |atendidas: usize| Cuenta::Veces(atendidas.saturating_sub(TOPE), LLEGAN);
+    let de_mas = |atendidas: usize| Contado::Veces(atendidas.saturating_sub(TOPE), LLEGAN);
     Ok(Medida {
         ingenuo: de_mas(a_la_vez_en_la_guia),
         nodo: de_mas(a_la_vez_en_el_nodo),
@@ -155,8 +161,8 @@ pub fn un_cliente_mudo(banco: &Banco) -> Result<Medida, Fallo> {
     let de_la_guia = siguen_dentro(&mut ingenuo.1, limite);
     banco.pausa(Duration::ZERO)?;
     Ok(Medida {
-        ingenuo: Cuenta::Veces(de_la_guia, MUDOS),
-        nodo: Cuenta::Veces(del_nodo, MUDOS),
+        ingenuo: Contado::Veces(de_la_guia, MUDOS),
+        nodo: Contado::Veces(del_nodo, MUDOS),
         visto: format!(
             "{MUDOS} clientes se conectan y no dicen nada. A los 11,5 s la guía sigue esperando a \
              {de_la_guia}, cada uno con su hilo, y no tiene cuándo dejarlo. El nodo da 10 s para \
@@ -175,9 +181,7 @@ fn llenar_de_mudos(banco: &Banco, quien: Quien) -> Result<(Proceso, Vec<Conexion
 
 /// A cuántos no se les ha cerrado en `limite`.
 fn siguen_dentro(mudos: &mut [Conexion], limite: Instant) -> usize {
-    let mudos = mudos
-        .iter_mut()
-        .map(|mudo| mudo.recibir(limite, "que cierre"));
+    let mudos = mudos.iter_mut().map(|mudo| recibir(mudo, limite));
     mudos
         .filter(|fin| matches!(fin, Err(FalloRed::Vencio(_))))
         .count()
@@ -206,7 +210,7 @@ pub fn una_peticion_partida(banco: &Banco) -> Result<Medida, Fallo> {
     })
 }
 
-fn pedir_en_dos_paquetes(banco: &Banco, quien: Quien) -> Result<Cuenta, Fallo> {
+fn pedir_en_dos_paquetes(banco: &Banco, quien: Quien) -> Result<Contado, Fallo> {
     let carpeta = banco.carpeta_con(b"aqui esta")?;
     let (_proceso, direccion) = banco.servidor(quien, &carpeta)?;
     let (mut probadas, mut negadas) = (0, 0);
@@ -225,7 +229,7 @@ fn pedir_en_dos_paquetes(banco: &Banco, quien: Quien) -> Result<Cuenta, Fallo> {
             negadas += usize::from(leer_todo(&mut cliente) != b"SI");
         }
     }
-    Ok(Cuenta::Veces(negadas, probadas))
+    Ok(Contado::Veces(negadas, probadas))
 }
 
 // ----- 6. Salir de la carpeta -----
@@ -248,7 +252,7 @@ pub fn salir_de_la_carpeta(banco: &Banco) -> Result<Medida, Fallo> {
 }
 
 /// De cuántas maneras se consigue un archivo que no está en la carpeta.
-fn pedir_lo_de_fuera(banco: &Banco, quien: Quien) -> Result<Cuenta, Fallo> {
+fn pedir_lo_de_fuera(banco: &Banco, quien: Quien) -> Result<Contado, Fallo> {
     let secreto = banco.raiz().join("secreto.txt");
     dejar(&secreto, SECRETO.as_bytes())?;
     let (_proceso, direccion) = banco.servidor(quien, &banco.carpeta()?)?;
@@ -265,12 +269,12 @@ fn pedir_lo_de_fuera(banco: &Banco, quien: Quien) -> Result<Cuenta, Fallo> {
 fn contar(
     casos: &[&str],
     mut mal: impl FnMut(&str) -> Result<bool, Fallo>,
-) -> Result<Cuenta, Fallo> {
+) -> Result<Contado, Fallo> {
     let mut malos = 0;
     for caso in casos {
         malos += usize::from(mal(caso)?);
     }
-    Ok(Cuenta::Veces(malos, casos.len()))
+    Ok(Contado::Veces(malos, casos.len()))
 }
 
 // ----- 7. BUSCAR: sin nombre -----
@@ -291,7 +295,7 @@ pub fn buscar_sin_nombre(banco: &Banco) -> Result<Medida, Fallo> {
 }
 
 /// A cuántos nombres que no son de un archivo dice SI, y qué contesta si se descarga el vacío.
-fn buscar_lo_que_no_es_un_archivo(banco: &Banco, quien: Quien) -> Result<(Cuenta, String), Fallo> {
+fn buscar_lo_que_no_es_un_archivo(banco: &Banco, quien: Quien) -> Result<(Contado, String), Fallo> {
     let carpeta = banco.carpeta()?;
     let creada = fs::create_dir(carpeta.join("apuntes"));
     creada.map_err(|e| Fallo::de_sistema("creando una subcarpeta", &e))?;

@@ -42,7 +42,7 @@ pub enum Quien {
 
 /// Cómo acabó un «Buscar y descargar archivo» del menú.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fin {
+pub enum Desenlace {
     /// Dijo que ya está en la carpeta.
     Descargado,
     /// Dijo que el archivo no está disponible.
@@ -300,9 +300,9 @@ impl Proceso {
     }
 
     /// «2. Buscar y descargar archivo», hasta la pregunta de dónde; ahí contesta el primero.
-    pub fn buscar_y_descargar(&mut self, nombre: &str) -> Result<Fin, Fallo> {
+    pub fn buscar_y_descargar(&mut self, nombre: &str) -> Result<Desenlace, Fallo> {
         if !self.buscar(nombre)? {
-            return Ok(Fin::NadieLoTiene);
+            return Ok(Desenlace::NadieLoTiene);
         }
         self.escribir("1");
         let finales = [
@@ -311,9 +311,9 @@ impl Proceso {
             guia::ERROR_AL_DESCARGAR,
         ];
         Ok(match self.esperar(&finales)?.0 {
-            0 => Fin::Descargado,
-            1 => Fin::NoEncontrado,
-            _ => Fin::ConError,
+            0 => Desenlace::Descargado,
+            1 => Desenlace::NoEncontrado,
+            _ => Desenlace::ConError,
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::fallo::Fallo;
 use crate::guia;
 use crate::laboratorio::demostrar::banco::{Banco, NOMBRE, PACIENCIA, Quien};
-use crate::laboratorio::demostrar::medida::{Cuenta, Medida};
+use crate::laboratorio::demostrar::medida::{Contado, Medida};
 
 // ----- 2. Cualquier hilo pinta -----
 
@@ -30,7 +30,7 @@ pub fn cualquier_hilo_pinta(banco: &Banco) -> Result<Medida, Fallo> {
 }
 
 /// Cuántas veces, tras anunciar una conexión, la pregunta no vuelve.
-fn llegar_mientras_pregunta(banco: &Banco, quien: Quien) -> Result<Cuenta, Fallo> {
+fn llegar_mientras_pregunta(banco: &Banco, quien: Quien) -> Result<Contado, Fallo> {
     let (mut proceso, direccion) = banco.servidor(quien, &banco.carpeta()?)?;
     proceso.esperar(&[guia::SELECCIONE])?;
     let mut tapadas = 0;
@@ -40,7 +40,7 @@ fn llegar_mientras_pregunta(banco: &Banco, quien: Quien) -> Result<Cuenta, Fallo
         let vuelve = proceso.leer_hasta(&[guia::SELECCIONE], UN_MOMENTO)?;
         tapadas += usize::from(vuelve.is_none());
     }
-    Ok(Cuenta::Veces(tapadas, CONEXIONES))
+    Ok(Contado::Veces(tapadas, CONEXIONES))
 }
 
 // ----- 16. El puerto ocupado -----
@@ -62,7 +62,7 @@ pub fn sin_servidor_y_con_menu(banco: &Banco) -> Result<Medida, Fallo> {
 }
 
 /// Cuántas veces sale el menú sin que nadie escuche.
-fn arrancar_en_un_puerto_ocupado(banco: &Banco, quien: Quien) -> Result<Cuenta, Fallo> {
+fn arrancar_en_un_puerto_ocupado(banco: &Banco, quien: Quien) -> Result<Contado, Fallo> {
     let fallo = |e| Fallo::de_sistema("ocupando un puerto", &e);
     let ocupado = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(fallo)?;
     let puerto = ocupado.local_addr().map_err(fallo)?.port();
@@ -72,7 +72,7 @@ fn arrancar_en_un_puerto_ocupado(banco: &Banco, quien: Quien) -> Result<Cuenta, 
         let sale_el_menu = proceso.leer_hasta(&[guia::SELECCIONE], PACIENCIA)?;
         siguen += usize::from(sale_el_menu.is_some());
     }
-    Ok(Cuenta::Veces(siguen, INTENTOS))
+    Ok(Contado::Veces(siguen, INTENTOS))
 }
 
 // ----- 17. Una elección mala -----
@@ -95,7 +95,7 @@ pub fn una_mala_eleccion_acaba_con_todo(banco: &Banco) -> Result<Medida, Fallo> 
 }
 
 /// Con cuántas respuestas malas se acaba el programa.
-fn elegir_mal(banco: &Banco, quien: Quien) -> Result<Cuenta, Fallo> {
+fn elegir_mal(banco: &Banco, quien: Quien) -> Result<Contado, Fallo> {
     let carpeta = banco.carpeta_con(b"aqui esta")?;
     let (_sirve, peer) = banco.servidor(Quien::Nodo, &carpeta)?;
     let mut acabados = 0;
@@ -106,5 +106,5 @@ fn elegir_mal(banco: &Banco, quien: Quien) -> Result<Cuenta, Fallo> {
         let vuelve = proceso.leer_hasta(&[guia::SELECCIONE], PACIENCIA)?;
         acabados += usize::from(vuelve.is_none());
     }
-    Ok(Cuenta::Veces(acabados, MALAS.len()))
+    Ok(Contado::Veces(acabados, MALAS.len()))
 }

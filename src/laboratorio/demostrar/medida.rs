@@ -7,28 +7,28 @@ use crate::texto::duracion;
 
 /// Lo que se contó con uno de los dos nodos.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cuenta {
+pub enum Contado {
     /// Las veces que salió mal, de las que se probó.
     Veces(usize, usize),
     /// Lo que hubo que esperar, y desde cuánto es un defecto.
     Espera(Duration, Duration),
 }
 
-impl Cuenta {
+impl Contado {
     /// ¿Se vio el defecto?
     pub fn se_vio(self) -> bool {
         match self {
-            Cuenta::Veces(malas, _) => malas > 0,
-            Cuenta::Espera(tiempo, desde) => tiempo >= desde,
+            Contado::Veces(malas, _) => malas > 0,
+            Contado::Espera(tiempo, desde) => tiempo >= desde,
         }
     }
 }
 
-impl fmt::Display for Cuenta {
+impl fmt::Display for Contado {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cuenta::Veces(malas, probadas) => write!(f, "{malas} de {probadas}"),
-            Cuenta::Espera(tiempo, _) => f.write_str(&duracion(*tiempo)),
+            Contado::Veces(malas, probadas) => write!(f, "{malas} de {probadas}"),
+            Contado::Espera(tiempo, _) => f.write_str(&duracion(*tiempo)),
         }
     }
 }
@@ -37,9 +37,9 @@ impl fmt::Display for Cuenta {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Medida {
     /// Con el nodo de la guía.
-    pub ingenuo: Cuenta,
+    pub ingenuo: Contado,
     /// Con el de verdad.
-    pub nodo: Cuenta,
+    pub nodo: Contado,
     /// Qué se vio, en una o dos frases.
     pub visto: String,
 }
@@ -94,12 +94,12 @@ mod tests {
             }
             .veredicto()
         };
-        let veces = |malas| Cuenta::Veces(malas, 60);
+        let veces = |malas| Contado::Veces(malas, 60);
         assert_eq!(veredicto(veces(1), veces(0)), Veredicto::Arreglado);
         assert_eq!(veredicto(veces(0), veces(0)), Veredicto::NoSeVio);
         assert_eq!(veredicto(veces(0), veces(1)), Veredicto::SigueEnElNodo);
         assert_eq!(veredicto(veces(60), veces(60)), Veredicto::SigueEnElNodo);
-        let espera = |ms| Cuenta::Espera(Duration::from_millis(ms), Duration::from_secs(2));
+        let espera = |ms| Contado::Espera(Duration::from_millis(ms), Duration::from_secs(2));
         assert_eq!(veredicto(espera(6000), espera(20)), Veredicto::Arreglado);
         assert_eq!(veredicto(espera(1999), espera(20)), Veredicto::NoSeVio);
     }

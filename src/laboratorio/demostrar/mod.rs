@@ -18,6 +18,7 @@ pub mod medida;
 pub mod trampas;
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::Instant;
 
@@ -50,25 +51,35 @@ pub fn abrir(
             return Ok(Salida::MalEscrito);
         }
     };
+    informe.map_or(Ok(()), que_haya_donde)?;
     let (hechas, dejado) = consola.trabajar(|encargo| demostrar(elegidos, &encargo))?;
     if dejado {
         return Ok(Salida::Interrumpido);
     }
-    if let [_, _, ..] = hechas[..] {
+    if elegidos.len() > 1 {
         consola.pantalla.tanda(acta::tabla(&hechas));
     }
     if let Some(ruta) = informe {
-        let escrito = fs::write(ruta, acta::informe(&hechas));
-        escrito.map_err(|e| Fallo::de_sistema(format!("escribiendo {}", ruta.display()), &e))?;
+        fs::write(ruta, acta::informe(&hechas)).map_err(|e| no_se_escribe(ruta, &e))?;
         let frase = format!("El informe está en {}", ruta.display());
         consola.pantalla.aviso(frase);
     }
-    let bien =
-        |hecha: &Hecha| matches!(hecha.veredicto(), Veredicto::Arreglado | Veredicto::NoSeVio);
-    Ok(match hechas.iter().all(bien) {
+    let va_bien = |h: &Hecha| matches!(h.veredicto(), Veredicto::Arreglado | Veredicto::NoSeVio);
+    Ok(match hechas.iter().all(va_bien) {
         true => Salida::Bien,
         false => Salida::NoSePudo,
     })
+}
+
+/// Un informe para una carpeta que no está se dice antes de medir nada.
+fn que_haya_donde(ruta: &Path) -> Result<(), Fallo> {
+    let carpeta = ruta.parent().filter(|carpeta| *carpeta != Path::new(""));
+    let hay = carpeta.map_or(Ok(()), |carpeta| fs::metadata(carpeta).map(drop));
+    hay.map_err(|e| no_se_escribe(ruta, &e))
+}
+
+fn no_se_escribe(ruta: &Path, error: &io::Error) -> Fallo {
+    Fallo::de_sistema(format!("escribiendo {}", ruta.display()), error)
 }
 
 /// Los que se piden: ninguno, uno o todos.
