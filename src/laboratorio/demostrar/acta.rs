@@ -47,8 +47,12 @@ impl Hecha {
             Err(fallo) => return format!("No se pudo probar aquí: {fallo}."),
         };
         match self.veredicto() {
-            Veredicto::NoSeVio => format!("No se vio en esta máquina esta vez. {visto}"),
-            Veredicto::SigueEnElNodo => format!("¡También le pasa al nodo! {visto}"),
+            Veredicto::NoSeVio => {
+                format!("No se vio en esta máquina esta vez. Cuando se ve: {visto}")
+            }
+            Veredicto::SigueEnElNodo => {
+                format!("¡También le pasa al nodo! Tendría que ser así: {visto}")
+            }
             Veredicto::Arreglado | Veredicto::NoSePudo => visto.clone(),
         }
     }

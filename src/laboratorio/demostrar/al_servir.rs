@@ -12,7 +12,7 @@ use crate::laboratorio::demostrar::banco::{
 };
 use crate::laboratorio::demostrar::medida::{Contado, Medida};
 use crate::red::conexion::{Conexion, FalloRed};
-use crate::texto::{cuenta, tamano};
+use crate::texto::tamano;
 
 /// Un archivo que no cabe en los búferes de una conexión: mandarlo lleva su tiempo.
 const GRANDE: u64 = 32 << 20;
@@ -51,14 +51,15 @@ fn llegan(conexion: &mut Conexion, cuantos: usize, limite: Instant) -> bool {
 const ENVIOS: usize = 4;
 
 pub fn no_hay_manera_de_terminar(banco: &Banco) -> Result<Medida, Fallo> {
-    let (ingenuo, llego) = salir_con_envios(banco, Quien::Ingenuo)?;
+    let (ingenuo, cortados) = salir_con_envios(banco, Quien::Ingenuo)?;
     let (nodo, _) = salir_con_envios(banco, Quien::Nodo)?;
-    let envios = cuenta(ENVIOS, "envío", "envíos");
+    let mas = cortados.iter().map(|llegado| llegado.bytes).max();
+    let normales = cortados.iter().filter(|llegado| llegado.acabo_bien).count();
     let visto = format!(
-        "«3. Salir» con {envios} a medias: el proceso de la guía muere y se los lleva. Al que más \
-         le llegó tiene {} de {}, con un final que parece normal. El nodo deja de aceptar, acaba \
-         lo que está mandando (hasta 5 s) y entonces sale.",
-        tamano(llego),
+        "«3. Salir» con {ENVIOS} envíos a medias: el proceso de la guía muere y se los lleva. Al \
+         que más le llegó tiene {} de {}, y a {normales} les parece un final normal. El nodo deja \
+         de aceptar, acaba lo que está mandando (hasta 5 s) y entonces sale.",
+        tamano(mas.unwrap_or(GRANDE)),
         tamano(GRANDE),
     );
     Ok(Medida {
@@ -68,8 +69,8 @@ pub fn no_hay_manera_de_terminar(banco: &Banco) -> Result<Medida, Fallo> {
     })
 }
 
-/// Cuántos envíos en curso se cortan al salir, y lo más que llegó de uno cortado.
-fn salir_con_envios(banco: &Banco, quien: Quien) -> Result<(Contado, u64), Fallo> {
+/// Cuántos envíos en curso se cortan al salir, y cómo quedaron.
+fn salir_con_envios(banco: &Banco, quien: Quien) -> Result<(Contado, Vec<Llegado>), Fallo> {
     let carpeta = carpeta_con_uno_grande(banco)?;
     let (mut proceso, direccion) = banco.servidor(quien, &carpeta)?;
     let mut clientes = Vec::new();
@@ -81,12 +82,31 @@ fn salir_con_envios(banco: &Banco, quien: Quien) -> Result<(Contado, u64), Fallo
     }
     proceso.escribir("3");
     proceso.esperar(&[guia::SALIENDO])?;
-    let llegaron = clientes
-        .iter_mut()
-        .map(|cliente| leer_todo(cliente).len() as u64);
-    let cortados: Vec<u64> = llegaron.filter(|bytes| *bytes < GRANDE + 2).collect();
-    let mas = cortados.iter().max().copied().unwrap_or_default();
-    Ok((Contado::Veces(cortados.len(), ENVIOS), mas))
+    let mut cortados: Vec<Llegado> = clientes.iter_mut().map(recibir_el_archivo).collect();
+    cortados.retain(|llegado| llegado.bytes < GRANDE);
+    Ok((Contado::Veces(cortados.len(), ENVIOS), cortados))
+}
+
+/// Lo que llegó de un archivo, y si la conexión acabó sin error.
+struct Llegado {
+    bytes: u64,
+    acabo_bien: bool,
+}
+
+/// Recibe hasta el cierre como la guía: `OK`, y lo demás son datos.
+fn recibir_el_archivo(cliente: &mut Conexion) -> Llegado {
+    let mut trozo = vec![0; 64 * 1024];
+    let mut bytes = 0;
+    let fin = loop {
+        match cliente.leer_datos(&mut trozo, PACIENCIA) {
+            Ok(leido @ 1..) => bytes += leido as u64,
+            fin => break fin,
+        }
+    };
+    Llegado {
+        bytes: bytes.saturating_sub(2),
+        acabo_bien: fin.is_ok(),
+    }
 }
 
 // ----- 3. Hilos sin tope -----
