@@ -94,8 +94,8 @@ pub fn ficha(hecha: &Hecha) -> Vec<String> {
     lineas
 }
 
-/// Parte un texto en líneas de `ancho` columnas como mucho, sin partir palabras ni separar una cifra
-/// de lo que cuenta.
+/// Parte un texto en líneas de `ancho` columnas como mucho, sin partir palabras ni separar una
+/// cifra de lo que cuenta.
 fn en_lineas(texto: &str, ancho: usize) -> Vec<String> {
     let mut trozos: Vec<String> = Vec::new();
     for palabra in texto.split(' ') {
