@@ -183,6 +183,8 @@ mod tests {
             None,
         );
         assert_eq!(calcula, "la fuente está calculando la huella: lleva 4,0 s");
+        let prueba = contar(&marcha(Fase::Probando, 2, 17), Duration::from_secs(4), None);
+        assert_eq!(prueba, "probando 3 de 17: lleva 4,0 s");
     }
 
     #[test]
