@@ -264,9 +264,10 @@ pub fn un_byte_cambiado(banco: &Banco) -> Result<Medida, Fallo> {
     let (ingenuo, _) = descargar_por(banco, Quien::Ingenuo, Travesura::Cambiar(AQUI))?;
     let (nodo, _) = descargar_por(banco, Quien::Nodo, Travesura::Cambiar(AQUI))?;
     let visto = format!(
-        "En medio, un intermediario cambia un solo byte de {FOTO}. La guía guarda el archivo \
+        "En medio, un intermediario cambia un solo byte de {}. La guía guarda el archivo \
          estropeado y dice «DESCARGADO». El nodo calcula la huella de cada bloque al llegar: no \
-         es la suya, lo dice y no lo guarda."
+         es la suya, lo dice y no lo guarda.",
+        tamano(FOTO as u64),
     );
     Ok(Medida {
         ingenuo,

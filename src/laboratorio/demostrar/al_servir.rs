@@ -1,4 +1,4 @@
-//! Los defectos de quien sirve: se ven llamándole a mano, sin ningún nodo delante.
+//! Los defectos de quien sirve: se ven llamándolo a mano, sin ningún nodo delante.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
