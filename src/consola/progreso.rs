@@ -17,6 +17,8 @@ pub enum Fase {
     Pasando,
     /// Asegurándolo en el disco.
     Guardando,
+    /// Haciendo un experimento de varios.
+    Probando,
 }
 
 /// Las cuentas de una transferencia.
@@ -53,7 +55,8 @@ impl Progreso {
             1 => Fase::Calculando,
             2 => Fase::Comprobando,
             3 => Fase::Pasando,
-            _ => Fase::Guardando,
+            4 => Fase::Guardando,
+            _ => Fase::Probando,
         };
         let hechos = self.hechos.load(Ordering::Relaxed);
         let total = self.total.load(Ordering::Relaxed);
