@@ -156,7 +156,7 @@ impl<'a> Banco<'a> {
 
     /// Una conexión a mano con `a`.
     pub fn llamar(&self, a: SocketAddr) -> Result<Conexion, Fallo> {
-        let conexion = Conexion::conectar(a, PACIENCIA, Limites::default(), self.parada);
+        let conexion = Conexion::conectar(a, PACIENCIA, &Limites::default(), self.parada);
         conexion.map_err(|fallo| Fallo::nuevo(format!("conectando con {a}: {fallo}")))
     }
 

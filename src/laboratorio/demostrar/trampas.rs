@@ -6,17 +6,18 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::never;
 
+use crate::config::Limites;
 use crate::fallo::Fallo;
-use crate::red::conexion::{conectar, vencio};
+use crate::red::conexion::{Conexion, conectar, vencio};
 use crate::red::hilos::arrancar_en;
-use crate::red::parada::{Apuntado, Parada, cerrar};
+use crate::red::parada::{Parada, cerrar};
 use crate::red::servidor::{Servidor, abrir_en};
+use crate::red::testigo::Testigo;
 
 /// Conexiones que caben a la vez en una trampa.
 const TOPE: usize = 16;
@@ -49,11 +50,17 @@ impl Trampa {
         let (escucha, direccion) = abrir_en(pedida, "--puerto")?;
         let parada = Parada::nueva();
         let suya = parada.clone();
-        let pasar_una = move |pide: &Arc<TcpStream>, _| {
+        let pasar_una = move |pide: Conexion| {
             // Si falla se cierra, y es lo que se vería en una red que falla.
-            let _ = pasar(pide, sirve, travesura, &suya);
+            let _ = pasar(pide.socket(), sirve, travesura, &suya);
         };
-        let servidor = Servidor::arrancar(escucha, TOPE, parada.clone(), pasar_una)?;
+        let servidor = Servidor::arrancar(
+            escucha,
+            TOPE,
+            &Limites::default(),
+            parada.clone(),
+            pasar_una,
+        )?;
         Ok(Trampa {
             direccion,
             parada,
@@ -79,18 +86,18 @@ fn pasar(
     parada: &Parada,
 ) -> Result<(), Fallo> {
     let fallo = |e| Fallo::de_sistema(format!("conectando con {sirve}"), &e);
-    let (sirve, _apuntado): (Arc<TcpStream>, Apuntado) =
-        conectar(sirve, CONECTAR, parada).map_err(fallo)?;
+    let abierta = conectar(sirve, CONECTAR, &Testigo::default(), parada).map_err(fallo)?;
+    let sirve = &abierta.socket;
     let fin = Parada::nueva();
     thread::scope(|ambito| {
-        let ida = || copiar(pide, &sirve, &fin, |_, _| None);
+        let ida = || copiar(pide, sirve, &fin, |_, _| None);
         arrancar_en(ambito, "ida", ida)?;
-        copiar(&sirve, pide, &fin, |pasados, trozo| {
+        copiar(sirve, pide, &fin, |pasados, trozo| {
             travesura.hacer(pasados, trozo)
         });
         fin.avisar();
         cerrar(pide, Shutdown::Write);
-        cerrar(&sirve, Shutdown::Both);
+        cerrar(sirve, Shutdown::Both);
         Ok(())
     })
 }
