@@ -31,6 +31,7 @@ mod programa {
     pub mod guia;
     pub mod hostiles;
     pub mod ingenuo;
+    pub mod laboratorio;
     pub mod maestro;
     pub mod menu;
     pub mod nombres;
