@@ -6,6 +6,7 @@
 
 pub mod demostrar;
 pub mod diagrama;
+pub mod fronteras;
 pub mod hablar;
 pub mod informe;
 pub mod suceso;
@@ -17,6 +18,7 @@ use clap::{Subcommand, ValueEnum};
 
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
+use crate::ordenes::opciones::leer_direccion;
 
 /// Las órdenes del laboratorio.
 #[derive(Debug, Subcommand)]
@@ -58,11 +60,12 @@ pub enum Experimento {
         salida: Option<PathBuf>,
     },
     /// Laboratorio: habla a mano con quien escuche en una dirección
+    #[command(after_help = hablar::AYUDA)]
     Hablar {
         /// Con quién
-        #[arg(value_name = "IP:PUERTO")]
+        #[arg(value_name = "IP:PUERTO", value_parser = leer_direccion)]
         con: SocketAddr,
-        /// Enseña cada lectura con su tamaño y qué frontera de mensaje cruzó
+        /// Enseña cada lectura y cada escritura con su tamaño y qué frontera de mensaje cruzó
         #[arg(long)]
         bytes: bool,
     },

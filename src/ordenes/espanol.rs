@@ -119,7 +119,7 @@ fn en_espanol(comando: Command, escrito: &str) -> Command {
             (false, None) => arg.help_heading("Opciones"),
             (false, Some(_)) => arg,
         })
-        .help_template("{about}\n\nUso: {usage}\n\n{all-args}");
+        .help_template("{about}\n\nUso: {usage}\n\n{all-args}{after-help}");
     ordenes.into_iter().fold(comando, |comando, orden| {
         comando.mut_subcommand(&orden, |c| en_espanol(c, &format!("{escrito} {orden}")))
     })
