@@ -28,6 +28,7 @@ mod programa {
     pub mod descarga;
     pub mod envio;
     pub mod guia;
+    pub mod hablar;
     pub mod hostiles;
     pub mod ingenuo;
     pub mod maestro;
@@ -52,6 +53,7 @@ fn a_la_vez_las_que_esperan_plazos() {
         chat::un_par_que_no_lee_no_para_a_los_demas_ni_la_salida,
         descarga::a_los_mudos_y_a_los_que_gotean_no_se_les_espera,
         envio::a_quien_calla_no_se_le_espera,
+        hablar::tras_el_fin_al_que_calla_se_le_espera_10_s,
         hostiles::quien_gotea_su_linea_se_va_a_los_10_s_en_total,
         hostiles::seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s,
         #[cfg(unix)]

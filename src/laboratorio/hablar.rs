@@ -1,4 +1,5 @@
-//! `nodo hablar`: lo que `nc`, también en Windows. Lo que se teclea se manda; lo que llega se pinta.
+//! `nodo hablar`: lo que `nc`, también en Windows. Se manda lo que se teclea y se pinta lo que
+//! llega.
 //!
 //! La guía se prueba con `nc`, que enseña las respuestas pero no cómo llegaron. Con `--bytes` se ve
 //! cada lectura con su tamaño y qué frontera de mensaje cruzó: TCP es un flujo, y una lectura no es
@@ -40,9 +41,10 @@ const A_LA_VISTA: usize = 60;
 const SIN_SALTO: &[u8] = b"\\c";
 
 /// Lo que la ayuda dice además.
-pub const AYUDA: &str = r"Cada línea que se escribe se manda con su salto; la que acaba en \c, sin él (BUSCAR:foto.png\c).
+pub const AYUDA: &str = "\
+Cada línea se manda con su salto; la que acaba en \\c, sin él: BUSCAR:foto.png\\c
 De una tubería, lo que llegue se manda tal cual; con --bytes, también línea a línea.
-El fin de la entrada manda el fin, y se sigue leyendo hasta que el otro cierre (o calle 10 s).";
+Al acabar la entrada se manda el fin, y se sigue leyendo hasta que el otro cierre (o calle 10 s).";
 
 /// Lo que se cuenta al hilo principal.
 enum Novedad {
@@ -83,7 +85,7 @@ pub fn abrir(con: SocketAddr, bytes: bool, consola: &mut Consola) -> Result<Sali
     let mut modo = Modo::nuevo(bytes);
     let por_lineas = bytes || stdin().is_terminal();
     if stdin().is_terminal() {
-        consola.pantalla.aviso(bienvenida(con));
+        bienvenida(con, &mut consola.pantalla);
     }
     let (contar, novedades) = bounded(COLA);
     let (suyo, dice) = (Arc::clone(&socket), contar.clone());
@@ -108,14 +110,15 @@ pub fn abrir(con: SocketAddr, bytes: bool, consola: &mut Consola) -> Result<Sali
     Ok(salida)
 }
 
-fn bienvenida(con: SocketAddr) -> String {
+fn bienvenida(con: SocketAddr, pantalla: &mut Pantalla) {
     let fin = match cfg!(windows) {
         true => "Ctrl-Z y Entrar",
         false => "Ctrl-D",
     };
-    format!(
-        "[CONECTADO] Con {con}: cada línea se manda con su salto (si acaba en \\c, sin él); {fin} manda el fin."
-    )
+    pantalla.aviso(format!("[CONECTADO] Con {con}"));
+    pantalla.aviso(format!(
+        "Cada línea se manda con su salto (acabada en \\c, sin él). {fin}: el fin."
+    ));
 }
 
 impl Modo {
