@@ -150,7 +150,13 @@ impl Modo {
                         .aviso(format!("[NO SE MANDÓ TODO] {por_que}"));
                 }
                 Paso::Llego(novedad) => self.pintar(&novedad, &mut consola.pantalla),
-                Paso::Interrumpido => return Salida::Interrumpido,
+                Paso::Interrumpido => {
+                    if stdin().is_terminal() {
+                        // El «^C» que escribe la terminal no acaba su línea.
+                        consola.pantalla.aviso("");
+                    }
+                    return Salida::Interrumpido;
+                }
                 Paso::Acabo | Paso::Escrito(_) | Paso::FinDeEntrada => return Salida::NoSePudo,
             }
         }
