@@ -234,7 +234,7 @@ fn ejercicio_05_cuantos_contestaron() {
         nadie,
     ];
     let buscar = |nombre: &str| {
-        let mut palabras = vec!["buscar".to_string(), nombre.into()];
+        let mut palabras = vec!["buscar".to_string(), nombre.into(), "--contar".into()];
         palabras.extend(["--espera".into(), "0.5".into()]);
         palabras.extend(peers.iter().map(|peer| format!("--peer={peer}")));
         orden(palabras)
@@ -245,9 +245,9 @@ fn ejercicio_05_cuantos_contestaron() {
     ] {
         let salida = buscar(nombre);
         let (dicho, queja) = (dicho(&salida), quejas(&salida));
-        let mira = "src/nodo/cliente.rs (lo_tiene), acciones/mod.rs y ordenes/sueltas.rs (buscar)";
+        let mira = "src/nodo/cliente.rs (lo_tiene), src/nodo/acciones/mod.rs y src/ordenes/";
         if !queja.lines().any(|linea| linea == "Contestaron 2 de 4.") {
-            let se_pidio = format!("`nodo buscar {nombre}`, por stderr");
+            let se_pidio = format!("`nodo buscar {nombre} --contar`, por stderr");
             orientar(5, &se_pidio, &queja, "Contestaron 2 de 4.", mira);
         }
         if dicho != sale || codigo(&salida) != Some(acaba) {
