@@ -213,7 +213,7 @@ mod tests {
                 format!("nodo buscar foto {opcion}"),
             ] {
                 let Argumentos { nodo, orden } = leer_linea(&linea);
-                let Some(Orden::Buscar { archivo }) = orden else {
+                let Some(Orden::Buscar { archivo, .. }) = orden else {
                     panic!("{linea}");
                 };
                 let juntas = format!("{nodo:?}");
