@@ -384,7 +384,7 @@ pub fn leer_puerto(escrito: &str) -> Result<u16, String> {
 }
 
 /// Lee `IP:PUERTO`.
-fn leer_direccion(escrito: &str) -> Result<SocketAddr, String> {
+pub fn leer_direccion(escrito: &str) -> Result<SocketAddr, String> {
     let mal = "se esperaba IP:PUERTO, por ejemplo 127.0.0.1:8001";
     escrito.parse().map_err(|_| mal.into())
 }
