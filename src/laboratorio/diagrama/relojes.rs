@@ -1,0 +1,208 @@
+//! Los relojes lógicos: el de Lamport y el de vector, sacados sólo de los diarios.
+//!
+//! No está en la guía. Un suceso *alcanza* a otro si se puede ir del primero al segundo avanzando
+//! por los procesos y por las flechas: todo lo que pudo causarlo. Con eso:
+//!
+//! - **Lamport**: un número por suceso, uno más que el mayor de los que lo alcanzan. Si `a` alcanza
+//!   a `b`, `L(a) < L(b)`; al revés no se puede decir.
+//! - **Vector**: un número por proceso, cuántos sucesos de ese proceso alcanzan a este (o son él).
+//!   `a` alcanza a `b` si y sólo si `V(b)` ya cuenta a `a`; si ninguno cuenta al otro, `a` y `b` son
+//!   **concurrentes**, y ninguna hora puede decir cuál fue antes.
+//!
+//! Los hilos de un proceso cuentan como uno solo, ordenados por `i`. No lee diarios ni dibuja.
+
+use crate::laboratorio::diagrama::emparejar::Parejas;
+use crate::laboratorio::diagrama::leer::{Proceso, Sentido, Traza};
+
+/// El reloj de Lamport de cada hecho. Si los diarios se contradicen (algo llegaría antes de salir),
+/// suelta las flechas que haga falta y dice cuántas.
+pub fn lamport(traza: &Traza, parejas: &mut Parejas) -> (Vec<u32>, usize) {
+    let mut relojes = vec![0; traza.hechos.len()];
+    let mut siguientes: Vec<usize> = traza.procesos.iter().map(|p| p.desde).collect();
+    let mut sueltas = 0;
+    let mut listos: Vec<usize> = (0..traza.procesos.len()).collect();
+    loop {
+        while let Some(proceso) = listos.pop() {
+            avanzar(traza, parejas, proceso, &mut siguientes, &mut relojes, &mut listos);
+        }
+        let Some(atascado) = en_un_ciclo(traza, parejas, &siguientes) else {
+            return (relojes, sueltas);
+        };
+        parejas.soltar(siguientes[atascado]);
+        sueltas += 1;
+        listos.push(atascado);
+    }
+}
+
+/// Da su reloj a los hechos de un proceso, hasta el final o hasta uno que espera a otro proceso.
+fn avanzar(
+    traza: &Traza,
+    parejas: &Parejas,
+    proceso: usize,
+    siguientes: &mut [usize],
+    relojes: &mut [u32],
+    listos: &mut Vec<usize>,
+) {
+    let Proceso { desde, hasta, .. } = traza.procesos[proceso];
+    while siguientes[proceso] < hasta {
+        let este = siguientes[proceso];
+        let causa = causa(traza, parejas, este);
+        if causa.is_some_and(|causa| relojes[causa] == 0) {
+            return;
+        }
+        let anterior = if este > desde { relojes[este - 1] } else { 0 };
+        relojes[este] = 1 + anterior.max(causa.map_or(0, |causa| relojes[causa]));
+        siguientes[proceso] += 1;
+        if let Some(pareja) = parejas.de(este) {
+            // Si el otro estaba parado esperando a este, ya puede seguir.
+            let suyo = traza.hechos[pareja].proceso;
+            if siguientes[suyo] == pareja && causa.is_none() {
+                listos.push(suyo);
+            }
+        }
+    }
+}
+
+/// El hecho de otro lado del que este es la llegada.
+pub fn causa(traza: &Traza, parejas: &Parejas, hecho: usize) -> Option<usize> {
+    let llega = traza.hechos[hecho].sentido() == Sentido::Llega;
+    parejas.de(hecho).filter(|_| llega)
+}
+
+/// Cuando nadie puede avanzar, quien espera a otro que espera… acaba llegando a sí mismo: un
+/// proceso de ese ciclo. `None` si no queda nadie parado.
+fn en_un_ciclo(traza: &Traza, parejas: &Parejas, siguientes: &[usize]) -> Option<usize> {
+    let parado = |p: usize| siguientes[p] < traza.procesos[p].hasta;
+    let mut visitado = vec![false; siguientes.len()];
+    let mut este = (0..siguientes.len()).find(|&p| parado(p))?;
+    while !std::mem::replace(&mut visitado[este], true) {
+        let causa = causa(traza, parejas, siguientes[este])?;
+        este = traza.hechos[causa].proceso;
+    }
+    Some(este)
+}
+
+/// Los primeros sucesos de una ejecución en el orden de Lamport, con sus relojes de vector.
+///
+/// Es lo que se dibuja. Todo lo que alcanza a un suceso tiene menor reloj que él, así que está
+/// dentro: recortar por el final no cambia ningún vector.
+pub struct Recorte<'a> {
+    /// De dónde sale.
+    pub traza: &'a Traza,
+    /// Con cuál casa cada uno.
+    pub parejas: &'a Parejas,
+    /// El reloj de Lamport de cada hecho de la traza.
+    pub lamport: &'a [u32],
+    /// Los hechos, por su reloj de Lamport y, a igualdad, por su proceso.
+    pub orden: Vec<usize>,
+    /// Los vectores, uno detrás de otro, en el mismo orden.
+    vectores: Vec<u32>,
+}
+
+impl<'a> Recorte<'a> {
+    /// Los `tope` primeros.
+    pub fn nuevo(
+        traza: &'a Traza,
+        parejas: &'a Parejas,
+        lamport: &'a [u32],
+        tope: usize,
+    ) -> Recorte<'a> {
+        let mut orden: Vec<usize> = (0..lamport.len()).collect();
+        // El índice de un hecho crece con su proceso.
+        orden.sort_unstable_by_key(|&h| (lamport[h], h));
+        orden.truncate(tope);
+        let mut recorte = Recorte {
+            traza,
+            parejas,
+            lamport,
+            orden,
+            vectores: Vec::new(),
+        };
+        recorte.calcular();
+        recorte
+    }
+
+    fn ancho(&self) -> usize {
+        self.traza.procesos.len()
+    }
+
+    /// El vector de un suceso es el mayor, número a número, del anterior de su proceso y el de su
+    /// causa; y él es uno más en el suyo.
+    fn calcular(&mut self) {
+        let ancho = self.ancho();
+        self.vectores = vec![0; self.orden.len() * ancho];
+        let mut ultimos: Vec<Vec<u32>> = vec![vec![0; ancho]; ancho];
+        let mut donde = std::collections::HashMap::new();
+        for lugar in 0..self.orden.len() {
+            let hecho = self.orden[lugar];
+            let proceso = self.traza.hechos[hecho].proceso;
+            let suyo = &mut ultimos[proceso];
+            let causa = causa(self.traza, self.parejas, hecho);
+            if let Some(causa) = causa.and_then(|causa| donde.get(&causa).copied()) {
+                let de_la_causa = &self.vectores[causa * ancho..][..ancho];
+                for (mio, otro) in suyo.iter_mut().zip(de_la_causa) {
+                    *mio = (*mio).max(*otro);
+                }
+            }
+            suyo[proceso] += 1;
+            self.vectores[lugar * ancho..][..ancho].copy_from_slice(suyo);
+            donde.insert(hecho, lugar);
+        }
+    }
+
+    /// El vector del suceso que está en ese lugar.
+    pub fn vector(&self, lugar: usize) -> &[u32] {
+        &self.vectores[lugar * self.ancho()..][..self.ancho()]
+    }
+
+    /// El proceso del suceso de ese lugar, y qué número hace en él: su nombre en los libros.
+    pub fn quien(&self, lugar: usize) -> (usize, u32) {
+        let proceso = self.traza.hechos[self.orden[lugar]].proceso;
+        (proceso, self.vector(lugar)[proceso])
+    }
+
+    /// ¿Alcanza `a` a `b`?
+    pub fn alcanza(&self, a: usize, b: usize) -> bool {
+        let (proceso, numero) = self.quien(a);
+        a != b && self.vector(b)[proceso] >= numero
+    }
+
+    /// ¿Son concurrentes? Lo son si ninguno alcanza al otro.
+    pub fn concurrentes(&self, a: usize, b: usize) -> bool {
+        a != b && !self.alcanza(a, b) && !self.alcanza(b, a)
+    }
+
+    /// Cuántas parejas de sucesos son concurrentes. El vector de cada uno dice cuántos lo alcanzan:
+    /// las demás parejas lo son.
+    pub fn parejas_concurrentes(&self) -> u64 {
+        let todas = self.orden.len() as u64 * (self.orden.len() as u64).saturating_sub(1) / 2;
+        let contados: u64 = self.vectores.iter().map(|n| u64::from(*n)).sum();
+        todas - (contados - self.orden.len() as u64)
+    }
+
+    /// Los lugares de los sucesos de cada proceso.
+    pub fn por_proceso(&self) -> Vec<Vec<usize>> {
+        let mut suyos = vec![Vec::new(); self.ancho()];
+        for lugar in 0..self.orden.len() {
+            suyos[self.quien(lugar).0].push(lugar);
+        }
+        suyos
+    }
+
+    /// Con cuáles es concurrente: de cada proceso son seguidos, del primero al último.
+    /// `por_proceso` es lo que da [`Recorte::por_proceso`].
+    pub fn concurrentes_con(
+        &self,
+        lugar: usize,
+        por_proceso: &[Vec<usize>],
+    ) -> Vec<(usize, u32, u32)> {
+        let (mio, numero) = self.quien(lugar);
+        let de = |(proceso, suyos): (usize, &Vec<usize>)| {
+            // Los primeros me alcanzan; a los últimos los alcanzo yo.
+            let antes = self.vector(lugar)[proceso];
+            let hasta = suyos.partition_point(|&otro| self.vector(otro)[mio] < numero) as u32;
+            (proceso != mio && antes < hasta).then_some((proceso, antes + 1, hasta))
+        };
+        por_proceso.iter().enumerate().filter_map(de).collect()
+    }
+}

@@ -1,0 +1,452 @@
+//! La ejecución como un SVG autónomo: una columna por proceso y una flecha por mensaje.
+//!
+//! Es el diagrama de espacio y tiempo de los libros, con el tiempo hacia abajo: la fila de un suceso
+//! es su reloj de Lamport, y por eso toda flecha baja. Cada suceso tiene para sí media columna a
+//! cada lado de su línea, en su fila: a un lado va lo que dice y al otro su vector, y ningún texto
+//! cae sobre otro. No lleva guiones ni pide nada de fuera, y todo lo ajeno va escapado.
+
+use crate::http::escapar;
+use crate::laboratorio::diagrama::leer::{Hecho, Sentido};
+use crate::laboratorio::diagrama::relojes::Recorte;
+use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, etiqueta};
+use crate::laboratorio::suceso::Clase;
+use crate::texto::{cuenta, tamano};
+
+/// Sucesos que se dibujan, como mucho: más no se leen.
+const TOPE: usize = 1000;
+/// Con más procesos, el vector sólo se ve al pasar el ratón.
+const VECTORES_A_LA_VISTA: usize = 6;
+/// Parejas de sucesos concurrentes que se ponen de ejemplo.
+const EJEMPLOS: usize = 10;
+
+/// Entre una columna y la siguiente.
+const COLUMNA: usize = 340;
+/// A la izquierda de la primera columna: los números de Lamport y lo que cae a ese lado.
+const MARGEN: usize = 230;
+/// Entre una fila y la siguiente.
+const FILA: usize = 30;
+/// Cada cuántas filas se repiten los nombres.
+const REPETIR: usize = 30;
+/// Lo que ocupan.
+const BANDA: usize = 40;
+/// Letras que caben en media columna.
+const CABEN: usize = 22;
+/// Lo que ocupa una línea de explicación.
+const LINEA: usize = 20;
+/// Letras de una línea de explicación.
+const RENGLON: usize = 120;
+
+const ESTILO: &str = "\
+text{font-family:'DejaVu Sans',Verdana,sans-serif;font-size:12px;fill:#1a1a1a}\
+.titulo{font-size:20px;font-weight:bold}.aviso{fill:#8a3b00;font-weight:bold}\
+.nombre{font-size:14px;font-weight:bold;text-anchor:middle}\
+.sitio,.lamport,.vector{font-size:11px;fill:#555}.sitio{text-anchor:middle}\
+.vector,.lamport{font-family:'DejaVu Sans Mono',Consolas,monospace}\
+.fin{text-anchor:end}.fila{stroke:#eee}.vida{stroke:#9e9e9e}\
+.suceso text{paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}\
+.flecha{fill:none;stroke:#1f4e8c;stroke-width:1.4}.punto{fill:#1f4e8c}\
+.datos .flecha{stroke:#2e7d32;stroke-width:3}.datos .punto{fill:#2e7d32}\
+.sola .flecha{stroke:#757575;stroke-dasharray:5 4}.sola .punto{fill:#757575}\
+.sola text{fill:#555}\
+.falla .flecha{stroke:#c62828}.falla .punto{fill:#c62828}.falla .dice{fill:#c62828}\
+.cierre{fill:none;stroke:#757575;stroke-width:1.6}\
+.suceso:hover .flecha,.suceso:hover .punto{stroke-width:4;stroke:#e08600}\
+.suceso:hover text{font-weight:bold}";
+
+/// Qué se dice siempre debajo del título.
+const COMO_SE_LEE: &str = "Cómo se lee: el tiempo va hacia abajo y cada fila es un valor del \
+reloj de Lamport (a la izquierda). Junto a cada suceso, su vector: cuántos sucesos de cada columna \
+lo alcanzan, contándolo a él. El número de una flecha es el de la línea en su sentido de la \
+conexión; al pasar el ratón se lee entera. Los hilos de un nodo cuentan como uno solo: sus sucesos \
+van en el orden en que el nodo los numeró, aunque dos hilos no se hablaran. La altura no es la \
+hora.";
+
+/// Dibuja una ejecución.
+pub fn dibujar(ejecucion: &Ejecucion) -> Documento {
+    let (recorte, aviso) = ejecucion.recortar(TOPE);
+    let mut lienzo = Lienzo {
+        svg: String::new(),
+        por_proceso: recorte.por_proceso(),
+        recorte: &recorte,
+        cabecera: 0,
+    };
+    let cabecera = lienzo.explicar(ejecucion, aviso.as_deref());
+    lienzo.cabecera = cabecera + 50;
+    lienzo.columnas();
+    for lugar in 0..recorte.orden.len() {
+        lienzo.suceso(lugar);
+    }
+    let alto = lienzo.concurrentes(lienzo.alto() + 40) + 20;
+    let ancho = MARGEN + COLUMNA * recorte.traza.procesos.len();
+    let ancho = ancho.max(RENGLON * 8);
+    let texto = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{ancho}\" height=\"{alto}\" \
+         viewBox=\"0 0 {ancho} {alto}\">\n<title>Diagrama de espacio y tiempo</title>\n\
+         <style>{ESTILO}</style>\n{}\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{}</svg>\n",
+        puntas(),
+        lienzo.svg
+    );
+    Documento { texto, aviso }
+}
+
+/// Las puntas de flecha, una de cada color.
+fn puntas() -> String {
+    let colores = [("normal", "#1f4e8c"), ("datos", "#2e7d32"), ("sola", "#757575")];
+    let punta = |(nombre, color): &(&str, &str)| {
+        format!(
+            "<marker id=\"{nombre}\" viewBox=\"0 0 10 10\" refX=\"10\" refY=\"5\" markerWidth=\"9\" \
+             markerHeight=\"9\" markerUnits=\"userSpaceOnUse\" orient=\"auto\">\
+             <path d=\"M0 1L10 5L0 9z\" fill=\"{color}\"/></marker>"
+        )
+    };
+    let todas = colores.iter().chain(&[("falla", "#c62828")]);
+    format!("<defs>{}</defs>", todas.map(punta).collect::<String>())
+}
+
+/// Lo que se va dibujando.
+struct Lienzo<'a> {
+    svg: String,
+    recorte: &'a Recorte<'a>,
+    por_proceso: Vec<Vec<usize>>,
+    /// Dónde empieza la primera fila.
+    cabecera: usize,
+}
+
+/// Lo que hace falta para poner una flecha.
+struct Trazo {
+    desde: (f64, f64),
+    hasta: (f64, f64),
+    /// A qué lado de su línea cae: 1 a la derecha, -1 a la izquierda.
+    lado: f64,
+    casa: bool,
+}
+
+impl Lienzo<'_> {
+    fn x(&self, proceso: usize) -> f64 {
+        (MARGEN + COLUMNA * proceso) as f64
+    }
+
+    fn y(&self, hecho: usize) -> f64 {
+        self.altura(self.recorte.lamport[hecho] as usize)
+    }
+
+    /// La altura de una fila: cada tantas hay una banda con los nombres.
+    fn altura(&self, fila: usize) -> f64 {
+        (self.cabecera + fila * FILA + (fila.saturating_sub(1)) / REPETIR * BANDA) as f64
+    }
+
+    fn filas(&self) -> usize {
+        let ultimo = self.recorte.orden.last();
+        ultimo.map_or(0, |&hecho| self.recorte.lamport[hecho] as usize)
+    }
+
+    fn alto(&self) -> usize {
+        self.altura(self.filas()) as usize
+    }
+
+    fn texto(&mut self, (x, y): (f64, f64), clase: &str, dice: &str) {
+        let dice = xml(dice);
+        self.svg += &format!("<text x=\"{x}\" y=\"{y}\" class=\"{clase}\">{dice}</text>\n");
+    }
+
+    /// El título y lo que hay que saber. Devuelve dónde acaba.
+    fn explicar(&mut self, ejecucion: &Ejecucion, recortado: Option<&str>) -> usize {
+        let titulo = "Diagrama de espacio y tiempo";
+        self.texto((20.0, 36.0), "titulo", titulo);
+        self.texto((20.0, 60.0), "", &ejecucion.resumen());
+        let mut y = 84;
+        for linea in renglones(COMO_SE_LEE) {
+            self.texto((20.0, y as f64), "", &linea);
+            y += LINEA;
+        }
+        y = self.leyenda(y + 4);
+        let avisos = ejecucion.avisos.iter().map(String::as_str);
+        for aviso in avisos.chain(recortado) {
+            for linea in renglones(aviso) {
+                self.texto((20.0, y as f64), "aviso", &linea);
+                y += LINEA;
+            }
+        }
+        y
+    }
+
+    fn leyenda(&mut self, y: usize) -> usize {
+        let casos = [
+            ("normal", "mensaje"),
+            ("datos", "datos de un archivo"),
+            ("sola", "sin pareja en los diarios"),
+            ("falla", "falla puesta a propósito"),
+        ];
+        for (n, (clase, dice)) in casos.into_iter().enumerate() {
+            let (x, y) = (20 + n * 230, y - 4);
+            self.svg += &format!(
+                "<g class=\"{clase}\"><path class=\"flecha\" marker-end=\"url(#{clase})\" \
+                 d=\"M{x} {y}h40\"/></g>\n"
+            );
+            self.texto((x as f64 + 48.0, y as f64 + 4.0), "", dice);
+        }
+        y + LINEA
+    }
+
+    /// Las líneas de vida, los números de Lamport y los nombres, que se repiten.
+    fn columnas(&mut self) {
+        let (arriba, abajo) = (self.altura(0), self.altura(self.filas()) + FILA as f64 / 2.0);
+        let derecha = self.x(self.recorte.traza.procesos.len() - 1) + 165.0;
+        for fila in 1..=self.filas() {
+            let y = self.altura(fila);
+            self.svg += &format!("<path class=\"fila\" d=\"M50 {y}H{derecha}\"/>\n");
+            self.texto((44.0, y + 4.0), "lamport fin", &fila.to_string());
+        }
+        self.texto((44.0, arriba), "lamport fin", "L");
+        for proceso in 0..self.recorte.traza.procesos.len() {
+            let x = self.x(proceso);
+            self.svg += &format!("<path class=\"vida\" d=\"M{x} {arriba}V{abajo}\"/>\n");
+            self.texto((x, arriba - 24.0), "nombre", &self.nombre(proceso));
+            self.texto((x, arriba - 8.0), "sitio", &self.sitio(proceso));
+            for fila in (REPETIR + 1..=self.filas()).step_by(REPETIR) {
+                let y = self.altura(fila) - BANDA as f64 + 10.0;
+                let (izquierda, nombre) = (x - 90.0, self.nombre(proceso));
+                self.svg += &format!(
+                    "<rect x=\"{izquierda}\" y=\"{}\" width=\"180\" height=\"20\" fill=\"#f2f2f2\"/>\n",
+                    y - 14.0
+                );
+                self.texto((x, y), "nombre", &nombre);
+            }
+        }
+    }
+
+    fn nombre(&self, proceso: usize) -> String {
+        acortar(&self.recorte.traza.procesos[proceso].nombre, 24)
+    }
+
+    /// Dónde escucha: la dirección en que aceptó su primera conexión.
+    fn sitio(&self, proceso: usize) -> String {
+        let suyo = &self.recorte.traza.procesos[proceso];
+        let hechos = &self.recorte.traza.hechos[suyo.desde..suyo.hasta];
+        let acepta = hechos.iter().find(|h| h.clase == Clase::Acepta);
+        acepta.map_or(String::new(), |h| acortar(&h.yo, 40))
+    }
+
+    /// Un suceso: su flecha si sale, su punto, lo que dice y su vector.
+    fn suceso(&mut self, lugar: usize) {
+        let este = self.recorte.orden[lugar];
+        let hecho = &self.recorte.traza.hechos[este];
+        let (x, y) = (self.x(hecho.proceso), self.y(este));
+        let trazo = self.trazo(este, hecho);
+        let casa = trazo.as_ref().is_none_or(|trazo| trazo.casa);
+        let clase = clase_de(hecho, casa);
+        let titulo = self.titulo(lugar, hecho);
+        self.svg += &format!("<g class=\"suceso {clase}\"><title>{titulo}</title>");
+        if let Some(trazo) = &trazo {
+            let llega_de_otro = casa && hecho.sentido() == Sentido::Llega;
+            if !llega_de_otro {
+                self.svg += &flecha(trazo, clase.split(' ').next_back().unwrap_or_default());
+            }
+        }
+        self.svg += &match hecho.clase {
+            Clase::Cierra => format!(
+                "<path class=\"cierre\" d=\"M{} {}l8 8m0 -8l-8 8\"/>\n",
+                x - 4.0,
+                y - 4.0
+            ),
+            _ => format!("<circle class=\"punto\" cx=\"{x}\" cy=\"{y}\" r=\"4\"/>\n"),
+        };
+        self.rotulos(lugar, hecho, trazo.as_ref());
+        self.svg += "</g>\n";
+    }
+
+    /// Lo que dice, al lado de la flecha; su vector, al otro.
+    fn rotulos(&mut self, lugar: usize, hecho: &Hecho, trazo: Option<&Trazo>) {
+        let este = self.recorte.orden[lugar];
+        let (x, y) = (self.x(hecho.proceso), self.y(este));
+        let lado = trazo.map_or(1.0, |trazo| trazo.lado);
+        let fin = |lado: f64| if lado < 0.0 { " fin" } else { "" };
+        let llega = hecho.sentido() == Sentido::Llega;
+        let casa = trazo.is_none_or(|trazo| trazo.casa);
+        if !(llega && casa) {
+            let baja = match (hecho.sentido(), hecho.clase) {
+                (Sentido::Sale, _) => -5.0,
+                (Sentido::Llega, _) => 13.0,
+                (Sentido::Aqui, _) => 4.0,
+            };
+            let dice = acortar(&etiqueta(hecho), CABEN);
+            self.texto((x + 10.0 * lado, y + baja), &format!("dice{}", fin(lado)), &dice);
+        }
+        if self.por_proceso.len() <= VECTORES_A_LA_VISTA {
+            let vector = self.vector(lugar);
+            let clase = format!("vector{}", fin(-lado));
+            self.texto((x - 10.0 * lado, y + 4.0), &clase, &vector);
+        }
+    }
+
+    fn vector(&self, lugar: usize) -> String {
+        let numeros = self.recorte.vector(lugar).iter().map(u32::to_string);
+        format!("({})", numeros.collect::<Vec<String>>().join(","))
+    }
+
+    /// Por dónde va la flecha de un suceso, si la tiene.
+    fn trazo(&self, este: usize, hecho: &Hecho) -> Option<Trazo> {
+        let (x, y) = (self.x(hecho.proceso), self.y(este));
+        let pareja = self.recorte.parejas.de(este);
+        let proceso_de = |h: usize| self.recorte.traza.hechos[h].proceso;
+        let hacia = pareja.map(proceso_de).or_else(|| self.quien_es(&hecho.otro));
+        let lado = match hacia {
+            Some(otro) if otro < hecho.proceso => -1.0,
+            _ => 1.0,
+        };
+        let punta = |subir: f64| (x + lado * 150.0, y + subir * FILA as f64);
+        let (desde, hasta) = match (hecho.sentido(), pareja) {
+            (Sentido::Aqui, _) => return None,
+            (Sentido::Sale, Some(otra)) => ((x, y), (self.x(proceso_de(otra)), self.y(otra))),
+            (Sentido::Sale, None) => ((x, y), punta(0.3)),
+            (Sentido::Llega, Some(otra)) => ((self.x(proceso_de(otra)), self.y(otra)), (x, y)),
+            (Sentido::Llega, None) => (punta(-0.3), (x, y)),
+        };
+        let casa = pareja.is_some();
+        Some(Trazo { desde, hasta, lado, casa })
+    }
+
+    /// El proceso que acepta en esa dirección.
+    fn quien_es(&self, direccion: &str) -> Option<usize> {
+        (0..self.por_proceso.len()).find(|&proceso| self.sitio(proceso) == direccion)
+    }
+
+    /// El texto entero de un suceso, para cuando se le pasa el ratón por encima.
+    fn titulo(&self, lugar: usize, hecho: &Hecho) -> String {
+        let este = self.recorte.orden[lugar];
+        let mut lineas = vec![
+            format!(
+                "{} · {} · conexión {}",
+                self.quien(lugar),
+                que_es(hecho),
+                hecho.c
+            ),
+            match hecho.clase {
+                Clase::Datos => tamano(hecho.bytes),
+                _ => hecho.texto.to_string(),
+            },
+            format!("{} con {}, hilo {}", hecho.yo, hecho.otro, hecho.hilo),
+            format!("Lamport {}, vector {}", self.recorte.lamport[este], self.vector(lugar)),
+        ];
+        if let Some(falla) = &hecho.falla {
+            lineas.push(format!("falla puesta a propósito: {falla}"));
+        }
+        if self.recorte.parejas.de(este).is_none() && hecho.sentido() != Sentido::Aqui {
+            lineas.push("sin pareja: el otro lado no está en estos diarios".to_string());
+        }
+        lineas.push(self.sus_concurrentes(lugar));
+        lineas.retain(|linea| !linea.is_empty());
+        let lineas: Vec<String> = lineas.iter().map(|linea| xml(linea)).collect();
+        lineas.join("\n")
+    }
+
+    fn quien(&self, lugar: usize) -> String {
+        let (proceso, numero) = self.recorte.quien(lugar);
+        format!("{} suceso {numero}", self.nombre(proceso))
+    }
+
+    fn sus_concurrentes(&self, lugar: usize) -> String {
+        let con = self.recorte.concurrentes_con(lugar, &self.por_proceso);
+        let con: Vec<String> = con
+            .into_iter()
+            .map(|(proceso, desde, hasta)| match desde == hasta {
+                true => format!("{} {desde}", self.nombre(proceso)),
+                false => format!("{} del {desde} al {hasta}", self.nombre(proceso)),
+            })
+            .collect();
+        match con.is_empty() {
+            true => "concurrente con ninguno".to_string(),
+            false => format!("concurrente con: {}", con.join("; ")),
+        }
+    }
+
+    /// Debajo, qué sucesos son concurrentes. Devuelve dónde acaba.
+    fn concurrentes(&mut self, y: usize) -> usize {
+        let mut y = y;
+        self.texto((20.0, y as f64), "nombre\" style=\"text-anchor:start", "Sucesos concurrentes");
+        let cuantas = self.recorte.parejas_concurrentes() as usize;
+        let que = match cuantas {
+            0 => "Ninguno: cada suceso alcanza al siguiente o es alcanzado por él.".to_string(),
+            _ => format!(
+                "{}: ninguno de los dos alcanza al otro, y ninguna hora puede decir cuál fue \
+                 antes. Con cuáles lo es cada uno se lee al pasarle el ratón por encima. Algunas:",
+                cuenta(cuantas, "pareja", "parejas")
+            ),
+        };
+        let ejemplos = self.ejemplos();
+        for linea in renglones(&que).iter().chain(&ejemplos) {
+            y += LINEA;
+            self.texto((20.0, y as f64), "", linea);
+        }
+        y
+    }
+
+    /// De cada suceso, el primero de los que vienen detrás que es concurrente con él.
+    fn ejemplos(&self) -> Vec<String> {
+        let lugares = 0..self.recorte.orden.len();
+        let pareja = |a: usize| {
+            let b = (a + 1..lugares.end).find(|&b| self.recorte.concurrentes(a, b))?;
+            let dice = |lugar: usize| {
+                let hecho = &self.recorte.traza.hechos[self.recorte.orden[lugar]];
+                let que = acortar(&etiqueta(hecho), 30);
+                format!("{} ({} {que})", self.quien(lugar), hecho.clase.nombre())
+            };
+            Some(format!("{}  ∥  {}", dice(a), dice(b)))
+        };
+        lugares.clone().filter_map(pareja).take(EJEMPLOS).collect()
+    }
+}
+
+/// Con qué colores va un suceso: el último es el de su flecha.
+fn clase_de(hecho: &Hecho, casa: bool) -> &'static str {
+    match (casa, hecho.falla.is_some(), hecho.clase) {
+        (false, true, _) => "sola falla",
+        (false, false, _) => "sola",
+        (true, true, _) => "falla",
+        (true, false, Clase::Datos) => "datos",
+        _ => "normal",
+    }
+}
+
+fn que_es(hecho: &Hecho) -> String {
+    match hecho.clase {
+        Clase::Envia => format!("envía la línea {}", hecho.n),
+        Clase::Recibe => format!("recibe la línea {}", hecho.n),
+        Clase::Datos if hecho.sentido() == Sentido::Sale => "envía datos".to_string(),
+        Clase::Datos => "recibe datos".to_string(),
+        otra => otra.nombre().to_string(),
+    }
+}
+
+/// Una flecha; la que vuelve a su misma línea, en curva.
+fn flecha(trazo: &Trazo, punta: &str) -> String {
+    let ((x1, y1), (x2, y2)) = (trazo.desde, trazo.hasta);
+    let camino = match x1 == x2 {
+        true => format!("M{x1} {y1}C{} {y1} {} {y2} {x2} {y2}", x1 + 60.0, x1 + 60.0),
+        false => format!("M{x1} {y1}L{x2} {y2}"),
+    };
+    format!("<path class=\"flecha\" marker-end=\"url(#{punta})\" d=\"{camino}\"/>")
+}
+
+/// Un texto ajeno dentro del SVG: escapado, y sin los dos caracteres que XML no admite y no son de
+/// control.
+fn xml(ajeno: &str) -> String {
+    escapar(ajeno).replace(['\u{fffe}', '\u{ffff}'], "")
+}
+
+/// Parte un texto en renglones.
+fn renglones(texto: &str) -> Vec<String> {
+    let mut renglones = vec![String::new()];
+    for palabra in acortar(texto, RENGLON * 8).split(' ') {
+        let ultimo = renglones.last_mut().expect("siempre hay uno");
+        if ultimo.is_empty() {
+            ultimo.push_str(palabra);
+        } else if ultimo.chars().count() + palabra.chars().count() < RENGLON {
+            ultimo.push(' ');
+            ultimo.push_str(palabra);
+        } else {
+            renglones.push(palabra.to_string());
+        }
+    }
+    renglones
+}
