@@ -66,13 +66,9 @@ struct Veces<'a> {
 pub fn emparejar(traza: &Traza) -> (Parejas, Option<String>) {
     let hechos = &traza.hechos;
     let mut parejas = Parejas(vec![NADIE; hechos.len()]);
-    let mut por_conexion: Vec<u32> = (0..hechos.len() as u32).collect();
-    por_conexion.sort_unstable_by_key(|&h| (hechos[h as usize].proceso, hechos[h as usize].c, h));
-    let misma = |a: &u32, b: &u32| {
-        let (a, b) = (&hechos[*a as usize], &hechos[*b as usize]);
-        (a.proceso, a.c) == (b.proceso, b.c)
-    };
-    let lados: Vec<Lado> = por_conexion.chunk_by(misma).collect();
+    let orden = por_conexion(hechos);
+    let lados = orden.chunk_by(|a, b| misma_conexion(hechos, *a, *b));
+    let lados: Vec<Lado> = lados.collect();
     let mut dudosas = 0;
     for mut veces in agrupar(hechos, &lados).into_values() {
         dudosas += usize::from(ordenar(hechos, &mut veces));
@@ -81,10 +77,27 @@ pub fn emparejar(traza: &Traza) -> (Parejas, Option<String>) {
         }
     }
     let duda = (dudosas > 0).then(|| {
-        let cuantas = cuenta(dudosas, "pareja de direcciones la", "parejas de direcciones las");
+        let cuantas = cuenta(
+            dudosas,
+            "pareja de direcciones la",
+            "parejas de direcciones las",
+        );
         format!("{cuantas} usaron varios procesos: ahí, sus conexiones se casan por la hora")
     });
     (parejas, duda)
+}
+
+/// Los hechos de cada conexión de cada proceso, juntos y en orden.
+pub fn por_conexion(hechos: &[Hecho]) -> Vec<u32> {
+    let mut orden: Vec<u32> = (0..hechos.len() as u32).collect();
+    orden.sort_unstable_by_key(|&h| (hechos[h as usize].proceso, hechos[h as usize].c, h));
+    orden
+}
+
+/// ¿Son de la misma conexión, vista por el mismo proceso?
+pub fn misma_conexion(hechos: &[Hecho], a: u32, b: u32) -> bool {
+    let (a, b) = (&hechos[a as usize], &hechos[b as usize]);
+    (a.proceso, a.c) == (b.proceso, b.c)
 }
 
 /// Reúne los lados que hablan de la misma pareja de direcciones.
@@ -155,7 +168,10 @@ fn casar_conexion(hechos: &[Hecho], parejas: &mut Parejas, conecta: Lado, acepta
     let salen = de_clase(conecta, Clase::Conecta);
     parejas.casar(salen, de_clase(acepta, Clase::Acepta));
     for (de, a) in [(conecta, acepta), (acepta, conecta)] {
-        parejas.casar(lineas(hechos, de, Clase::Envia), lineas(hechos, a, Clase::Recibe));
+        parejas.casar(
+            lineas(hechos, de, Clase::Envia),
+            lineas(hechos, a, Clase::Recibe),
+        );
         let salen = datos(hechos, de, Sentido::Sale);
         parejas.casar(salen, datos(hechos, a, Sentido::Llega));
     }

@@ -162,7 +162,9 @@ impl Union {
             let cuantas = cuenta(ilegibles, "línea no se entiende", "líneas no se entienden");
             dichos.push(format!("{cuantas}, y se dejan"));
         }
-        let de_este = dichos.iter().map(|que| format!("{}: {que}", ruta.display()));
+        let de_este = dichos
+            .iter()
+            .map(|que| format!("{}: {que}", ruta.display()));
         self.avisos.extend(de_este);
         Ok(())
     }
@@ -262,9 +264,7 @@ enum Final {
 /// La línea siguiente, con un tope; lo que pase de él se salta.
 fn siguiente_linea(diario: &mut impl BufRead, linea: &mut Vec<u8>) -> io::Result<Option<Final>> {
     linea.clear();
-    let leidos = diario
-        .take(TOPE_DE_LINEA as u64)
-        .read_until(b'\n', linea)?;
+    let leidos = diario.take(TOPE_DE_LINEA as u64).read_until(b'\n', linea)?;
     if leidos == 0 {
         return Ok(None);
     }

@@ -3,7 +3,8 @@
 //!
 //! No está en la guía. Los pasos, cada uno en su archivo: [`leer`] los diarios, [`emparejar`] cada
 //! envío con su recepción, poner [`relojes`] a los sucesos, y escribirlo: [`svg`], [`mermaid`] o
-//! [`shiviz`]. No habla con ningún nodo: sólo lee archivos.
+//! [`shiviz`]. De lo mismo salen las [`transferencias`] del acta. No habla con ningún nodo: sólo lee
+//! archivos.
 
 pub mod emparejar;
 pub mod leer;
@@ -11,6 +12,7 @@ pub mod mermaid;
 pub mod relojes;
 pub mod shiviz;
 pub mod svg;
+pub mod transferencias;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +24,7 @@ use crate::laboratorio::suceso::Clase;
 use crate::red::hilos::arrancar;
 use crate::texto::{cuenta, limpiar, tamano};
 use emparejar::Parejas;
-use leer::{Hecho, Traza};
+use leer::{Hecho, Sentido, Traza};
 use relojes::Recorte;
 
 /// Lo que pasó: los diarios unidos, con cada envío y su recepción casados y los relojes puestos.
@@ -76,8 +78,8 @@ impl Ejecucion {
         let (mut casadas, mut sueltas) = (0, 0);
         for (este, hecho) in self.traza.hechos.iter().enumerate() {
             match (self.parejas.de(este), hecho.sentido()) {
-                (Some(_), leer::Sentido::Llega) => casadas += 1,
-                (None, leer::Sentido::Sale | leer::Sentido::Llega) => sueltas += 1,
+                (Some(_), Sentido::Llega) => casadas += 1,
+                (None, Sentido::Sale | Sentido::Llega) => sueltas += 1,
                 _ => {}
             }
         }
@@ -151,7 +153,10 @@ fn guardar(destino: &Path, diarios: &[PathBuf], texto: &str) -> Result<(), Fallo
     let real = |ruta: &Path| fs::canonicalize(ruta).ok();
     let suyo = real(destino);
     if suyo.is_some() && diarios.iter().any(|diario| real(diario) == suyo) {
-        let frase = format!("{} es uno de los diarios: di otro con -o", destino.display());
+        let frase = format!(
+            "{} es uno de los diarios: di otro con -o",
+            destino.display()
+        );
         return Err(Fallo::nuevo(frase));
     }
     let escrito = fs::write(destino, texto);
@@ -175,18 +180,35 @@ fn etiqueta(hecho: &Hecho) -> String {
     }
 }
 
-/// Limpia un texto y lo deja en `tope` letras, contando dos por las anchas.
+/// Qué hizo el proceso.
+fn que_es(hecho: &Hecho) -> String {
+    match hecho.clase {
+        Clase::Envia => format!("envía {}", etiqueta(hecho)),
+        Clase::Recibe => format!("recibe {}", etiqueta(hecho)),
+        Clase::Datos if hecho.sentido() == Sentido::Sale => "envía datos".to_string(),
+        Clase::Datos => "recibe datos".to_string(),
+        otra => otra.nombre().to_string(),
+    }
+}
+
+/// Limpia un texto y lo deja en `tope` letras (las anchas cuentan dos), quitando las del medio: lo
+/// que distingue a un nombre suele estar al final.
 fn acortar(ajeno: &str, tope: usize) -> String {
     let limpio = limpiar(ajeno);
     let ancho = |letra: char| if letra >= '\u{1100}' { 2 } else { 1 };
     if limpio.chars().map(ancho).sum::<usize>() <= tope {
         return limpio;
     }
-    let mut quedan = tope.saturating_sub(1);
-    let caben = limpio.chars().take_while(|letra| {
-        let cabe = ancho(*letra) <= quedan;
-        quedan = quedan.saturating_sub(ancho(*letra));
-        cabe
-    });
-    caben.chain(['…']).collect()
+    let caben = |letras: &mut dyn Iterator<Item = char>, mut quedan: usize| -> String {
+        let cabe = |letra: &char| {
+            let cabe = ancho(*letra) <= quedan;
+            quedan = quedan.saturating_sub(ancho(*letra));
+            cabe
+        };
+        letras.take_while(cabe).collect()
+    };
+    let delante = caben(&mut limpio.chars(), tope * 3 / 5);
+    let detras = caben(&mut limpio.chars().rev(), tope - tope * 3 / 5 - 1);
+    let detras: String = detras.chars().rev().collect();
+    format!("{delante}…{detras}")
 }

@@ -23,7 +23,14 @@ pub fn lamport(traza: &Traza, parejas: &mut Parejas) -> (Vec<u32>, usize) {
     let mut listos: Vec<usize> = (0..traza.procesos.len()).collect();
     loop {
         while let Some(proceso) = listos.pop() {
-            avanzar(traza, parejas, proceso, &mut siguientes, &mut relojes, &mut listos);
+            avanzar(
+                traza,
+                parejas,
+                proceso,
+                &mut siguientes,
+                &mut relojes,
+                &mut listos,
+            );
         }
         let Some(atascado) = en_un_ciclo(traza, parejas, &siguientes) else {
             return (relojes, sueltas);

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::laboratorio::diagrama::relojes::Recorte;
-use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, etiqueta};
+use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, que_es};
 
 /// Sucesos que van, como mucho.
 const TOPE: usize = 10_000;
@@ -20,10 +20,16 @@ pub fn escribir(ejecucion: &Ejecucion) -> Documento {
     // Los nombres no llevan blancos; lo que los distinguía va detrás, para que sigan distintos.
     let nombres: Vec<String> = procesos
         .enumerate()
-        .map(|(p, proceso)| match proceso.nombre.contains(char::is_whitespace) {
-            true => format!("{}#{}", proceso.nombre.replace(char::is_whitespace, "_"), p + 1),
-            false => proceso.nombre.clone(),
-        })
+        .map(
+            |(p, proceso)| match proceso.nombre.contains(char::is_whitespace) {
+                true => format!(
+                    "{}#{}",
+                    proceso.nombre.replace(char::is_whitespace, "_"),
+                    p + 1
+                ),
+                false => proceso.nombre.clone(),
+            },
+        )
         .collect();
     let sucesos = (0..recorte.orden.len()).map(|lugar| dos_lineas(&recorte, &nombres, lugar));
     Documento {
@@ -39,9 +45,11 @@ fn dos_lineas(recorte: &Recorte, nombres: &[String], lugar: usize) -> String {
         .map(|(nombre, cuantos)| (nombre.clone(), Value::from(*cuantos)))
         .collect();
     let hecho = &recorte.traza.hechos[recorte.orden[lugar]];
-    let falla = hecho.falla.as_ref().map(|falla| format!(" [falla: {falla}]"));
-    let que = format!("{} {}", hecho.clase.nombre(), etiqueta(hecho));
-    let que = acortar(&(que + &falla.unwrap_or_default()), LETRAS);
+    let falla = hecho
+        .falla
+        .as_ref()
+        .map(|falla| format!(" [falla: {falla}]"));
+    let que = acortar(&(que_es(hecho) + &falla.unwrap_or_default()), LETRAS);
     let quien = &nombres[recorte.quien(lugar).0];
     format!("{quien} {}\n{que}\n", Value::Object(reloj))
 }

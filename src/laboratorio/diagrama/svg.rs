@@ -8,7 +8,7 @@
 use crate::http::escapar;
 use crate::laboratorio::diagrama::leer::{Hecho, Sentido};
 use crate::laboratorio::diagrama::relojes::Recorte;
-use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, etiqueta};
+use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, etiqueta, que_es};
 use crate::laboratorio::suceso::Clase;
 use crate::texto::{cuenta, tamano};
 
@@ -20,7 +20,7 @@ const VECTORES_A_LA_VISTA: usize = 6;
 const EJEMPLOS: usize = 10;
 
 /// Entre una columna y la siguiente.
-const COLUMNA: usize = 340;
+const COLUMNA: usize = 400;
 /// A la izquierda de la primera columna: los números de Lamport y lo que cae a ese lado.
 const MARGEN: usize = 230;
 /// Entre una fila y la siguiente.
@@ -30,15 +30,15 @@ const REPETIR: usize = 30;
 /// Lo que ocupan.
 const BANDA: usize = 40;
 /// Letras que caben en media columna.
-const CABEN: usize = 22;
+const CABEN: usize = 27;
 /// Lo que ocupa una línea de explicación.
 const LINEA: usize = 20;
 /// Letras de una línea de explicación.
-const RENGLON: usize = 120;
+const RENGLON: usize = 150;
 
 const ESTILO: &str = "\
 text{font-family:'DejaVu Sans',Verdana,sans-serif;font-size:12px;fill:#1a1a1a}\
-.titulo{font-size:20px;font-weight:bold}.aviso{fill:#8a3b00;font-weight:bold}\
+.titulo{font-size:20px;font-weight:bold}.subtitulo{font-size:16px;font-weight:bold}.aviso{fill:#8a3b00;font-weight:bold}\
 .nombre{font-size:14px;font-weight:bold;text-anchor:middle}\
 .sitio,.lamport,.vector{font-size:11px;fill:#555}.sitio{text-anchor:middle}\
 .vector,.lamport{font-family:'DejaVu Sans Mono',Consolas,monospace}\
@@ -73,12 +73,12 @@ pub fn dibujar(ejecucion: &Ejecucion) -> Documento {
     let cabecera = lienzo.explicar(ejecucion, aviso.as_deref());
     lienzo.cabecera = cabecera + 50;
     lienzo.columnas();
-    for lugar in 0..recorte.orden.len() {
-        lienzo.suceso(lugar);
-    }
+    // Las flechas debajo: así ninguna tacha un texto.
+    (0..recorte.orden.len()).for_each(|lugar| lienzo.flecha(lugar));
+    (0..recorte.orden.len()).for_each(|lugar| lienzo.suceso(lugar));
     let alto = lienzo.concurrentes(lienzo.alto() + 40) + 20;
     let ancho = MARGEN + COLUMNA * recorte.traza.procesos.len();
-    let ancho = ancho.max(RENGLON * 8);
+    let ancho = ancho.max(RENGLON * 7);
     let texto = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{ancho}\" height=\"{alto}\" \
          viewBox=\"0 0 {ancho} {alto}\">\n<title>Diagrama de espacio y tiempo</title>\n\
@@ -91,7 +91,11 @@ pub fn dibujar(ejecucion: &Ejecucion) -> Documento {
 
 /// Las puntas de flecha, una de cada color.
 fn puntas() -> String {
-    let colores = [("normal", "#1f4e8c"), ("datos", "#2e7d32"), ("sola", "#757575")];
+    let colores = [
+        ("normal", "#1f4e8c"),
+        ("datos", "#2e7d32"),
+        ("sola", "#757575"),
+    ];
     let punta = |(nombre, color): &(&str, &str)| {
         format!(
             "<marker id=\"{nombre}\" viewBox=\"0 0 10 10\" refX=\"10\" refY=\"5\" markerWidth=\"9\" \
@@ -190,8 +194,11 @@ impl Lienzo<'_> {
 
     /// Las líneas de vida, los números de Lamport y los nombres, que se repiten.
     fn columnas(&mut self) {
-        let (arriba, abajo) = (self.altura(0), self.altura(self.filas()) + FILA as f64 / 2.0);
-        let derecha = self.x(self.recorte.traza.procesos.len() - 1) + 165.0;
+        let (arriba, abajo) = (
+            self.altura(0),
+            self.altura(self.filas()) + FILA as f64 / 2.0,
+        );
+        let derecha = self.x(self.recorte.traza.procesos.len() - 1) + 190.0;
         for fila in 1..=self.filas() {
             let y = self.altura(fila);
             self.svg += &format!("<path class=\"fila\" d=\"M50 {y}H{derecha}\"/>\n");
@@ -227,28 +234,36 @@ impl Lienzo<'_> {
         acepta.map_or(String::new(), |h| acortar(&h.yo, 40))
     }
 
-    /// Un suceso: su flecha si sale, su punto, lo que dice y su vector.
+    /// La flecha de un suceso: la que sale de él, o la que le llega si no se sabe de dónde.
+    fn flecha(&mut self, lugar: usize) {
+        let este = self.recorte.orden[lugar];
+        let hecho = &self.recorte.traza.hechos[este];
+        let Some(trazo) = self.trazo(este, hecho) else {
+            return;
+        };
+        if trazo.casa && hecho.sentido() == Sentido::Llega {
+            return;
+        }
+        let clase = clase_de(hecho, trazo.casa);
+        let punta = clase.split(' ').next_back().unwrap_or_default();
+        let (titulo, flecha) = (self.titulo(lugar, hecho), flecha(&trazo, punta));
+        self.svg += &format!("<g class=\"suceso {clase}\"><title>{titulo}</title>{flecha}</g>\n");
+    }
+
+    /// Un suceso: su punto, lo que dice y su vector.
     fn suceso(&mut self, lugar: usize) {
         let este = self.recorte.orden[lugar];
         let hecho = &self.recorte.traza.hechos[este];
         let (x, y) = (self.x(hecho.proceso), self.y(este));
         let trazo = self.trazo(este, hecho);
-        let casa = trazo.as_ref().is_none_or(|trazo| trazo.casa);
-        let clase = clase_de(hecho, casa);
+        let clase = clase_de(hecho, trazo.as_ref().is_none_or(|trazo| trazo.casa));
         let titulo = self.titulo(lugar, hecho);
+        let (izquierda, arriba) = (x - 4.0, y - 4.0);
         self.svg += &format!("<g class=\"suceso {clase}\"><title>{titulo}</title>");
-        if let Some(trazo) = &trazo {
-            let llega_de_otro = casa && hecho.sentido() == Sentido::Llega;
-            if !llega_de_otro {
-                self.svg += &flecha(trazo, clase.split(' ').next_back().unwrap_or_default());
-            }
-        }
         self.svg += &match hecho.clase {
-            Clase::Cierra => format!(
-                "<path class=\"cierre\" d=\"M{} {}l8 8m0 -8l-8 8\"/>\n",
-                x - 4.0,
-                y - 4.0
-            ),
+            Clase::Cierra => {
+                format!("<path class=\"cierre\" d=\"M{izquierda} {arriba}l8 8m0 -8l-8 8\"/>\n")
+            }
             _ => format!("<circle class=\"punto\" cx=\"{x}\" cy=\"{y}\" r=\"4\"/>\n"),
         };
         self.rotulos(lugar, hecho, trazo.as_ref());
@@ -269,8 +284,12 @@ impl Lienzo<'_> {
                 (Sentido::Llega, _) => 13.0,
                 (Sentido::Aqui, _) => 4.0,
             };
-            let dice = acortar(&etiqueta(hecho), CABEN);
-            self.texto((x + 10.0 * lado, y + baja), &format!("dice{}", fin(lado)), &dice);
+            let dice = acortar(&con_falla(hecho), CABEN);
+            self.texto(
+                (x + 10.0 * lado, y + baja),
+                &format!("dice{}", fin(lado)),
+                &dice,
+            );
         }
         if self.por_proceso.len() <= VECTORES_A_LA_VISTA {
             let vector = self.vector(lugar);
@@ -289,21 +308,34 @@ impl Lienzo<'_> {
         let (x, y) = (self.x(hecho.proceso), self.y(este));
         let pareja = self.recorte.parejas.de(este);
         let proceso_de = |h: usize| self.recorte.traza.hechos[h].proceso;
-        let hacia = pareja.map(proceso_de).or_else(|| self.quien_es(&hecho.otro));
+        let hacia = pareja
+            .map(proceso_de)
+            .or_else(|| self.quien_es(&hecho.otro));
         let lado = match hacia {
             Some(otro) if otro < hecho.proceso => -1.0,
             _ => 1.0,
         };
-        let punta = |subir: f64| (x + lado * 150.0, y + subir * FILA as f64);
+        let punta = |subir: f64| (x + lado * 170.0, y + subir * FILA as f64);
         let (desde, hasta) = match (hecho.sentido(), pareja) {
             (Sentido::Aqui, _) => return None,
+            (Sentido::Sale, Some(otra)) if !self.esta(otra) => ((x, y), punta(0.3)),
             (Sentido::Sale, Some(otra)) => ((x, y), (self.x(proceso_de(otra)), self.y(otra))),
             (Sentido::Sale, None) => ((x, y), punta(0.3)),
             (Sentido::Llega, Some(otra)) => ((self.x(proceso_de(otra)), self.y(otra)), (x, y)),
             (Sentido::Llega, None) => (punta(-0.3), (x, y)),
         };
         let casa = pareja.is_some();
-        Some(Trazo { desde, hasta, lado, casa })
+        Some(Trazo {
+            desde,
+            hasta,
+            lado,
+            casa,
+        })
+    }
+
+    /// ¿Cae dentro del recorte?
+    fn esta(&self, hecho: usize) -> bool {
+        self.recorte.lamport[hecho] as usize <= self.filas()
     }
 
     /// El proceso que acepta en esa dirección.
@@ -315,24 +347,20 @@ impl Lienzo<'_> {
     fn titulo(&self, lugar: usize, hecho: &Hecho) -> String {
         let este = self.recorte.orden[lugar];
         let mut lineas = vec![
-            format!(
-                "{} · {} · conexión {}",
-                self.quien(lugar),
-                que_es(hecho),
-                hecho.c
-            ),
-            match hecho.clase {
-                Clase::Datos => tamano(hecho.bytes),
-                _ => hecho.texto.to_string(),
-            },
+            format!("{}: {}", self.quien(lugar), que_es(hecho)),
+            format!("{}, conexión {}", tamano(hecho.bytes), hecho.c),
             format!("{} con {}, hilo {}", hecho.yo, hecho.otro, hecho.hilo),
-            format!("Lamport {}, vector {}", self.recorte.lamport[este], self.vector(lugar)),
+            format!(
+                "Lamport {}, vector {}",
+                self.recorte.lamport[este],
+                self.vector(lugar)
+            ),
         ];
         if let Some(falla) = &hecho.falla {
             lineas.push(format!("falla puesta a propósito: {falla}"));
         }
         if self.recorte.parejas.de(este).is_none() && hecho.sentido() != Sentido::Aqui {
-            lineas.push("sin pareja: el otro lado no está en estos diarios".to_string());
+            lineas.push("sin pareja en estos diarios".to_string());
         }
         lineas.push(self.sus_concurrentes(lugar));
         lineas.retain(|linea| !linea.is_empty());
@@ -363,7 +391,7 @@ impl Lienzo<'_> {
     /// Debajo, qué sucesos son concurrentes. Devuelve dónde acaba.
     fn concurrentes(&mut self, y: usize) -> usize {
         let mut y = y;
-        self.texto((20.0, y as f64), "nombre\" style=\"text-anchor:start", "Sucesos concurrentes");
+        self.texto((20.0, y as f64), "subtitulo", "Sucesos concurrentes");
         let cuantas = self.recorte.parejas_concurrentes() as usize;
         let que = match cuantas {
             0 => "Ninguno: cada suceso alcanza al siguiente o es alcanzado por él.".to_string(),
@@ -388,8 +416,8 @@ impl Lienzo<'_> {
             let b = (a + 1..lugares.end).find(|&b| self.recorte.concurrentes(a, b))?;
             let dice = |lugar: usize| {
                 let hecho = &self.recorte.traza.hechos[self.recorte.orden[lugar]];
-                let que = acortar(&etiqueta(hecho), 30);
-                format!("{} ({} {que})", self.quien(lugar), hecho.clase.nombre())
+                let que = acortar(&que_es(hecho), 40);
+                format!("{} ({que})", self.quien(lugar))
             };
             Some(format!("{}  ∥  {}", dice(a), dice(b)))
         };
@@ -408,14 +436,10 @@ fn clase_de(hecho: &Hecho, casa: bool) -> &'static str {
     }
 }
 
-fn que_es(hecho: &Hecho) -> String {
-    match hecho.clase {
-        Clase::Envia => format!("envía la línea {}", hecho.n),
-        Clase::Recibe => format!("recibe la línea {}", hecho.n),
-        Clase::Datos if hecho.sentido() == Sentido::Sale => "envía datos".to_string(),
-        Clase::Datos => "recibe datos".to_string(),
-        otra => otra.nombre().to_string(),
-    }
+/// Lo que se lee en su flecha, con la falla delante.
+fn con_falla(hecho: &Hecho) -> String {
+    let falla = hecho.falla.as_ref().map(|falla| format!("[{falla}] "));
+    falla.unwrap_or_default() + &etiqueta(hecho)
 }
 
 /// Una flecha; la que vuelve a su misma línea, en curva.
