@@ -26,6 +26,7 @@ mod programa {
     pub mod carpeta;
     pub mod chat;
     pub mod descarga;
+    pub mod diagrama;
     pub mod envio;
     pub mod guia;
     pub mod hostiles;

@@ -148,12 +148,13 @@ fn papel(hechos: &[Hecho], lado: Lado) -> Option<(Direcciones, bool)> {
 /// avisa.
 fn ordenar(hechos: &[Hecho], veces: &mut Veces) -> bool {
     let mut dudosa = false;
+    let hay_que_casar = !veces.conectan.is_empty() && !veces.aceptan.is_empty();
     for lados in [&mut veces.conectan, &mut veces.aceptan] {
         lados.sort_unstable_by_key(|lado| lado[0]);
         let de = |lado: &Lado| hechos[lado[0] as usize].proceso;
         if lados.first().map(de) != lados.last().map(de) {
             lados.sort_by_key(|lado| hechos[lado[0] as usize].t);
-            dudosa = true;
+            dudosa = hay_que_casar;
         }
     }
     dudosa

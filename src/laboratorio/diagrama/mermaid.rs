@@ -5,34 +5,47 @@
 
 use crate::laboratorio::diagrama::leer::Sentido;
 use crate::laboratorio::diagrama::relojes::Recorte;
-use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, etiqueta};
+use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, etiqueta, recortado};
 
 /// Sucesos que van, como mucho: GitHub no dibuja más de 50.000 letras ni 500 flechas.
 pub const TOPE: usize = 300;
+/// Letras de todas las flechas: escapadas ocupan hasta seis veces más, y falta lo demás.
+const TOPE_DE_LETRAS: usize = 36_000;
 /// Letras de cada texto.
 const LETRAS: usize = 48;
+/// Avisos que se dibujan; todos se dicen en la pantalla.
+const AVISOS: usize = 4;
+/// Quien no llevaba diario.
+const FUERA: &str = "fuera";
 
-/// Escribe el diagrama de los `tope` primeros sucesos.
+/// Escribe el diagrama de los `tope` primeros sucesos, o de los que quepan.
 pub fn escribir(ejecucion: &Ejecucion, tope: usize) -> Documento {
-    let (recorte, aviso) = ejecucion.recortar(tope);
-    let pasos: Vec<String> = (0..recorte.orden.len())
-        .filter_map(|lugar| paso(&recorte, lugar))
-        .collect();
+    let todos = ejecucion.lamport.len();
+    let recorte = ejecucion.recortar(tope);
+    let (mut pasos, mut van) = (String::new(), 0);
+    for lugar in 0..recorte.orden.len() {
+        let paso = paso(&recorte, lugar).unwrap_or_default();
+        if pasos.len() + paso.len() > TOPE_DE_LETRAS {
+            break;
+        }
+        pasos += &paso;
+        van += 1;
+    }
+    let aviso = recortado(van, todos);
     let mut texto = "sequenceDiagram\n".to_string();
     for (p, proceso) in recorte.traza.procesos.iter().enumerate() {
         let nombre = escapar(&proceso.nombre);
         texto += &format!("    participant p{p} as {nombre}\n");
     }
-    if pasos.iter().any(|paso| paso.contains("fuera")) {
-        texto += "    participant fuera as fuera de los diarios\n";
+    if pasos.contains(FUERA) {
+        texto += &format!("    participant {FUERA} as fuera de los diarios\n");
     }
     let ultimo = recorte.traza.procesos.len().saturating_sub(1);
-    let avisos = ejecucion.avisos.iter().chain(&aviso);
-    for aviso in avisos {
-        let dicho = escapar(&limitar(aviso));
+    for aviso in ejecucion.avisos.iter().take(AVISOS).chain(&aviso) {
+        let dicho = escapar(&acortar(aviso, 3 * LETRAS));
         texto += &format!("    Note over p0,p{ultimo}: {dicho}\n");
     }
-    texto.extend(pasos);
+    texto += &pasos;
     Documento { texto, aviso }
 }
 
@@ -50,8 +63,8 @@ fn paso(recorte: &Recorte, lugar: usize) -> Option<String> {
             let (sale, llega) = (reloj(este), reloj(suya));
             format!("    {yo}->>p{otro}: {dice} ({sale} → {llega})\n")
         }
-        (Sentido::Sale, None) => format!("    {yo}--xfuera: {dice} ({})\n", reloj(este)),
-        (Sentido::Llega, None) => format!("    fuera-->>{yo}: {dice} ({})\n", reloj(este)),
+        (Sentido::Sale, None) => format!("    {yo}--x{FUERA}: {dice} ({})\n", reloj(este)),
+        (Sentido::Llega, None) => format!("    {FUERA}-->>{yo}: {dice} ({})\n", reloj(este)),
         _ => String::new(),
     };
     let falla = hecho.falla.as_ref().map(|falla| {
@@ -60,11 +73,6 @@ fn paso(recorte: &Recorte, lugar: usize) -> Option<String> {
     });
     let paso = flecha + &falla.unwrap_or_default();
     (!paso.is_empty()).then_some(paso)
-}
-
-/// Un aviso largo (puede llevar una ruta) no se lleva el sitio de las flechas.
-fn limitar(aviso: &str) -> String {
-    acortar(aviso, 4 * LETRAS)
 }
 
 /// Deja letras, cifras, espacios y poco más; lo que Mermaid podría entender va como entidad.

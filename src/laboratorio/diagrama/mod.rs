@@ -65,12 +65,9 @@ impl Ejecucion {
         }
     }
 
-    /// Sus primeros sucesos, con los vectores; y lo que hay que decir si no son todos.
-    pub fn recortar(&self, tope: usize) -> (Recorte<'_>, Option<String>) {
-        let recorte = Recorte::nuevo(&self.traza, &self.parejas, &self.lamport, tope);
-        let (dibujados, todos) = (recorte.orden.len(), self.lamport.len());
-        let aviso = format!("Recortado: van los primeros {dibujados} sucesos, de {todos}.");
-        (recorte, (dibujados < todos).then_some(aviso))
+    /// Sus primeros sucesos, con los vectores.
+    pub fn recortar(&self, tope: usize) -> Recorte<'_> {
+        Recorte::nuevo(&self.traza, &self.parejas, &self.lamport, tope)
     }
 
     /// En una línea, cuánto hay.
@@ -90,6 +87,11 @@ impl Ejecucion {
             cuenta(casadas, "flecha", "flechas"),
         )
     }
+}
+
+/// Lo que hay que decir si no van todos.
+fn recortado(van: usize, todos: usize) -> Option<String> {
+    (van < todos).then(|| format!("Recortado: van los primeros {van} sucesos, de {todos}."))
 }
 
 /// `nodo diagrama`.
@@ -212,3 +214,6 @@ fn acortar(ajeno: &str, tope: usize) -> String {
     let detras: String = detras.chars().rev().collect();
     format!("{delante}…{detras}")
 }
+
+#[cfg(test)]
+mod tests;

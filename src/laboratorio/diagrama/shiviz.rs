@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::laboratorio::diagrama::relojes::Recorte;
-use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, que_es};
+use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, que_es, recortado};
 
 /// Sucesos que van, como mucho.
 const TOPE: usize = 10_000;
@@ -15,7 +15,8 @@ const LETRAS: usize = 200;
 
 /// Escribe el registro.
 pub fn escribir(ejecucion: &Ejecucion) -> Documento {
-    let (recorte, aviso) = ejecucion.recortar(TOPE);
+    let recorte = ejecucion.recortar(TOPE);
+    let aviso = recortado(recorte.orden.len(), ejecucion.lamport.len());
     let procesos = recorte.traza.procesos.iter();
     // Los nombres no llevan blancos; lo que los distinguía va detrás, para que sigan distintos.
     let nombres: Vec<String> = procesos

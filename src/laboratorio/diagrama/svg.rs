@@ -8,7 +8,7 @@
 use crate::http::escapar;
 use crate::laboratorio::diagrama::leer::{Hecho, Sentido};
 use crate::laboratorio::diagrama::relojes::Recorte;
-use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, etiqueta, que_es};
+use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, etiqueta, que_es, recortado};
 use crate::laboratorio::suceso::Clase;
 use crate::texto::{cuenta, tamano};
 
@@ -24,7 +24,7 @@ const COLUMNA: usize = 400;
 /// A la izquierda de la primera columna: los números de Lamport y lo que cae a ese lado.
 const MARGEN: usize = 230;
 /// Entre una fila y la siguiente.
-const FILA: usize = 30;
+const FILA: usize = 34;
 /// Cada cuántas filas se repiten los nombres.
 const REPETIR: usize = 30;
 /// Lo que ocupan.
@@ -63,7 +63,8 @@ hora.";
 
 /// Dibuja una ejecución.
 pub fn dibujar(ejecucion: &Ejecucion) -> Documento {
-    let (recorte, aviso) = ejecucion.recortar(TOPE);
+    let recorte = ejecucion.recortar(TOPE);
+    let aviso = recortado(recorte.orden.len(), ejecucion.lamport.len());
     let mut lienzo = Lienzo {
         svg: String::new(),
         por_proceso: recorte.por_proceso(),
@@ -348,7 +349,10 @@ impl Lienzo<'_> {
         let este = self.recorte.orden[lugar];
         let mut lineas = vec![
             format!("{}: {}", self.quien(lugar), que_es(hecho)),
-            format!("{}, conexión {}", tamano(hecho.bytes), hecho.c),
+            match hecho.bytes {
+                0 => format!("conexión {}", hecho.c),
+                bytes => format!("{}, conexión {}", tamano(bytes), hecho.c),
+            },
             format!("{} con {}, hilo {}", hecho.yo, hecho.otro, hecho.hilo),
             format!(
                 "Lamport {}, vector {}",
@@ -378,8 +382,8 @@ impl Lienzo<'_> {
         let con: Vec<String> = con
             .into_iter()
             .map(|(proceso, desde, hasta)| match desde == hasta {
-                true => format!("{} {desde}", self.nombre(proceso)),
-                false => format!("{} del {desde} al {hasta}", self.nombre(proceso)),
+                true => format!("el {desde} de {}", self.nombre(proceso)),
+                false => format!("del {desde} al {hasta} de {}", self.nombre(proceso)),
             })
             .collect();
         match con.is_empty() {
