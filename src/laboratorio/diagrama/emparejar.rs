@@ -26,10 +26,13 @@ impl Parejas {
         (suya != NADIE).then_some(suya as usize)
     }
 
-    /// Suelta un hecho de su pareja.
-    pub fn soltar(&mut self, hecho: usize) {
-        if let Some(suya) = self.de(hecho) {
-            (self.0[hecho], self.0[suya]) = (NADIE, NADIE);
+    /// Suelta una llegada de su salida.
+    pub fn soltar(&mut self, llega: usize) {
+        if let Some(sale) = self.de(llega) {
+            self.0[llega] = NADIE;
+            if self.de(sale) == Some(llega) {
+                self.0[sale] = NADIE;
+            }
         }
     }
 
@@ -45,6 +48,26 @@ impl Parejas {
             if let Some((_, llega)) = llegan.next_if(|(otra, _)| *otra == clave) {
                 (self.0[sale as usize], self.0[llega as usize]) = (llega, sale);
             }
+        }
+    }
+
+    /// Casa los datos, cada uno con el byte de su sentido en que acaba. Un lado los puede contar en
+    /// más trozos que el otro: quien llega viene de quien mandó su último byte, y quien sale acaba
+    /// en quien recibió el último suyo (o, si se cortó, el último que llegó).
+    fn casar_datos(&mut self, salen: &[(u64, u32)], llegan: &[(u64, u32)]) {
+        let que_llega_a = |lado: &[(u64, u32)], byte| {
+            let cual = lado.partition_point(|(fin, _)| *fin < byte);
+            lado.get(cual).map(|(_, hecho)| *hecho)
+        };
+        for &(fin, llega) in llegan {
+            self.0[llega as usize] = que_llega_a(salen, fin).unwrap_or(NADIE);
+        }
+        let mut desde = 0;
+        for &(fin, sale) in salen {
+            let cortado = || llegan.last().filter(|(fin, _)| *fin > desde);
+            let llega = que_llega_a(llegan, fin).or_else(|| cortado().map(|(_, llega)| *llega));
+            self.0[sale as usize] = llega.unwrap_or(NADIE);
+            desde = fin;
         }
     }
 }
@@ -174,7 +197,7 @@ fn casar_conexion(hechos: &[Hecho], parejas: &mut Parejas, conecta: Lado, acepta
             lineas(hechos, a, Clase::Recibe),
         );
         let salen = datos(hechos, de, Sentido::Sale);
-        parejas.casar(salen, datos(hechos, a, Sentido::Llega));
+        parejas.casar_datos(&salen, &datos(hechos, a, Sentido::Llega));
     }
 }
 
@@ -186,8 +209,7 @@ fn lineas(hechos: &[Hecho], lado: Lado, clase: Clase) -> Vec<(u64, u32)> {
         .collect()
 }
 
-/// Los datos no llevan número: los identifica en qué byte de su sentido acaban. Así casan aunque un
-/// lado los cuente en más trozos que el otro.
+/// Los datos no llevan número: los identifica en qué byte de su sentido acaban.
 fn datos(hechos: &[Hecho], lado: Lado, sentido: Sentido) -> Vec<(u64, u32)> {
     let mut hasta: u64 = 0;
     let es_suyo = |h: &&u32| {

@@ -60,10 +60,13 @@ fn avanzar(
         let anterior = if este > desde { relojes[este - 1] } else { 0 };
         relojes[este] = 1 + anterior.max(causa.map_or(0, |causa| relojes[causa]));
         siguientes[proceso] += 1;
+        // Si el otro estaba parado esperando a este, ya puede seguir.
         if let Some(pareja) = parejas.de(este) {
-            // Si el otro estaba parado esperando a este, ya puede seguir.
             let suyo = traza.hechos[pareja].proceso;
-            if siguientes[suyo] == pareja && causa.is_none() {
+            let espera = siguientes[suyo];
+            if espera < traza.procesos[suyo].hasta
+                && self::causa(traza, parejas, espera) == Some(este)
+            {
                 listos.push(suyo);
             }
         }

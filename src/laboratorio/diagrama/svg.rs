@@ -242,7 +242,9 @@ impl Lienzo<'_> {
         let Some(trazo) = self.trazo(este, hecho) else {
             return;
         };
-        if trazo.casa && hecho.sentido() == Sentido::Llega {
+        let pareja = self.recorte.parejas.de(este);
+        let ya_sale = pareja.is_some_and(|sale| self.recorte.parejas.de(sale) == Some(este));
+        if ya_sale && hecho.sentido() == Sentido::Llega {
             return;
         }
         let clase = clase_de(hecho, trazo.casa);
