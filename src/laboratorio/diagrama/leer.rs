@@ -284,7 +284,11 @@ fn suceso_de(linea: &[u8]) -> Option<Suceso> {
 
 /// Los primeros `bytes` de un texto, sin partir una letra.
 fn recortar(texto: &str, bytes: usize) -> &str {
-    &texto[..texto.floor_char_boundary(bytes)]
+    let mut fin = bytes.min(texto.len());
+    while !texto.is_char_boundary(fin) {
+        fin -= 1;
+    }
+    &texto[..fin]
 }
 
 /// Nombres limpios, sin blancos dentro que confundan y sin dos iguales.

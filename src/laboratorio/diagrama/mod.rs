@@ -7,6 +7,7 @@
 //! archivos.
 
 pub mod emparejar;
+mod flechas;
 pub mod leer;
 pub mod mermaid;
 pub mod relojes;
