@@ -125,7 +125,7 @@ impl Lienzo<'_> {
 
     /// El proceso que acepta en esa dirección.
     fn quien_es(&self, direccion: &str) -> Option<usize> {
-        (0..self.por_proceso.len()).find(|&proceso| self.sitio(proceso) == direccion)
+        self.sitios.iter().position(|sitio| sitio == direccion)
     }
 
     /// El texto entero de un suceso, para cuando se le pasa el ratón por encima.
@@ -147,19 +147,16 @@ impl Lienzo<'_> {
         if let Some(falla) = &hecho.falla {
             lineas.push(format!("falla puesta a propósito: {falla}"));
         }
-        if self.recorte.parejas.de(este).is_none() && hecho.sentido() != Sentido::Aqui {
-            lineas.push("sin pareja en estos diarios".to_string());
-        }
-        if self
-            .recorte
-            .parejas
-            .de(este)
-            .is_some_and(|otra| !self.esta(otra))
-        {
-            lineas.push("llega más abajo de lo que se dibuja".to_string());
+        match self.recorte.parejas.de(este) {
+            None if hecho.sentido() != Sentido::Aqui => {
+                lineas.push("sin pareja en estos diarios".to_string());
+            }
+            Some(otra) if !self.esta(otra) => {
+                lineas.push("llega más abajo de lo que se dibuja".to_string());
+            }
+            _ => {}
         }
         lineas.push(self.sus_concurrentes(lugar));
-        lineas.retain(|linea| !linea.is_empty());
         let lineas: Vec<String> = lineas.iter().map(|linea| xml(linea)).collect();
         lineas.join("\n")
     }

@@ -5,7 +5,7 @@
 
 use crate::laboratorio::diagrama::leer::Sentido;
 use crate::laboratorio::diagrama::relojes::Recorte;
-use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, etiqueta, recortado};
+use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, etiqueta, primeros, recortado};
 
 /// Sucesos que van, como mucho: GitHub no dibuja más de 50.000 letras ni 500 flechas.
 pub const TOPE: usize = 300;
@@ -41,7 +41,7 @@ pub fn escribir(ejecucion: &Ejecucion, tope: usize) -> Documento {
         texto += &format!("    participant {FUERA} as fuera de los diarios\n");
     }
     let ultimo = recorte.traza.procesos.len().saturating_sub(1);
-    for aviso in ejecucion.avisos.iter().take(AVISOS).chain(&aviso) {
+    for aviso in primeros(&ejecucion.avisos, AVISOS).iter().chain(&aviso) {
         let dicho = escapar(&acortar(aviso, 3 * LETRAS));
         texto += &format!("    Note over p0,p{ultimo}: {dicho}\n");
     }

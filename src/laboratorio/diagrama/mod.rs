@@ -90,6 +90,18 @@ impl Ejecucion {
     }
 }
 
+/// Los primeros avisos, y cuántos más hay.
+fn primeros(avisos: &[String], tope: usize) -> Vec<String> {
+    let mut van: Vec<String> = avisos.iter().take(tope).cloned().collect();
+    if avisos.len() > tope {
+        van.push(format!(
+            "Y {}.",
+            cuenta(avisos.len() - tope, "aviso más", "avisos más")
+        ));
+    }
+    van
+}
+
 /// Lo que hay que decir si no van todos.
 fn recortado(van: usize, todos: usize) -> Option<String> {
     (van < todos).then(|| format!("Recortado: van los primeros {van} sucesos, de {todos}."))

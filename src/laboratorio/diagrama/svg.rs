@@ -6,8 +6,9 @@
 //! cae sobre otro (cada uno se dibuja en `flechas.rs`). No lleva guiones ni pide nada de fuera, y todo lo ajeno va escapado.
 
 use crate::http::escapar;
+use crate::laboratorio::diagrama::leer::Proceso;
 use crate::laboratorio::diagrama::relojes::Recorte;
-use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, que_es, recortado};
+use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, primeros, que_es, recortado};
 use crate::laboratorio::suceso::Clase;
 use crate::texto::cuenta;
 
@@ -17,6 +18,9 @@ const TOPE: usize = 1000;
 pub(super) const VECTORES_A_LA_VISTA: usize = 6;
 /// Parejas de sucesos concurrentes que se ponen de ejemplo.
 const EJEMPLOS: usize = 10;
+
+/// Avisos que se escriben en el dibujo; en la pantalla salen todos.
+const AVISOS: usize = 12;
 
 /// Entre una columna y la siguiente.
 const COLUMNA: usize = 400;
@@ -41,7 +45,7 @@ text{font-family:'DejaVu Sans',Verdana,sans-serif;font-size:12px;fill:#1a1a1a}\
 .nombre{font-size:14px;font-weight:bold;text-anchor:middle}\
 .sitio,.lamport,.vector{font-size:11px;fill:#555}.sitio{text-anchor:middle}\
 .vector,.lamport{font-family:'DejaVu Sans Mono',Consolas,monospace}\
-.fin{text-anchor:end}.fila{stroke:#eee}.vida{stroke:#9e9e9e}\
+.fin{text-anchor:end}.fila{stroke:#eee}.banda{fill:#f2f2f2}.vida{stroke:#9e9e9e}\
 .suceso text{paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}\
 .flecha{fill:none;stroke:#1f4e8c;stroke-width:1.4}.punto{fill:#1f4e8c}\
 .datos .flecha{stroke:#2e7d32;stroke-width:3}.datos .punto{fill:#2e7d32}\
@@ -67,10 +71,11 @@ pub fn dibujar(ejecucion: &Ejecucion) -> Documento {
     let mut lienzo = Lienzo {
         svg: String::new(),
         por_proceso: recorte.por_proceso(),
+        sitios: sitios(&recorte),
         recorte: &recorte,
         cabecera: 0,
     };
-    let cabecera = lienzo.explicar(ejecucion, aviso.as_deref());
+    let cabecera = lienzo.explicar(ejecucion, aviso.as_ref());
     lienzo.cabecera = cabecera + 50;
     lienzo.columnas();
     // Las flechas debajo: así ninguna tacha un texto.
@@ -95,16 +100,27 @@ fn puntas() -> String {
         ("normal", "#1f4e8c"),
         ("datos", "#2e7d32"),
         ("sola", "#757575"),
+        ("falla", "#c62828"),
     ];
-    let punta = |(nombre, color): &(&str, &str)| {
+    let punta = |(nombre, color): (&str, &str)| {
         format!(
             "<marker id=\"{nombre}\" viewBox=\"0 0 10 10\" refX=\"10\" refY=\"5\" markerWidth=\"9\" \
              markerHeight=\"9\" markerUnits=\"userSpaceOnUse\" orient=\"auto\">\
              <path d=\"M0 1L10 5L0 9z\" fill=\"{color}\"/></marker>"
         )
     };
-    let todas = colores.iter().chain(&[("falla", "#c62828")]);
-    format!("<defs>{}</defs>", todas.map(punta).collect::<String>())
+    let puntas = colores.map(punta).concat();
+    format!("<defs>{puntas}</defs>")
+}
+
+/// Dónde escucha cada proceso: la dirección en que aceptó su primera conexión.
+fn sitios(recorte: &Recorte) -> Vec<String> {
+    let sitio = |proceso: &Proceso| {
+        let mut hechos = recorte.traza.hechos[proceso.desde..proceso.hasta].iter();
+        let acepta = hechos.find(|hecho| hecho.clase == Clase::Acepta);
+        acepta.map_or(String::new(), |hecho| hecho.yo.to_string())
+    };
+    recorte.traza.procesos.iter().map(sitio).collect()
 }
 
 /// Lo que se va dibujando.
@@ -112,6 +128,8 @@ pub(super) struct Lienzo<'a> {
     pub(super) svg: String,
     pub(super) recorte: &'a Recorte<'a>,
     pub(super) por_proceso: Vec<Vec<usize>>,
+    /// Dónde escucha cada proceso.
+    pub(super) sitios: Vec<String>,
     /// Dónde empieza la primera fila.
     cabecera: usize,
 }
@@ -145,7 +163,7 @@ impl Lienzo<'_> {
     }
 
     /// El título y lo que hay que saber. Devuelve dónde acaba.
-    fn explicar(&mut self, ejecucion: &Ejecucion, recortado: Option<&str>) -> usize {
+    fn explicar(&mut self, ejecucion: &Ejecucion, recortado: Option<&String>) -> usize {
         let titulo = "Diagrama de espacio y tiempo";
         self.texto((20.0, 36.0), "titulo", titulo);
         self.texto((20.0, 60.0), "", &ejecucion.resumen());
@@ -155,8 +173,7 @@ impl Lienzo<'_> {
             y += LINEA;
         }
         y = self.leyenda(y + 4);
-        let avisos = ejecucion.avisos.iter().map(String::as_str);
-        for aviso in avisos.chain(recortado) {
+        for aviso in primeros(&ejecucion.avisos, AVISOS).iter().chain(recortado) {
             for linea in renglones(aviso) {
                 self.texto((20.0, y as f64), "aviso", &linea);
                 y += LINEA;
@@ -183,46 +200,39 @@ impl Lienzo<'_> {
         y + LINEA
     }
 
-    /// Las líneas de vida, los números de Lamport y los nombres, que se repiten.
+    /// Las filas, con su número de Lamport, y las columnas.
     fn columnas(&mut self) {
-        let (arriba, abajo) = (
-            self.altura(0),
-            self.altura(self.filas()) + FILA as f64 / 2.0,
-        );
-        let derecha = self.x(self.recorte.traza.procesos.len() - 1) + 190.0;
+        let procesos = self.recorte.traza.procesos.len();
+        let derecha = self.x(procesos - 1) + 190.0;
+        self.texto((44.0, self.altura(0)), "lamport fin", "L");
         for fila in 1..=self.filas() {
             let y = self.altura(fila);
             self.svg += &format!("<path class=\"fila\" d=\"M50 {y}H{derecha}\"/>\n");
             self.texto((44.0, y + 4.0), "lamport fin", &fila.to_string());
         }
-        self.texto((44.0, arriba), "lamport fin", "L");
-        for proceso in 0..self.recorte.traza.procesos.len() {
-            let x = self.x(proceso);
-            self.svg += &format!("<path class=\"vida\" d=\"M{x} {arriba}V{abajo}\"/>\n");
-            self.texto((x, arriba - 24.0), "nombre", &self.nombre(proceso));
-            self.texto((x, arriba - 8.0), "sitio", &self.sitio(proceso));
-            for fila in (REPETIR + 1..=self.filas()).step_by(REPETIR) {
-                let y = self.altura(fila) - BANDA as f64 + 10.0;
-                let (izquierda, nombre) = (x - 90.0, self.nombre(proceso));
-                self.svg += &format!(
-                    "<rect x=\"{izquierda}\" y=\"{}\" width=\"180\" height=\"20\" fill=\"#f2f2f2\"/>\n",
-                    y - 14.0
-                );
-                self.texto((x, y), "nombre", &nombre);
-            }
+        (0..procesos).for_each(|proceso| self.columna(proceso));
+    }
+
+    /// La línea de vida de un proceso, con su nombre arriba y repetido.
+    fn columna(&mut self, proceso: usize) {
+        let (x, nombre) = (self.x(proceso), self.nombre(proceso));
+        let (arriba, abajo) = (self.altura(0), self.alto() + FILA / 2);
+        self.svg += &format!("<path class=\"vida\" d=\"M{x} {arriba}V{abajo}\"/>\n");
+        self.texto((x, arriba - 24.0), "nombre", &nombre);
+        let sitio = acortar(&self.sitios[proceso], 40);
+        self.texto((x, arriba - 8.0), "sitio", &sitio);
+        for fila in (REPETIR + 1..=self.filas()).step_by(REPETIR) {
+            let y = self.altura(fila) - 30.0;
+            let (izquierda, encima) = (x - 90.0, y - 14.0);
+            self.svg += &format!(
+                "<rect class=\"banda\" x=\"{izquierda}\" y=\"{encima}\" width=\"180\" height=\"20\"/>\n"
+            );
+            self.texto((x, y), "nombre", &nombre);
         }
     }
 
     pub(super) fn nombre(&self, proceso: usize) -> String {
         acortar(&self.recorte.traza.procesos[proceso].nombre, 24)
-    }
-
-    /// Dónde escucha: la dirección en que aceptó su primera conexión.
-    pub(super) fn sitio(&self, proceso: usize) -> String {
-        let suyo = &self.recorte.traza.procesos[proceso];
-        let hechos = &self.recorte.traza.hechos[suyo.desde..suyo.hasta];
-        let acepta = hechos.iter().find(|h| h.clase == Clase::Acepta);
-        acepta.map_or(String::new(), |h| acortar(&h.yo, 40))
     }
 
     pub(super) fn quien(&self, lugar: usize) -> String {

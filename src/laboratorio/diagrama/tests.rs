@@ -227,12 +227,12 @@ fn cierre(traza: &Traza, flechas: &[(usize, usize)]) -> Vec<Vec<bool>> {
         .iter()
         .for_each(|&(sale, llega)| alcanza[sale][llega] = true);
     for medio in 0..todos {
-        for a in 0..todos {
-            if alcanza[a][medio] {
-                for b in 0..todos {
-                    alcanza[a][b] |= alcanza[medio][b];
-                }
-            }
+        let desde_el = alcanza[medio].clone();
+        for suyos in alcanza.iter_mut().filter(|suyos| suyos[medio]) {
+            suyos
+                .iter_mut()
+                .zip(&desde_el)
+                .for_each(|(este, otro)| *este |= otro);
         }
     }
     alcanza
