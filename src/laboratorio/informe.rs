@@ -164,8 +164,8 @@ fn pasaron(ejecucion: &Ejecucion) -> String {
     let resto = match sobran {
         0 => String::new(),
         _ => format!(
-            "\nY {} más.\n",
-            cuenta(sobran, "transferencia", "transferencias")
+            "\nY {}.\n",
+            cuenta(sobran, "transferencia más", "transferencias más")
         ),
     };
     tabla(&titulos, todas.iter().map(fila).take(TOPE_DE_FILAS)) + &resto

@@ -196,7 +196,7 @@ fn mundo() -> impl Strategy<Value = Mundo> {
         0..5usize,
         0..2usize,
     );
-    (2..5usize, prop::collection::vec(paso, 1..90)).prop_map(|(procesos, pasos)| {
+    (2..5usize, prop::collection::vec(paso, 1..70)).prop_map(|(procesos, pasos)| {
         let mut mundo = Mundo::nuevo(procesos);
         for (que, cual, lado, otro, puerto) in pasos {
             if mundo.tubos.is_empty() || que == 0 {
@@ -239,7 +239,7 @@ fn cierre(traza: &Traza, flechas: &[(usize, usize)]) -> Vec<Vec<bool>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn cada_llegada_tiene_su_salida_y_los_relojes_dicen_lo_que_pasa(mundo in mundo(), tope in 1..40usize) {
