@@ -8,11 +8,16 @@
 use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use textwrap::{Options, WordSplitter, termwidth};
+
 use crate::consola::barra::Barra;
 use crate::consola::editor::{Impresor, Nombres};
 use crate::consola::progreso::Marcha;
 use crate::fallo::motivo;
 use crate::texto::limpiar;
+
+/// Columnas que se mete hacia dentro lo que sigue de una línea partida.
+const SANGRIA: usize = 2;
 
 /// La pantalla, con la pregunta que esté a medias y la barra de progreso si la hay.
 pub struct Pantalla {
@@ -44,17 +49,16 @@ impl Pantalla {
 
     /// Varias líneas por stdout en un solo `write`.
     pub fn tanda<T: AsRef<str>>(&mut self, lineas: impl IntoIterator<Item = T>) {
-        let mut todo = String::new();
-        for linea in lineas {
-            todo.push_str(&limpiar(linea.as_ref()));
-            todo.push('\n');
-        }
-        self.escribir(&todo);
+        let ancho = io::stdout().is_terminal().then(termwidth);
+        let enteras = lineas
+            .into_iter()
+            .map(|linea| que_quepa(linea.as_ref(), ancho));
+        self.escribir(&enteras.collect::<String>());
     }
 
     /// Una línea por stderr: un aviso o un error.
     pub fn aviso(&mut self, texto: impl AsRef<str>) {
-        let linea = limpiar(texto.as_ref()) + "\n";
+        let linea = que_quepa(texto.as_ref(), io::stderr().is_terminal().then(termwidth));
         // Sin stderr no queda dónde quejarse.
         let _ = self.apartando_la_barra(|| self.impresor.clone().write_all(linea.as_bytes()));
     }
@@ -160,6 +164,23 @@ impl Pantalla {
     }
 }
 
+/// Una línea limpia, con su final. Si no cabe en el `ancho` de la terminal se parte entre palabras,
+/// y lo que sigue va sangrado; una palabra más larga (una ruta, una URL) no se parte, para poder
+/// copiarla. Sin terminal, una línea es una línea.
+fn que_quepa(texto: &str, ancho: Option<usize>) -> String {
+    let mut linea = limpiar(texto);
+    if let Some(ancho) = ancho {
+        let sangria = linea.len() - linea.trim_start_matches(' ').len() + SANGRIA;
+        let sangria = " ".repeat(sangria.min(ancho / 2));
+        let partes = Options::new(ancho)
+            .subsequent_indent(&sangria)
+            .break_words(false)
+            .word_splitter(WordSplitter::NoHyphenation);
+        linea = textwrap::fill(&linea, partes);
+    }
+    linea + "\n"
+}
+
 /// Una huella como se lee en pantalla: sus 16 primeras cifras bastan para distinguir archivos y no
 /// parten la línea. En una tubería, entera.
 pub fn huella_en_pantalla(huella: &impl fmt::Display) -> String {
@@ -168,4 +189,33 @@ pub fn huella_en_pantalla(huella: &impl fmt::Display) -> String {
         cifras.truncate(16);
     }
     cifras
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn en_una_terminal_se_parte_entre_palabras_y_en_una_tuberia_no() {
+        let larga = "  uno dos tres";
+        assert_eq!(que_quepa(larga, None), "  uno dos tres\n");
+        assert_eq!(que_quepa(larga, Some(14)), "  uno dos tres\n");
+        assert_eq!(que_quepa(larga, Some(13)), "  uno dos\n    tres\n");
+        assert_eq!(que_quepa("", Some(13)), "\n");
+        let ruta = "en compartidos/con/una/ruta/larga";
+        assert_eq!(
+            que_quepa(ruta, Some(10)),
+            "en\n  compartidos/con/una/ruta/larga\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn partir_no_pierde_ni_una_letra(texto in "[ a-zñ·:/]{0,200}", ancho in 1usize..90) {
+            let sin_blancos = |t: &str| t.split_whitespace().collect::<String>();
+            let partida = que_quepa(&texto, Some(ancho));
+            prop_assert_eq!(sin_blancos(&partida), sin_blancos(&texto));
+        }
+    }
 }

@@ -5,6 +5,7 @@
 use std::fmt::Display;
 
 use crossbeam_channel::never;
+use textwrap::termwidth;
 
 use crate::consola::{Consola, Paso};
 use crate::fallo::{Fallo, Salida};
@@ -46,7 +47,7 @@ impl Consola {
             SELECCIONE.trim_end_matches([':', ' '])
         );
         // En un panel estrecho la pregunta no cabría en su línea, ni lo que se teclee detrás.
-        let cabe = self.teclado.terminal.ancho() > entera.chars().count() + SITIO_PARA_ESCRIBIR;
+        let cabe = termwidth() > entera.chars().count() + SITIO_PARA_ESCRIBIR;
         let pregunta = match (en_terminal, cabe) {
             (true, true) => entera,
             (true, false) => format!("{quien} · opción: "),

@@ -11,9 +11,7 @@ use std::io::stdin;
 #[cfg(unix)]
 use rustix::process::getpgrp;
 #[cfg(unix)]
-use rustix::termios::{
-    LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
-};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 /// La terminal de la entrada, si lo es.
 ///
@@ -67,12 +65,6 @@ impl Terminal {
         perdida
     }
 
-    /// Columnas que tiene; muchas, si no se sabe.
-    pub fn ancho(&self) -> usize {
-        let columnas = tcgetwinsize(stdin()).map_or(0, |tamano| tamano.ws_col.into());
-        if columnas == 0 { usize::MAX } else { columnas }
-    }
-
     /// La deja como estaba.
     pub fn reponer(&self) {
         self.como_estaba.iter().for_each(poner);
@@ -108,11 +100,6 @@ impl Terminal {
     /// En Windows no hay Ctrl-Z que detenga.
     pub fn vuelve_de_la_shell(&mut self) -> bool {
         false
-    }
-
-    /// No se sabe: que quepa todo.
-    pub fn ancho(&self) -> usize {
-        usize::MAX
     }
 
     /// El eco de Windows sólo existe mientras alguien lee.

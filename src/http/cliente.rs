@@ -8,9 +8,9 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Instant;
 
-use log::debug;
 use serde_json::Value;
 
+use super::primera_linea;
 use super::url::Url;
 use crate::config::Limites;
 use crate::fallo::Fallo;
@@ -28,7 +28,7 @@ pub fn pedir(
     metodo: &str,
     url: &str,
     cuerpo: Option<&Value>,
-    limites: Limites,
+    limites: &Limites,
     parada: &Parada,
 ) -> Result<(u16, Value), Fallo> {
     let partes = Url::leer(url)
@@ -42,7 +42,6 @@ pub fn pedir(
     preguntar(&mut conexion, metodo, &partes.ruta, cuerpo).map_err(con_quien)?;
     let recibido = recibir_todo(&mut conexion).map_err(con_quien)?;
     let (codigo, datos) = recibido.ok_or_else(|| no_es("HTTP, o más de lo que cabe"))?;
-    debug!("← {direccion} HTTP {codigo}");
     match serde_json::from_slice(&datos) {
         Ok(valor) => Ok((codigo, valor)),
         Err(_) if codigo >= 300 => Ok((codigo, Value::Null)),
@@ -72,7 +71,6 @@ fn preguntar(
 ) -> Result<(), FalloRed> {
     // Por su IP, aunque la URL lleve un nombre: los nuestros no atienden a otro.
     let otro = conexion.otro();
-    debug!("→ {otro} HTTP {metodo} {ruta}");
     let contenido = cuerpo.map_or("\r\n".to_string(), |cuerpo| {
         let (tipo, cuerpo) = ("Content-Type: application/json", cuerpo.to_string());
         format!("{tipo}\r\nContent-Length: {}\r\n\r\n{cuerpo}", cuerpo.len())
@@ -81,6 +79,7 @@ fn preguntar(
         "{metodo} {ruta} HTTP/1.0\r\nHost: {otro}\r\nAccept: application/json\r\n{contenido}"
     );
     conexion.prepararse_a_enviar()?;
+    conexion.anunciar(&primera_linea(pregunta.as_bytes()), pregunta.len())?;
     conexion.escribir_datos(pregunta.as_bytes())
 }
 
@@ -97,7 +96,10 @@ fn recibir_todo(conexion: &mut Conexion) -> Result<Option<(u16, Vec<u8>)>, Fallo
             Ok(None) if fin && bytes.is_empty() => return Err(FalloRed::Cerrada),
             Ok(None) if fin => return Err(FalloRed::Cortada),
             Ok(None) => {}
-            Ok(Some((codigo, cuerpo))) => return Ok(Some((codigo, cuerpo.to_vec()))),
+            Ok(Some((codigo, cuerpo))) => {
+                conexion.anotar(&primera_linea(&bytes), bytes.len());
+                return Ok(Some((codigo, cuerpo.to_vec())));
+            }
             Err(NoEsHttp) => return Ok(None),
         }
     }
@@ -178,7 +180,7 @@ mod tests {
             let (url, hilo) = contestando(respuesta);
             let cuerpo = serde_json::json!({"z": 2});
             let limites = Limites::default();
-            let recibido = pedir("POST", &url, Some(&cuerpo), limites, &Parada::nueva());
+            let recibido = pedir("POST", &url, Some(&cuerpo), &limites, &Parada::nueva());
             let (codigo, valor) = recibido.unwrap();
             assert_eq!((codigo, valor["a"].as_u64()), (200, Some(1)));
             let pregunta = hilo.join().unwrap();
@@ -219,7 +221,7 @@ mod tests {
             ),
         ] {
             let (url, hilo) = contestando(respuesta);
-            let fallo = pedir("GET", &url, None, Limites::default(), &Parada::nueva())
+            let fallo = pedir("GET", &url, None, &Limites::default(), &Parada::nueva())
                 .unwrap_err()
                 .to_string();
             assert!(
@@ -229,10 +231,16 @@ mod tests {
             let _ = hilo.join();
         }
         assert!(
-            pedir("GET", "ftp://x", None, Limites::default(), &Parada::nueva())
-                .unwrap_err()
-                .to_string()
-                .contains("no es una URL")
+            pedir(
+                "GET",
+                "ftp://x",
+                None,
+                &Limites::default(),
+                &Parada::nueva()
+            )
+            .unwrap_err()
+            .to_string()
+            .contains("no es una URL")
         );
     }
 
@@ -240,7 +248,7 @@ mod tests {
     fn un_error_sin_json_sigue_siendo_un_codigo() {
         let (url, hilo) = contestando(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnada");
         assert_eq!(
-            pedir("GET", &url, None, Limites::default(), &Parada::nueva()).unwrap(),
+            pedir("GET", &url, None, &Limites::default(), &Parada::nueva()).unwrap(),
             (404, Value::Null)
         );
         hilo.join().unwrap();
@@ -254,7 +262,7 @@ mod tests {
             respuesta: std::time::Duration::from_millis(200),
             ..Default::default()
         };
-        let fallo = pedir("GET", &url, None, limites, &Parada::nueva())
+        let fallo = pedir("GET", &url, None, &limites, &Parada::nueva())
             .unwrap_err()
             .to_string();
         assert!(fallo.contains("plazo"), "{fallo}");

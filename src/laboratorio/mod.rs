@@ -6,9 +6,13 @@
 
 pub mod demostrar;
 pub mod diagrama;
+pub mod diario;
+pub mod fallas;
 pub mod hablar;
 pub mod informe;
+pub mod puesto;
 pub mod suceso;
+pub mod vivo;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -3,7 +3,9 @@
 //! Es lo único que comparten quien escribe el diario (`diario.rs`) y quienes lo leen (`diagrama/`,
 //! `informe.rs`): aquí está su forma en JSON, de ida y de vuelta. No abre archivos.
 
-use serde_json::{Value, json};
+use std::io::{self, Write};
+
+use serde_json::Value;
 
 use crate::fallo::Fallo;
 
@@ -78,18 +80,91 @@ pub struct Suceso {
     pub falla: Option<String>,
 }
 
+/// Un suceso que se está apuntando: los mismos campos, prestados, para no copiar nada en mitad de una
+/// conversación.
+#[derive(Debug, Clone, Copy)]
+pub struct Apunte<'a> {
+    /// Ordinal en su proceso.
+    pub i: u64,
+    /// Microsegundos desde 1970.
+    pub t: u64,
+    /// Nombre del nodo.
+    pub nodo: &'a str,
+    /// Nombre del hilo.
+    pub hilo: &'a str,
+    /// Qué pasó.
+    pub clase: Clase,
+    /// Ordinal de la conexión.
+    pub c: u64,
+    /// Este lado.
+    pub yo: &'a str,
+    /// El otro lado.
+    pub otro: &'a str,
+    /// Ordinal de la línea.
+    pub n: u64,
+    /// La palabra.
+    pub palabra: &'a str,
+    /// La línea.
+    pub texto: &'a str,
+    /// Bytes que ocupa.
+    pub bytes: u64,
+    /// La falla puesta a propósito.
+    pub falla: Option<&'a str>,
+}
+
+impl Apunte<'_> {
+    /// Escribe la línea del diario, sin el salto.
+    pub fn escribir(&self, salida: &mut impl Write) -> io::Result<()> {
+        let (i, t, c, n, bytes) = (self.i, self.t, self.c, self.n, self.bytes);
+        let clase = self.clase.nombre();
+        write!(
+            salida,
+            "{{\"i\":{i},\"t\":{t},\"suceso\":\"{clase}\",\"c\":{c},\"n\":{n}"
+        )?;
+        write!(salida, ",\"bytes\":{bytes}")?;
+        let textos = [
+            (",\"nodo\":", self.nodo),
+            (",\"hilo\":", self.hilo),
+            (",\"yo\":", self.yo),
+            (",\"otro\":", self.otro),
+            (",\"palabra\":", self.palabra),
+            (",\"texto\":", self.texto),
+        ];
+        let falla = self.falla.map(|falla| (",\"falla\":", falla));
+        for (campo, texto) in textos.into_iter().chain(falla) {
+            salida.write_all(campo.as_bytes())?;
+            serde_json::to_writer(&mut *salida, texto)?;
+        }
+        salida.write_all(b"}")
+    }
+}
+
 impl Suceso {
+    /// El mismo, prestado.
+    pub fn apunte(&self) -> Apunte<'_> {
+        Apunte {
+            i: self.i,
+            t: self.t,
+            nodo: &self.nodo,
+            hilo: &self.hilo,
+            clase: self.clase,
+            c: self.c,
+            yo: &self.yo,
+            otro: &self.otro,
+            n: self.n,
+            palabra: &self.palabra,
+            texto: &self.texto,
+            bytes: self.bytes,
+            falla: self.falla.as_deref(),
+        }
+    }
+
     /// La línea del diario, sin el salto.
     pub fn a_json(&self) -> String {
-        let mut linea = json!({
-            "i": self.i, "t": self.t, "nodo": self.nodo, "hilo": self.hilo,
-            "suceso": self.clase.nombre(), "c": self.c, "yo": self.yo, "otro": self.otro,
-            "n": self.n, "palabra": self.palabra, "texto": self.texto, "bytes": self.bytes,
-        });
-        if let Some(falla) = &self.falla {
-            linea["falla"] = json!(falla);
-        }
-        linea.to_string()
+        let mut linea = Vec::new();
+        // En memoria no hay escritura que falle.
+        let _ = self.apunte().escribir(&mut linea);
+        String::from_utf8_lossy(&linea).into_owned()
     }
 
     /// Lee una línea del diario.

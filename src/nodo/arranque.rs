@@ -4,7 +4,7 @@
 //! (qué fila de `PEERS` toca, qué carpeta) y lo que la guía no tiene: cómo se termina.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -52,15 +52,16 @@ impl EnMarcha {
         let vecinos = Vecinos::nuevos(config, nombre, Some(direccion));
         let (avisador, oyente) = Avisador::nuevo(CONEXIONES_POR_TANDA);
         consola.oir(oyente);
-        let nodo = Arc::new(Nodo::nuevo(vecinos, direccion, carpeta, avisador));
+        let laboratorio = Arc::clone(&config.laboratorio);
+        laboratorio.avisar_por(&avisador);
+        let nodo = Nodo::nuevo(vecinos, direccion, carpeta, avisador, laboratorio);
+        let nodo = Arc::new(nodo);
         let huellas = calcular_huellas(&nodo)?;
         let registro = registro::mantener(&nodo)?;
         let suyo = Arc::clone(&nodo);
-        let atender = move |conexion: &Arc<TcpStream>, desde| {
-            gestionar_peticion(conexion, desde, &suyo);
-        };
-        let tope = config.max_conexiones;
-        let servidor = Servidor::arrancar(escucha, tope, Parada::nueva(), atender)?;
+        let atender = move |conexion| gestionar_peticion(conexion, &suyo);
+        let (tope, limites) = (config.max_conexiones, &config.limites);
+        let servidor = Servidor::arrancar(escucha, tope, limites, Parada::nueva(), atender)?;
         presentar(&nodo, en_la_red, consola);
         Ok(EnMarcha {
             nodo,
@@ -170,10 +171,8 @@ fn direccion_en_la_red(direccion: SocketAddr, config: &Config) -> Option<SocketA
     }
     let maestro = config.maestro.as_deref().and_then(Url::leer);
     let maestro = maestro.and_then(|url| Some(SocketAddr::new(url.ip()?, url.puerto)));
-    // En `::` se atiende también a los de IPv4, menos en Windows.
-    let vale = |a: &SocketAddr| {
-        a.is_ipv4() == direccion.is_ipv4() || (direccion.is_ipv6() && !cfg!(windows))
-    };
+    // En `::` se atiende también a los de IPv4.
+    let vale = |a: &SocketAddr| a.is_ipv4() || direccion.is_ipv6();
     let lleva_fuera = |a: &SocketAddr| !a.ip().is_loopback() && vale(a);
     let todos = config.peers.iter().copied().chain(maestro);
     let ip = todos.filter(lleva_fuera).find_map(ip_en_la_red)?;

@@ -5,8 +5,6 @@
 //! un navegador (`web/`). Nada de lo que manden tumba el nodo: si algo va mal se cierra esa
 //! conexión y se registra el motivo. No escribe en pantalla: avisa.
 
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +17,6 @@ use crate::nodo::palabras::protocolo::{Habla, Palabra, Primera, quien_habla};
 use crate::nodo::palabras::servir::{Cierre, enviar_tramo};
 use crate::nodo::{Nodo, web};
 use crate::red::conexion::Conexion;
-use crate::texto::limpiar;
 
 /// Tras `OK`, el cliente de la guía compara su primera lectura con `b"OK"`: si llega pegado a los
 /// datos, da el archivo por no encontrado. Con esta pausa llegan aparte.
@@ -29,64 +26,43 @@ const PAUSA_TRAS_OK: Duration = Duration::from_millis(100);
 const ESPERA_DEL_RESTO: Duration = Duration::from_millis(20);
 
 /// Atiende una conexión de principio a fin. Es la función de la guía, y corre en un hilo propio.
-pub fn gestionar_peticion(socket: &Arc<TcpStream>, desde: SocketAddr, nodo: &Nodo) {
-    let mut conexion = Conexion::aceptada(socket, desde, nodo.vecinos.limites);
+pub fn gestionar_peticion(mut conexion: Conexion, nodo: &Nodo) {
+    let desde = conexion.otro();
     let limite = Instant::now() + conexion.limites().peticion;
-    let habla = primera_palabra(&mut conexion, limite);
-    nodo.contar_conexion(desde, matches!(habla, Ok(Some(Habla::Guia))));
+    // Se lee lo justo para saber quién habla, sin gastarlo.
+    let habla = loop {
+        let leido = conexion.recibir(limite, "la petición");
+        match (leido, quien_habla(conexion.pendiente())) {
+            (Err(fallo), _) => break Err(fallo.into()),
+            (_, Primera::Es(habla)) => break Ok(habla),
+            (_, Primera::Basura) => break Err(Cierre::Basura),
+            // «LISTAR» y cierre: el fin también acaba una línea. Sin nada, no hay ninguna.
+            (Ok(0), Primera::Falta) => break Ok(Habla::Ampliada),
+            (Ok(_), Primera::Falta) => {}
+        }
+    };
+    nodo.contar_conexion(desde, matches!(habla, Ok(Habla::Guia)));
     let atendida = habla.and_then(|habla| match habla {
-        None => Ok(()),
-        Some(Habla::Guia) => responder_a_la_guia(&mut conexion, nodo),
-        Some(Habla::Ampliada) => contestar::conversar(&mut conexion, limite, nodo),
-        Some(Habla::Http) => web::responder(&mut conexion, nodo),
+        Habla::Guia => responder_a_la_guia(&mut conexion, nodo),
+        Habla::Ampliada => contestar::conversar(&mut conexion, limite, nodo),
+        Habla::Http => web::responder(&mut conexion, nodo),
     });
     if let Err(corte) = atendida {
         debug!("se cierra {desde}: {corte}");
     }
 }
 
-/// Lee lo justo para saber quién habla, sin gastarlo. `None` si cerró sin decir nada.
-fn primera_palabra(conexion: &mut Conexion, limite: Instant) -> Result<Option<Habla>, Cierre> {
-    loop {
-        match quien_habla(conexion.pendiente()) {
-            Primera::Es(habla) => return Ok(Some(habla)),
-            Primera::Basura => return Err(Cierre::Basura),
-            Primera::Falta => {}
-        }
-        if conexion.recibir(limite, "la petición")? == 0 {
-            // «LISTAR» y cierre: el fin también acaba una línea.
-            return Ok((!conexion.pendiente().is_empty()).then_some(Habla::Ampliada));
-        }
-    }
-}
-
-/// `BUSCAR:<nombre>` y `DESCARGAR:<nombre>`: una petición por conexión, y se cierra.
+/// `BUSCAR:<nombre>` y `DESCARGAR:<nombre>`: una petición por conexión, y se cierra. Lo que no es
+/// UTF-8 no es el nombre de ningún archivo.
 fn responder_a_la_guia(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Cierre> {
-    let (palabra, abierto) = leer_de_la_guia(conexion, nodo);
-    match (palabra, abierto) {
-        (_, Err(NoSeAbre::SinDescriptores)) => Err(Cierre::SinDescriptores),
-        (Some(Palabra::Descargar(nombre)), Ok(abierto)) => {
-            enviar_a_la_guia(conexion, nombre, &abierto, nodo)
-        }
-        (Some(Palabra::Descargar(_)), Err(_)) => Ok(conexion.escribir_texto("NOFILE")?),
-        (_, Ok(_)) => Ok(conexion.escribir_texto("SI")?),
-        (_, Err(_)) => Ok(conexion.escribir_texto("NO")?),
-    }
-}
-
-/// La petición y el archivo que nombra, si está. Lo que no es UTF-8 no es el nombre de ninguno.
-fn leer_de_la_guia(
-    conexion: &mut Conexion,
-    nodo: &Nodo,
-) -> (Option<Palabra>, Result<Abierto, NoSeAbre>) {
     let limite = Instant::now() + ESPERA_DEL_RESTO;
-    loop {
+    let (palabra, abierto) = loop {
         let escrita = String::from_utf8_lossy(conexion.pendiente()).into_owned();
-        let palabra = Palabra::de_la_guia(&escrita);
         let es_texto = str::from_utf8(conexion.pendiente()).is_ok();
+        let palabra = Palabra::de_la_guia(&escrita);
         let abierto = match &palabra {
             Some(Palabra::Buscar(nombre) | Palabra::Descargar(nombre)) if es_texto => {
-                nodo.estante.abrir(nombre)
+                nodo.carpeta.abrir_archivo(nombre)
             }
             _ => Err(NoSeAbre::NoEsta),
         };
@@ -95,8 +71,17 @@ fn leer_de_la_guia(
         if no_esta && matches!(conexion.recibir(limite, "el resto"), Ok(1..)) {
             continue;
         }
-        debug!("← {} {}", conexion.otro(), limpiar(&escrita));
-        return (palabra, abierto);
+        conexion.anotar(escrita.trim_end(), conexion.pendiente().len());
+        break (palabra, abierto);
+    };
+    match (palabra, abierto) {
+        (_, Err(NoSeAbre::SinDescriptores)) => Err(Cierre::SinDescriptores),
+        (Some(Palabra::Descargar(nombre)), Ok(abierto)) => {
+            enviar_a_la_guia(conexion, nombre, &abierto, nodo)
+        }
+        (Some(Palabra::Descargar(_)), Err(_)) => Ok(conexion.escribir_texto("NOFILE")?),
+        (_, Ok(_)) => Ok(conexion.escribir_texto("SI")?),
+        (_, Err(_)) => Ok(conexion.escribir_texto("NO")?),
     }
 }
 

@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(nombre.as_deref(), Some("dos"));
         for orden in ["balanceador", "maestro"] {
             let linea = format!("nodo --puerto 1 --ip 127.0.0.3 {orden} --puerto 2");
-            let Some(Orden::Balanceador { donde, .. } | Orden::Maestro { donde }) =
+            let Some(Orden::Balanceador { donde, .. } | Orden::Maestro { donde, .. }) =
                 leer_linea(&linea).orden
             else {
                 panic!("{linea}")

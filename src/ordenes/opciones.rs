@@ -15,8 +15,9 @@ use crate::config::*;
 use crate::fallo::Fallo;
 use crate::http::url::Url;
 use crate::laboratorio::Experimento;
+use crate::laboratorio::puesto::{ConDiario, Instrumental};
 use crate::nodo::palabras::protocolo::nombre_de_nodo_valido;
-use crate::red::maquina::sin_mapear;
+use crate::red::maquina::{es_de_esta_maquina, sin_mapear};
 
 /// Nodo P2P para compartir archivos en una LAN. Sin orden, abre el menú.
 #[derive(Debug, Parser)]
@@ -66,6 +67,9 @@ pub struct Opciones {
     /// http://127.0.0.1:9000
     #[arg(long, value_name = "URL", value_parser = leer_maestro)]
     pub maestro: Option<String>,
+    /// Ver y romper los mensajes.
+    #[command(flatten)]
+    pub laboratorio: Instrumental,
 }
 
 /// Lo que se puede pedir.
@@ -151,6 +155,9 @@ pub enum Orden {
         /// Se conecta a quien espera en esta dirección
         #[arg(long, value_name = "IP:PUERTO", value_parser = leer_direccion)]
         conectar: Option<SocketAddr>,
+        /// El diario.
+        #[command(flatten)]
+        diario: ConDiario,
     },
     /// Práctica: balanceador de carga round-robin
     Balanceador {
@@ -161,6 +168,9 @@ pub enum Orden {
         /// de 127.0.0.1)
         #[arg(long = "backend", value_name = "IP:PUERTO", value_parser = leer_direccion)]
         backends: Vec<SocketAddr>,
+        /// El diario.
+        #[command(flatten)]
+        diario: ConDiario,
     },
     /// Práctica: servidor de prueba para el balanceador
     Backend {
@@ -194,6 +204,9 @@ pub enum Orden {
         /// Dónde escucha (puerto 9000 si no se dice).
         #[command(flatten)]
         donde: DondeEscucha,
+        /// El diario.
+        #[command(flatten)]
+        diario: ConDiario,
     },
     /// Las del laboratorio.
     #[command(flatten)]
@@ -225,15 +238,23 @@ impl DondeEscucha {
     }
 }
 
+impl ConDiario {
+    fn completar(&mut self, antes: &mut Opciones) {
+        self.diario = self.diario.take().or(antes.laboratorio.diario.take());
+    }
+}
+
 impl Argumentos {
     /// Las prácticas toman de las opciones del nodo escritas antes de su orden las que ellas
     /// también tienen (lo escrito después manda).
     pub(super) fn dar_a_la_practica(&mut self) {
         let antes = &mut self.nodo;
         match &mut self.orden {
-            Some(Orden::Balanceador { donde, .. } | Orden::Maestro { donde }) => {
+            Some(Orden::Balanceador { donde, diario, .. } | Orden::Maestro { donde, diario }) => {
                 donde.completar(antes);
+                diario.completar(antes);
             }
+            Some(Orden::Chat { diario, .. }) => diario.completar(antes),
             Some(Orden::Backend { donde, nombre }) => {
                 donde.completar(antes);
                 *nombre = nombre.take().or(antes.nombre.take());
@@ -296,6 +317,7 @@ pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
         max_conexiones: opciones.max_conexiones.unwrap_or(MAX_CONEXIONES),
         maestro: opciones.maestro,
         identificado: opciones.nodo.is_some() || opciones.puerto.is_some(),
+        laboratorio: Default::default(),
         limites: Limites::default(),
     })
 }
@@ -321,16 +343,18 @@ fn carpeta_de(fila: Fila) -> Option<PathBuf> {
 }
 
 /// Si todos los peers (y el maestro, que dirá a otros dónde estamos) son de esta máquina basta
-/// escuchar en ella; si no, hay que escuchar en todas las redes: las de IPv6, si todos los peers
-/// son de IPv6.
+/// escuchar en ella; si no, hay que escuchar en todas las redes. Con algún peer de IPv6, en `::`,
+/// que atiende también a los de IPv4 (si en esta máquina hay IPv6).
 fn ip_para(peers: &[SocketAddr], maestro: Option<&str>) -> IpAddr {
     let todos_de_aqui = es_de_aqui(maestro) && peers.iter().all(|peer| peer.ip().is_loopback());
     let solo_ipv6 = !peers.is_empty() && peers.iter().all(SocketAddr::is_ipv6);
-    match (todos_de_aqui, solo_ipv6) {
-        (true, false) => Ipv4Addr::LOCALHOST.into(),
-        (true, true) => Ipv6Addr::LOCALHOST.into(),
-        (false, false) => Ipv4Addr::UNSPECIFIED.into(),
-        (false, true) => Ipv6Addr::UNSPECIFIED.into(),
+    let alguno = peers.iter().any(SocketAddr::is_ipv6);
+    let todas = Ipv6Addr::UNSPECIFIED.into();
+    match todos_de_aqui {
+        true if solo_ipv6 => Ipv6Addr::LOCALHOST.into(),
+        true => Ipv4Addr::LOCALHOST.into(),
+        false if solo_ipv6 || (alguno && es_de_esta_maquina(todas)) => todas,
+        false => Ipv4Addr::UNSPECIFIED.into(),
     }
 }
 
@@ -484,10 +508,14 @@ mod tests {
             Ipv6Addr::UNSPECIFIED
         );
         assert_eq!(config(con_peers(&["::1"])).ip, Ipv6Addr::LOCALHOST);
-        assert_eq!(
-            config(con_peers(&["fe80::2", "10.0.0.2"])).ip,
-            Ipv4Addr::UNSPECIFIED
-        );
+        // Con peers de las dos, en `::`, que atiende a todos; menos donde no hay IPv6.
+        let de_todas = match es_de_esta_maquina(Ipv6Addr::UNSPECIFIED.into()) {
+            true => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+            false => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        for mezclados in [["fe80::2", "10.0.0.2"], ["10.0.0.2", "fe80::2"]] {
+            assert_eq!(config(con_peers(&mezclados)).ip, de_todas);
+        }
         let como_ipv4 = config(con_peers(&["::ffff:10.0.0.2"]));
         assert_eq!(como_ipv4.peers, [leer_peer("10.0.0.2").unwrap()]);
         assert_eq!(como_ipv4.ip, Ipv4Addr::UNSPECIFIED);

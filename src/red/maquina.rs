@@ -1,7 +1,10 @@
 //! Qué es esta máquina para la red: sus IP, por dónde la ven los demás y cuántas conexiones le
 //! caben.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// Descriptores que no son de conexiones: los tres del proceso, la carpeta, el que escucha, la
 /// reserva y las conexiones que abre el propio nodo.
@@ -39,6 +42,20 @@ pub fn es_la_misma(otra: SocketAddr, nuestra: SocketAddr) -> bool {
     }
     let ip = otra.ip().to_canonical();
     ip == nuestra.ip().to_canonical() || (nuestra.ip().is_unspecified() && es_de_esta_maquina(ip))
+}
+
+/// Enlaza `::` para los de IPv6 y los de IPv4. Linux y macOS suelen hacerlo sin pedírselo; Windows,
+/// nunca.
+pub fn enlazar_en_todas(puerto: u16) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_only_v6(false)?;
+    // Como `TcpListener::bind`: en Windows significaría quitarle el puerto a otro.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, puerto)).into())?;
+    // La cola, la de la biblioteca estándar: quien abre el puerto la cambia.
+    socket.listen(128)?;
+    Ok(socket.into())
 }
 
 /// La IP con que los demás ven a esta máquina al hablar con `peer`. No manda ningún paquete:
@@ -83,6 +100,7 @@ fn descriptores_del_proceso() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpStream;
 
     fn dir(texto: &str) -> SocketAddr {
         texto.parse().unwrap()
@@ -107,6 +125,17 @@ mod tests {
         assert!(!es_la_misma(dir("127.0.0.2:6001"), dir("127.0.0.1:6001")));
         // Una IP reservada para documentación: no es de nadie.
         assert!(!es_la_misma(dir("192.0.2.1:6001"), dir("0.0.0.0:6001")));
+    }
+
+    #[test]
+    fn en_todas_se_atiende_a_las_dos_familias() {
+        let Ok(escucha) = enlazar_en_todas(0) else {
+            return; // Aquí no hay IPv6.
+        };
+        let puerto = escucha.local_addr().unwrap().port();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, puerto)).unwrap();
+        let desde = sin_mapear(escucha.accept().unwrap().1);
+        assert_eq!(desde.ip(), Ipv4Addr::LOCALHOST);
     }
 
     #[test]

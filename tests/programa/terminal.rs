@@ -460,7 +460,11 @@ fn la_barra_cabe_y_al_cancelar_no_deja_restos() {
     assert!(!terminal.modos().contains(LocalModes::ECHO));
     senal(terminal.hijo.id(), "INT");
     assert_eq!(terminal.terminar(), Some(130));
-    let texto = terminal.esperar("por donde iba");
+    // La frase se parte entre palabras: ninguna queda a medias en el borde.
+    let texto = terminal.esperar("donde iba");
+    for entera in ["comprobado", "guardado, y", "pedirlo"] {
+        assert!(texto.contains(entera), "{entera:?} se partió: {texto}");
+    }
     for resto in ["7 bytes", "^C", "hola"] {
         assert!(!texto.contains(resto), "queda {resto:?}: {texto}");
     }

@@ -93,12 +93,15 @@ impl Carpeta {
 
     /// Mira si cabe un archivo de `tamano` bytes, contando con lo que ya haya de él.
     pub fn ver_si_cabe(&self, nombre: &NombreRecibible, tamano: u64) -> Result<(), Fallo> {
+        let Some((libre, _)) = sitio(&self.ruta).filter(|(libre, _)| tamano > *libre) else {
+            return Ok(());
+        };
         let habia = self.lo_que_quedo(nombre);
         let ocupa = habia.map_or(0, |habia| bytes_en_disco(&habia.archivo));
         let falta = tamano.saturating_sub(ocupa);
-        let Some((libre, _)) = sitio(&self.ruta).filter(|(libre, _)| falta > *libre) else {
+        if falta <= libre {
             return Ok(());
-        };
+        }
         let frase = format!("{nombre} no cabe: hacen falta {}", texto_tamano(falta));
         let (lugar, quedan) = (self.ruta.display(), texto_tamano(libre));
         let aqui = format!(

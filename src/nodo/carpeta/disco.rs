@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io;
-use std::time::SystemTime;
 
 use cap_fs_ext::MetadataExt;
 use cap_std::fs::{Dir, Metadata};
@@ -48,40 +47,6 @@ pub fn bytes_en_disco(archivo: &File) -> u64 {
     #[cfg(windows)]
     let ocupa = |d: std::fs::Metadata| d.len();
     datos.map_or(0, ocupa)
-}
-
-/// Qué archivo es (su disco y su número en él) y en qué estado está. Si algo de esto cambia, lo que
-/// se supiera de su contenido ya no vale. No depende de con qué nombre se llegue a él.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Sello {
-    /// Disco y número: lo que no cambia mientras sea el mismo archivo.
-    pub archivo: (u64, u64),
-    /// Bytes.
-    pub tamano: u64,
-    /// Última modificación.
-    pub fecha: SystemTime,
-    /// El último cambio de cualquier clase: un archivo nuevo puede heredar el número, el tamaño y
-    /// la fecha de uno borrado. Windows no repite el número, y ahí es siempre cero.
-    pub cambio: (i64, i64),
-}
-
-impl Sello {
-    /// El de un archivo del que se tienen los `datos`.
-    pub fn de(datos: &Metadata) -> io::Result<Sello> {
-        #[cfg(unix)]
-        let cambio = {
-            use cap_std::fs::MetadataExt;
-            (datos.ctime(), datos.ctime_nsec())
-        };
-        #[cfg(windows)]
-        let cambio = (0, 0);
-        Ok(Sello {
-            archivo: (datos.dev(), datos.ino()),
-            tamano: datos.len(),
-            fecha: datos.modified()?.into_std(),
-            cambio,
-        })
-    }
 }
 
 /// Los datos de lo que se llama `nombre` en `dir` (sin seguir enlaces), si es ese `archivo`.

@@ -13,11 +13,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::nodo::carpeta::disco::{Sello, leer_en};
+use crate::nodo::carpeta::disco::leer_en;
 use crate::nodo::carpeta::huella::{
     BLOQUE, Cuenta, Huella, Resumen, cuantos_bloques, longitud_de_bloque,
 };
-use crate::nodo::carpeta::{Abierto, Archivo, Carpeta, NoSeAbre};
+use crate::nodo::carpeta::{Abierto, Archivo, Carpeta, NoSeAbre, Sello};
 use crate::red::parada::Parada;
 
 /// Bloques que se leen de un archivo antes de dar el turno a otro: 64 MiB, unas centésimas de

@@ -16,12 +16,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cap_fs_ext::{DirEntryExt, OpenOptionsSyncExt};
+use cap_fs_ext::{DirEntryExt, MetadataExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions, ReadDir};
 
 use crate::fallo::{Fallo, motivo, sin_descriptores};
-use crate::nodo::carpeta::disco::Sello;
 use crate::nodo::carpeta::nombres::{en_nfc, servible};
 use crate::texto::limpiar;
 
@@ -75,6 +74,39 @@ impl Abierto {
         let datos = self.archivo.metadata();
         datos.is_ok_and(|d| {
             d.len() == self.tamano && d.modified().is_ok_and(|fecha| fecha == self.fecha)
+        })
+    }
+}
+
+/// Qué archivo es (su disco y su número en él) y en qué estado está. Si algo de esto cambia, lo que
+/// se supiera de su contenido ya no vale. No depende de con qué nombre se llegue a él.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sello {
+    /// Disco y número: lo que no cambia mientras sea el mismo archivo.
+    pub archivo: (u64, u64),
+    /// Bytes.
+    pub tamano: u64,
+    /// Última modificación.
+    pub fecha: SystemTime,
+    /// El último cambio de cualquier clase: un archivo nuevo puede heredar el número, el tamaño y
+    /// la fecha de uno borrado. Windows no repite el número, y ahí es siempre cero.
+    pub cambio: (i64, i64),
+}
+
+impl Sello {
+    fn de(datos: &Metadata) -> io::Result<Sello> {
+        #[cfg(unix)]
+        let cambio = {
+            use cap_std::fs::MetadataExt;
+            (datos.ctime(), datos.ctime_nsec())
+        };
+        #[cfg(windows)]
+        let cambio = (0, 0);
+        Ok(Sello {
+            archivo: (datos.dev(), datos.ino()),
+            tamano: datos.len(),
+            fecha: datos.modified()?.into_std(),
+            cambio,
         })
     }
 }

@@ -11,13 +11,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::RecvTimeoutError::{Disconnected, Timeout};
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::nodo::carpeta::huella::{Huella, juntar};
 use crate::nodo::descarga::linea::Linea;
 use crate::nodo::descarga::pedido::{NoDescargado, Pedido};
-use crate::nodo::descarga::plan::{Contenido, Plan};
-use crate::nodo::palabras::pedir::{
-    FalloPar, pedir_bloque, pedir_bloques, pedir_info, recibir_bloque,
-};
+use crate::nodo::descarga::plan::Plan;
+use crate::nodo::palabras::pedir::FalloPar;
 use crate::nodo::palabras::protocolo::Info;
 use crate::red::hilos::arrancar_en;
 
@@ -78,9 +75,8 @@ impl<'a> Fuente<'a> {
 
     /// Pregunta qué tiene y lo cuenta. Verdadero si hay que volver a preguntar.
     fn presentarse(&self, linea: &mut Linea) -> bool {
-        let nombre = self.pedido.nombre;
         let tarda = || self.decir(Parte::Tarda(self.lugar));
-        let info = linea.preguntar(|conexion| pedir_info(conexion, nombre, tarda));
+        let info = linea.pedir_info(self.pedido.nombre, tarda);
         let calcula = matches!(info, Ok(Info { huella: None, .. }));
         self.decir(Parte::Presentada(self.lugar, info));
         calcula
@@ -88,8 +84,7 @@ impl<'a> Fuente<'a> {
 
     /// Para que quien abrió la conexión no crea que nos fuimos. Falso si ya no sirve.
     fn seguir_aqui(&self, linea: &mut Linea) -> bool {
-        let nombre = self.pedido.nombre;
-        let dicho = linea.preguntar(|conexion| pedir_info(conexion, nombre, || ()));
+        let dicho = linea.pedir_info(self.pedido.nombre, || ());
         let contar = |fallo| self.decir(Parte::Retirada(self.lugar, fallo));
         dicho.map_err(contar).is_ok()
     }
@@ -111,21 +106,10 @@ impl<'a> Fuente<'a> {
         }
     }
 
-    /// `BLOQUES`: tienen que sumar la huella que anunció.
-    fn pedir_la_lista(&self, linea: &mut Linea, de: Contenido) -> Result<Vec<Huella>, FalloPar> {
-        let Contenido { tamano, huella } = de;
-        let nombre = self.pedido.nombre;
-        let lista = linea.preguntar(|conexion| pedir_bloques(conexion, nombre, tamano))?;
-        if juntar(&lista) == Some(huella) {
-            return Ok(lista);
-        }
-        let que = "su lista de bloques no suma la huella que anunció";
-        Err(FalloPar::Miente(que.into()))
-    }
-
-    /// Empieza el plan con esa lista, sin que la fuente crea que nos fuimos mientras se comprueba
-    /// lo que había.
-    fn empezar(&self, linea: &mut Linea, plan: &Plan, lista: Vec<Huella>) {
+    /// Pide la lista de bloques y empieza el plan con ella, sin que la fuente crea que nos fuimos
+    /// mientras se comprueba lo que había.
+    fn empezar(&self, linea: &mut Linea, plan: &Plan) -> Result<(), FalloPar> {
+        let lista = linea.pedir_lista(self.pedido.nombre, plan.contenido)?;
         let mut dicho = Instant::now();
         let completo = plan.empezar(lista, &mut || {
             if !linea.prestada || dicho.elapsed() < SIGO_AQUI {
@@ -137,14 +121,14 @@ impl<'a> Fuente<'a> {
         if completo {
             self.decir(Parte::Completo);
         }
+        Ok(())
     }
 
-    /// Pide la lista de bloques, si no la dio ya otra, y baja por varias conexiones. Sólo falla si
-    /// fallan todas, o si miente por alguna.
+    /// Empieza el plan, si no lo hizo ya otra, y baja por varias conexiones. Sólo falla si fallan
+    /// todas, o si miente por alguna.
     fn bajar(&self, linea: &mut Linea, plan: &Plan) -> Result<(), FalloPar> {
         if plan.lista().is_none() {
-            let lista = self.pedir_la_lista(linea, plan.contenido)?;
-            self.empezar(linea, plan, lista);
+            self.empezar(linea, plan)?;
         }
         let otras = 1..self.pedido.conexiones;
         let otras: Vec<_> = otras.filter_map(|_| linea.otra()).collect();
@@ -183,36 +167,35 @@ impl<'a> Fuente<'a> {
         fin
     }
 
-    /// En `pedidos` queda lo que se pidió y no llegó.
+    /// Pide, recibe y guarda. En `pedidos` queda lo que se pidió y no llegó.
     fn pedir_y_recibir(
         &self,
         linea: &mut Linea,
         plan: &Plan,
         pedidos: &mut VecDeque<u64>,
     ) -> Result<(), FalloPar> {
-        let tamano = plan.contenido.tamano;
         let mut datos = Vec::new();
         while let Some(bloque) = self.pedir_mas(linea, plan, pedidos)? {
-            let llegado = loop {
-                let mas = pedidos.len() > 1;
-                match recibir_bloque(linea.abierta()?, tamano, bloque, mas, &mut datos) {
+            loop {
+                match linea.recibir_bloque(plan, bloque, pedidos.len() > 1, &mut datos) {
                     // Por otra conexión, y de uno en uno hasta ver que aguanta.
                     Err(FalloPar::Cerro) if linea.soltar() => {
                         let otros = pedidos.drain(1..);
                         otros.for_each(|otro| plan.cola.devolver(otro, self.lugar));
-                        self.pedir(linea, plan, bloque)?;
+                        linea.pedir_bloque(self.pedido.nombre, plan, bloque)?;
                     }
-                    llegado => break llegado?,
+                    recibido => break recibido?,
                 }
-            };
-            let buena = plan.lista().map(|lista| lista[bloque as usize]);
-            if Some(llegado) != buena {
-                let que = format!("mandó un bloque falso (el {})", bloque + 1);
-                return Err(FalloPar::Miente(que));
             }
-            linea.contesto();
             pedidos.pop_front();
-            self.guardar(bloque, &datos, plan);
+            match plan.guardar(self.lugar, bloque, &datos) {
+                Ok(false) => {}
+                Ok(true) => self.decir(Parte::Completo),
+                Err(fallo) => {
+                    plan.cola.cerrar();
+                    self.decir(Parte::NoSeGuarda(fallo));
+                }
+            }
         }
         Ok(())
     }
@@ -232,25 +215,9 @@ impl<'a> Fuente<'a> {
             };
             let Some(bloque) = bloque else { break };
             pedidos.push_back(bloque);
-            self.pedir(linea, plan, bloque)?;
+            linea.pedir_bloque(self.pedido.nombre, plan, bloque)?;
         }
         Ok(pedidos.front().copied())
-    }
-
-    fn pedir(&self, linea: &mut Linea, plan: &Plan, bloque: u64) -> Result<(), FalloPar> {
-        let tamano = plan.contenido.tamano;
-        pedir_bloque(linea.abierta()?, self.pedido.nombre, tamano, bloque)
-    }
-
-    fn guardar(&self, bloque: u64, datos: &[u8], plan: &Plan) {
-        match plan.guardar(self.lugar, bloque, datos) {
-            Ok(false) => {}
-            Ok(true) => self.decir(Parte::Completo),
-            Err(fallo) => {
-                plan.cola.cerrar();
-                self.decir(Parte::NoSeGuarda(fallo));
-            }
-        }
     }
 }
 

@@ -1,16 +1,37 @@
-//! Una línea con una fuente: la conexión de una descarga, que se vuelve a abrir si hace falta.
+//! Una línea con una fuente: la conexión de una descarga, que se vuelve a abrir si hace falta, y lo
+//! que se pide por ella: `INFO`, `BLOQUES` y `OBTENER`.
 //!
 //! Quien sirve cierra las conexiones ociosas. Por eso una ya usada que se cierra antes del primer
 //! byte de la respuesta se abre otra vez, una: no es culpa de la fuente. La de un envío no se puede
-//! reabrir, porque la abrió el otro.
+//! reabrir, porque la abrió el otro. Lo que la fuente diga se comprueba aquí, según llega: ni la
+//! lista de bloques ni un bloque salen de este archivo sin que su huella sea la que toca.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use crate::config::Limites;
-use crate::nodo::palabras::pedir::FalloPar;
-use crate::red::conexion::Conexion;
+use crate::nodo::carpeta::huella::{
+    BLOQUE, Cuenta, Huella, cuantos_bloques, juntar, longitud_de_bloque,
+};
+use crate::nodo::descarga::plan::{Contenido, Plan};
+use crate::nodo::palabras::pedir::{
+    FalloPar, leer_lineas, leer_respuesta, mandar, no_es_respuesta, pedir,
+};
+use crate::nodo::palabras::protocolo::{Info, Palabra, Respuesta};
+use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::parada::Parada;
 
+/// Lo que se espera un `INFO` antes de decir que tarda: o es la red, o calcula la huella.
+const TARDA: Duration = Duration::from_secs(1);
+/// Lo que puede tardar entera la lista de bloques, que para 1 TiB son 16 MiB: mientras llega, no se
+/// baja nada de esa fuente.
+const PLAZO_DE_BLOQUES: Duration = Duration::from_secs(15);
+/// Bytes por segundo que tiene que dar quien manda un archivo. Con 30 que bajan a la vez por dos
+/// conexiones son 4 Mbit/s, que los da la peor WiFi; y a menos, un bloque tardaría diez minutos.
+const RITMO_MINIMO: f64 = 8.0 * 1024.0;
+/// Cada cuántos bytes recibidos se avanza la cuenta de la huella, con los datos aún en la caché del
+/// procesador.
+const TRAMO: usize = 128 * 1024;
 /// Respuestas tras las que se ve que el otro no cierra después de cada una.
 const AGUANTA: u32 = 2;
 
@@ -29,10 +50,10 @@ pub struct Linea<'a> {
 
 impl<'a> Linea<'a> {
     /// Una línea que se abrirá al usarla, y se corta con la `parada`.
-    pub fn por_abrir(direccion: SocketAddr, limites: Limites, parada: &'a Parada) -> Linea<'a> {
+    pub fn por_abrir(direccion: SocketAddr, limites: &Limites, parada: &'a Parada) -> Linea<'a> {
         Linea {
             direccion,
-            limites,
+            limites: limites.clone(),
             parada,
             conexion: None,
             respuestas: 0,
@@ -42,7 +63,7 @@ impl<'a> Linea<'a> {
 
     /// Una línea sobre una conexión que abrió el otro (un envío): la corta quien la aceptó.
     pub fn prestada(conexion: Conexion, parada: &'a Parada) -> Linea<'a> {
-        let linea = Linea::por_abrir(conexion.otro(), *conexion.limites(), parada);
+        let linea = Linea::por_abrir(conexion.otro(), conexion.limites(), parada);
         Linea {
             conexion: Some(conexion),
             prestada: true,
@@ -52,29 +73,12 @@ impl<'a> Linea<'a> {
 
     /// Otra línea con la misma fuente. `None` si no se puede abrir otra.
     pub fn otra(&self) -> Option<Linea<'a>> {
-        (!self.prestada).then(|| Linea::por_abrir(self.direccion, self.limites, self.parada))
+        (!self.prestada).then(|| Linea::por_abrir(self.direccion, &self.limites, self.parada))
     }
 
     /// Devuelve la conexión, si la hay.
     pub fn colgar(self) -> Option<Conexion> {
         self.conexion
-    }
-
-    /// La conexión, abriéndola si hace falta.
-    pub fn abierta(&mut self) -> Result<&mut Conexion, FalloPar> {
-        match &mut self.conexion {
-            Some(conexion) => Ok(conexion),
-            vacia => {
-                let (a, limites) = (self.direccion, self.limites);
-                let conexion = Conexion::conectar(a, limites.conectar, limites, self.parada)?;
-                Ok(vacia.insert(conexion))
-            }
-        }
-    }
-
-    /// Por la conexión llegó una respuesta entera.
-    pub fn contesto(&mut self) {
-        self.respuestas += 1;
     }
 
     /// ¿Se le puede pedir algo antes de que conteste a lo anterior? A quien cierra tras cada
@@ -94,8 +98,100 @@ impl<'a> Linea<'a> {
         se_puede
     }
 
+    /// `INFO`: tamaño y huella. Si no contesta enseguida, llama a `tarda` y sigue esperando.
+    pub fn pedir_info(&mut self, nombre: &str, tarda: impl Fn()) -> Result<Info, FalloPar> {
+        self.preguntar(|conexion| {
+            mandar(conexion, &Palabra::Info(nombre.to_string()))?;
+            let enseguida = conexion.recibir(Instant::now() + TARDA, "la respuesta");
+            if matches!(enseguida, Err(FalloRed::Vencio(_))) {
+                tarda();
+            }
+            match leer_respuesta(conexion)? {
+                Respuesta::Info(info) => Ok(info),
+                _ => Err(no_es_respuesta()),
+            }
+        })
+    }
+
+    /// `BLOQUES`: las huellas de los bloques, que tienen que sumar la que anunció. El número de
+    /// líneas que anuncia tiene que ser el que toca, y la memoria crece con las que llegan.
+    pub fn pedir_lista(&mut self, nombre: &str, de: Contenido) -> Result<Vec<Huella>, FalloPar> {
+        let Contenido { tamano, huella } = de;
+        let tocan = cuantos_bloques(tamano);
+        let lista = self.preguntar(|conexion| {
+            let peticion = Palabra::Bloques(nombre.to_string());
+            let Respuesta::Bloques(anunciados) = pedir(conexion, &peticion)? else {
+                return Err(no_es_respuesta());
+            };
+            if anunciados != tocan {
+                return Err(FalloPar::Miente(format!(
+                    "anuncia {anunciados} bloques y a un archivo de {tamano} bytes le tocan {tocan}"
+                )));
+            }
+            let mut lista = Vec::new();
+            leer_lineas(conexion, tocan, PLAZO_DE_BLOQUES, |linea| {
+                let no_es = || FalloPar::Miente("su lista de bloques no son huellas".into());
+                lista.push(Huella::leer(linea).ok_or_else(no_es)?);
+                Ok(())
+            })?;
+            Ok(lista)
+        })?;
+        if juntar(&lista) == Some(huella) {
+            return Ok(lista);
+        }
+        let que = "su lista de bloques no suma la huella que anunció";
+        Err(FalloPar::Miente(que.into()))
+    }
+
+    /// Pide un bloque entero con `OBTENER`. Lo que conteste se lee con [`Linea::recibir_bloque`];
+    /// antes se puede pedir otro.
+    pub fn pedir_bloque(&mut self, nombre: &str, plan: &Plan, bloque: u64) -> Result<(), FalloPar> {
+        let peticion = Palabra::Obtener {
+            desde: bloque * BLOQUE,
+            longitud: longitud_de_bloque(plan.contenido.tamano, bloque),
+            nombre: nombre.to_string(),
+        };
+        mandar(self.abierta()?, &peticion)
+    }
+
+    /// Recibe en `destino` el bloque pedido, y comprueba su huella. Si se pidieron `mas`, lo que le
+    /// sobre a este es el principio de la respuesta siguiente.
+    pub fn recibir_bloque(
+        &mut self,
+        plan: &Plan,
+        bloque: u64,
+        mas: bool,
+        destino: &mut Vec<u8>,
+    ) -> Result<(), FalloPar> {
+        let tamano = plan.contenido.tamano;
+        let pedidos = longitud_de_bloque(tamano, bloque) as usize;
+        let conexion = self.abierta()?;
+        let Respuesta::Datos(anunciados) = leer_respuesta(conexion)? else {
+            return Err(no_es_respuesta());
+        };
+        if anunciados != pedidos as u64 {
+            let que = format!("se le pidieron {pedidos} bytes y anuncia {anunciados}");
+            return Err(FalloPar::Miente(que));
+        }
+        // Sitio para un byte de más: si manda más de lo pedido, se nota en la misma lectura.
+        destino.resize(pedidos + usize::from(!mas), 0);
+        let (leidos, huella) = recibir_datos(conexion, destino, tamano, bloque)?;
+        destino.truncate(pedidos);
+        if leidos > pedidos || (!mas && !conexion.pendiente().is_empty()) {
+            let que = format!("mandó más de los {pedidos} bytes pedidos");
+            return Err(FalloPar::Miente(que));
+        }
+        let buena = plan.lista().map(|lista| lista[bloque as usize]);
+        if Some(huella) != buena {
+            let que = format!("mandó un bloque falso (el {})", bloque + 1);
+            return Err(FalloPar::Miente(que));
+        }
+        self.respuestas += 1;
+        Ok(())
+    }
+
     /// Hace una pregunta, otra vez si la conexión se había cerrado sola.
-    pub fn preguntar<T>(
+    fn preguntar<T>(
         &mut self,
         pregunta: impl Fn(&mut Conexion) -> Result<T, FalloPar>,
     ) -> Result<T, FalloPar> {
@@ -104,8 +200,80 @@ impl<'a> Linea<'a> {
             dicho = pregunta(self.abierta()?);
         }
         if matches!(dicho, Ok(_) | Err(FalloPar::Calculando)) {
-            self.contesto();
+            self.respuestas += 1;
         }
         dicho
+    }
+
+    /// La conexión, abriéndola si hace falta.
+    fn abierta(&mut self) -> Result<&mut Conexion, FalloPar> {
+        match &mut self.conexion {
+            Some(conexion) => Ok(conexion),
+            vacia => {
+                let (a, limites) = (self.direccion, &self.limites);
+                let conexion = Conexion::conectar(a, limites.conectar, limites, self.parada)?;
+                Ok(vacia.insert(conexion))
+            }
+        }
+    }
+}
+
+/// Recibe en `destino` al menos los bytes de ese bloque, y cuenta su huella según llegan. Cuántos
+/// llegaron, y la huella.
+fn recibir_datos(
+    conexion: &mut Conexion,
+    destino: &mut [u8],
+    tamano: u64,
+    bloque: u64,
+) -> Result<(usize, Huella), FalloPar> {
+    let pedidos = longitud_de_bloque(tamano, bloque) as usize;
+    let plazo = conexion.limites().respuesta;
+    let mut ritmo = Ritmo::nuevo(conexion.limites().ventana);
+    let mut cuenta = Cuenta::nueva(tamano, bloque);
+    let (mut leidos, mut contados) = (0, 0);
+    while leidos < pedidos {
+        match conexion.leer_datos(&mut destino[leidos..], plazo)? {
+            0 => return Err(FalloPar::Red(FalloRed::Cortada)),
+            cuantos => leidos += cuantos,
+        }
+        ritmo.mirar(leidos as u64)?;
+        if leidos - contados >= TRAMO && leidos < pedidos {
+            cuenta.anadir(&destino[contados..leidos]);
+            contados = leidos;
+        }
+    }
+    cuenta.anadir(&destino[contados..pedidos]);
+    Ok((leidos, cuenta.terminar()))
+}
+
+/// Mira que lo que llega no baje de un mínimo, sostenido durante una ventana: quien gotea un byte
+/// de vez en cuando no vence ningún plazo, y retendría la descarga.
+pub struct Ritmo {
+    ventana: Duration,
+    desde: Instant,
+    antes: u64,
+}
+
+impl Ritmo {
+    /// Empieza a mirar. Hasta que pase una ventana no se exige nada.
+    pub fn nuevo(ventana: Duration) -> Ritmo {
+        Ritmo {
+            ventana,
+            desde: Instant::now(),
+            antes: 0,
+        }
+    }
+
+    /// Han llegado `llegados` bytes en total.
+    pub fn mirar(&mut self, llegados: u64) -> Result<(), FalloPar> {
+        let lleva = self.desde.elapsed();
+        if lleva < self.ventana {
+            return Ok(());
+        }
+        if ((llegados - self.antes) as f64) < RITMO_MINIMO * lleva.as_secs_f64() {
+            return Err(FalloPar::Lento);
+        }
+        (self.desde, self.antes) = (Instant::now(), llegados);
+        Ok(())
     }
 }

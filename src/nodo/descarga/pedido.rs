@@ -21,7 +21,7 @@ pub struct Pedido<'a> {
     /// La carpeta en que se guarda.
     pub carpeta: &'a Carpeta,
     /// Plazos y topes.
-    pub limites: Limites,
+    pub limites: &'a Limites,
     /// Conexiones con cada fuente.
     pub conexiones: usize,
     /// Para dejarlo a medias.
@@ -87,8 +87,8 @@ impl fmt::Display for NoDescargado {
         match self {
             NoDescargado::NoEncontrado => f.write_str("El archivo no está disponible."),
             NoDescargado::Cancelado => f.write_str(
-                "descarga cancelada; lo que ya estuviera comprobado queda guardado: vuelve a \
-                 pedirlo y seguirá por donde iba",
+                "descarga cancelada; si ya había algo comprobado queda guardado, y al volver a \
+                 pedirlo seguirá por donde iba",
             ),
             NoDescargado::Fallo(fallo) => fallo.fmt(f),
         }

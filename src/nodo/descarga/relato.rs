@@ -33,6 +33,9 @@ pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec
     let fuentes = cuenta(fin.fuentes, "fuente", "fuentes");
     let como_llego = match ritmo(fin.bajados, fin.bajando) {
         _ if fin.fuentes == 0 => "ya estaba entero de otra vez".to_string(),
+        Some(ritmo) if fin.bajados < fin.tamano => {
+            format!("bajó {} a {ritmo} · {fuentes}", tamano(fin.bajados))
+        }
         Some(ritmo) => format!("{ritmo} · {fuentes}"),
         None => fuentes,
     };
@@ -41,9 +44,8 @@ pub fn contar_descarga(pedido: &str, fin: &Descargado, carpeta: &Carpeta) -> Vec
         false => "SIN COMPROBAR",
     };
     let (cuanto, tiempo) = (tamano(fin.tamano), duracion(fin.tiempo));
-    lineas.push(format!(
-        "  {cuanto} en {tiempo} · {como_llego} · huella {huella} · {comprobado}"
-    ));
+    lineas.push(format!("  {cuanto} en {tiempo} · {como_llego}"));
+    lineas.push(format!("  huella {huella} · {comprobado}"));
     lineas
 }
 

@@ -14,9 +14,10 @@ use crate::fallo::Fallo;
 use crate::nodo::carpeta::a_medias::AMedias;
 use crate::nodo::carpeta::huella::Resumen;
 use crate::nodo::carpeta::huellas::resumir;
+use crate::nodo::descarga::linea::Ritmo;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::plan::{Contenido, Destino, dar_nombre};
-use crate::nodo::palabras::pedir::{FalloPar, Ritmo, no_es_respuesta};
+use crate::nodo::palabras::pedir::{FalloPar, no_es_respuesta};
 use crate::nodo::palabras::protocolo::Palabra;
 use crate::red::conexion::Conexion;
 
@@ -76,6 +77,7 @@ fn pedir_a_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Conexion, FalloP
     }
     let respuesta = [conexion.pendiente()[0], conexion.pendiente()[1]];
     conexion.consumir(2);
+    conexion.anotar(&String::from_utf8_lossy(&respuesta), 2);
     match &respuesta {
         b"OK" => Ok(conexion),
         b"NO" => Err(FalloPar::NoLoTiene),

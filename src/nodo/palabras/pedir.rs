@@ -2,14 +2,13 @@
 //! lo que contesta.
 //!
 //! De lo que diga el otro no se cree nada que no se compruebe: ni longitudes, ni cuántas líneas
-//! anuncia. No abre conexiones ni toca el disco.
+//! anuncia. Las tres con que se baja un archivo están en `descarga/linea.rs`. No toca el disco.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::config::Limites;
-use crate::nodo::carpeta::huella::{BLOQUE, Cuenta, Huella, cuantos_bloques, longitud_de_bloque};
 use crate::nodo::palabras::protocolo::*;
 use crate::nodo::vecinos::Vecinos;
 use crate::red::conexion::{Conexion, FalloRed};
@@ -21,17 +20,6 @@ const TOPE_DE_LISTA: u64 = 1_000_000;
 const TOPE_DE_NOMBRES: usize = 64 << 20;
 /// Lo que puede tardar una lista entera.
 const PLAZO_DE_LISTA: Duration = Duration::from_secs(60);
-/// Lo que puede tardar entera la lista de bloques, que para 1 TiB son 16 MiB: mientras llega, no se
-/// baja nada de esa fuente.
-const PLAZO_DE_BLOQUES: Duration = Duration::from_secs(15);
-/// Lo que se espera un `INFO` antes de decir que tarda: o es la red, o calcula la huella.
-const TARDA: Duration = Duration::from_secs(1);
-/// Bytes por segundo que tiene que dar quien manda un archivo. Con 30 que bajan a la vez por dos
-/// conexiones son 4 Mbit/s, que los da la peor WiFi; y a menos, un bloque tardaría diez minutos.
-const RITMO_MINIMO: f64 = 8.0 * 1024.0;
-/// Cada cuántos bytes recibidos se avanza la cuenta de la huella, con los datos aún en la caché del
-/// procesador.
-const TRAMO: usize = 128 * 1024;
 
 /// Por qué un par no dio lo que se le pidió.
 #[derive(Debug)]
@@ -87,7 +75,8 @@ pub fn pedir(conexion: &mut Conexion, peticion: &Palabra) -> Result<Respuesta, F
     leer_respuesta(conexion)
 }
 
-fn mandar(conexion: &mut Conexion, peticion: &Palabra) -> Result<(), FalloPar> {
+/// Manda una petición. Lo que conteste se lee con [`leer_respuesta`]; antes se puede mandar otra.
+pub fn mandar(conexion: &mut Conexion, peticion: &Palabra) -> Result<(), FalloPar> {
     match conexion.escribir_linea(peticion) {
         // Lo que alcanzara a contestar antes de cerrar aún se puede leer; si no, se verá ahí.
         Err(FalloRed::Cortada) => Ok(()),
@@ -95,7 +84,8 @@ fn mandar(conexion: &mut Conexion, peticion: &Palabra) -> Result<(), FalloPar> {
     }
 }
 
-fn leer_respuesta(conexion: &mut Conexion) -> Result<Respuesta, FalloPar> {
+/// Lee la primera línea de la respuesta a lo que se mandó.
+pub fn leer_respuesta(conexion: &mut Conexion) -> Result<Respuesta, FalloPar> {
     let plazo = conexion.limites().respuesta;
     let linea = conexion.leer_linea(plazo, "la respuesta")?;
     match Respuesta::leer(&linea.ok_or(FalloPar::Cerro)?) {
@@ -113,7 +103,7 @@ pub fn no_es_respuesta() -> FalloPar {
 }
 
 /// Lee las `cuantas` líneas que siguen a una respuesta, todas antes de `plazo`.
-fn leer_lineas(
+pub fn leer_lineas(
     conexion: &mut Conexion,
     cuantas: u64,
     plazo: Duration,
@@ -129,154 +119,6 @@ fn leer_lineas(
     Ok(())
 }
 
-/// `INFO`: tamaño y huella. Si no contesta enseguida, llama a `tarda` y sigue esperando.
-pub fn pedir_info(
-    conexion: &mut Conexion,
-    nombre: &str,
-    tarda: impl Fn(),
-) -> Result<Info, FalloPar> {
-    mandar(conexion, &Palabra::Info(nombre.to_string()))?;
-    let enseguida = conexion.recibir(Instant::now() + TARDA, "la respuesta");
-    if matches!(enseguida, Err(FalloRed::Vencio(_))) {
-        tarda();
-    }
-    match leer_respuesta(conexion)? {
-        Respuesta::Info(info) => Ok(info),
-        _ => Err(no_es_respuesta()),
-    }
-}
-
-/// `BLOQUES`: las huellas de los bloques de un archivo de `tamano` bytes. El número de líneas que
-/// anuncia no se cree: tiene que ser el que toca a ese tamaño, y la memoria crece con las que
-/// llegan.
-pub fn pedir_bloques(
-    conexion: &mut Conexion,
-    nombre: &str,
-    tamano: u64,
-) -> Result<Vec<Huella>, FalloPar> {
-    let peticion = Palabra::Bloques(nombre.to_string());
-    let Respuesta::Bloques(anunciados) = pedir(conexion, &peticion)? else {
-        return Err(no_es_respuesta());
-    };
-    let tocan = cuantos_bloques(tamano);
-    if anunciados != tocan {
-        return Err(FalloPar::Miente(format!(
-            "anuncia {anunciados} bloques y a un archivo de {tamano} bytes le tocan {tocan}"
-        )));
-    }
-    let mut bloques = Vec::new();
-    leer_lineas(conexion, anunciados, PLAZO_DE_BLOQUES, |linea| {
-        let no_es = || FalloPar::Miente("su lista de bloques no son huellas".into());
-        bloques.push(Huella::leer(linea).ok_or_else(no_es)?);
-        Ok(())
-    })?;
-    Ok(bloques)
-}
-
-/// Pide un bloque entero con `OBTENER`. Lo que conteste se lee con [`recibir_bloque`]; antes se
-/// puede pedir otro.
-pub fn pedir_bloque(
-    conexion: &mut Conexion,
-    nombre: &str,
-    tamano: u64,
-    indice: u64,
-) -> Result<(), FalloPar> {
-    let peticion = Palabra::Obtener {
-        desde: indice * BLOQUE,
-        longitud: longitud_de_bloque(tamano, indice),
-        nombre: nombre.to_string(),
-    };
-    mandar(conexion, &peticion)
-}
-
-/// Recibe en `destino` el bloque pedido. Devuelve la huella de lo que llegó, contada según llegaba.
-/// Si se pidieron `mas`, lo que le sobre a este es el principio de la respuesta siguiente.
-pub fn recibir_bloque(
-    conexion: &mut Conexion,
-    tamano: u64,
-    indice: u64,
-    mas: bool,
-    destino: &mut Vec<u8>,
-) -> Result<Huella, FalloPar> {
-    let pedidos = longitud_de_bloque(tamano, indice) as usize;
-    match leer_respuesta(conexion)? {
-        Respuesta::Datos(anunciados) if anunciados == pedidos as u64 => {}
-        Respuesta::Datos(anunciados) => {
-            let que = format!("se le pidieron {pedidos} bytes y anuncia {anunciados}");
-            return Err(FalloPar::Miente(que));
-        }
-        _ => return Err(no_es_respuesta()),
-    }
-    // Sitio para un byte de más: si manda más de lo pedido, se nota en la misma lectura.
-    destino.resize(pedidos + usize::from(!mas), 0);
-    let mut cuenta = Cuenta::nueva(tamano, indice);
-    let leidos = recibir_datos(conexion, destino, pedidos, &mut cuenta)?;
-    destino.truncate(pedidos);
-    if leidos > pedidos || (!mas && !conexion.pendiente().is_empty()) {
-        let que = format!("mandó más de los {pedidos} bytes pedidos");
-        return Err(FalloPar::Miente(que));
-    }
-    Ok(cuenta.terminar())
-}
-
-/// Recibe en `destino` al menos los bytes `pedidos`, y los va sumando a la `cuenta`. Cuántos
-/// llegaron.
-fn recibir_datos(
-    conexion: &mut Conexion,
-    destino: &mut [u8],
-    pedidos: usize,
-    cuenta: &mut Cuenta,
-) -> Result<usize, FalloPar> {
-    let plazo = conexion.limites().respuesta;
-    let mut ritmo = Ritmo::nuevo(conexion.limites().ventana);
-    let (mut leidos, mut contados) = (0, 0);
-    while leidos < pedidos {
-        match conexion.leer_datos(&mut destino[leidos..], plazo)? {
-            0 => return Err(FalloPar::Red(FalloRed::Cortada)),
-            cuantos => leidos += cuantos,
-        }
-        ritmo.mirar(leidos as u64)?;
-        if leidos - contados >= TRAMO && leidos < pedidos {
-            cuenta.anadir(&destino[contados..leidos]);
-            contados = leidos;
-        }
-    }
-    cuenta.anadir(&destino[contados..pedidos]);
-    Ok(leidos)
-}
-
-/// Mira que lo que llega no baje de un mínimo, sostenido durante una ventana: quien gotea un byte
-/// de vez en cuando no vence ningún plazo, y retendría la descarga.
-pub struct Ritmo {
-    ventana: Duration,
-    desde: Instant,
-    antes: u64,
-}
-
-impl Ritmo {
-    /// Empieza a mirar. Hasta que pase una ventana no se exige nada.
-    pub fn nuevo(ventana: Duration) -> Ritmo {
-        Ritmo {
-            ventana,
-            desde: Instant::now(),
-            antes: 0,
-        }
-    }
-
-    /// Han llegado `llegados` bytes en total.
-    pub fn mirar(&mut self, llegados: u64) -> Result<(), FalloPar> {
-        let lleva = self.desde.elapsed();
-        if lleva < self.ventana {
-            return Ok(());
-        }
-        if ((llegados - self.antes) as f64) < RITMO_MINIMO * lleva.as_secs_f64() {
-            return Err(FalloPar::Lento);
-        }
-        (self.desde, self.antes) = (Instant::now(), llegados);
-        Ok(())
-    }
-}
-
 // ----- Preguntas sueltas, cada una por su conexión -----
 
 /// `HOLA`: quién es ese peer. [`FalloPar::Cerro`] es la manera en que un nodo de la guía dice que
@@ -285,9 +127,9 @@ pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, Fall
     // Es una pregunta corta: se espera lo que diga `--espera`, no más.
     let limites = Limites {
         respuesta: vecinos.espera,
-        ..vecinos.limites
+        ..vecinos.limites.clone()
     };
-    presentarse(&mut vecinos.conectar(peer, limites)?, vecinos)
+    presentarse(&mut vecinos.conectar(peer, &limites)?, vecinos)
 }
 
 /// Saluda por una conexión. Quien tiene dos direcciones cuenta una vez: la segunda es un error.
@@ -305,11 +147,11 @@ fn presentarse(conexion: &mut Conexion, vecinos: &Vecinos) -> Result<Presentacio
 /// Abre una conexión con `peer` y le saluda. Con quien no sabe saludar se abre otra: la primera la
 /// cerró.
 fn saludando(vecinos: &Vecinos, peer: SocketAddr) -> Result<Conexion, FalloPar> {
-    let mut conexion = vecinos.conectar(peer, vecinos.limites)?;
+    let mut conexion = vecinos.conectar(peer, &vecinos.limites)?;
     match presentarse(&mut conexion, vecinos) {
         Ok(_) => Ok(conexion),
         Err(fallo @ (FalloPar::Red(_) | FalloPar::Repetido(_))) => Err(fallo),
-        Err(_) => Ok(vecinos.conectar(peer, vecinos.limites)?),
+        Err(_) => Ok(vecinos.conectar(peer, &vecinos.limites)?),
     }
 }
 

@@ -154,7 +154,7 @@ fn localizar_desde_aqui(
         let duenos = duenos.map_err(|fallo| rechazar(503, fallo.publico()))?;
         peers.extend(duenos.into_iter().map(Hallado::nuestro));
         if let (true, Some(maestro)) = (peers.is_empty(), &nodo.vecinos.maestro) {
-            let limites = nodo.vecinos.limites;
+            let limites = &nodo.vecinos.limites;
             let hallados = localizar(maestro, archivo, limites, &nodo.saliendo);
             let hallados = hallados.inspect_err(|fallo| log::debug!("{fallo}"));
             peers = hallados.unwrap_or_default();

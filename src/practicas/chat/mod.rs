@@ -18,10 +18,10 @@ use crossbeam_channel::{Receiver, Sender, bounded, never};
 use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::pantalla::Pantalla;
 use crate::consola::{Consola, Fin, Paso};
-use crate::fallo::{Fallo, Salida, motivo};
+use crate::fallo::{Fallo, Salida};
 use crate::ordenes::opciones::{leer_ip, leer_puerto};
 use crate::red::DESPEDIDA;
-use crate::red::conexion::conectar;
+use crate::red::conexion::Conexion;
 use crate::red::hilos::arrancar;
 use crate::red::parada::{Parada, Trato};
 use crate::red::servidor::{Servidor, abrir_en};
@@ -50,6 +50,7 @@ enum Lado {
 pub fn abrir(
     servidor: Option<SocketAddr>,
     conectar: Option<SocketAddr>,
+    limites: &Limites,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let escrito = servidor.map(Lado::Servidor);
@@ -58,19 +59,23 @@ pub fn abrir(
         None => preguntar_lado(consola),
     };
     match lado {
-        Ok(Lado::Servidor(direccion)) => esperar_a_otros(direccion, consola),
-        Ok(Lado::Cliente(direccion)) => conectarse(direccion, consola),
+        Ok(Lado::Servidor(direccion)) => esperar_a_otros(direccion, limites, consola),
+        Ok(Lado::Cliente(direccion)) => conectarse(direccion, limites, consola),
         Err(Fin::SeVa(salida)) => Ok(salida),
         Err(Fin::Fallo(fallo)) => Err(fallo),
     }
 }
 
-fn esperar_a_otros(pedida: SocketAddr, consola: &mut Consola) -> Result<Salida, Fallo> {
+fn esperar_a_otros(
+    pedida: SocketAddr,
+    limites: &Limites,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
     let (escucha, direccion) = abrir_en(pedida, "--servidor")?;
     let (contar, sala) = Sala::nueva();
     let parada = Parada::nueva();
-    let gestionar = move |socket: &_, desde| gestionar_charla(socket, desde, &contar);
-    let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, parada.clone(), gestionar)?;
+    let gestionar = move |conexion| gestionar_charla(conexion, &contar);
+    let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, limites, parada.clone(), gestionar)?;
     consola.pantalla.tanda([
         format!("[ESCUCHANDO] Chat en {direccion}"),
         format!("Lo que escribas llega a todos los que se conecten; «{SALIR}» termina."),
@@ -83,23 +88,26 @@ fn esperar_a_otros(pedida: SocketAddr, consola: &mut Consola) -> Result<Salida, 
     salida
 }
 
-fn conectarse(direccion: SocketAddr, consola: &mut Consola) -> Result<Salida, Fallo> {
+fn conectarse(
+    direccion: SocketAddr,
+    limites: &Limites,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
     let ((conectado, parada), dejado) = consola.trabajar(|encargo| {
-        let plazo = Limites::default().conectar;
-        let conectado = conectar(direccion, plazo, encargo.parada);
+        let conectado = Conexion::conectar(direccion, limites.conectar, limites, encargo.parada);
         (conectado, encargo.parada.clone())
     })?;
     if dejado {
         return Ok(Salida::Interrumpido);
     }
-    let (socket, _) = conectado.map_err(|error| {
-        let motivo = format!("{}; ¿hay ahí un chat en modo servidor?", motivo(&error));
+    let conexion = conectado.map_err(|fallo| {
+        let motivo = format!("{fallo}; ¿hay ahí un chat en modo servidor?");
         Fallo::nuevo(format!("conectando con {direccion}: {motivo}"))
     })?;
-    let apuntado = parada.apuntar(&socket, Trato::DejaDeLeer);
+    let apuntado = parada.apuntar(conexion.socket(), Trato::DejaDeLeer);
     let (contar, mut sala) = Sala::nueva();
     let hilo = arrancar("charla", move || {
-        gestionar_charla(&socket, direccion, &contar);
+        gestionar_charla(conexion, &contar);
         drop(apuntado);
     })?;
     let bienvenida = format!("Lo que escribas llega al otro lado; «{SALIR}» termina.");
