@@ -35,7 +35,7 @@ impl Lienzo<'_> {
         self.svg += &format!("<g class=\"suceso {clase}\"><title>{titulo}</title>{flecha}</g>\n");
     }
 
-    /// Un suceso: su punto, lo que dice y su vector.
+    /// Un suceso: su punto, lo que dice y sus relojes.
     pub(super) fn suceso(&mut self, lugar: usize) {
         let este = self.recorte.orden[lugar];
         let hecho = &self.recorte.traza.hechos[este];
@@ -55,7 +55,7 @@ impl Lienzo<'_> {
         self.svg += "</g>\n";
     }
 
-    /// Lo que dice, al lado de la flecha; su vector, al otro.
+    /// Lo que dice, al lado de la flecha; sus relojes, al otro.
     fn rotulos(&mut self, lugar: usize, hecho: &Hecho, trazo: Option<&Trazo>) {
         let este = self.recorte.orden[lugar];
         let (x, y) = (self.x(hecho.proceso), self.y(este));
@@ -76,11 +76,13 @@ impl Lienzo<'_> {
                 &dice,
             );
         }
-        if self.por_proceso.len() <= VECTORES_A_LA_VISTA {
-            let vector = self.vector(lugar);
-            let clase = format!("vector{}", fin(-lado));
-            self.texto((x - 10.0 * lado, y + 4.0), &clase, &vector);
-        }
+        let vector = match self.por_proceso.len() <= VECTORES_A_LA_VISTA {
+            true => self.vector(lugar),
+            false => String::new(),
+        };
+        let reloj = format!("{} {vector}", self.recorte.lamport[este]);
+        let clase = format!("reloj{}", fin(-lado));
+        self.texto((x - 10.0 * lado, y + 4.0), &clase, reloj.trim_end());
     }
 
     fn vector(&self, lugar: usize) -> String {
@@ -120,7 +122,7 @@ impl Lienzo<'_> {
 
     /// ¿Cae dentro del recorte?
     fn esta(&self, hecho: usize) -> bool {
-        self.recorte.lamport[hecho] as usize <= self.filas()
+        self.recorte.filas[hecho] as usize <= self.filas()
     }
 
     /// El proceso que acepta en esa dirección.

@@ -1,6 +1,6 @@
 //! La ejecución como `sequenceDiagram` de Mermaid, que GitHub dibuja dentro de un Markdown.
 //!
-//! Aquí las flechas son horizontales y sólo se ve un orden de los muchos posibles: el de Lamport. Lo
+//! Aquí las flechas son horizontales y sólo se ve un orden de los muchos posibles. Lo
 //! ajeno va escapado con las entidades de Mermaid (`#60;` es `<`).
 
 use crate::laboratorio::diagrama::leer::Sentido;

@@ -36,6 +36,8 @@ pub struct Ejecucion {
     pub parejas: Parejas,
     /// El reloj de Lamport de cada uno.
     pub lamport: Vec<u32>,
+    /// La fila en que se dibuja cada uno.
+    pub filas: Vec<u32>,
     /// Lo que conviene saber de los diarios.
     pub avisos: Vec<String>,
 }
@@ -59,6 +61,7 @@ impl Ejecucion {
             ));
         }
         Ejecucion {
+            filas: relojes::filas(&traza, &parejas, &lamport),
             traza,
             parejas,
             lamport,
@@ -68,7 +71,7 @@ impl Ejecucion {
 
     /// Sus primeros sucesos, con los vectores.
     pub fn recortar(&self, tope: usize) -> Recorte<'_> {
-        Recorte::nuevo(&self.traza, &self.parejas, &self.lamport, tope)
+        Recorte::nuevo(self, tope)
     }
 
     /// En una línea, cuánto hay.

@@ -11,6 +11,10 @@
 //!
 //! Los hilos de un proceso cuentan como uno solo, ordenados por `i`. No lee diarios ni dibuja.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use crate::laboratorio::diagrama::Ejecucion;
 use crate::laboratorio::diagrama::emparejar::Parejas;
 use crate::laboratorio::diagrama::leer::{Proceso, Sentido, Traza};
 
@@ -92,9 +96,49 @@ fn en_un_ciclo(traza: &Traza, parejas: &Parejas, siguientes: &[usize]) -> Option
     Some(este)
 }
 
-/// Los primeros sucesos de una ejecución en el orden de Lamport, con sus relojes de vector.
+/// La fila de cada hecho, de arriba abajo desde 1: uno de los muchos órdenes en que pudo pasar.
 ///
-/// Es lo que se dibuja. Todo lo que alcanza a un suceso tiene menor reloj que él, así que está
+/// Es su reloj de Lamport, salvo en lo que sale: eso baja hasta justo antes de lo que viene detrás.
+/// Si no, quien llega tarde y conecta quedaría arriba del todo, lejos de quien le acepta.
+pub fn filas(traza: &Traza, parejas: &Parejas, lamport: &[u32]) -> Vec<u32> {
+    let mut filas = lamport.to_vec();
+    // La fila de la primera llegada de cada salida.
+    let mut llegadas = vec![u32::MAX; lamport.len()];
+    let mut orden: Vec<usize> = (0..lamport.len()).collect();
+    orden.sort_unstable_by_key(|&h| Reverse(lamport[h]));
+    for &este in &orden {
+        let proceso = &traza.procesos[traza.hechos[este].proceso];
+        if llegadas[este] < u32::MAX {
+            let siguiente = filas[este + 1..proceso.hasta].first();
+            let tope = llegadas[este].min(siguiente.copied().unwrap_or(u32::MAX));
+            filas[este] = tope - 1;
+        }
+        if let Some(causa) = causa(traza, parejas, este) {
+            llegadas[causa] = llegadas[causa].min(filas[este]);
+        }
+    }
+    sin_huecos(&mut filas);
+    filas
+}
+
+/// Vuelve a numerar las filas, sin las que quedaron vacías.
+fn sin_huecos(filas: &mut [u32]) {
+    let ultima = filas.iter().max().map_or(0, |fila| *fila as usize);
+    let mut numeros = vec![0; ultima + 1];
+    filas.iter().for_each(|fila| numeros[*fila as usize] = 1);
+    let mut van = 0;
+    for numero in &mut numeros {
+        van += *numero;
+        *numero = van;
+    }
+    filas
+        .iter_mut()
+        .for_each(|fila| *fila = numeros[*fila as usize]);
+}
+
+/// Los primeros sucesos de una ejecución, por filas, con sus relojes de vector.
+///
+/// Es lo que se dibuja. Todo lo que alcanza a un suceso está en una fila de más arriba, así que está
 /// dentro: recortar por el final no cambia ningún vector.
 pub struct Recorte<'a> {
     /// De dónde sale.
@@ -103,7 +147,9 @@ pub struct Recorte<'a> {
     pub parejas: &'a Parejas,
     /// El reloj de Lamport de cada hecho de la traza.
     pub lamport: &'a [u32],
-    /// Los hechos, por su reloj de Lamport y, a igualdad, por su proceso.
+    /// Y su fila.
+    pub filas: &'a [u32],
+    /// Los hechos, por su fila y, a igualdad, por su proceso.
     pub orden: Vec<usize>,
     /// Los vectores, uno detrás de otro, en el mismo orden.
     vectores: Vec<u32>,
@@ -111,20 +157,23 @@ pub struct Recorte<'a> {
 
 impl<'a> Recorte<'a> {
     /// Los `tope` primeros.
-    pub fn nuevo(
-        traza: &'a Traza,
-        parejas: &'a Parejas,
-        lamport: &'a [u32],
-        tope: usize,
-    ) -> Recorte<'a> {
-        let mut orden: Vec<usize> = (0..lamport.len()).collect();
+    pub fn nuevo(ejecucion: &'a Ejecucion, tope: usize) -> Recorte<'a> {
+        let Ejecucion {
+            traza,
+            parejas,
+            lamport,
+            filas,
+            ..
+        } = ejecucion;
+        let mut orden: Vec<usize> = (0..filas.len()).collect();
         // El índice de un hecho crece con su proceso.
-        orden.sort_unstable_by_key(|&h| (lamport[h], h));
+        orden.sort_unstable_by_key(|&h| (filas[h], h));
         orden.truncate(tope);
         let mut recorte = Recorte {
             traza,
             parejas,
             lamport,
+            filas,
             orden,
             vectores: Vec::new(),
         };
@@ -142,7 +191,7 @@ impl<'a> Recorte<'a> {
         let ancho = self.ancho();
         self.vectores = vec![0; self.orden.len() * ancho];
         let mut ultimos: Vec<Vec<u32>> = vec![vec![0; ancho]; ancho];
-        let mut donde = std::collections::HashMap::new();
+        let mut donde = HashMap::new();
         for lugar in 0..self.orden.len() {
             let hecho = self.orden[lugar];
             let proceso = self.traza.hechos[hecho].proceso;

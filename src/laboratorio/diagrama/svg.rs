@@ -1,8 +1,7 @@
 //! La ejecución como un SVG autónomo: una columna por proceso y una flecha por mensaje.
 //!
-//! Es el diagrama de espacio y tiempo de los libros, con el tiempo hacia abajo: la fila de un suceso
-//! es su reloj de Lamport, y por eso toda flecha baja. Cada suceso tiene para sí media columna a
-//! cada lado de su línea, en su fila: a un lado va lo que dice y al otro su vector, y ningún texto
+//! Es el diagrama de espacio y tiempo de los libros, con el tiempo hacia abajo. Cada suceso tiene para sí media columna a
+//! cada lado de su línea, en su fila: a un lado va lo que dice y al otro sus relojes, y ningún texto
 //! cae sobre otro (cada uno se dibuja en `flechas.rs`). No lleva guiones ni pide nada de fuera, y todo lo ajeno va escapado.
 
 use crate::http::escapar;
@@ -43,8 +42,8 @@ const ESTILO: &str = "\
 text{font-family:'DejaVu Sans',Verdana,sans-serif;font-size:12px;fill:#1a1a1a}\
 .titulo{font-size:20px;font-weight:bold}.subtitulo{font-size:16px;font-weight:bold}.aviso{fill:#8a3b00;font-weight:bold}\
 .nombre{font-size:14px;font-weight:bold;text-anchor:middle}\
-.sitio,.lamport,.vector{font-size:11px;fill:#555}.sitio{text-anchor:middle}\
-.vector,.lamport{font-family:'DejaVu Sans Mono',Consolas,monospace}\
+.sitio,.reloj{font-size:11px;fill:#555}.sitio{text-anchor:middle}\
+.reloj{font-family:'DejaVu Sans Mono',Consolas,monospace}\
 .fin{text-anchor:end}.fila{stroke:#eee}.banda{fill:#f2f2f2}.vida{stroke:#9e9e9e}\
 .suceso text{paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}\
 .flecha{fill:none;stroke:#1f4e8c;stroke-width:1.4}.punto{fill:#1f4e8c}\
@@ -57,12 +56,12 @@ text{font-family:'DejaVu Sans',Verdana,sans-serif;font-size:12px;fill:#1a1a1a}\
 .suceso:hover text{font-weight:bold}";
 
 /// Qué se dice siempre debajo del título.
-const COMO_SE_LEE: &str = "Cómo se lee: el tiempo va hacia abajo y cada fila es un valor del \
-reloj de Lamport (a la izquierda). Junto a cada suceso, su vector: cuántos sucesos de cada columna \
-lo alcanzan, contándolo a él. El número de una flecha es el de la línea en su sentido de la \
-conexión; al pasar el ratón se lee entera. Los hilos de un nodo cuentan como uno solo: sus sucesos \
-van en el orden en que el nodo los numeró, aunque dos hilos no se hablaran. La altura no es la \
-hora.";
+const COMO_SE_LEE: &str = "Cómo se lee: el tiempo va hacia abajo y toda flecha baja, pero la altura \
+no es la hora: dos sucesos que no se alcanzan por flechas y columnas pudieron pasar en otro orden. \
+Junto a cada suceso, su reloj de Lamport y su vector: cuántos sucesos de cada columna lo alcanzan, \
+contándolo a él. El número de una flecha es el de la línea en su sentido de la conexión; al pasar el \
+ratón se lee entera. Los hilos de un nodo cuentan como uno solo: sus sucesos van en el orden en que \
+el nodo los numeró, aunque dos hilos no se hablaran.";
 
 /// Dibuja una ejecución.
 pub fn dibujar(ejecucion: &Ejecucion) -> Documento {
@@ -140,7 +139,7 @@ impl Lienzo<'_> {
     }
 
     pub(super) fn y(&self, hecho: usize) -> f64 {
-        self.altura(self.recorte.lamport[hecho] as usize)
+        self.altura(self.recorte.filas[hecho] as usize)
     }
 
     /// La altura de una fila: cada tantas hay una banda con los nombres.
@@ -150,7 +149,7 @@ impl Lienzo<'_> {
 
     pub(super) fn filas(&self) -> usize {
         let ultimo = self.recorte.orden.last();
-        ultimo.map_or(0, |&hecho| self.recorte.lamport[hecho] as usize)
+        ultimo.map_or(0, |&hecho| self.recorte.filas[hecho] as usize)
     }
 
     fn alto(&self) -> usize {
@@ -204,11 +203,9 @@ impl Lienzo<'_> {
     fn columnas(&mut self) {
         let procesos = self.recorte.traza.procesos.len();
         let derecha = self.x(procesos - 1) + 190.0;
-        self.texto((44.0, self.altura(0)), "lamport fin", "L");
         for fila in 1..=self.filas() {
             let y = self.altura(fila);
-            self.svg += &format!("<path class=\"fila\" d=\"M50 {y}H{derecha}\"/>\n");
-            self.texto((44.0, y + 4.0), "lamport fin", &fila.to_string());
+            self.svg += &format!("<path class=\"fila\" d=\"M20 {y}H{derecha}\"/>\n");
         }
         (0..procesos).for_each(|proceso| self.columna(proceso));
     }
