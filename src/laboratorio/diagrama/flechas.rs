@@ -69,7 +69,7 @@ impl Lienzo<'_> {
                 (Sentido::Llega, _) => 13.0,
                 (Sentido::Aqui, _) => 4.0,
             };
-            let dice = acortar(&con_falla(hecho), CABEN);
+            let dice = con_falla(hecho);
             self.texto(
                 (x + 10.0 * lado, y + baja),
                 &format!("dice{}", fin(lado)),
@@ -192,8 +192,12 @@ fn clase_de(hecho: &Hecho, casa: bool) -> &'static str {
 
 /// Lo que se lee en su flecha, con la falla delante.
 fn con_falla(hecho: &Hecho) -> String {
-    let falla = hecho.falla.as_ref().map(|falla| format!("[{falla}] "));
-    falla.unwrap_or_default() + &etiqueta(hecho)
+    let Some(falla) = &hecho.falla else {
+        return acortar(&etiqueta(hecho), CABEN);
+    };
+    let falla = acortar(falla, CABEN / 2);
+    let quedan = CABEN - 3 - falla.chars().count();
+    format!("[{falla}] {}", acortar(&etiqueta(hecho), quedan))
 }
 
 /// Una flecha; la que vuelve a su misma línea, en curva.

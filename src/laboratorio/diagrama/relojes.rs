@@ -98,19 +98,27 @@ fn en_un_ciclo(traza: &Traza, parejas: &Parejas, siguientes: &[usize]) -> Option
 
 /// La fila de cada hecho, de arriba abajo desde 1: uno de los muchos órdenes en que pudo pasar.
 ///
-/// Es su reloj de Lamport, salvo en lo que sale: eso baja hasta justo antes de lo que viene detrás.
-/// Si no, quien llega tarde y conecta quedaría arriba del todo, lejos de quien le acepta.
+/// Es su reloj de Lamport, salvo en lo que sale, y en lo que hace un proceso antes de saber de los
+/// demás: eso baja hasta justo antes de lo que viene detrás. Si no, quien llega tarde y conecta
+/// quedaría arriba del todo, lejos de quien le acepta.
 pub fn filas(traza: &Traza, parejas: &Parejas, lamport: &[u32]) -> Vec<u32> {
+    const NINGUNA: u32 = u32::MAX;
     let mut filas = lamport.to_vec();
     // La fila de la primera llegada de cada salida.
-    let mut llegadas = vec![u32::MAX; lamport.len()];
+    let mut llegadas = vec![NINGUNA; lamport.len()];
+    let sabe_de_otros = |proceso: &Proceso| {
+        let mut suyos = proceso.desde..proceso.hasta;
+        suyos.find(|&h| causa(traza, parejas, h).is_some())
+    };
+    let saben: Vec<Option<usize>> = traza.procesos.iter().map(sabe_de_otros).collect();
     let mut orden: Vec<usize> = (0..lamport.len()).collect();
     orden.sort_unstable_by_key(|&h| Reverse(lamport[h]));
     for &este in &orden {
-        let proceso = &traza.procesos[traza.hechos[este].proceso];
-        if llegadas[este] < u32::MAX {
-            let siguiente = filas[este + 1..proceso.hasta].first();
-            let tope = llegadas[este].min(siguiente.copied().unwrap_or(u32::MAX));
+        let proceso = traza.hechos[este].proceso;
+        let siguiente = filas[este + 1..traza.procesos[proceso].hasta].first();
+        let tope = llegadas[este].min(siguiente.copied().unwrap_or(NINGUNA));
+        let aun_solo = saben[proceso].is_none_or(|primero| este < primero);
+        if tope < NINGUNA && (aun_solo || llegadas[este] < NINGUNA) {
             filas[este] = tope - 1;
         }
         if let Some(causa) = causa(traza, parejas, este) {
