@@ -127,7 +127,9 @@ pub fn misma_conexion(hechos: &[Hecho], a: u32, b: u32) -> bool {
 fn agrupar<'a>(hechos: &[Hecho], lados: &[Lado<'a>]) -> HashMap<Direcciones, Veces<'a>> {
     let mut grupos: HashMap<Direcciones, Veces> = HashMap::new();
     let mut sin_papel = Vec::new();
-    for &lado in lados {
+    // Lo que no llegó a conectarse nadie lo aceptó, y no cuenta.
+    let se_conecto = |lado: &&Lado| !lado.iter().any(|h| hechos[*h as usize].no_conecto());
+    for &lado in lados.iter().filter(se_conecto) {
         match papel(hechos, lado) {
             Some((direcciones, true)) => {
                 grupos.entry(direcciones).or_default().conectan.push(lado);

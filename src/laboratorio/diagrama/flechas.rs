@@ -150,7 +150,7 @@ impl Lienzo<'_> {
             lineas.push(format!("falla puesta a propósito: {falla}"));
         }
         match self.recorte.parejas.de(este) {
-            None if hecho.sentido() != Sentido::Aqui => {
+            None if hecho.sentido() != Sentido::Aqui && !hecho.no_conecto() => {
                 lineas.push("sin pareja en estos diarios".to_string());
             }
             Some(otra) if !self.esta(otra) => {

@@ -81,6 +81,11 @@ pub enum Sentido {
 }
 
 impl Hecho {
+    /// ¿Intentó conectar y no pudo? Entonces el texto dice por qué.
+    pub fn no_conecto(&self) -> bool {
+        self.clase == Clase::Conecta && !self.texto.is_empty()
+    }
+
     /// Hacia dónde va.
     pub fn sentido(&self) -> Sentido {
         match (self.clase, &*self.palabra) {

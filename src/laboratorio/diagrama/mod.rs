@@ -80,7 +80,7 @@ impl Ejecucion {
         for (este, hecho) in self.traza.hechos.iter().enumerate() {
             match (self.parejas.de(este), hecho.sentido()) {
                 (Some(_), Sentido::Llega) => casadas += 1,
-                (None, Sentido::Sale | Sentido::Llega) => sueltas += 1,
+                (None, Sentido::Sale | Sentido::Llega) if !hecho.no_conecto() => sueltas += 1,
                 _ => {}
             }
         }
@@ -184,6 +184,7 @@ fn guardar(destino: &Path, diarios: &[PathBuf], texto: &str) -> Result<(), Fallo
 /// Lo que se lee en una flecha: el número de la línea y lo que decía, sin limpiar.
 fn etiqueta(hecho: &Hecho) -> String {
     match hecho.clase {
+        Clase::Conecta if hecho.no_conecto() => format!("no conecta: {}", hecho.texto),
         Clase::Conecta => "conecta".to_string(),
         Clase::Acepta => "acepta".to_string(),
         Clase::Cierra => "cierra".to_string(),
@@ -205,7 +206,7 @@ fn que_es(hecho: &Hecho) -> String {
         Clase::Recibe => format!("recibe {}", etiqueta(hecho)),
         Clase::Datos if hecho.sentido() == Sentido::Sale => "envía datos".to_string(),
         Clase::Datos => "recibe datos".to_string(),
-        otra => otra.nombre().to_string(),
+        _ => etiqueta(hecho),
     }
 }
 

@@ -472,6 +472,30 @@ fn la_segunda_vez_que_se_conecta_es_la_segunda_que_se_acepta() {
     assert_eq!(segunda(&Ejecucion::de_traza(unir(&mundo.diarios))), Some(2));
 }
 
+/// Quien no pudo conectar gastó una dirección, pero nadie le aceptó: la vez siguiente es la primera.
+#[test]
+fn lo_que_no_llego_a_conectarse_no_cuenta() {
+    let mut mundo = Mundo::nuevo(2);
+    mundo.conectar(0, 1, 7);
+    mundo.recibir(0, 1);
+    for suceso in &mut mundo.diarios[0] {
+        suceso.i += 1;
+    }
+    let rechazada = Suceso {
+        i: 1,
+        c: 9,
+        texto: "conexión rechazada".to_string(),
+        ..mundo.diarios[0][0].clone()
+    };
+    mundo.diarios[0].insert(0, rechazada);
+    let ejecucion = Ejecucion::de_traza(unir(&mundo.diarios));
+    assert_eq!(ejecucion.parejas.de(0), None);
+    assert_eq!(ejecucion.parejas.de(1), Some(2));
+    assert!(ejecucion.resumen().ends_with("1 flecha · 0 sin pareja"));
+    let svg = svg::dibujar(&ejecucion).texto;
+    assert!(svg.contains("no conecta: conexión rechazada"), "{svg}");
+}
+
 #[test]
 fn unos_diarios_que_se_contradicen_sueltan_flechas_y_lo_dicen() {
     let mut mundo = Mundo::nuevo(2);
