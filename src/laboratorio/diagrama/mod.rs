@@ -53,7 +53,7 @@ impl Ejecucion {
         let mut avisos = std::mem::take(&mut traza.avisos);
         let (mut parejas, duda) = emparejar::emparejar(&traza);
         avisos.extend(duda);
-        let (lamport, sueltas) = relojes::lamport(&traza, &mut parejas);
+        let (lamport, sueltas) = relojes::lamport(&traza, &mut parejas, relojes::causa);
         if sueltas > 0 {
             let flechas = cuenta(sueltas, "flecha se suelta", "flechas se sueltan");
             avisos.push(format!(
@@ -61,7 +61,7 @@ impl Ejecucion {
             ));
         }
         Ejecucion {
-            filas: relojes::filas(&traza, &parejas, &lamport),
+            filas: relojes::filas(&traza, &mut parejas),
             traza,
             parejas,
             lamport,

@@ -17,98 +17,130 @@ use std::collections::HashMap;
 use crate::laboratorio::diagrama::Ejecucion;
 use crate::laboratorio::diagrama::emparejar::Parejas;
 use crate::laboratorio::diagrama::leer::{Proceso, Sentido, Traza};
+use crate::laboratorio::suceso::Clase;
 
-/// El reloj de Lamport de cada hecho. Si los diarios se contradicen (algo llegaría antes de salir),
-/// suelta las flechas que haga falta y dice cuántas.
-pub fn lamport(traza: &Traza, parejas: &mut Parejas) -> (Vec<u32>, usize) {
-    let mut relojes = vec![0; traza.hechos.len()];
-    let mut siguientes: Vec<usize> = traza.procesos.iter().map(|p| p.desde).collect();
-    let mut sueltas = 0;
-    let mut listos: Vec<usize> = (0..traza.procesos.len()).collect();
-    loop {
-        while let Some(proceso) = listos.pop() {
-            avanzar(
-                traza,
-                parejas,
-                proceso,
-                &mut siguientes,
-                &mut relojes,
-                &mut listos,
-            );
-        }
-        let Some(atascado) = en_un_ciclo(traza, parejas, &siguientes) else {
-            return (relojes, sueltas);
-        };
-        parejas.soltar(siguientes[atascado]);
-        sueltas += 1;
-        listos.push(atascado);
-    }
-}
+/// De dónde viene un hecho, si viene de otro.
+type DeDonde = fn(&Traza, &Parejas, usize) -> Option<usize>;
 
-/// Da su reloj a los hechos de un proceso, hasta el final o hasta uno que espera a otro proceso.
-fn avanzar(
-    traza: &Traza,
-    parejas: &Parejas,
-    proceso: usize,
-    siguientes: &mut [usize],
-    relojes: &mut [u32],
-    listos: &mut Vec<usize>,
-) {
-    let Proceso { desde, hasta, .. } = traza.procesos[proceso];
-    while siguientes[proceso] < hasta {
-        let este = siguientes[proceso];
-        let causa = causa(traza, parejas, este);
-        if causa.is_some_and(|causa| relojes[causa] == 0) {
-            return;
-        }
-        let anterior = if este > desde { relojes[este - 1] } else { 0 };
-        relojes[este] = 1 + anterior.max(causa.map_or(0, |causa| relojes[causa]));
-        siguientes[proceso] += 1;
-        // Si el otro estaba parado esperando a este, ya puede seguir.
-        if let Some(pareja) = parejas.de(este) {
-            let suyo = traza.hechos[pareja].proceso;
-            let espera = siguientes[suyo];
-            if espera < traza.procesos[suyo].hasta
-                && self::causa(traza, parejas, espera) == Some(este)
-            {
-                listos.push(suyo);
-            }
-        }
-    }
-}
-
-/// El hecho de otro lado del que este es la llegada.
-pub fn causa(traza: &Traza, parejas: &Parejas, hecho: usize) -> Option<usize> {
+/// El hecho de otro lado del que este es la llegada, sea una línea, una conexión o datos.
+pub fn origen(traza: &Traza, parejas: &Parejas, hecho: usize) -> Option<usize> {
     let llega = traza.hechos[hecho].sentido() == Sentido::Llega;
     parejas.de(hecho).filter(|_| llega)
 }
 
-/// Cuando nadie puede avanzar, quien espera a otro que espera… acaba llegando a sí mismo: un
-/// proceso de ese ciclo. `None` si no queda nadie parado.
-fn en_un_ciclo(traza: &Traza, parejas: &Parejas, siguientes: &[usize]) -> Option<usize> {
-    let parado = |p: usize| siguientes[p] < traza.procesos[p].hasta;
-    let mut visitado = vec![false; siguientes.len()];
-    let mut este = (0..siguientes.len()).find(|&p| parado(p))?;
-    while !std::mem::replace(&mut visitado[este], true) {
-        let causa = causa(traza, parejas, siguientes[este])?;
-        este = traza.hechos[causa].proceso;
+/// El que lo causó, para los relojes. Los datos no cuentan: se apuntan con lo siguiente que pase en
+/// su conexión, así que su salida puede estar apuntada después de su llegada. No se pierde nada: la
+/// línea que los anuncia va delante.
+pub fn causa(traza: &Traza, parejas: &Parejas, hecho: usize) -> Option<usize> {
+    origen(traza, parejas, hecho).filter(|_| traza.hechos[hecho].clase != Clase::Datos)
+}
+
+/// El reloj de Lamport de cada hecho, si viene `de_donde` se dice. Si los diarios se contradicen
+/// (algo llegaría antes de salir), suelta las flechas que haga falta y dice cuántas.
+pub fn lamport(traza: &Traza, parejas: &mut Parejas, de_donde: DeDonde) -> (Vec<u32>, usize) {
+    let mut marcha = Marcha {
+        traza,
+        de_donde,
+        relojes: vec![0; traza.hechos.len()],
+        siguientes: traza.procesos.iter().map(|p| p.desde).collect(),
+        listos: (0..traza.procesos.len()).collect(),
+    };
+    let mut sueltas = 0;
+    loop {
+        while let Some(proceso) = marcha.listos.pop() {
+            marcha.avanzar(parejas, proceso);
+        }
+        let Some(atascado) = marcha.en_un_ciclo(parejas) else {
+            return (marcha.relojes, sueltas);
+        };
+        parejas.soltar(marcha.siguientes[atascado]);
+        sueltas += 1;
+        marcha.listos.push(atascado);
     }
-    Some(este)
+}
+
+/// Los procesos, andando a la vez: cada uno hasta uno que espera a otro.
+struct Marcha<'a> {
+    traza: &'a Traza,
+    de_donde: DeDonde,
+    /// 0 es que aún no le tocó.
+    relojes: Vec<u32>,
+    /// Por dónde va cada proceso, y cuáles pueden seguir.
+    siguientes: Vec<usize>,
+    listos: Vec<usize>,
+}
+
+impl Marcha<'_> {
+    /// Da su reloj a los hechos de un proceso, hasta el final o hasta uno que espera a otro.
+    fn avanzar(&mut self, parejas: &Parejas, proceso: usize) {
+        let Proceso { desde, hasta, .. } = self.traza.procesos[proceso];
+        while self.siguientes[proceso] < hasta {
+            let este = self.siguientes[proceso];
+            let causa = (self.de_donde)(self.traza, parejas, este);
+            if causa.is_some_and(|causa| self.relojes[causa] == 0) {
+                return;
+            }
+            let anterior = if este > desde {
+                self.relojes[este - 1]
+            } else {
+                0
+            };
+            self.relojes[este] = 1 + anterior.max(causa.map_or(0, |causa| self.relojes[causa]));
+            self.siguientes[proceso] += 1;
+            self.despertar(parejas, este);
+        }
+    }
+
+    /// Si el otro estaba parado esperando a este, ya puede seguir.
+    fn despertar(&mut self, parejas: &Parejas, este: usize) {
+        let Some(pareja) = parejas.de(este) else {
+            return;
+        };
+        let suyo = self.traza.hechos[pareja].proceso;
+        if self.espera_a(parejas, suyo) == Some(este) {
+            self.listos.push(suyo);
+        }
+    }
+
+    /// A qué hecho espera un proceso.
+    fn espera_a(&self, parejas: &Parejas, proceso: usize) -> Option<usize> {
+        let este = self.siguientes[proceso];
+        let queda = este < self.traza.procesos[proceso].hasta;
+        queda.then(|| (self.de_donde)(self.traza, parejas, este))?
+    }
+
+    /// Cuando nadie puede avanzar, quien espera a otro que espera… acaba llegando a sí mismo: un
+    /// proceso de ese ciclo, mejor uno que espera datos. `None` si no queda nadie parado.
+    fn en_un_ciclo(&self, parejas: &Parejas) -> Option<usize> {
+        let a_quien = |p: usize| {
+            let espera = self.espera_a(parejas, p)?;
+            Some(self.traza.hechos[espera].proceso)
+        };
+        let mut visitado = vec![false; self.siguientes.len()];
+        let mut este = (0..visitado.len()).find(|&p| a_quien(p).is_some())?;
+        while !std::mem::replace(&mut visitado[este], true) {
+            este = a_quien(este)?;
+        }
+        let espera_datos = |p: &usize| self.traza.hechos[self.siguientes[*p]].clase == Clase::Datos;
+        let ciclo = std::iter::successors(a_quien(este), |p| a_quien(*p).filter(|_| *p != este));
+        ciclo.into_iter().find(espera_datos).or(Some(este))
+    }
 }
 
 /// La fila de cada hecho, de arriba abajo desde 1: uno de los muchos órdenes en que pudo pasar.
 ///
-/// Es su reloj de Lamport, salvo en lo que sale, y en lo que hace un proceso antes de saber de los
+/// Es su reloj de Lamport (contando aquí los datos, para que sus flechas bajen), salvo en lo que sale, y en lo que hace un proceso antes de saber de los
 /// demás: eso baja hasta justo antes de lo que viene detrás. Si no, quien llega tarde y conecta
 /// quedaría arriba del todo, lejos de quien le acepta.
-pub fn filas(traza: &Traza, parejas: &Parejas, lamport: &[u32]) -> Vec<u32> {
+pub fn filas(traza: &Traza, parejas: &mut Parejas) -> Vec<u32> {
     const NINGUNA: u32 = u32::MAX;
-    let mut filas = lamport.to_vec();
+    let (lamport, _) = lamport(traza, parejas, origen);
+    let mut filas = lamport.clone();
     // La fila de la primera llegada de cada salida.
     let mut llegadas = vec![NINGUNA; lamport.len()];
     let sabe_de_otros = |proceso: &Proceso| {
         let mut suyos = proceso.desde..proceso.hasta;
-        suyos.find(|&h| causa(traza, parejas, h).is_some())
+        suyos.find(|&h| origen(traza, parejas, h).is_some())
     };
     let saben: Vec<Option<usize>> = traza.procesos.iter().map(sabe_de_otros).collect();
     let mut orden: Vec<usize> = (0..lamport.len()).collect();
@@ -121,8 +153,8 @@ pub fn filas(traza: &Traza, parejas: &Parejas, lamport: &[u32]) -> Vec<u32> {
         if tope < NINGUNA && (aun_solo || llegadas[este] < NINGUNA) {
             filas[este] = tope - 1;
         }
-        if let Some(causa) = causa(traza, parejas, este) {
-            llegadas[causa] = llegadas[causa].min(filas[este]);
+        if let Some(origen) = origen(traza, parejas, este) {
+            llegadas[origen] = llegadas[origen].min(filas[este]);
         }
     }
     sin_huecos(&mut filas);

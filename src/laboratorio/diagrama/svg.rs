@@ -61,7 +61,8 @@ no es la hora: dos sucesos que no se alcanzan por flechas y columnas pudieron pa
 Junto a cada suceso, su reloj de Lamport y su vector: cuántos sucesos de cada columna lo alcanzan, \
 contándolo a él. El número de una flecha es el de la línea en su sentido de la conexión; al pasar el \
 ratón se lee entera. Los hilos de un nodo cuentan como uno solo: sus sucesos van en el orden en que \
-el nodo los numeró, aunque dos hilos no se hablaran.";
+el nodo los numeró, aunque dos hilos no se hablaran. Los datos de un archivo no llevan número, y su \
+flecha no cuenta para los relojes.";
 
 /// Dibuja una ejecución.
 pub fn dibujar(ejecucion: &Ejecucion) -> Documento {
