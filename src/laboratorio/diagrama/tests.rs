@@ -564,13 +564,18 @@ fn unos_datos_apuntados_tarde_no_estropean_los_relojes() {
     mundo.conectar(0, 1, 1);
     mundo.recibir(1, 1);
     mundo.cerrar(0, 1);
-    let ejecucion = Ejecucion::de_traza(unir(&mundo.diarios));
-    assert!(ejecucion.avisos.is_empty(), "{:?}", ejecucion.avisos);
-    for (sale, llega) in mundo.flechas {
-        let desde = |proceso: usize| ejecucion.traza.procesos[proceso].desde;
-        let (sale, llega) = (desde(sale.0) + sale.1, desde(llega.0) + llega.1);
-        assert_eq!(ejecucion.parejas.de(llega), Some(sale));
-        assert!(ejecucion.lamport[sale] < ejecucion.lamport[llega]);
+    let al_reves: Vec<Vec<Suceso>> = mundo.diarios.iter().rev().cloned().collect();
+    for (diarios, primero) in [(&mundo.diarios, 0), (&al_reves, 1)] {
+        let ejecucion = Ejecucion::de_traza(unir(diarios));
+        assert!(ejecucion.avisos.is_empty(), "{:?}", ejecucion.avisos);
+        let lugar = |(proceso, donde): (usize, usize)| {
+            ejecucion.traza.procesos[proceso.abs_diff(primero)].desde + donde
+        };
+        for &(sale, llega) in &mundo.flechas {
+            let (sale, llega) = (lugar(sale), lugar(llega));
+            assert_eq!(ejecucion.parejas.de(llega), Some(sale));
+            assert!(ejecucion.lamport[sale] < ejecucion.lamport[llega]);
+        }
     }
 }
 
