@@ -3,8 +3,8 @@
 //! No está en la guía. Lo que identifica a un mensaje es por dónde viajó: la conexión, el sentido y
 //! su número de línea. Una conexión la ven dos procesos, uno que conecta de A a B y otro que acepta
 //! en B a A; y como esa pareja de direcciones se puede repetir (el sistema reutiliza los puertos),
-//! la k-ésima vez que se conecta es la k-ésima que se acepta. La hora no cuenta: dos máquinas pueden
-//! llevar una de diferencia.
+//! la k-ésima vez que se conecta es la k-ésima que se acepta. La hora no cuenta: dos máquinas
+//! pueden llevar una de diferencia.
 
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -3,8 +3,8 @@
 //!
 //! No está en la guía. Los pasos, cada uno en su archivo: [`leer`] los diarios, [`emparejar`] cada
 //! envío con su recepción, poner [`relojes`] a los sucesos, y escribirlo: [`svg`], [`mermaid`] o
-//! [`shiviz`]. De lo mismo salen las [`transferencias`] del acta. No habla con ningún nodo: sólo lee
-//! archivos.
+//! [`shiviz`]. De lo mismo salen las [`transferencias`] del acta. No habla con ningún nodo: sólo
+//! lee archivos.
 
 pub mod emparejar;
 mod flechas;

@@ -6,8 +6,8 @@
 //! - **Lamport**: un número por suceso, uno más que el mayor de los que lo alcanzan. Si `a` alcanza
 //!   a `b`, `L(a) < L(b)`; al revés no se puede decir.
 //! - **Vector**: un número por proceso, cuántos sucesos de ese proceso alcanzan a este (o son él).
-//!   `a` alcanza a `b` si y sólo si `V(b)` ya cuenta a `a`; si ninguno cuenta al otro, `a` y `b` son
-//!   **concurrentes**, y ninguna hora puede decir cuál fue antes.
+//!   `a` alcanza a `b` si y sólo si `V(b)` ya cuenta a `a`; si ninguno cuenta al otro, `a` y `b`
+//!   son **concurrentes**, y ninguna hora puede decir cuál fue antes.
 //!
 //! Los hilos de un proceso cuentan como uno solo, ordenados por `i`. No lee diarios ni dibuja.
 
@@ -129,9 +129,10 @@ impl Marcha<'_> {
 
 /// La fila de cada hecho, de arriba abajo desde 1: uno de los muchos órdenes en que pudo pasar.
 ///
-/// Es su reloj de Lamport (contando aquí los datos, para que sus flechas bajen), salvo en lo que sale, y en lo que hace un proceso antes de saber de los
-/// demás: eso baja hasta justo antes de lo que viene detrás. Si no, quien llega tarde y conecta
-/// quedaría arriba del todo, lejos de quien le acepta.
+/// Es su reloj de Lamport (contando aquí los datos, para que sus flechas bajen), salvo en lo que
+/// sale, y en lo que hace un proceso antes de saber de los demás: eso baja hasta justo antes de lo
+/// que viene detrás. Si no, quien llega tarde y conecta quedaría arriba del todo, lejos de quien le
+/// acepta.
 pub fn filas(traza: &Traza, parejas: &mut Parejas) -> Vec<u32> {
     const NINGUNA: u32 = u32::MAX;
     let (lamport, _) = lamport(traza, parejas, origen);
@@ -178,8 +179,8 @@ fn sin_huecos(filas: &mut [u32]) {
 
 /// Los primeros sucesos de una ejecución, por filas, con sus relojes de vector.
 ///
-/// Es lo que se dibuja. Todo lo que alcanza a un suceso está en una fila de más arriba, así que está
-/// dentro: recortar por el final no cambia ningún vector.
+/// Es lo que se dibuja. Todo lo que alcanza a un suceso está en una fila de más arriba, así que
+/// está dentro: recortar por el final no cambia ningún vector.
 pub struct Recorte<'a> {
     /// De dónde sale.
     pub traza: &'a Traza,

@@ -1,8 +1,9 @@
 //! La ejecución como un SVG autónomo: una columna por proceso y una flecha por mensaje.
 //!
-//! Es el diagrama de espacio y tiempo de los libros, con el tiempo hacia abajo. Cada suceso tiene para sí media columna a
-//! cada lado de su línea, en su fila: a un lado va lo que dice y al otro sus relojes, y ningún texto
-//! cae sobre otro (cada uno se dibuja en `flechas.rs`). No lleva guiones ni pide nada de fuera, y todo lo ajeno va escapado.
+//! Es el diagrama de espacio y tiempo de los libros, con el tiempo hacia abajo. Cada suceso tiene
+//! para sí media columna a cada lado de su línea, en su fila: a un lado va lo que dice y al otro
+//! sus relojes, y ningún texto cae sobre otro (cada uno se dibuja en `flechas.rs`). No lleva
+//! guiones ni pide nada de fuera, y todo lo ajeno va escapado.
 
 use crate::http::escapar;
 use crate::laboratorio::diagrama::leer::Proceso;
@@ -40,11 +41,12 @@ const RENGLON: usize = 150;
 
 const ESTILO: &str = "\
 text{font-family:'DejaVu Sans',Verdana,sans-serif;font-size:12px;fill:#1a1a1a}\
-.titulo{font-size:20px;font-weight:bold}.subtitulo{font-size:16px;font-weight:bold}.aviso{fill:#8a3b00;font-weight:bold}\
+.titulo{font-size:20px;font-weight:bold}.subtitulo{font-size:16px;font-weight:bold}\
+.aviso{fill:#8a3b00;font-weight:bold}\
 .nombre{font-size:14px;font-weight:bold;text-anchor:middle}\
 .sitio,.reloj{font-size:11px;fill:#555}.sitio{text-anchor:middle}\
 .reloj{font-family:'DejaVu Sans Mono',Consolas,monospace}\
-.fin{text-anchor:end}.fila{stroke:#eee}.banda{fill:#f2f2f2}.vida{stroke:#9e9e9e}\
+.fin{text-anchor:end}.fondo{fill:#fff}.fila{stroke:#eee}.banda{fill:#f2f2f2}.vida{stroke:#9e9e9e}\
 .suceso text{paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}\
 .flecha{fill:none;stroke:#1f4e8c;stroke-width:1.4}.punto{fill:#1f4e8c}\
 .datos .flecha{stroke:#2e7d32;stroke-width:3}.datos .punto{fill:#2e7d32}\
@@ -56,13 +58,13 @@ text{font-family:'DejaVu Sans',Verdana,sans-serif;font-size:12px;fill:#1a1a1a}\
 .suceso:hover text{font-weight:bold}";
 
 /// Qué se dice siempre debajo del título.
-const COMO_SE_LEE: &str = "Cómo se lee: el tiempo va hacia abajo y toda flecha baja, pero la altura \
-no es la hora: dos sucesos que no se alcanzan por flechas y columnas pudieron pasar en otro orden. \
-Junto a cada suceso, su reloj de Lamport y su vector: cuántos sucesos de cada columna lo alcanzan, \
-contándolo a él. El número de una flecha es el de la línea en su sentido de la conexión; al pasar el \
-ratón se lee entera. Los hilos de un nodo cuentan como uno solo: sus sucesos van en el orden en que \
-el nodo los numeró, aunque dos hilos no se hablaran. Los datos de un archivo no llevan número, y su \
-flecha no cuenta para los relojes.";
+const COMO_SE_LEE: &str = "Cómo se lee: el tiempo va hacia abajo y toda flecha baja, pero la \
+altura no es la hora: dos sucesos que no se alcanzan por flechas y columnas pudieron pasar en \
+otro orden. Junto a cada suceso, su reloj de Lamport y su vector: cuántos sucesos de cada columna \
+lo alcanzan, contándolo a él. El número de una flecha es el de la línea en su sentido de la \
+conexión; al pasar el ratón se lee entera. Los hilos de un nodo cuentan como uno solo: sus \
+sucesos van en el orden en que el nodo los numeró, aunque dos hilos no se hablaran. Los datos de \
+un archivo no llevan número, y su flecha no cuenta para los relojes.";
 
 /// Dibuja una ejecución.
 pub fn dibujar(ejecucion: &Ejecucion) -> Documento {
@@ -87,7 +89,8 @@ pub fn dibujar(ejecucion: &Ejecucion) -> Documento {
     let texto = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{ancho}\" height=\"{alto}\" \
          viewBox=\"0 0 {ancho} {alto}\">\n<title>Diagrama de espacio y tiempo</title>\n\
-         <style>{ESTILO}</style>\n{}\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{}</svg>\n",
+         <style>{ESTILO}</style>\n{}\n<rect class=\"fondo\" width=\"100%\" height=\"100%\"/>\n\
+         {}</svg>\n",
         puntas(),
         lienzo.svg
     );
@@ -104,8 +107,8 @@ fn puntas() -> String {
     ];
     let punta = |(nombre, color): (&str, &str)| {
         format!(
-            "<marker id=\"{nombre}\" viewBox=\"0 0 10 10\" refX=\"10\" refY=\"5\" markerWidth=\"9\" \
-             markerHeight=\"9\" markerUnits=\"userSpaceOnUse\" orient=\"auto\">\
+            "<marker id=\"{nombre}\" viewBox=\"0 0 10 10\" refX=\"10\" refY=\"5\" \
+             markerWidth=\"9\" markerHeight=\"9\" markerUnits=\"userSpaceOnUse\" orient=\"auto\">\
              <path d=\"M0 1L10 5L0 9z\" fill=\"{color}\"/></marker>"
         )
     };
@@ -223,7 +226,8 @@ impl Lienzo<'_> {
             let y = self.altura(fila) - 30.0;
             let (izquierda, encima) = (x - 90.0, y - 14.0);
             self.svg += &format!(
-                "<rect class=\"banda\" x=\"{izquierda}\" y=\"{encima}\" width=\"180\" height=\"20\"/>\n"
+                "<rect class=\"banda\" x=\"{izquierda}\" y=\"{encima}\" \
+                 width=\"180\" height=\"20\"/>\n"
             );
             self.texto((x, y), "nombre", &nombre);
         }

@@ -1,5 +1,5 @@
-//! Ejecuciones al azar de procesos que mandan y reciben, contra lo que de verdad pasó; y diarios sin
-//! sentido, que no tumban nada.
+//! Ejecuciones al azar de procesos que mandan y reciben, contra lo que de verdad pasó; y diarios
+//! sin sentido, que no tumban nada.
 
 use std::collections::VecDeque;
 
@@ -249,7 +249,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn cada_llegada_tiene_su_salida_y_los_relojes_dicen_lo_que_pasa(mundo in mundo(), tope in 1..40usize) {
+    fn cada_llegada_tiene_su_salida_y_los_relojes_dicen_lo_que_pasa(
+        mundo in mundo(),
+        tope in 1..40usize,
+    ) {
         // En el archivo pueden ir desordenados: manda `i`.
         let mut diarios = mundo.diarios.clone();
         diarios.iter_mut().for_each(|diario| diario.reverse());
@@ -452,8 +455,8 @@ fn los_relojes_son_los_del_libro() {
     assert_eq!(relojes, esperados);
 }
 
-/// El sistema reutiliza un puerto: son dos conexiones con las mismas direcciones. Y aunque se pierda
-/// la línea que abría la primera, la segunda casa con la segunda.
+/// El sistema reutiliza un puerto: son dos conexiones con las mismas direcciones. Y aunque se
+/// pierda la línea que abría la primera, la segunda casa con la segunda.
 #[test]
 fn la_segunda_vez_que_se_conecta_es_la_segunda_que_se_acepta() {
     let mut mundo = Mundo::nuevo(2);
@@ -477,7 +480,8 @@ fn la_segunda_vez_que_se_conecta_es_la_segunda_que_se_acepta() {
     assert_eq!(segunda(&Ejecucion::de_traza(unir(&mundo.diarios))), Some(2));
 }
 
-/// Quien no pudo conectar gastó una dirección, pero nadie le aceptó: la vez siguiente es la primera.
+/// Quien no pudo conectar gastó una dirección, pero nadie le aceptó: la vez siguiente es la
+/// primera.
 #[test]
 fn lo_que_no_llego_a_conectarse_no_cuenta() {
     let mut mundo = Mundo::nuevo(2);
