@@ -1,10 +1,12 @@
 //! `nodo diagrama` y `nodo informe`, con diarios escritos a mano: enteros, cortados, con las horas
 //! cambiadas y de quien quiere estropear el dibujo.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::Output;
+use std::thread;
 
-use super::comun::{codigo, dicho, orden, quejas};
+use super::comun::{Proceso, codigo, dicho, orden, quejas};
 
 /// Una línea de diario.
 fn suceso(
@@ -276,4 +278,87 @@ fn el_acta_cuenta_lo_que_paso_y_deja_las_preguntas() {
         assert!(acta.contains(trozo), "falta {trozo:?} en {acta}");
     }
     assert_eq!(acta.matches("Respuesta:\n").count(), 10);
+}
+
+/// Con nodos de verdad y varias órdenes a la vez: todo lo que se recibió casa con lo que se mandó.
+#[test]
+fn lo_que_viajo_entre_nodos_de_verdad_casa_entero() {
+    let carpeta = tempfile::tempdir().unwrap();
+    let diario = |n: usize| {
+        carpeta
+            .path()
+            .join(format!("{n}.jsonl"))
+            .display()
+            .to_string()
+    };
+    let mut nodos: Vec<Proceso> = (0..2)
+        .map(|n| {
+            let suya = carpeta.path().join(format!("nodo{n}"));
+            std::fs::create_dir(&suya).unwrap();
+            std::fs::write(suya.join("a.txt"), "hola".repeat(1000)).unwrap();
+            Proceso::menu(
+                &suya,
+                &["--nombre", &format!("nodo{n}"), "--diario", &diario(n)],
+            )
+        })
+        .collect();
+    let peers = nodos
+        .iter()
+        .map(|nodo| ["--peer".to_string(), nodo.direccion().to_string()]);
+    let peers: Vec<String> = peers.flatten().collect();
+    let destino = carpeta.path().join("destino").display().to_string();
+    let ordenes: [&[&str]; 4] = [
+        &["buscar", "a.txt"],
+        &["mensaje", "hola"],
+        &["listar", "--red"],
+        &["descargar", "a.txt", "--carpeta", &destino],
+    ];
+    thread::scope(|ambito| {
+        for (n, palabras) in ordenes.iter().enumerate() {
+            let (peers, diario) = (&peers, diario(n + 2));
+            ambito.spawn(move || {
+                let linea = palabras.iter().map(ToString::to_string);
+                let linea = linea
+                    .chain(peers.clone())
+                    .chain(["--diario".to_string(), diario]);
+                assert_eq!(codigo(&orden(linea)), Some(0), "{palabras:?}");
+            });
+        }
+    });
+    for nodo in &mut nodos {
+        nodo.escribir("3");
+        assert_eq!(nodo.terminar(), Some(0));
+    }
+    let pedir = |formato: &str| {
+        let diarios = (0..6).map(diario);
+        let pedido = [
+            "diagrama".to_string(),
+            "--formato".to_string(),
+            formato.to_string(),
+        ];
+        let salida = orden(pedido.into_iter().chain(diarios));
+        assert_eq!(quejas(&salida), "");
+        dicho(&salida)
+    };
+    let svg = pedir("svg");
+    assert!(svg.contains(" flechas · 0 sin pareja<"), "{svg}");
+    assert!(svg.contains(">1. BUSCAR:a.txt<") && svg.contains("datos, 4,0 kB"));
+    cada_suceso_cuenta_uno_mas_en_su_nodo(&pedir("shiviz"));
+}
+
+/// Y lo que se recibe sabe de quien lo mandó.
+fn cada_suceso_cuenta_uno_mas_en_su_nodo(registro: &str) {
+    let lineas: Vec<&str> = registro.lines().collect();
+    let mut van = HashMap::new();
+    for suceso in lineas.chunks(2) {
+        let (quien, reloj) = suceso[0].split_once(' ').unwrap();
+        let reloj: HashMap<String, u64> = serde_json::from_str(reloj).unwrap();
+        let suyos = van.entry(quien).or_insert(0);
+        *suyos += 1;
+        assert_eq!(reloj[quien], *suyos, "{registro}");
+        let llega = ["acepta", "recibe 1"]
+            .iter()
+            .any(|que| suceso[1].starts_with(que));
+        assert!(!llega || reloj.len() > 1, "{suceso:?}");
+    }
 }
