@@ -23,7 +23,7 @@ const EJEMPLOS: usize = 10;
 const AVISOS: usize = 12;
 
 /// Entre una columna y la siguiente.
-const COLUMNA: usize = 400;
+const COLUMNA: usize = 440;
 /// A la izquierda de la primera columna: los números de Lamport y lo que cae a ese lado.
 const MARGEN: usize = 230;
 /// Entre una fila y la siguiente.
@@ -33,7 +33,7 @@ const REPETIR: usize = 30;
 /// Lo que ocupan.
 const BANDA: usize = 40;
 /// Letras que caben en media columna.
-pub(super) const CABEN: usize = 27;
+pub(super) const CABEN: usize = 28;
 /// Lo que ocupa una línea de explicación.
 const LINEA: usize = 20;
 /// Letras de una línea de explicación.
@@ -206,7 +206,7 @@ impl Lienzo<'_> {
     /// Las filas, con su número de Lamport, y las columnas.
     fn columnas(&mut self) {
         let procesos = self.recorte.traza.procesos.len();
-        let derecha = self.x(procesos - 1) + 190.0;
+        let derecha = self.x(procesos - 1) + 210.0;
         for fila in 1..=self.filas() {
             let y = self.altura(fila);
             self.svg += &format!("<path class=\"fila\" d=\"M20 {y}H{derecha}\"/>\n");
