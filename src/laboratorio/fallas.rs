@@ -15,6 +15,8 @@ const PARTES: u64 = 100_000;
 /// Las fallas que se pidieron.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fallas {
+    /// La lista, como se escribió.
+    pub escrita: String,
     /// Cada respuesta sale este rato después, más o menos el segundo: milisegundos.
     retraso: Option<(u64, u64)>,
     /// Bytes que se escriben de una vez.
@@ -44,7 +46,10 @@ impl Fallas {
     /// # Errores
     /// La frase que dice qué está mal escrito y cómo se escribe.
     pub fn leer(escrito: &str) -> Result<Fallas, String> {
-        let mut fallas = Fallas::default();
+        let mut fallas = Fallas {
+            escrita: escrito.to_string(),
+            ..Fallas::default()
+        };
         let mut vistas = Vec::new();
         for parte in escrito.split(',') {
             let (nombre, valor) = parte.trim().split_once('=').unwrap_or((parte.trim(), ""));

@@ -87,6 +87,12 @@ impl Puesto {
         self.fallas.is_some()
     }
 
+    /// Lo que se dice al arrancar si se están poniendo.
+    pub fn aviso_de_fallas(&self) -> Option<String> {
+        let escrita = self.fallas.as_ref().map(|fallas| &fallas.escrita)?;
+        Some(format!("Con fallas puestas a propósito: {escrita}"))
+    }
+
     fn atento(&self) -> bool {
         self.diario.is_some() || self.vivo.hay()
     }

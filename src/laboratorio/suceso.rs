@@ -116,27 +116,26 @@ impl Apunte<'_> {
     /// Escribe la línea del diario, sin el salto.
     pub fn escribir(&self, salida: &mut impl Write) -> io::Result<()> {
         let (i, t, c, n, bytes) = (self.i, self.t, self.c, self.n, self.bytes);
-        let clase = self.clase.nombre();
-        write!(
-            salida,
-            "{{\"i\":{i},\"t\":{t},\"suceso\":\"{clase}\",\"c\":{c},\"n\":{n}"
-        )?;
+        write!(salida, "{{\"i\":{i},\"t\":{t}")?;
+        con_texto(salida, "nodo", self.nodo)?;
+        con_texto(salida, "hilo", self.hilo)?;
+        write!(salida, ",\"suceso\":\"{}\",\"c\":{c}", self.clase.nombre())?;
+        con_texto(salida, "yo", self.yo)?;
+        con_texto(salida, "otro", self.otro)?;
+        write!(salida, ",\"n\":{n}")?;
+        con_texto(salida, "palabra", self.palabra)?;
+        con_texto(salida, "texto", self.texto)?;
         write!(salida, ",\"bytes\":{bytes}")?;
-        let textos = [
-            (",\"nodo\":", self.nodo),
-            (",\"hilo\":", self.hilo),
-            (",\"yo\":", self.yo),
-            (",\"otro\":", self.otro),
-            (",\"palabra\":", self.palabra),
-            (",\"texto\":", self.texto),
-        ];
-        let falla = self.falla.map(|falla| (",\"falla\":", falla));
-        for (campo, texto) in textos.into_iter().chain(falla) {
-            salida.write_all(campo.as_bytes())?;
-            serde_json::to_writer(&mut *salida, texto)?;
+        if let Some(falla) = self.falla {
+            con_texto(salida, "falla", falla)?;
         }
         salida.write_all(b"}")
     }
+}
+
+fn con_texto(salida: &mut impl Write, campo: &str, texto: &str) -> io::Result<()> {
+    write!(salida, ",\"{campo}\":")?;
+    Ok(serde_json::to_writer(salida, texto)?)
 }
 
 impl Suceso {

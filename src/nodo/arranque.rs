@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use crate::config::{Config, Fila, PEERS, carpeta_de_fila};
 use crate::consola::Consola;
-use crate::consola::eventos::Avisador;
 use crate::fallo::{Fallo, Salida};
 use crate::guia::ESCUCHANDO;
 use crate::http::url::Url;
@@ -50,8 +49,7 @@ impl EnMarcha {
         let en_la_red = direccion_en_la_red(direccion, config);
         let nombre = nombre_elegido(config, fila, direccion, en_la_red);
         let vecinos = Vecinos::nuevos(config, nombre, Some(direccion));
-        let (avisador, oyente) = Avisador::nuevo(CONEXIONES_POR_TANDA);
-        consola.oir(oyente);
+        let avisador = consola.oir(CONEXIONES_POR_TANDA);
         let laboratorio = Arc::clone(&config.laboratorio);
         laboratorio.avisar_por(&avisador);
         let nodo = Nodo::nuevo(vecinos, direccion, carpeta, avisador, laboratorio);
@@ -89,6 +87,7 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
         format!("{ESCUCHANDO} {puerto}"),
         format!("Soy {nombre} y comparto {carpeta}"),
     ]);
+    consola.pantalla.tanda(nodo.laboratorio.aviso_de_fallas());
     if let Some(yo) = en_la_red {
         let linea = format!("Los demás me encuentran en {yo} (para ellos: --peer {yo})");
         consola.pantalla.linea(linea);
@@ -157,9 +156,8 @@ fn abrir_el_primero_libre(
 
 fn carpeta_elegida(config: &Config, fila: Option<usize>) -> PathBuf {
     match (&config.carpeta, fila) {
-        (Some(carpeta), _) => carpeta.clone(),
         (None, Some(n)) => carpeta_de_fila(n),
-        (None, None) => config.carpeta_o_la_de_la_guia(),
+        _ => config.carpeta_o_la_de_la_guia(),
     }
 }
 

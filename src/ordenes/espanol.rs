@@ -155,12 +155,7 @@ fn que_esta_mal(error: &clap::Error) -> String {
             otro => format!("{arg} y {otro} no van juntos"),
         },
         ErrorKind::InvalidUtf8 => "hay un argumento que no es texto UTF-8".into(),
-        ErrorKind::NoEquals
-        | ErrorKind::TooManyValues
-        | ErrorKind::TooFewValues
-        | ErrorKind::WrongNumberOfValues => {
-            format!("{arg} no lleva ese número de valores")
-        }
+        ErrorKind::TooManyValues => format!("{arg} no lleva ningún valor"),
         _ => "no se entiende la orden".into(),
     }
 }

@@ -60,7 +60,8 @@ pub struct Opciones {
           help = format!("Segundos que se espera a cada peer al buscar ({ESPERA} si no se dice)"))]
     pub espera: Option<Duration>,
     /// Conexiones que atiende a la vez.
-    #[arg(long, value_name = "N", value_parser = leer_max_conexiones,
+    // Por encima de unos 16 000 hilos un proceso de Linux puede abortar (vm.max_map_count / 4).
+    #[arg(long, value_name = "N", value_parser = |escrito: &str| leer_hasta(escrito, 12_000),
           help = format!("Conexiones que atiende a la vez ({MAX_CONEXIONES} si no se dice)"))]
     pub max_conexiones: Option<usize>,
     /// Directorio «maestro» en que registrarse y al que preguntar, por ejemplo
@@ -429,11 +430,6 @@ fn leer_segundos(escrito: &str) -> Result<Duration, String> {
         }
         _ => Err("se esperaban segundos, más de 0 y hasta 3600; por ejemplo 2 o 0.5".into()),
     }
-}
-
-fn leer_max_conexiones(escrito: &str) -> Result<usize, String> {
-    // Por encima de unos 16 000 hilos un proceso de Linux puede abortar (vm.max_map_count / 4).
-    leer_hasta(escrito, 12_000)
 }
 
 /// Lee un número de 1 a `tope`.

@@ -64,12 +64,8 @@ fn cuerpo(datos: &Datos) -> String {
     seccion(&mut html, "Otros nodos", "No conoce a ninguno.", peers);
     let mensajes = datos.mensajes.iter().rev().take(MAX_MENSAJES);
     let mensajes = mensajes.map(fila_de_mensaje);
-    seccion(
-        &mut html,
-        "Últimos mensajes",
-        "No ha recibido ninguno.",
-        mensajes,
-    );
+    let ninguno = "No ha recibido ninguno.";
+    seccion(&mut html, "Últimos mensajes", ninguno, mensajes);
     html
 }
 
