@@ -143,7 +143,7 @@ pub fn entregar(
         let avisos: Vec<String> = avisos.cloned().collect();
         Ok((documento.texto, ejecucion.resumen(), avisos))
     })?;
-    if consola.siguiente(hilo.fin()) == Paso::Interrumpido {
+    if consola.siguiente(&hilo.fin) == Paso::Interrumpido {
         return Ok(Salida::Interrumpido);
     }
     let Some(hecho) = hilo.esperar() else {
