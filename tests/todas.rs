@@ -27,6 +27,7 @@ mod programa {
     pub mod chat;
     pub mod demostrar;
     pub mod descarga;
+    pub mod diagrama;
     pub mod ejercicios;
     pub mod envio;
     pub mod guia;

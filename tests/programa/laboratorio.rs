@@ -1,13 +1,15 @@
 //! Ver los mensajes y romperlos a propósito: el diario y las fallas, con nodos de verdad.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::comun::falsos::{BLOQUE, huella};
 use super::comun::{Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, quejas};
+use crate::laboratorio::diagrama::Ejecucion;
 use crate::laboratorio::suceso::{Clase, Suceso};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -278,5 +280,119 @@ proptest! {
         let llego = fs::read(mia.path().join(NOMBRE)).unwrap();
         prop_assert!(huella(&llego) == huella(&contenido), "{}", lista);
         prop_assert!(dicho(&salida).contains("· comprobado"));
+    }
+}
+
+// ----- Los relojes de corridas de verdad -----
+
+/// Una corrida: tres nodos que se conocen y unas órdenes, todos con su diario. Cada orden va contra
+/// uno de ellos, y algunas hacen que ese pregunte a los demás.
+fn corrida(donde: &Path, pasos: &[(u8, u8)]) -> Vec<PathBuf> {
+    let diario = |n: usize| donde.join(format!("{n}.jsonl"));
+    let mut nodos: Vec<Proceso> = Vec::new();
+    for n in 0..3 {
+        let carpeta = donde.join(n.to_string());
+        fs::create_dir(&carpeta).unwrap();
+        fs::write(carpeta.join(format!("{n}.bin")), datos(BLOQUE / 2 + n)).unwrap();
+        let mut programa = nodo();
+        programa.args([
+            "servir",
+            "--puerto",
+            "0",
+            "--nombre",
+            &format!("n{n}"),
+            "--carpeta",
+        ]);
+        programa.arg(&carpeta).arg("--diario").arg(diario(n));
+        for antes in &nodos {
+            programa.args(["--peer", &antes.direccion().to_string()]);
+        }
+        if n == 0 {
+            programa.args(["--peer", "127.0.0.1:9"]);
+        }
+        nodos.push(Proceso::nuevo(programa));
+    }
+    let ordenes: Vec<_> = pasos
+        .iter()
+        .enumerate()
+        .map(|(paso, (que, a_quien))| {
+            let nodo_elegido = &nodos[*a_quien as usize % 3];
+            let (peer, url) = (nodo_elegido.direccion().to_string(), nodo_elegido.url());
+            let mut orden = nodo();
+            orden
+                .arg("--carpeta")
+                .arg(donde.join(format!("baja{paso}")));
+            orden.arg("--diario").arg(diario(3 + paso));
+            match que % 5 {
+                0 => orden.args(["buscar", "1.bin", "--peer", &peer]),
+                1 => orden.args([
+                    "descargar",
+                    &format!("{}.bin", a_quien % 3),
+                    "--peer",
+                    &peer,
+                ]),
+                2 => orden.args(["mensaje", "hola", "--peer", &peer]),
+                3 => orden.args(["listar", "--red", "--peer", &peer]),
+                // Ese nodo pregunta a los otros.
+                _ => orden.args(["localizar", "0.bin", "--por", &url]),
+            };
+            orden
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            orden.spawn().unwrap()
+        })
+        .collect();
+    ordenes.into_iter().for_each(|orden| drop(acabar(orden)));
+    for mut nodo in nodos {
+        nodo.senal("TERM");
+        nodo.terminar();
+    }
+    (0..3 + pasos.len()).map(diario).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 5, ..ProptestConfig::default() })]
+
+    /// Hagan lo que hagan unos nodos de verdad: toda recepción tiene su envío y un reloj mayor, y dos
+    /// sucesos son concurrentes si y sólo si ninguno alcanza al otro.
+    #[test]
+    fn los_relojes_de_una_corrida_cualquiera(pasos in prop::collection::vec(any::<(u8, u8)>(), 1..8)) {
+        let temporal = tempfile::tempdir().unwrap();
+        let ejecucion = Ejecucion::de_diarios(&corrida(temporal.path(), &pasos)).unwrap();
+        prop_assert!(ejecucion.avisos.is_empty(), "{:?}", ejecucion.avisos);
+        let hechos = &ejecucion.traza.hechos;
+        // Quién alcanza a quién, contado aparte: por cada suceso, todos los que lo alcanzan.
+        let mut alcanzan = vec![HashSet::from([usize::MAX]); hechos.len()];
+        let mut orden: Vec<usize> = (0..hechos.len()).collect();
+        orden.sort_by_key(|&h| ejecucion.lamport[h]);
+        let mut flechas = 0;
+        for &este in &orden {
+            let mut antes = HashSet::new();
+            if este > 0 && hechos[este - 1].proceso == hechos[este].proceso {
+                antes.extend(alcanzan[este - 1].iter().copied().chain([este - 1]));
+            }
+            if matches!(hechos[este].clase, Clase::Recibe | Clase::Acepta) {
+                let pareja = ejecucion.parejas.de(este);
+                prop_assert!(pareja.is_some(), "llega sin haber salido: {:?}", hechos[este]);
+                let sale = pareja.unwrap();
+                prop_assert!(ejecucion.lamport[sale] < ejecucion.lamport[este]);
+                prop_assert!(hechos[sale].texto == hechos[este].texto);
+                antes.extend(alcanzan[sale].iter().copied().chain([sale]));
+                flechas += 1;
+            }
+            antes.remove(&usize::MAX);
+            alcanzan[este] = antes;
+        }
+        prop_assert!(flechas >= 2 * pasos.len());
+        let recorte = ejecucion.recortar(hechos.len());
+        for (a, &hecho_a) in recorte.orden.iter().enumerate() {
+            for (b, &hecho_b) in recorte.orden.iter().enumerate().filter(|(b, _)| *b != a) {
+                let alcanza = alcanzan[hecho_b].contains(&hecho_a);
+                prop_assert_eq!(recorte.alcanza(a, b), alcanza);
+                let ninguno = !alcanza && !alcanzan[hecho_a].contains(&hecho_b);
+                prop_assert_eq!(recorte.concurrentes(a, b), ninguno);
+            }
+        }
     }
 }
