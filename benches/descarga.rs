@@ -70,7 +70,7 @@ const TANDA: usize = 50;
 fn chicos(a: SocketAddr, destino: &Path, cuantos: usize) {
     let limites = Limites::default();
     let parada = Parada::nueva();
-    let conectada = Conexion::conectar(a, limites.conectar, limites, &parada);
+    let conectada = Conexion::conectar(a, limites.conectar, &limites, &parada);
     let mut conexion = conectada.unwrap_or_else(|f| panic!("{f}"));
     let mut datos = vec![0; BLOQUE as usize];
     for primero in (0..cuantos).step_by(TANDA) {

@@ -7,7 +7,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::laboratorio::puesto::Puesto;
+use crate::red::testigo::Testigo;
 
 /// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta
 /// (`compartidos/nodoN`).
@@ -43,7 +47,7 @@ pub const MAX_ARCHIVOS: usize = 100_000;
 pub const MAX_NOMBRE_DE_ARCHIVO: usize = 1024;
 
 /// Los plazos y topes de una conversación. Las pruebas usan otros más cortos en vez de esperar.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limites {
     /// Para establecer una conexión.
     pub conectar: Duration,
@@ -59,6 +63,8 @@ pub struct Limites {
     pub escribir: Duration,
     /// Bytes de una línea.
     pub linea: usize,
+    /// Quién mira lo que se dice: el laboratorio, si se pidió.
+    pub testigo: Testigo,
 }
 
 impl Default for Limites {
@@ -71,6 +77,7 @@ impl Default for Limites {
             calcular: Duration::from_secs(60),
             escribir: Duration::from_secs(30),
             linea: 4096,
+            testigo: Testigo::default(),
         }
     }
 }
@@ -113,6 +120,8 @@ pub struct Config {
     /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es
     /// nadie.
     pub identificado: bool,
+    /// El laboratorio (`laboratorio/`): quien mira los mensajes, si se pidió.
+    pub laboratorio: Arc<Puesto>,
     /// Plazos y topes.
     pub limites: Limites,
 }

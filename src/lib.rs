@@ -8,6 +8,7 @@ pub mod consola;
 pub mod fallo;
 pub mod guia;
 pub mod http;
+pub mod laboratorio;
 pub mod nodo;
 pub mod ordenes;
 pub mod practicas;

@@ -19,6 +19,8 @@ pub enum Fase {
     Pasando,
     /// Asegurándolo en el disco.
     Guardando,
+    /// Haciendo un experimento de varios.
+    Probando,
 }
 
 /// Las cuentas de una transferencia.

@@ -8,9 +8,9 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Instant;
 
-use log::debug;
 use serde_json::Value;
 
+use super::primera_linea;
 use super::url::Url;
 use crate::config::Limites;
 use crate::fallo::Fallo;
@@ -27,7 +27,7 @@ const TOPE_CUERPO: usize = 8 * 1024 * 1024;
 pub fn pedir(
     url: &str,
     cuerpo: Option<&Value>,
-    limites: Limites,
+    limites: &Limites,
     parada: &Parada,
 ) -> Result<(u16, Value), Fallo> {
     let partes = Url::leer(url)
@@ -41,7 +41,6 @@ pub fn pedir(
     preguntar(&mut conexion, &partes.ruta, cuerpo).map_err(con_quien)?;
     let recibido = recibir_todo(&mut conexion).map_err(con_quien)?;
     let (codigo, datos) = recibido.ok_or_else(|| no_es("HTTP, o más de lo que cabe"))?;
-    debug!("← {direccion} HTTP {codigo}");
     match serde_json::from_slice(&datos) {
         Ok(valor) => Ok((codigo, valor)),
         Err(_) if codigo >= 300 => Ok((codigo, Value::Null)),
@@ -67,7 +66,6 @@ fn preguntar(conexion: &mut Conexion, ruta: &str, cuerpo: Option<&Value>) -> Res
     let metodo = if cuerpo.is_some() { "POST" } else { "GET" };
     // Por su IP, aunque la URL lleve un nombre: los nuestros no atienden a otro.
     let otro = conexion.otro();
-    debug!("→ {otro} HTTP {metodo} {ruta}");
     let contenido = cuerpo.map_or("\r\n".to_string(), |cuerpo| {
         let (tipo, cuerpo) = ("Content-Type: application/json", cuerpo.to_string());
         format!("{tipo}\r\nContent-Length: {}\r\n\r\n{cuerpo}", cuerpo.len())
@@ -76,6 +74,7 @@ fn preguntar(conexion: &mut Conexion, ruta: &str, cuerpo: Option<&Value>) -> Res
         "{metodo} {ruta} HTTP/1.0\r\nHost: {otro}\r\nAccept: application/json\r\n{contenido}"
     );
     conexion.prepararse_a_enviar()?;
+    conexion.anunciar(&primera_linea(pregunta.as_bytes()), pregunta.len())?;
     conexion.escribir_datos(pregunta.as_bytes())
 }
 
@@ -92,7 +91,10 @@ fn recibir_todo(conexion: &mut Conexion) -> Result<Option<(u16, Vec<u8>)>, Fallo
             Ok(None) if fin && bytes.is_empty() => return Err(FalloRed::Cerrada),
             Ok(None) if fin => return Err(FalloRed::Cortada),
             Ok(None) => {}
-            Ok(Some((codigo, cuerpo))) => return Ok(Some((codigo, cuerpo.to_vec()))),
+            Ok(Some((codigo, cuerpo))) => {
+                conexion.anotar(&primera_linea(&bytes), bytes.len());
+                return Ok(Some((codigo, cuerpo.to_vec())));
+            }
             Err(NoEsHttp) => return Ok(None),
         }
     }
@@ -173,7 +175,7 @@ mod tests {
             let (url, hilo) = contestando(respuesta);
             let cuerpo = serde_json::json!({"z": 2});
             let limites = Limites::default();
-            let recibido = pedir(&url, Some(&cuerpo), limites, &Parada::nueva());
+            let recibido = pedir(&url, Some(&cuerpo), &limites, &Parada::nueva());
             let (codigo, valor) = recibido.unwrap();
             assert_eq!((codigo, valor["a"].as_u64()), (200, Some(1)));
             let pregunta = hilo.join().unwrap();
@@ -214,7 +216,7 @@ mod tests {
             ),
         ] {
             let (url, hilo) = contestando(respuesta);
-            let fallo = pedir(&url, None, Limites::default(), &Parada::nueva())
+            let fallo = pedir(&url, None, &Limites::default(), &Parada::nueva())
                 .unwrap_err()
                 .to_string();
             assert!(
@@ -224,7 +226,7 @@ mod tests {
             let _ = hilo.join();
         }
         assert!(
-            pedir("ftp://x", None, Limites::default(), &Parada::nueva())
+            pedir("ftp://x", None, &Limites::default(), &Parada::nueva())
                 .unwrap_err()
                 .to_string()
                 .contains("no es una URL")
@@ -235,7 +237,7 @@ mod tests {
     fn un_error_sin_json_sigue_siendo_un_codigo() {
         let (url, hilo) = contestando(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnada");
         assert_eq!(
-            pedir(&url, None, Limites::default(), &Parada::nueva()).unwrap(),
+            pedir(&url, None, &Limites::default(), &Parada::nueva()).unwrap(),
             (404, Value::Null)
         );
         hilo.join().unwrap();
@@ -249,7 +251,7 @@ mod tests {
             respuesta: std::time::Duration::from_millis(200),
             ..Default::default()
         };
-        let fallo = pedir(&url, None, limites, &Parada::nueva())
+        let fallo = pedir(&url, None, &limites, &Parada::nueva())
             .unwrap_err()
             .to_string();
         assert!(fallo.contains("plazo"), "{fallo}");

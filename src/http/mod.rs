@@ -13,7 +13,6 @@ pub mod url;
 
 use std::time::{Duration, Instant};
 
-use log::debug;
 use serde_json::Value;
 
 use crate::red::conexion::{Conexion, FalloRed};
@@ -101,9 +100,9 @@ fn leer_peticion(conexion: &mut Conexion) -> Result<PeticionHttp, CorteHttp> {
     let limite = Instant::now() + conexion.limites().peticion;
     loop {
         if let Some((peticion, largo)) = interpretar(conexion.pendiente())? {
+            let linea = primera_linea(conexion.pendiente());
+            conexion.anotar(&linea, largo);
             conexion.consumir(largo);
-            let PeticionHttp { metodo, ruta, .. } = &peticion;
-            debug!("← {} HTTP {metodo} {ruta}", conexion.otro());
             return Ok(peticion);
         }
         if conexion.recibir(limite, "una petición HTTP")? == 0 {
@@ -185,8 +184,8 @@ fn responder(
     solo_cabeza: bool,
     respuesta: RespuestaHttp,
 ) -> Result<(), FalloRed> {
-    debug!("→ {} HTTP {}", conexion.otro(), respuesta.codigo);
     let mut cabeza = respuesta.cabeza();
+    conexion.anunciar(&primera_linea(&cabeza), cabeza.len())?;
     match respuesta.cuerpo {
         _ if solo_cabeza || respuesta.codigo == 304 => conexion.escribir_datos(&cabeza),
         Cuerpo::Memoria(datos) => {
@@ -202,6 +201,13 @@ fn responder(
             enviar(conexion, &cabeza)
         }
     }
+}
+
+/// Lo que se anota de un mensaje HTTP: su primera línea.
+fn primera_linea(mensaje: &[u8]) -> String {
+    let mensaje = mensaje.trim_ascii_start();
+    let linea = mensaje.split(|&b| b == b'\r' || b == b'\n').next();
+    String::from_utf8_lossy(linea.unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]

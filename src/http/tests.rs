@@ -260,7 +260,7 @@ fn conversar(
     let mut cliente = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
     let servidor = thread::spawn(move || {
         let (socket, desde) = escucha.accept().unwrap();
-        let mut conexion = Conexion::aceptada(&Arc::new(socket), desde, Limites::default());
+        let mut conexion = Conexion::aceptada(&Arc::new(socket), desde, &Limites::default());
         let _ = atender(&mut conexion, contestar);
     });
     cliente.write_all(pregunta)?;
@@ -291,7 +291,7 @@ fn a_quien_pregunta_antes_de_mandar_se_le_dice_que_siga() {
     let mut cliente = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
     let servidor = thread::spawn(move || {
         let (socket, desde) = escucha.accept().unwrap();
-        let mut conexion = Conexion::aceptada(&Arc::new(socket), desde, Limites::default());
+        let mut conexion = Conexion::aceptada(&Arc::new(socket), desde, &Limites::default());
         let eco = |c: &mut Conexion, p: &mut PeticionHttp| {
             let (cuerpo, _) = leer_cuerpo(c, p, 99, || Ok(()))?;
             leer_json(&cuerpo).map(|v| RespuestaHttp::json(200, &v))

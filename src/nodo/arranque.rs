@@ -4,7 +4,7 @@
 //! (qué fila de `PEERS` toca, qué carpeta) y lo que la guía no tiene: cómo se termina.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -50,15 +50,16 @@ impl EnMarcha {
         let nombre = nombre_elegido(config, fila, direccion, en_la_red);
         let vecinos = Vecinos::nuevos(config, nombre, Some(direccion));
         let avisador = consola.oir(CONEXIONES_POR_TANDA);
-        let nodo = Arc::new(Nodo::nuevo(vecinos, direccion, carpeta, avisador));
+        let laboratorio = Arc::clone(&config.laboratorio);
+        laboratorio.avisar_por(&avisador);
+        let nodo = Nodo::nuevo(vecinos, direccion, carpeta, avisador, laboratorio);
+        let nodo = Arc::new(nodo);
         let huellas = calcular_huellas(&nodo)?;
         let registro = registro::mantener(&nodo)?;
         let suyo = Arc::clone(&nodo);
-        let atender = move |conexion: &Arc<TcpStream>, desde| {
-            gestionar_peticion(conexion, desde, &suyo);
-        };
-        let tope = config.max_conexiones;
-        let servidor = Servidor::arrancar(escucha, tope, Parada::nueva(), atender)?;
+        let atender = move |conexion| gestionar_peticion(conexion, &suyo);
+        let (tope, limites) = (config.max_conexiones, &config.limites);
+        let servidor = Servidor::arrancar(escucha, tope, limites, Parada::nueva(), atender)?;
         presentar(&nodo, en_la_red, consola);
         Ok(EnMarcha {
             nodo,
@@ -86,6 +87,7 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
         format!("{ESCUCHANDO} {puerto}"),
         format!("Soy {nombre} y comparto {carpeta}"),
     ]);
+    consola.pantalla.tanda(nodo.laboratorio.aviso_de_fallas());
     if let Some(yo) = en_la_red {
         let linea = format!("Los demás me encuentran en {yo} (para ellos: --peer {yo})");
         consola.pantalla.linea(linea);

@@ -19,7 +19,6 @@ use crate::nodo::descarga::sin_comprobar::bajar_como_la_guia;
 use crate::nodo::palabras::protocolo::Palabra;
 use crate::nodo::vecinos::Vecinos;
 use crate::red::conexion::FalloRed;
-use crate::texto::limpiar;
 
 /// Qué peers tienen un archivo, en el orden de la lista: la función de la guía. Da cada uno a
 /// `al_encontrar` según contesta. Uno mismo no está en la lista.
@@ -53,7 +52,7 @@ fn lo_tiene(vecinos: &Vecinos, peer: SocketAddr, nombre: &str) -> bool {
 
 fn preguntar_a_uno(vecinos: &Vecinos, peer: SocketAddr, nombre: &str) -> Result<bool, FalloRed> {
     let limite = Instant::now() + vecinos.espera;
-    let mut conexion = vecinos.conectar(peer, vecinos.limites)?;
+    let mut conexion = vecinos.conectar(peer, &vecinos.limites)?;
     // Un nodo de la guía lee la petición de una vez: un solo `write`, sin fin de línea.
     conexion.escribir_texto(&Palabra::Buscar(nombre.to_string()).to_string())?;
     while conexion.pendiente().len() < 2 {
@@ -61,8 +60,8 @@ fn preguntar_a_uno(vecinos: &Vecinos, peer: SocketAddr, nombre: &str) -> Result<
             break;
         }
     }
-    let respuesta = String::from_utf8_lossy(conexion.pendiente());
-    debug!("← {peer} {}", limpiar(&respuesta));
+    let respuesta = String::from_utf8_lossy(conexion.pendiente()).into_owned();
+    conexion.anotar(&respuesta, respuesta.len());
     Ok(respuesta.starts_with("SI"))
 }
 

@@ -45,8 +45,7 @@ pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
 }
 
 fn una_vuelta(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    let quien = format!("{}:{}", nodo.vecinos.nombre, nodo.direccion.port());
-    match consola.menu(MENU, &quien)?.trim() {
+    match consola.menu(MENU, &nodo.quien_es())?.trim() {
         "4" | "5" | "6" if nodo.vecinos.esta_solo() => consola.pantalla.linea(NADIE),
         "1" => ver_archivos(nodo, consola),
         "2" => return buscar_y_descargar(nodo, consola),

@@ -25,6 +25,7 @@ use crate::config::MAX_MENSAJES;
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
 use crate::guia::CONEXION;
+use crate::laboratorio::puesto::Puesto;
 use crate::nodo::carpeta::huellas::{Estante, Origen};
 use crate::nodo::carpeta::{Archivo, Carpeta};
 use crate::nodo::maestro::registro::Inscripcion;
@@ -56,6 +57,8 @@ pub struct Nodo {
     pub carpeta: Arc<Carpeta>,
     /// Por dónde cuenta lo que pasa.
     pub avisador: Avisador,
+    /// Quien mira sus mensajes, si se pidió.
+    pub laboratorio: Arc<Puesto>,
     /// Se corta al salir, para que lo que se esté preguntando o recibiendo termine.
     pub saliendo: Parada,
     /// Los turnos de quienes nos están enviando algo.
@@ -107,9 +110,10 @@ impl Nodo {
         direccion: SocketAddr,
         carpeta: Carpeta,
         avisador: Avisador,
+        laboratorio: Arc<Puesto>,
     ) -> Nodo {
         let carpeta = Arc::new(carpeta);
-        let maestro = vecinos.maestro.clone();
+        let (maestro, testigo) = (vecinos.maestro.clone(), vecinos.limites.testigo.clone());
         Nodo {
             saliendo: vecinos.parada.clone(),
             vecinos,
@@ -117,8 +121,9 @@ impl Nodo {
             estante: Estante::nuevo(Origen::Carpeta(Arc::clone(&carpeta))),
             carpeta,
             avisador,
+            laboratorio,
             recepciones: TurnosPorIp::nuevos(MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP),
-            maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion))),
+            maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion, &testigo))),
             web: Web::default(),
             zona: TimeZone::system(),
             mensajes: Mutex::default(),
@@ -163,6 +168,17 @@ impl Nodo {
         if nueva || como_la_guia {
             self.avisador.avisar(format_args!("{CONEXION} {desde}"));
         }
+    }
+
+    /// Quién es, en la pregunta del menú; si se le pusieron fallas a propósito, también lo dice.
+    pub fn quien_es(&self) -> String {
+        let (nombre, puerto) = (&self.vecinos.nombre, self.direccion.port());
+        let fallas = if self.laboratorio.con_fallas() {
+            " · CON FALLAS"
+        } else {
+            ""
+        };
+        format!("{nombre}:{puerto}{fallas}")
     }
 
     /// La hora, para quien está delante.

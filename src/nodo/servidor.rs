@@ -5,8 +5,6 @@
 //! un navegador (`web/`). Nada de lo que manden tumba el nodo: si algo va mal se cierra esa
 //! conexión y se registra el motivo. No escribe en pantalla: avisa.
 
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +17,6 @@ use crate::nodo::palabras::protocolo::{Habla, Palabra, Primera, quien_habla};
 use crate::nodo::palabras::servir::{Cierre, enviar_tramo};
 use crate::nodo::{Nodo, web};
 use crate::red::conexion::Conexion;
-use crate::texto::limpiar;
 
 /// Tras `OK`, el cliente de la guía compara su primera lectura con `b"OK"`: si llega pegado a los
 /// datos, da el archivo por no encontrado. Con esta pausa llegan aparte.
@@ -29,9 +26,9 @@ const PAUSA_TRAS_OK: Duration = Duration::from_millis(100);
 const ESPERA_DEL_RESTO: Duration = Duration::from_millis(20);
 
 /// Atiende una conexión de principio a fin. Es la función de la guía, y corre en un hilo propio.
-pub fn gestionar_peticion(socket: &Arc<TcpStream>, desde: SocketAddr, nodo: &Nodo) {
-    let limite = Instant::now() + nodo.vecinos.limites.peticion;
-    let mut conexion = Conexion::aceptada(socket, desde, nodo.vecinos.limites);
+pub fn gestionar_peticion(mut conexion: Conexion, nodo: &Nodo) {
+    let desde = conexion.otro();
+    let limite = Instant::now() + conexion.limites().peticion;
     // Se lee lo justo para saber quién habla, sin gastarlo.
     let habla = loop {
         let leido = conexion.recibir(limite, "la petición");
@@ -74,7 +71,7 @@ fn responder_a_la_guia(conexion: &mut Conexion, nodo: &Nodo) -> Result<(), Cierr
         if no_esta && matches!(conexion.recibir(limite, "el resto"), Ok(1..)) {
             continue;
         }
-        debug!("← {} {}", conexion.otro(), limpiar(&escrita));
+        conexion.anotar(escrita.trim_end(), conexion.pendiente().len());
         break (palabra, abierto);
     };
     match (palabra, abierto) {

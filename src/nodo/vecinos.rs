@@ -38,6 +38,8 @@ pub struct Vecinos {
 impl Vecinos {
     /// Los de un nodo que escucha en `escucha` (`None`: una orden suelta que no es nadie).
     pub fn nuevos(config: &Config, nombre: String, escucha: Option<SocketAddr>) -> Vecinos {
+        let parada = Parada::nueva();
+        config.laboratorio.presentar(&nombre, &parada);
         let mut vecinos = Vecinos {
             nombre,
             // Cada `RandomState` nace con una semilla al azar del sistema.
@@ -46,8 +48,8 @@ impl Vecinos {
             peers: Vec::new(),
             maestro: config.maestro.clone(),
             espera: config.espera,
-            limites: config.limites,
-            parada: Parada::nueva(),
+            limites: config.limites.clone(),
+            parada,
             vistos: Arc::default(),
         };
         vecinos.conocer(&config.peers);
@@ -101,7 +103,7 @@ impl Vecinos {
     }
 
     /// Se conecta a `peer` para preguntarle algo, en lo que diga `--espera`.
-    pub fn conectar(&self, peer: SocketAddr, limites: Limites) -> Result<Conexion, FalloRed> {
+    pub fn conectar(&self, peer: SocketAddr, limites: &Limites) -> Result<Conexion, FalloRed> {
         Conexion::conectar(peer, self.espera, limites, &self.parada)
     }
 }

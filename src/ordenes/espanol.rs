@@ -119,7 +119,7 @@ fn en_espanol(comando: Command, escrito: &str) -> Command {
             (false, None) => arg.help_heading("Opciones"),
             (false, Some(_)) => arg,
         })
-        .help_template("{about}\n\nUso: {usage}\n\n{all-args}");
+        .help_template("{about}\n\nUso: {usage}\n\n{all-args}{after-help}");
     ordenes.into_iter().fold(comando, |comando, orden| {
         comando.mut_subcommand(&orden, |c| en_espanol(c, &format!("{escrito} {orden}")))
     })
@@ -208,7 +208,7 @@ mod tests {
                 format!("nodo buscar foto {opcion}"),
             ] {
                 let Argumentos { nodo, orden } = leer_linea(&linea);
-                let Some(Orden::Buscar { archivo }) = orden else {
+                let Some(Orden::Buscar { archivo, .. }) = orden else {
                     panic!("{linea}");
                 };
                 let juntas = format!("{nodo:?}");
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(nombre.as_deref(), Some("dos"));
         for orden in ["balanceador", "maestro"] {
             let linea = format!("nodo --puerto 1 --ip 127.0.0.3 {orden} --puerto 2");
-            let Some(Orden::Balanceador { donde, .. } | Orden::Maestro { donde }) =
+            let Some(Orden::Balanceador { donde, .. } | Orden::Maestro { donde, .. }) =
                 leer_linea(&linea).orden
             else {
                 panic!("{linea}")

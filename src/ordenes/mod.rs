@@ -7,18 +7,55 @@ pub mod espanol;
 pub mod opciones;
 pub mod sueltas;
 
+use std::sync::Arc;
+
+use crate::config::{Config, Limites};
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
+use crate::laboratorio::{self, puesto::Montado};
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
-use opciones::{Argumentos, Orden, decidir};
+use opciones::{Argumentos, Opciones, Orden, decidir};
 use sueltas::vecinos_de;
 
-/// Cumple lo que se escribió.
+/// Cumple lo que se escribió, con quien mire los mensajes si se pidió.
 pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let Argumentos { nodo, orden } = argumentos;
-    let config = || decidir(nodo);
+    let Argumentos { mut nodo, orden } = argumentos;
+    let montado = match &orden {
+        Some(Orden::Maestro { diario, .. }) => Montado::de_practica("maestro", diario),
+        Some(Orden::Chat { diario, .. }) => Montado::de_practica("chat", diario),
+        Some(Orden::Balanceador { diario, .. }) => Montado::de_practica("balanceador", diario),
+        _ => Montado::nuevo(std::mem::take(&mut nodo.laboratorio)),
+    }?;
+    let salida = cumplir_con(nodo, orden, &montado, consola)?;
+    let Err(incompleto) = montado.cerrar() else {
+        return Ok(salida);
+    };
+    consola.pantalla.aviso(format!("nodo: {incompleto}"));
+    Ok(match salida {
+        Salida::Bien => Salida::NoSePudo,
+        salida => salida,
+    })
+}
+
+fn cumplir_con(
+    nodo: Opciones,
+    orden: Option<Orden>,
+    montado: &Montado,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    let limites = Limites {
+        testigo: montado.testigo(),
+        ..Limites::default()
+    };
+    let config = || {
+        Ok(Config {
+            limites: limites.clone(),
+            laboratorio: Arc::clone(&montado.puesto),
+            ..decidir(nodo)?
+        })
+    };
     match orden {
         None => menu::abrir(&config()?, consola),
         Some(Orden::Servir) => arranque::servir(&config()?, consola),
@@ -43,12 +80,15 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
             donde,
             carpeta,
         }) => sueltas::ingenuo(&peers, &donde, carpeta, consola),
-        Some(Orden::Chat { servidor, conectar }) => chat::abrir(servidor, conectar, consola),
-        Some(Orden::Balanceador { donde, backends }) => {
-            balanceador::abrir(&donde, &backends, consola)
-        }
-        Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, consola),
+        Some(Orden::Chat {
+            servidor, conectar, ..
+        }) => chat::abrir(servidor, conectar, &limites, consola),
+        Some(Orden::Balanceador {
+            donde, backends, ..
+        }) => balanceador::abrir(&donde, &backends, &limites, consola),
+        Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, &limites, consola),
         Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, &texto, consola),
-        Some(Orden::Maestro { donde }) => maestro::abrir(&donde, consola),
+        Some(Orden::Maestro { donde, .. }) => maestro::abrir(&donde, &limites, consola),
+        Some(Orden::Laboratorio(experimento)) => laboratorio::cumplir(experimento, consola),
     }
 }

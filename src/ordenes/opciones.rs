@@ -14,6 +14,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::*;
 use crate::fallo::Fallo;
 use crate::http::url::Url;
+use crate::laboratorio::Experimento;
+use crate::laboratorio::puesto::{ConDiario, Instrumental};
 use crate::nodo::palabras::protocolo::nombre_de_nodo_valido;
 use crate::red::maquina::{es_de_esta_maquina, sin_mapear};
 
@@ -66,6 +68,9 @@ pub struct Opciones {
     /// http://127.0.0.1:9000
     #[arg(long, value_name = "URL", value_parser = leer_maestro)]
     pub maestro: Option<String>,
+    /// Ver y romper los mensajes.
+    #[command(flatten)]
+    pub laboratorio: Instrumental,
 }
 
 /// Lo que se puede pedir.
@@ -151,6 +156,9 @@ pub enum Orden {
         /// Se conecta a quien espera en esta dirección
         #[arg(long, value_name = "IP:PUERTO", value_parser = leer_direccion)]
         conectar: Option<SocketAddr>,
+        /// El diario.
+        #[command(flatten)]
+        diario: ConDiario,
     },
     /// Práctica: balanceador de carga round-robin
     Balanceador {
@@ -161,6 +169,9 @@ pub enum Orden {
         /// de 127.0.0.1)
         #[arg(long = "backend", value_name = "IP:PUERTO", value_parser = leer_direccion)]
         backends: Vec<SocketAddr>,
+        /// El diario.
+        #[command(flatten)]
+        diario: ConDiario,
     },
     /// Práctica: servidor de prueba para el balanceador
     Backend {
@@ -194,7 +205,13 @@ pub enum Orden {
         /// Dónde escucha (puerto 9000 si no se dice).
         #[command(flatten)]
         donde: DondeEscucha,
+        /// El diario.
+        #[command(flatten)]
+        diario: ConDiario,
     },
+    /// Las del laboratorio.
+    #[command(flatten)]
+    Laboratorio(Experimento),
 }
 
 /// Dónde escucha una práctica.
@@ -222,15 +239,23 @@ impl DondeEscucha {
     }
 }
 
+impl ConDiario {
+    fn completar(&mut self, antes: &mut Opciones) {
+        self.diario = self.diario.take().or(antes.laboratorio.diario.take());
+    }
+}
+
 impl Argumentos {
     /// Las prácticas toman de las opciones del nodo escritas antes de su orden las que ellas
     /// también tienen (lo escrito después manda).
     pub(super) fn dar_a_la_practica(&mut self) {
         let antes = &mut self.nodo;
         match &mut self.orden {
-            Some(Orden::Balanceador { donde, .. } | Orden::Maestro { donde }) => {
+            Some(Orden::Balanceador { donde, diario, .. } | Orden::Maestro { donde, diario }) => {
                 donde.completar(antes);
+                diario.completar(antes);
             }
+            Some(Orden::Chat { diario, .. }) => diario.completar(antes),
             Some(Orden::Backend { donde, nombre }) => {
                 donde.completar(antes);
                 *nombre = nombre.take().or(antes.nombre.take());
@@ -244,11 +269,20 @@ impl Argumentos {
     }
 }
 
-/// ¿Es la orden de una práctica? Las suyas son sus propias opciones.
+/// ¿Es la orden de una práctica o del laboratorio? Las suyas son sus propias opciones.
 pub(super) fn es_practica(orden: &str) -> bool {
     matches!(
         orden,
-        "chat" | "balanceador" | "backend" | "solicitar" | "maestro" | "ingenuo"
+        "chat"
+            | "balanceador"
+            | "backend"
+            | "solicitar"
+            | "maestro"
+            | "ingenuo"
+            | "demostrar"
+            | "diagrama"
+            | "informe"
+            | "hablar"
     )
 }
 
@@ -284,6 +318,7 @@ pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
         max_conexiones: opciones.max_conexiones.unwrap_or(MAX_CONEXIONES),
         maestro: opciones.maestro,
         identificado: opciones.nodo.is_some() || opciones.puerto.is_some(),
+        laboratorio: Default::default(),
         limites: Limites::default(),
     })
 }
@@ -349,7 +384,7 @@ pub fn leer_puerto(escrito: &str) -> Result<u16, String> {
 }
 
 /// Lee `IP:PUERTO`.
-fn leer_direccion(escrito: &str) -> Result<SocketAddr, String> {
+pub fn leer_direccion(escrito: &str) -> Result<SocketAddr, String> {
     let mal = "se esperaba IP:PUERTO, por ejemplo 127.0.0.1:8001";
     escrito.parse().map_err(|_| mal.into())
 }

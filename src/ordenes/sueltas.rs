@@ -139,7 +139,7 @@ pub fn localizar(
     let a_quien = por.or_else(|| config.maestro.clone());
     let url = a_quien.as_deref().unwrap_or(MAESTRO);
     let (hallados, dejado) = consola
-        .trabajar(|encargo| localizar::localizar(url, archivo, config.limites, encargo.parada))?;
+        .trabajar(|encargo| localizar::localizar(url, archivo, &config.limites, encargo.parada))?;
     if dejado {
         return Ok(Salida::Interrumpido);
     }

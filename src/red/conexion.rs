@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::config::Limites;
 use crate::fallo::motivo;
 use crate::red::parada::{Apuntado, Parada, Trato};
+use crate::red::testigo::{Ojo, QuienLlama, Testigo};
 use crate::texto::limpiar;
 
 /// Lo que se lee del socket de una vez mientras se buscan líneas, en bytes. Cabe una línea del tope
@@ -52,6 +53,8 @@ pub enum FalloRed {
     NoEsTexto,
     /// Se cortó a la mitad.
     Cortada,
+    /// No falló: se puso una falla a propósito, y dice cuál.
+    Provocada(&'static str),
     /// Otro error del sistema.
     Sistema(io::Error),
 }
@@ -64,6 +67,7 @@ impl fmt::Display for FalloRed {
             FalloRed::LineaLarga => f.write_str("mandó una línea de más de 4096 bytes"),
             FalloRed::NoEsTexto => f.write_str("mandó una línea que no es texto UTF-8"),
             FalloRed::Cortada => f.write_str("se cortó a la mitad"),
+            FalloRed::Provocada(falla) => write!(f, "falla puesta a propósito: {falla}"),
             FalloRed::Sistema(error) => f.write_str(&motivo(error)),
         }
     }
@@ -80,8 +84,22 @@ pub struct Conexion {
     plazo_puesto: Option<Duration>,
     /// Cuándo tiene que haber salido todo lo que se está mandando, si tiene un plazo en total.
     limite_de_envio: Option<Instant>,
+    /// Quien la mira, si hay alguien.
+    ojo: Option<Box<dyn Ojo>>,
+    /// De lo siguiente que se mande, cuántos bytes son una línea ya contada y no datos.
+    anunciados: usize,
     /// Las que abrimos nosotros están apuntadas en una parada mientras viven.
     _apuntada: Option<Apuntado>,
+}
+
+/// Un socket que abrimos nosotros.
+pub struct Abierta {
+    /// El socket, ya conectado.
+    pub socket: Arc<TcpStream>,
+    /// Mientras viva, la parada puede cortarlo.
+    pub apuntada: Apuntado,
+    /// Quien lo mira, si hay alguien.
+    pub ojo: Option<Box<dyn Ojo>>,
 }
 
 /// Se conecta a `otro` en menos de `plazo`. El socket está apuntado en `parada` desde antes de
@@ -89,18 +107,37 @@ pub struct Conexion {
 pub fn conectar(
     otro: SocketAddr,
     plazo: Duration,
+    testigo: &Testigo,
     parada: &Parada,
-) -> io::Result<(Arc<TcpStream>, Apuntado)> {
+) -> io::Result<Abierta> {
     let socket = Socket::new(Domain::for_address(otro), Type::STREAM, Some(Protocol::TCP))?;
     let socket = Arc::new(TcpStream::from(socket));
-    let apuntado = parada.apuntar(&socket, Trato::Sigue);
+    let apuntada = parada.apuntar(&socket, Trato::Sigue);
+    let mut ojo = testigo.empezar(otro, QuienLlama::Nosotros);
+    let conectado = conectar_a_tiempo(&socket, otro, plazo, parada);
+    if let Some(ojo) = &mut ojo {
+        ojo.abierta(&socket, conectado.as_ref().err());
+    }
+    conectado.map(|()| Abierta {
+        socket,
+        apuntada,
+        ojo,
+    })
+}
+
+fn conectar_a_tiempo(
+    socket: &TcpStream,
+    otro: SocketAddr,
+    plazo: Duration,
+    parada: &Parada,
+) -> io::Result<()> {
     let a_tiempo = || match parada.cortada() {
         true => Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
         false => Ok(()),
     };
     // Antes de conectarse no hay nada que cortar, así que se mira a los dos lados.
     a_tiempo()?;
-    let conectado = SockRef::from(&*socket).connect_timeout(&otro.into(), plazo);
+    let conectado = SockRef::from(socket).connect_timeout(&otro.into(), plazo);
     a_tiempo()?;
     conectado?;
     // En la propia máquina, si nadie escucha en un puerto de los que el sistema da a los clientes,
@@ -108,22 +145,34 @@ pub fn conectar(
     if socket.local_addr()? == otro {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    socket.set_nodelay(true)?;
-    Ok((socket, apuntado))
+    socket.set_nodelay(true)
 }
 
 impl Conexion {
-    /// Envuelve una conexión ya aceptada. La entrega `atender_conexiones`, que la guarda para poder
-    /// cerrarla.
-    pub fn aceptada(socket: &Arc<TcpStream>, otro: SocketAddr, limites: Limites) -> Conexion {
+    /// Envuelve una conexión que se acaba de aceptar.
+    pub fn aceptada(socket: &Arc<TcpStream>, otro: SocketAddr, limites: &Limites) -> Conexion {
+        let mut ojo = limites.testigo.empezar(otro, QuienLlama::ElOtro);
+        if let Some(ojo) = &mut ojo {
+            ojo.abierta(socket, None);
+        }
+        Conexion {
+            ojo,
+            ..Conexion::sin_testigo(socket, otro, limites)
+        }
+    }
+
+    /// Envuelve un socket que ya mira otro, o que no hace falta mirar.
+    pub fn sin_testigo(socket: &Arc<TcpStream>, otro: SocketAddr, limites: &Limites) -> Conexion {
         Conexion {
             socket: Arc::clone(socket),
             otro,
-            limites,
+            limites: limites.clone(),
             recibido: Vec::new(),
             consumido: 0,
             plazo_puesto: None,
             limite_de_envio: None,
+            ojo: None,
+            anunciados: 0,
             _apuntada: None,
         }
     }
@@ -132,19 +181,21 @@ impl Conexion {
     pub fn conectar(
         otro: SocketAddr,
         plazo: Duration,
-        limites: Limites,
+        limites: &Limites,
         parada: &Parada,
     ) -> Result<Conexion, FalloRed> {
         if plazo.is_zero() {
             return Err(FalloRed::Vencio("la conexión"));
         }
-        let (socket, apuntada) = conectar(otro, plazo, parada).map_err(|e| match e.kind() {
+        let abierta = conectar(otro, plazo, &limites.testigo, parada);
+        let abierta = abierta.map_err(|e| match e.kind() {
             io::ErrorKind::TimedOut => FalloRed::Vencio("la conexión"),
             _ => clasificar(e, "la conexión"),
         })?;
         Ok(Conexion {
-            _apuntada: Some(apuntada),
-            ..Conexion::aceptada(&socket, otro, limites)
+            ojo: abierta.ojo,
+            _apuntada: Some(abierta.apuntada),
+            ..Conexion::sin_testigo(&abierta.socket, otro, limites)
         })
     }
 
@@ -153,7 +204,8 @@ impl Conexion {
         Conexion {
             recibido: std::mem::take(&mut self.recibido),
             consumido: std::mem::take(&mut self.consumido),
-            ..Conexion::aceptada(&self.socket, self.otro, self.limites)
+            ojo: self.ojo.take(),
+            ..Conexion::sin_testigo(&self.socket, self.otro, &self.limites)
         }
     }
 
@@ -281,21 +333,35 @@ impl Conexion {
         let linea = str::from_utf8(linea).map_err(|_| FalloRed::NoEsTexto)?;
         let linea = linea.to_string();
         self.consumir(largo + 1);
-        debug!("← {} {}", self.otro, limpiar(&linea));
+        self.anotar(&linea, largo + 1);
         Ok(linea)
+    }
+
+    /// Anota una línea del protocolo que se recibió de otra manera que con
+    /// [`Conexion::leer_linea`]: las de la guía, que no tienen final, y las de HTTP.
+    pub fn anotar(&mut self, linea: &str, bytes: usize) {
+        debug!("← {} {}", self.otro, limpiar(linea));
+        if let Some(ojo) = &mut self.ojo {
+            ojo.recibida(linea, bytes);
+        }
     }
 
     /// Lee en `destino` lo que haya: primero lo pendiente, luego una lectura del socket. 0 es el
     /// fin.
     pub fn leer_datos(&mut self, destino: &mut [u8], plazo: Duration) -> Result<usize, FalloRed> {
         let pendiente = self.pendiente();
-        if pendiente.is_empty() {
-            return self.esperar(Instant::now() + plazo, "datos", |mut s| s.read(destino));
+        let leidos = match pendiente.len().min(destino.len()) {
+            0 => self.esperar(Instant::now() + plazo, "datos", |mut s| s.read(destino))?,
+            cuantos => {
+                destino[..cuantos].copy_from_slice(&pendiente[..cuantos]);
+                self.consumir(cuantos);
+                cuantos
+            }
+        };
+        if let Some(ojo) = &mut self.ojo {
+            ojo.recibidos(leidos);
         }
-        let cuantos = pendiente.len().min(destino.len());
-        destino[..cuantos].copy_from_slice(&pendiente[..cuantos]);
-        self.consumir(cuantos);
-        Ok(cuantos)
+        Ok(leidos)
     }
 
     /// Escribe una línea del protocolo: `linea` y `\n`, en un solo `write`.
@@ -306,18 +372,47 @@ impl Conexion {
     /// Escribe `texto` tal cual, sin fin de línea (las palabras de la guía no lo llevan), en un
     /// solo `write`.
     pub fn escribir_texto(&mut self, texto: &str) -> Result<(), FalloRed> {
-        for linea in texto.lines() {
-            debug!("→ {} {}", self.otro, limpiar(linea));
-        }
-        self.escribir_datos(texto.as_bytes())
+        self.anunciar(texto, 0)?;
+        self.mandar(texto.as_bytes())
     }
 
-    /// Escribe `datos` enteros. No se registran: sólo las palabras.
+    /// Anota lo que se va a mandar: una o varias líneas, que son los primeros `bytes` de los datos
+    /// que se escriban después (0 si no van con ellos).
+    pub fn anunciar(&mut self, lineas: &str, bytes: usize) -> Result<(), FalloRed> {
+        for linea in lineas.lines() {
+            debug!("→ {} {}", self.otro, limpiar(linea));
+        }
+        self.anunciados = bytes;
+        match &mut self.ojo {
+            Some(ojo) => ojo.por_enviar(lineas),
+            None => Ok(()),
+        }
+    }
+
+    /// Escribe `datos` enteros. No se anotan uno a uno: sólo las palabras.
     pub fn escribir_datos(&mut self, datos: &[u8]) -> Result<(), FalloRed> {
-        let mut falta = datos;
+        let lineas = std::mem::take(&mut self.anunciados);
+        let lineas = &datos[..lineas.min(datos.len())];
+        let por_enviar = &datos[lineas.len()..];
+        let ojo = self.ojo.as_mut();
+        match ojo.and_then(|ojo| ojo.datos_por_enviar(por_enviar)) {
+            None => self.mandar(datos),
+            Some((estropeados, sigue)) => {
+                self.mandar(&[lineas, &estropeados].concat())?;
+                sigue
+            }
+        }
+    }
+
+    fn mandar(&mut self, bytes: &[u8]) -> Result<(), FalloRed> {
+        let trozo = self
+            .ojo
+            .as_ref()
+            .map_or(ESCRITURA, |ojo| ojo.trozo().min(ESCRITURA));
+        let mut falta = bytes;
         let mut avance = Instant::now();
         while !falta.is_empty() {
-            match (&*self.socket).write(&falta[..falta.len().min(ESCRITURA)]) {
+            match (&*self.socket).write(&falta[..falta.len().min(trozo)]) {
                 Ok(0) => return Err(FalloRed::Cortada),
                 Ok(escrito) => {
                     falta = &falta[escrito..];
@@ -416,7 +511,7 @@ mod tests {
         let nuestra = Conexion::conectar(
             direccion,
             Duration::from_secs(2),
-            Limites::default(),
+            &Limites::default(),
             &Parada::nueva(),
         )
         .unwrap();
@@ -435,17 +530,18 @@ mod tests {
         let antes = Instant::now();
         thread::scope(|ambito| {
             let lee = ambito.spawn(|| {
-                let conexion = Conexion::conectar(mudo, PLAZO, limites, &parada);
+                let conexion = Conexion::conectar(mudo, PLAZO, &limites, &parada);
                 conexion.and_then(|mut conexion| conexion.leer_linea(PLAZO * 12, "una línea"))
             });
             let _suya = escucha.accept().unwrap();
-            let conecta = ambito.spawn(|| Conexion::conectar(nadie, PLAZO, limites, &parada).err());
+            let conecta =
+                ambito.spawn(|| Conexion::conectar(nadie, PLAZO, &limites, &parada).err());
             parada.cortar();
             assert!(!matches!(lee.join().unwrap(), Ok(Some(_))));
             assert!(conecta.join().unwrap().is_some());
         });
         assert!(antes.elapsed() < PLAZO, "{:?}", antes.elapsed());
-        let tarde = Conexion::conectar(mudo, PLAZO, limites, &parada);
+        let tarde = Conexion::conectar(mudo, PLAZO, &limites, &parada);
         assert!(matches!(tarde.err(), Some(FalloRed::Cortada)));
     }
 
@@ -501,7 +597,7 @@ mod tests {
         drop(socket);
         let parada = Parada::nueva();
         // Nadie escucha ahí: conecte o no conecte consigo mismo, es un rechazo.
-        assert!(Conexion::conectar(yo, PLAZO, Limites::default(), &parada).is_err());
+        assert!(Conexion::conectar(yo, PLAZO, &Limites::default(), &parada).is_err());
     }
 
     #[test]

@@ -10,17 +10,20 @@ pub mod hilos;
 pub mod maquina;
 pub mod parada;
 pub mod servidor;
+pub mod testigo;
 pub mod turnos;
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use log::warn;
 use socket2::SockRef;
 
+use crate::config::Limites;
 use crate::fallo::motivo;
+use conexion::Conexion;
 use hilos::Hilos;
 use maquina::sin_mapear;
 use parada::{Parada, Trato};
@@ -53,18 +56,21 @@ pub fn abrir_puerto(ip: IpAddr, puerto: u16) -> io::Result<TcpListener> {
 /// Termina cuando se avisa la `parada`, y no deja ninguna conexión viva: deja libre el puerto,
 /// despierta a las ociosas, da a los envíos en curso [`DESPEDIDA`] para acabar y corta lo que
 /// quede.
-pub fn atender_conexiones<G>(escucha: TcpListener, tope: usize, parada: &Parada, gestionar: G)
-where
-    G: Fn(&Arc<TcpStream>, SocketAddr) + Send + Sync + 'static,
-{
+pub fn atender_conexiones(
+    escucha: TcpListener,
+    tope: usize,
+    limites: &Limites,
+    parada: &Parada,
+    gestionar: impl Fn(Conexion) + Send + Sync + 'static,
+) {
     let gestionar = Arc::new(gestionar);
     let hilos = Hilos::nuevos("conexion");
     let turnos = Turnos::nuevos(tope);
     // El turno va antes que `accept`: así lo que no cabe espera fuera, sin gastar un descriptor.
     while let Some(turno) = turnos.pedir(Duration::MAX, parada) {
-        let (conexion, desde) = match escucha.accept() {
+        let (socket, desde) = match escucha.accept() {
             _ if parada.avisada() => break,
-            Ok((conexion, desde)) => (Arc::new(conexion), sin_mapear(desde)),
+            Ok((socket, desde)) => (Arc::new(socket), sin_mapear(desde)),
             Err(error) => {
                 warn!("accept: {}", motivo(&error));
                 let _ = parada.canal().recv_timeout(DESCANSO);
@@ -72,15 +78,16 @@ where
             }
         };
         // Sin retardo de Nagle: una respuesta corta sale ya. Si falla, sólo irá más lenta.
-        let _ = conexion.set_nodelay(true);
-        let apuntada = parada.apuntar(&conexion, Trato::DejaDeLeer);
+        let _ = socket.set_nodelay(true);
+        let apuntada = parada.apuntar(&socket, Trato::DejaDeLeer);
+        let conexion = Conexion::aceptada(&socket, desde, limites);
         let gestionar = Arc::clone(&gestionar);
         let lanzado = hilos.lanzar(move || {
-            gestionar(&conexion, desde);
+            gestionar(conexion);
             drop(apuntada);
             // Primero se cierra el socket y luego pasa el siguiente: cabe en los mismos
             // descriptores.
-            drop(conexion);
+            drop(socket);
             drop(turno);
         });
         if let Err(error) = lanzado {

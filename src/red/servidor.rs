@@ -5,14 +5,15 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never};
 use log::debug;
 use socket2::SockRef;
 
+use crate::config::Limites;
 use crate::fallo::Fallo;
+use crate::red::conexion::Conexion;
 use crate::red::hilos::{Hilo, arrancar};
 use crate::red::maquina::{alcanzable, conexiones_posibles};
 use crate::red::parada::Parada;
@@ -38,16 +39,17 @@ impl Servidor {
     pub fn arrancar(
         escucha: TcpListener,
         max_conexiones: usize,
+        limites: &Limites,
         parada: Parada,
-        gestionar: impl Fn(&Arc<TcpStream>, SocketAddr) + Send + Sync + 'static,
+        gestionar: impl Fn(Conexion) + Send + Sync + 'static,
     ) -> Result<Servidor, Fallo> {
         let fallo = |e: io::Error| Fallo::de_sistema("preparando el servidor", &e);
         let direccion = escucha.local_addr().map_err(fallo)?;
         let reserva = escucha.try_clone().map_err(fallo)?;
         let tope = conexiones_posibles(max_conexiones);
-        let suya = parada.clone();
+        let (suya, limites) = (parada.clone(), limites.clone());
         let hilo = arrancar("servidor", move || {
-            atender_conexiones(escucha, tope, &suya, gestionar);
+            atender_conexiones(escucha, tope, &limites, &suya, gestionar);
         })?;
         Ok(Servidor {
             parada,
@@ -114,8 +116,6 @@ pub fn fallo_al_abrir(direccion: SocketAddr, opcion: &str, error: &io::Error) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Limites;
-    use crate::red::conexion::Conexion;
     use std::io::{Read, Write};
     use std::net::Ipv4Addr;
     use std::time::Instant;
@@ -123,15 +123,14 @@ mod tests {
     fn servidor(tope: usize) -> (Servidor, SocketAddr) {
         let escucha = abrir_puerto(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
         let direccion = escucha.local_addr().unwrap();
-        let eco = |conexion: &Arc<TcpStream>, desde| {
-            let mut conexion = Conexion::aceptada(conexion, desde, Limites::default());
+        let eco = |mut conexion: Conexion| {
             let mut letra = [0];
             while let Ok(1) = conexion.leer_datos(&mut letra, Duration::from_secs(60)) {
                 let _ = conexion.escribir_datos(&letra);
             }
         };
         (
-            Servidor::arrancar(escucha, tope, Parada::nueva(), eco).unwrap(),
+            Servidor::arrancar(escucha, tope, &Limites::default(), Parada::nueva(), eco).unwrap(),
             direccion,
         )
     }
@@ -190,6 +189,6 @@ mod tests {
         let escucha = abrir_puerto(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
         let parada = Parada::nueva();
         parada.avisar();
-        atender_conexiones(escucha, 1, &parada, |_, _| {});
+        atender_conexiones(escucha, 1, &Limites::default(), &parada, |_| {});
     }
 }

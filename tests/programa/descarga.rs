@@ -610,7 +610,7 @@ fn con_plazos_cortos(fuentes: &[SocketAddr]) -> Result<Descargado, NoDescargado>
     let pedido = Pedido {
         nombre: NOMBRE,
         carpeta: &Carpeta::abrir(temporal.path()).unwrap(),
-        limites: Limites {
+        limites: &Limites {
             calcular: Duration::from_secs(1),
             ..Limites::default()
         },

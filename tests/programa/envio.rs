@@ -637,14 +637,14 @@ fn quien_ofrece_y_calcula_sin_fin_se_deja_con_el_tiempo() {
     let pedido = Pedido {
         nombre: NOMBRE,
         carpeta: &Carpeta::abrir(carpeta.path()).unwrap(),
-        limites,
+        limites: &limites,
         conexiones: 1,
         parada: &parada,
         progreso: &progreso,
         avisar: &|_| (),
     };
     thread::scope(|ambito| {
-        let conexion = Conexion::aceptada(&Arc::new(socket), desde, limites);
+        let conexion = Conexion::aceptada(&Arc::new(socket), desde, &limites);
         let recibe = ambito.spawn(|| recibir(conexion, &pedido).0.unwrap_err());
         // Pregunta otra vez cada segundo, hasta que se cansa.
         let mut veces = 0;
@@ -676,9 +676,10 @@ fn a_quien_deja_de_recibir_no_se_le_manda_para_siempre() {
     let peer = escucha.local_addr().unwrap();
     // Quien envía. La conexión sigue abierta, y de ella no se lee nada más.
     let (acabo, fin) = mpsc::channel();
+    let suyos = limites.clone();
     thread::spawn(move || {
         let (parada, progreso) = (Parada::nueva(), Progreso::default());
-        let enviado = enviar_archivo(&vecinos(limites), &ruta, peer, &parada, &progreso);
+        let enviado = enviar_archivo(&vecinos(suyos), &ruta, peer, &parada, &progreso);
         acabo.send(enviado)
     });
     let (mut recibe, _) = que_me_ofrezcan(&escucha);
@@ -694,8 +695,9 @@ fn a_quien_deja_de_recibir_no_se_le_manda_para_siempre() {
     let carpeta = Carpeta::abrir(suya.path()).unwrap();
     thread::spawn(move || {
         let (avisador, _oyente) = Avisador::nuevo(1);
-        let nuestro = Nodo::nuevo(vecinos(limites), desde, carpeta, avisador);
-        gestionar_peticion(&Arc::new(socket), desde, &nuestro);
+        let conexion = Conexion::aceptada(&Arc::new(socket), desde, &limites);
+        let nuestro = Nodo::nuevo(vecinos(limites), desde, carpeta, avisador, Arc::default());
+        gestionar_peticion(conexion, &nuestro);
         acabo.send(())
     });
     pide.decir(&obtener);

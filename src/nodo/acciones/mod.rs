@@ -141,7 +141,7 @@ pub fn descargar(
         let pedido = Pedido {
             nombre,
             carpeta,
-            limites: vecinos.limites,
+            limites: &vecinos.limites,
             conexiones: CONEXIONES_POR_FUENTE,
             parada: encargo.parada,
             progreso: encargo.progreso,

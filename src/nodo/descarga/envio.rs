@@ -47,7 +47,7 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
     let pedido = Pedido {
         nombre,
         carpeta: &nodo.carpeta,
-        limites: nodo.vecinos.limites,
+        limites: &nodo.vecinos.limites,
         conexiones: 1,
         parada: &nodo.saliendo,
         progreso: &progreso,
@@ -101,7 +101,7 @@ pub fn enviar_archivo(
 ) -> Result<String, Fallo> {
     let (nombre, tamano) = mirar(ruta)?;
     let fallo = |fallo: FalloPar| Fallo::nuevo(format!("{peer} {}", no_lo_acepta(&fallo)));
-    let limites = vecinos.limites;
+    let limites = &vecinos.limites;
     let mut conexion =
         Conexion::conectar(peer, limites.conectar, limites, parada).map_err(|f| fallo(f.into()))?;
     let contestado = pedir(&mut conexion, &Palabra::Ofrecer(nombre.clone())).map_err(fallo)?;

@@ -50,10 +50,10 @@ pub struct Linea<'a> {
 
 impl<'a> Linea<'a> {
     /// Una línea que se abrirá al usarla, y se corta con la `parada`.
-    pub fn por_abrir(direccion: SocketAddr, limites: Limites, parada: &'a Parada) -> Linea<'a> {
+    pub fn por_abrir(direccion: SocketAddr, limites: &Limites, parada: &'a Parada) -> Linea<'a> {
         Linea {
             direccion,
-            limites,
+            limites: limites.clone(),
             parada,
             conexion: None,
             respuestas: 0,
@@ -63,7 +63,7 @@ impl<'a> Linea<'a> {
 
     /// Una línea sobre una conexión que abrió el otro (un envío): la corta quien la aceptó.
     pub fn prestada(conexion: Conexion, parada: &'a Parada) -> Linea<'a> {
-        let linea = Linea::por_abrir(conexion.otro(), *conexion.limites(), parada);
+        let linea = Linea::por_abrir(conexion.otro(), conexion.limites(), parada);
         Linea {
             conexion: Some(conexion),
             prestada: true,
@@ -73,7 +73,7 @@ impl<'a> Linea<'a> {
 
     /// Otra línea con la misma fuente. `None` si no se puede abrir otra.
     pub fn otra(&self) -> Option<Linea<'a>> {
-        (!self.prestada).then(|| Linea::por_abrir(self.direccion, self.limites, self.parada))
+        (!self.prestada).then(|| Linea::por_abrir(self.direccion, &self.limites, self.parada))
     }
 
     /// Devuelve la conexión, si la hay.
@@ -210,7 +210,7 @@ impl<'a> Linea<'a> {
         match &mut self.conexion {
             Some(conexion) => Ok(conexion),
             vacia => {
-                let (a, limites) = (self.direccion, self.limites);
+                let (a, limites) = (self.direccion, &self.limites);
                 let conexion = Conexion::conectar(a, limites.conectar, limites, self.parada)?;
                 Ok(vacia.insert(conexion))
             }

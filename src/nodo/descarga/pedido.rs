@@ -21,7 +21,7 @@ pub struct Pedido<'a> {
     /// La carpeta en que se guarda.
     pub carpeta: &'a Carpeta,
     /// Plazos y topes.
-    pub limites: Limites,
+    pub limites: &'a Limites,
     /// Conexiones con cada fuente.
     pub conexiones: usize,
     /// Para dejarlo a medias.

@@ -47,7 +47,7 @@ pub fn buscar_en_la_red(
 /// Los que según el maestro tienen `nombre` y no están en la lista. Falta ver si es verdad:
 /// pudieron irse.
 fn otros_segun(vecinos: &Vecinos, maestro: &str, nombre: &str) -> Result<Vecinos, Fallo> {
-    let hallados = localizar(maestro, nombre, con_espera(vecinos), &vecinos.parada)?;
+    let hallados = localizar(maestro, nombre, &con_espera(vecinos), &vecinos.parada)?;
     let fuentes = hallados.iter().filter_map(Hallado::direccion);
     let mut otros = vecinos.clone();
     otros.peers.clear();
@@ -61,7 +61,7 @@ fn con_espera(vecinos: &Vecinos) -> Limites {
     Limites {
         conectar: vecinos.espera,
         respuesta: vecinos.espera,
-        ..vecinos.limites
+        ..vecinos.limites.clone()
     }
 }
 
@@ -71,7 +71,7 @@ pub fn peers_del_maestro(
     vecinos: &Vecinos,
     parada: &Parada,
 ) -> Result<Vec<SocketAddr>, Fallo> {
-    let peers = preguntar(url, "/peers", con_espera(vecinos), parada)?;
+    let peers = preguntar(url, "/peers", &con_espera(vecinos), parada)?;
     // Aquí no viene el puerto: el de los nuestros es el mismo que el de su REST.
     let direccion = |peer: &Value| {
         let url = Url::leer(peer["rest"].as_str()?)?;
@@ -85,7 +85,7 @@ pub fn peers_del_maestro(
 fn preguntar(
     url: &str,
     ruta: &str,
-    limites: Limites,
+    limites: &Limites,
     parada: &Parada,
 ) -> Result<Vec<Value>, Fallo> {
     let (codigo, mut valor) = pedir(&format!("{url}{ruta}"), None, limites, parada)?;
@@ -165,7 +165,7 @@ impl fmt::Display for Hallado {
 pub fn localizar(
     url: &str,
     nombre: &str,
-    limites: Limites,
+    limites: &Limites,
     parada: &Parada,
 ) -> Result<Vec<Hallado>, Fallo> {
     let pregunta = format!("/locate?file={}", codificar(nombre));

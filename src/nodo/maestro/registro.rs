@@ -24,6 +24,7 @@ use crate::nodo::maestro::localizar::motivo;
 use crate::red::hilos::{Hilo, arrancar};
 use crate::red::maquina::ip_en_la_red;
 use crate::red::parada::Parada;
+use crate::red::testigo::Testigo;
 
 /// Cada cuánto se renueva.
 const RENOVAR: Duration = Duration::from_secs(5);
@@ -50,6 +51,7 @@ type Renovado = Result<Arc<Vec<Archivo>>, Fallo>;
 pub struct Inscripcion {
     url: String,
     escucha: SocketAddr,
+    testigo: Testigo,
     /// Por aquí se despierta al hilo antes de su hora, y se le dice a quién contestar, si alguien
     /// espera.
     avisos: (Sender<Aviso>, Receiver<Aviso>),
@@ -59,10 +61,11 @@ type Aviso = Option<Sender<Renovado>>;
 
 impl Inscripcion {
     /// La de un nodo que escucha en `escucha`, en el maestro de `url`.
-    pub fn nueva(url: String, escucha: SocketAddr) -> Inscripcion {
+    pub fn nueva(url: String, escucha: SocketAddr, testigo: &Testigo) -> Inscripcion {
         Inscripcion {
             url,
             escucha,
+            testigo: testigo.clone(),
             avisos: bounded(MAX_CONEXIONES),
         }
     }
@@ -116,6 +119,7 @@ impl Inscripcion {
         Ok(Registrada {
             maestro: format!("http://{}{base}", maestro.sitio()),
             peer: format!("http://{yo}"),
+            testigo: self.testigo.clone(),
         })
     }
 }
@@ -125,6 +129,7 @@ struct Registrada {
     /// Con su IP: despedirse no debe esperar a que nadie traduzca un nombre.
     maestro: String,
     peer: String,
+    testigo: Testigo,
 }
 
 impl Registrada {
@@ -138,11 +143,12 @@ impl Registrada {
         let limites = Limites {
             conectar,
             respuesta,
+            testigo: self.testigo.clone(),
             ..Limites::default()
         };
         let maestro = &self.maestro;
         let url = format!("{maestro}{ruta}");
-        match pedir(&url, Some(cuerpo), limites, parada)? {
+        match pedir(&url, Some(cuerpo), &limites, parada)? {
             (200, _) => Ok(()),
             (codigo, valor) => {
                 let motivo = motivo(codigo, &valor);
@@ -254,7 +260,11 @@ mod tests {
     #[test]
     fn cada_uno_se_presenta_como_los_demas_pueden_llamarlo() {
         let soy = |escucha: &str, maestro: &str| {
-            let inscripcion = Inscripcion::nueva(maestro.into(), escucha.parse().unwrap());
+            let inscripcion = Inscripcion::nueva(
+                maestro.into(),
+                escucha.parse().unwrap(),
+                &Testigo::default(),
+            );
             inscripcion.quien_soy().unwrap().peer
         };
         for (escucha, maestro, yo) in [

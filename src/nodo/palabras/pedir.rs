@@ -127,9 +127,9 @@ pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, Fall
     // Es una pregunta corta: se espera lo que diga `--espera`, no más.
     let limites = Limites {
         respuesta: vecinos.espera,
-        ..vecinos.limites
+        ..vecinos.limites.clone()
     };
-    presentarse(&mut vecinos.conectar(peer, limites)?, vecinos)
+    presentarse(&mut vecinos.conectar(peer, &limites)?, vecinos)
 }
 
 /// Saluda por una conexión. Quien tiene dos direcciones cuenta una vez: la segunda es un error.
@@ -147,11 +147,11 @@ fn presentarse(conexion: &mut Conexion, vecinos: &Vecinos) -> Result<Presentacio
 /// Abre una conexión con `peer` y le saluda. Con quien no sabe saludar se abre otra: la primera la
 /// cerró.
 fn saludando(vecinos: &Vecinos, peer: SocketAddr) -> Result<Conexion, FalloPar> {
-    let mut conexion = vecinos.conectar(peer, vecinos.limites)?;
+    let mut conexion = vecinos.conectar(peer, &vecinos.limites)?;
     match presentarse(&mut conexion, vecinos) {
         Ok(_) => Ok(conexion),
         Err(fallo @ (FalloPar::Red(_) | FalloPar::Repetido(_))) => Err(fallo),
-        Err(_) => Ok(vecinos.conectar(peer, vecinos.limites)?),
+        Err(_) => Ok(vecinos.conectar(peer, &vecinos.limites)?),
     }
 }
 

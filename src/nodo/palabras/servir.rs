@@ -7,8 +7,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use log::debug;
-
 use crate::nodo::carpeta::disco::leer_en;
 use crate::nodo::carpeta::huella::Resumen;
 use crate::nodo::carpeta::huellas::Estante;
@@ -180,7 +178,7 @@ fn contestar_tramo(
     }
     let hasta = desde.saturating_add(longitud).min(tamano);
     let cabecera = format!("{}\n", Respuesta::Datos(hasta - desde));
-    debug!("→ {} {}", conexion.otro(), cabecera.trim_end());
+    conexion.anunciar(&cabecera, cabecera.len())?;
     enviar_tramo(conexion, abierto, desde..hasta, cabecera.as_bytes())?;
     Ok(Some(Enviado {
         nombre: nombre.to_string(),

@@ -153,7 +153,8 @@ fn localizar_desde_aqui(
         let duenos = duenos.map_err(|fallo| rechazar(503, fallo.publico()))?;
         peers.extend(duenos.into_iter().map(Hallado::nuestro));
         if let (true, Some(maestro)) = (peers.is_empty(), &nodo.vecinos.maestro) {
-            let hallados = localizar(maestro, archivo, nodo.vecinos.limites, &nodo.saliendo);
+            let limites = &nodo.vecinos.limites;
+            let hallados = localizar(maestro, archivo, limites, &nodo.saliendo);
             let hallados = hallados.inspect_err(|fallo| log::debug!("{fallo}"));
             peers = hallados.unwrap_or_default();
         }

@@ -38,18 +38,19 @@ const TOPE_DE_TABLA: usize = 64;
 pub fn abrir(
     donde: &DondeEscucha,
     nombre: Option<String>,
+    limites: &Limites,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let nombre = nombre.unwrap_or_else(|| NOMBRE.into());
     let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
     let avisador = consola.oir(usize::MAX);
     let (suyo, respuesta) = (nombre.clone(), format!("Response from {nombre}\n"));
-    let gestionar = move |socket: &_, desde| {
-        let conexion = Conexion::aceptada(socket, desde, Limites::default());
+    let gestionar = move |conexion| {
         let frase = gestionar_solicitud(conexion, &respuesta);
         avisador.avisar(format_args!("[{suyo}] {frase}"));
     };
-    let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, Parada::nueva(), gestionar)?;
+    let servidor =
+        Servidor::arrancar(escucha, MAX_CONEXIONES, limites, Parada::nueva(), gestionar)?;
     let linea = format!("[ESCUCHANDO] {nombre} en {direccion}");
     consola.pantalla.linea(linea);
     let salida = consola.mirar();
@@ -84,7 +85,8 @@ pub fn solicitar(
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let (parada, mut reparto) = (Parada::nueva(), Reparto::default());
-    let una = |a| una_solicitud(a, texto, Limites::default(), &parada);
+    let limites = Limites::default();
+    let una = |a| una_solicitud(a, texto, &limites, &parada);
     let a_quien = [a.unwrap_or(BALANCEADOR)];
     let mut llega = |pantalla: &mut Pantalla, a, respuesta: Result<String, FalloRed>| {
         match &respuesta {
@@ -112,7 +114,7 @@ pub fn solicitar(
 fn una_solicitud(
     a: SocketAddr,
     texto: &str,
-    limites: Limites,
+    limites: &Limites,
     parada: &Parada,
 ) -> Result<String, FalloRed> {
     let mut conexion = Conexion::conectar(a, limites.conectar, limites, parada)?;
@@ -176,7 +178,7 @@ mod tests {
         let cliente = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
         let (socket, desde) = escucha.accept().unwrap();
         (
-            Conexion::aceptada(&Arc::new(socket), desde, Limites::default()),
+            Conexion::aceptada(&Arc::new(socket), desde, &Limites::default()),
             cliente,
         )
     }
@@ -186,7 +188,7 @@ mod tests {
             respuesta,
             ..Default::default()
         };
-        una_solicitud(a, "Hello", limites, parada)
+        una_solicitud(a, "Hello", &limites, parada)
     }
 
     #[test]

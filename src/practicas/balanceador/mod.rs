@@ -14,7 +14,7 @@ pub mod canal;
 pub mod vivos;
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -28,10 +28,10 @@ use crate::consola::eventos::Avisador;
 use crate::fallo::{Fallo, Salida, motivo, sin_descriptores};
 use crate::ordenes::opciones::DondeEscucha;
 use crate::red::DESPEDIDA;
-use crate::red::conexion::{Conexion, conectar};
+use crate::red::conexion::{Abierta, Conexion, conectar};
 use crate::red::hilos::{Hilos, arrancar};
 use crate::red::maquina::{alcanzable, es_la_misma};
-use crate::red::parada::{Apuntado, Nada, Parada};
+use crate::red::parada::{Nada, Parada};
 use crate::red::servidor::{Servidor, abrir_en};
 use crate::texto::{cuenta, decimal};
 use canal::{BUFER, Canal, SILENCIO};
@@ -49,6 +49,7 @@ struct Balanceador {
     vivos: Vivos,
     sin_atender: AtomicUsize,
     avisador: Avisador,
+    limites: Limites,
     parada: Parada,
     /// Los que copian del backend al cliente.
     vueltas: Hilos,
@@ -58,19 +59,20 @@ struct Balanceador {
 pub fn abrir(
     donde: &DondeEscucha,
     escritos: &[SocketAddr],
+    limites: &Limites,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
     let backends = elegir_backends(escritos, direccion)?;
     let avisador = consola.oir(usize::MAX);
-    let balanceador = Arc::new(Balanceador::nuevo(&backends, avisador));
+    let balanceador = Arc::new(Balanceador::nuevo(&backends, limites, avisador));
     let suyo = Arc::clone(&balanceador);
     let vigilante = arrancar("vigilante", move || {
         vigilar(&suyo.vivos, CADA_CUANTO, &suyo.parada);
     })?;
     let (suyo, parada) = (Arc::clone(&balanceador), balanceador.parada.clone());
-    let gestionar = move |cliente: &_, desde| suyo.gestionar_cliente(cliente, desde);
-    let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, parada, gestionar)?;
+    let gestionar = move |cliente| suyo.gestionar_cliente(cliente);
+    let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, limites, parada, gestionar)?;
 
     let pantalla = &mut consola.pantalla;
     pantalla.linea(format!("[ESCUCHANDO] Balanceador en {direccion}"));
@@ -111,11 +113,12 @@ fn elegir_backends(
 }
 
 impl Balanceador {
-    fn nuevo(backends: &[SocketAddr], avisador: Avisador) -> Balanceador {
+    fn nuevo(backends: &[SocketAddr], limites: &Limites, avisador: Avisador) -> Balanceador {
         Balanceador {
             vivos: Vivos::nuevos(backends, avisador.clone()),
             sin_atender: AtomicUsize::new(0),
             avisador,
+            limites: limites.clone(),
             parada: Parada::nueva(),
             vueltas: Hilos::nuevos("vuelta"),
         }
@@ -123,22 +126,22 @@ impl Balanceador {
 
     /// La vida de una conexión: este hilo copia del cliente al backend; otro, de los que se
     /// reutilizan, la vuelta.
-    fn gestionar_cliente(&self, cliente: &Arc<TcpStream>, desde: SocketAddr) {
+    fn gestionar_cliente(&self, mut conexion: Conexion) {
+        let desde = conexion.otro();
         let mut bufer = vec![0; BUFER];
         // El backend del curso atiende de uno en uno: un cliente que se conecta y calla no debe
         // ocuparlo.
-        let mut conexion = Conexion::aceptada(cliente, desde, Limites::default());
         let Ok(leido) = conexion.leer_datos(&mut bufer, SILENCIO) else {
             return;
         };
         if leido == 0 && self.parada.avisada() {
             return; // No es el fin del cliente: es que estamos saliendo.
         }
-        let (backend, _apuntado) = match self.conectar_con_un_vivo(desde) {
+        let backend = match self.conectar_con_un_vivo(desde) {
             Ok(conectado) => conectado,
             Err(motivo) => return self.despachar(conexion, &motivo),
         };
-        let canal = match Canal::nuevo(cliente, &backend, SILENCIO) {
+        let canal = match Canal::nuevo(conexion.socket(), &backend.socket, SILENCIO) {
             Ok(canal) => canal,
             Err(error) => return debug!("{desde}: {error}"),
         };
@@ -163,17 +166,15 @@ impl Balanceador {
     }
 
     /// Se conecta con quien le toque; si no acepta, lo retira y prueba con el siguiente.
-    fn conectar_con_un_vivo(
-        &self,
-        desde: SocketAddr,
-    ) -> Result<(Arc<TcpStream>, Apuntado), String> {
+    fn conectar_con_un_vivo(&self, desde: SocketAddr) -> Result<Abierta, String> {
         let mut por_que = "no queda ningún backend vivo".to_string();
         for _ in 0..self.vivos.backends.len() {
             let Some(cual) = self.vivos.siguiente() else {
                 break;
             };
             let direccion = self.vivos.backends[cual];
-            match conectar(direccion, Limites::default().conectar, &self.parada) {
+            let (plazo, testigo) = (self.limites.conectar, &self.limites.testigo);
+            match conectar(direccion, plazo, testigo, &self.parada) {
                 Ok(conectado) => {
                     self.vivos.apuntar(cual);
                     let avisador = &self.avisador;
@@ -265,7 +266,7 @@ mod tests {
     fn la_tabla_suma_cien() {
         let balanceador = |puertos: &[u16]| {
             let backends: Vec<SocketAddr> = puertos.iter().copied().map(direccion).collect();
-            Balanceador::nuevo(&backends, Avisador::nuevo(1).0)
+            Balanceador::nuevo(&backends, &Limites::default(), Avisador::nuevo(1).0)
         };
         let suyo = balanceador(&[8001, 8002, 8003]);
         [0, 0, 1]
@@ -283,7 +284,7 @@ mod tests {
     #[test]
     fn lo_que_no_cabe_se_cuenta_y_las_caidas_no_se_pierden() {
         let (avisador, oyente) = Avisador::nuevo(usize::MAX);
-        let balanceador = Balanceador::nuevo(&[direccion(8001)], avisador);
+        let balanceador = Balanceador::nuevo(&[direccion(8001)], &Limites::default(), avisador);
         for puerto in 0..5000 {
             let desde = direccion(puerto);
             balanceador

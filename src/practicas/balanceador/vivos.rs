@@ -137,7 +137,7 @@ pub fn vigilar(vivos: &Vivos, cada_cuanto: Duration, parada: &Parada) {
 /// curso, que no atrapa errores, y dejarla abierta sin decir nada lo bloquea, porque atiende de uno
 /// en uno.
 fn esta_sano(direccion: SocketAddr, parada: &Parada) -> bool {
-    match Conexion::conectar(direccion, PLAZO_DE_SALUD, Limites::default(), parada) {
+    match Conexion::conectar(direccion, PLAZO_DE_SALUD, &Limites::default(), parada) {
         Ok(mut conexion) => {
             conexion.cerrar_con_calma(PLAZO_DE_SALUD);
             true

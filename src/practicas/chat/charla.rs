@@ -24,6 +24,7 @@ use crate::fallo::motivo;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::hilos::arrancar_en;
 use crate::red::parada::{Nada, cerrar};
+use crate::texto::letra_a_medias;
 
 /// Lo que se lee de un par de una vez, en bytes.
 const TROZO: usize = 4096;
@@ -118,7 +119,9 @@ fn peso(carta: &str) -> usize {
 
 /// Charla con `otro` hasta que cierre o se corte. `contar` frena: si el hilo principal no da abasto
 /// se deja de leer, y el propio TCP frena a quien manda; en un chat no se pierde nada de lo dicho.
-pub fn gestionar_charla(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Novedad>) {
+pub fn gestionar_charla(mut conexion: Conexion, contar: &Sender<Novedad>) {
+    let otro = conexion.otro();
+    let socket = &Arc::clone(conexion.socket());
     if let Err(error) = notar_si_desaparece(socket) {
         debug!("{otro}: {}", motivo(&error));
     }
@@ -131,7 +134,7 @@ pub fn gestionar_charla(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Send
         let escribe = format!("escribe-{otro}");
         let escritor = arrancar_en(ambito, &escribe, || escribir(socket, otro, cartas, contar));
         let por_que = match escritor {
-            Ok(_) => leer(socket, otro, contar),
+            Ok(_) => leer(&mut conexion, contar),
             Err(fallo) => fallo.to_string(),
         };
         // Si nadie lo oye es que estamos saliendo.
@@ -155,8 +158,8 @@ fn notar_si_desaparece(socket: &TcpStream) -> io::Result<()> {
 }
 
 /// Cuenta lo que dice el par hasta que deja de hablar. Devuelve por qué.
-fn leer(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Novedad>) -> String {
-    let mut conexion = Conexion::aceptada(socket, otro, Limites::default());
+fn leer(conexion: &mut Conexion, contar: &Sender<Novedad>) -> String {
+    let otro = conexion.otro();
     let mut oido = Oido::default();
     let mut trozo = vec![0; TROZO];
     loop {
@@ -165,7 +168,7 @@ fn leer(socket: &Arc<TcpStream>, otro: SocketAddr, contar: &Sender<Novedad>) -> 
             false => RATO,
         };
         let (lineas, fin) = match conexion.leer_datos(&mut trozo, plazo) {
-            Ok(0) => (oido.despedida(), Some(como_acabo(socket))),
+            Ok(0) => (oido.despedida(), Some(como_acabo(conexion.socket()))),
             Ok(leido) => (oido.lineas(&trozo[..leido]), None),
             Err(FalloRed::Vencio(_)) => (oido.dejar_de_esperar(), None),
             Err(fallo) => (oido.despedida(), Some(por_que(fallo))),
@@ -212,7 +215,7 @@ fn escribir(
     mut cartas: Cartas,
     contar: &Sender<Novedad>,
 ) {
-    let mut conexion = Conexion::aceptada(socket, otro, Limites::default());
+    let mut conexion = Conexion::sin_testigo(socket, otro, &Limites::default());
     let preparada = conexion.prepararse_a_enviar();
     let mut mandar = |carta: Arc<str>| conexion.escribir_texto(&carta);
     let escrito = preparada.and_then(|()| cartas.try_for_each(&mut mandar));
@@ -228,7 +231,7 @@ fn escribir(
 
 /// De los bytes que llegan a las líneas que se enseñan.
 #[derive(Default)]
-struct Oido {
+pub struct Oido {
     /// Lo que aún no se ha enseñado: nada, o una línea que acaba a mitad de una letra (dos trozos
     /// como mucho).
     pendiente: Vec<u8>,
@@ -240,7 +243,7 @@ impl Oido {
     /// Lo que se puede enseñar ya, por líneas. Un trozo sin fin de línea se enseña igual: puede que
     /// nunca llegue. Pero si acaba a mitad de una letra lo que falta viene de camino, y se le
     /// espera con su línea para no partirla.
-    fn lineas(&mut self, bytes: &[u8]) -> Vec<String> {
+    pub fn lineas(&mut self, bytes: &[u8]) -> Vec<String> {
         self.pendiente.extend_from_slice(bytes);
         let entero = self.pendiente.len() - letra_a_medias(&self.pendiente);
         let espera = entero < self.pendiente.len() && self.pendiente.len() <= TROZO;
@@ -260,7 +263,7 @@ impl Oido {
     }
 
     /// Lo que quedara a medias cuando ya no va a llegar más.
-    fn despedida(&mut self) -> Vec<String> {
+    pub fn despedida(&mut self) -> Vec<String> {
         self.mostrar(self.pendiente.len())
     }
 
@@ -280,16 +283,6 @@ impl Oido {
         let texto = resto.filter(|_| self.abierta).unwrap_or(texto);
         self.abierta = !texto.is_empty() && !texto.ends_with('\n');
         texto.lines().map(str::to_string).collect()
-    }
-}
-
-/// Cuántos bytes del final son el principio de una letra UTF-8 que no ha llegado entera.
-fn letra_a_medias(bytes: &[u8]) -> usize {
-    let ultimo = bytes.utf8_chunks().last();
-    let rotos = ultimo.map_or(&[][..], |ultimo| ultimo.invalid());
-    match str::from_utf8(rotos) {
-        Err(error) if error.error_len().is_none() => rotos.len(),
-        _ => 0,
     }
 }
 
@@ -379,13 +372,17 @@ mod tests {
         (Arc::new(escucha.accept().unwrap().0), suyo)
     }
 
+    fn conexion(socket: &Arc<TcpStream>, otro: SocketAddr) -> Conexion {
+        Conexion::aceptada(socket, otro, &Limites::default())
+    }
+
     #[test]
     fn el_sistema_pregunta_por_el_que_calla_y_se_dice_la_verdad_de_quien_desaparece() {
         let (nuestro, suyo) = pareja();
         let (contar, novedades) = bounded(8);
         let otro = suyo.local_addr().unwrap();
         let suya = Arc::clone(&nuestro);
-        let charla = thread::spawn(move || gestionar_charla(&suya, otro, &contar));
+        let charla = thread::spawn(move || gestionar_charla(conexion(&suya, otro), &contar));
         // Con el buzón dentro: al soltarlo, los dos lados cerrarían a la vez.
         let _llega = novedades.recv().unwrap();
         let socket = SockRef::from(&*nuestro);
@@ -420,7 +417,7 @@ mod tests {
         let otro = suyo.local_addr().unwrap();
         let (contar, novedades) = bounded(8);
         thread::scope(|ambito| {
-            ambito.spawn(|| gestionar_charla(&nuestro, otro, &contar));
+            ambito.spawn(|| gestionar_charla(conexion(&nuestro, otro), &contar));
             let Novedad::Llega(_, buzon) = novedades.recv().unwrap() else {
                 panic!()
             };
@@ -445,7 +442,7 @@ mod tests {
         suyo.write_all(b"lo ultimo").unwrap();
         drop(suyo);
         let (contar, novedades) = bounded(8);
-        let charla = thread::spawn(move || gestionar_charla(&nuestro, otro, &contar));
+        let charla = thread::spawn(move || gestionar_charla(conexion(&nuestro, otro), &contar));
         let oidos: Vec<Novedad> = novedades
             .iter()
             .map(|s| {
@@ -471,7 +468,7 @@ mod tests {
         suyo.set_write_timeout(Some(Duration::from_millis(200)))
             .unwrap();
         let (contar, novedades) = bounded(2);
-        let charla = thread::spawn(move || gestionar_charla(&nuestro, otro, &contar));
+        let charla = thread::spawn(move || gestionar_charla(conexion(&nuestro, otro), &contar));
         let mandado = suyo.write_all(&vec![b'x'; 64 << 20]);
         assert!(
             mandado.is_err(),

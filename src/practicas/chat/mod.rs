@@ -18,10 +18,10 @@ use crossbeam_channel::{Receiver, Sender, bounded, never};
 use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::pantalla::Pantalla;
 use crate::consola::{Consola, Encargo, Fin, Paso};
-use crate::fallo::{Fallo, Salida, motivo};
+use crate::fallo::{Fallo, Salida};
 use crate::ordenes::opciones::{leer_ip, leer_puerto};
 use crate::red::DESPEDIDA;
-use crate::red::conexion::conectar;
+use crate::red::conexion::Conexion;
 use crate::red::hilos::arrancar;
 use crate::red::parada::{Parada, Trato};
 use crate::red::servidor::{Servidor, abrir_en};
@@ -50,24 +50,29 @@ enum Lado {
 pub fn abrir(
     servidor: Option<SocketAddr>,
     conectar: Option<SocketAddr>,
+    limites: &Limites,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let escrito = servidor.map(Lado::Servidor);
     let escrito = escrito.or(conectar.map(Lado::Cliente));
     match escrito.map_or_else(|| preguntar_lado(consola), Ok) {
-        Ok(Lado::Servidor(direccion)) => esperar_a_otros(direccion, consola),
-        Ok(Lado::Cliente(direccion)) => conectarse(direccion, consola),
+        Ok(Lado::Servidor(direccion)) => esperar_a_otros(direccion, limites, consola),
+        Ok(Lado::Cliente(direccion)) => conectarse(direccion, limites, consola),
         Err(Fin::SeVa(salida)) => Ok(salida),
         Err(Fin::Fallo(fallo)) => Err(fallo),
     }
 }
 
-fn esperar_a_otros(pedida: SocketAddr, consola: &mut Consola) -> Result<Salida, Fallo> {
+fn esperar_a_otros(
+    pedida: SocketAddr,
+    limites: &Limites,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
     let (escucha, direccion) = abrir_en(pedida, "--servidor")?;
     let (contar, sala) = Sala::nueva();
     let parada = Parada::nueva();
-    let gestionar = move |socket: &_, desde| gestionar_charla(socket, desde, &contar);
-    let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, parada.clone(), gestionar)?;
+    let gestionar = move |conexion| gestionar_charla(conexion, &contar);
+    let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, limites, parada.clone(), gestionar)?;
     consola.pantalla.tanda([
         format!("[ESCUCHANDO] Chat en {direccion}"),
         format!("Lo que escribas llega a todos los que se conecten; «{SALIR}» termina."),
@@ -80,22 +85,26 @@ fn esperar_a_otros(pedida: SocketAddr, consola: &mut Consola) -> Result<Salida, 
     salida
 }
 
-fn conectarse(direccion: SocketAddr, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let plazo = Limites::default().conectar;
-    let conectar = |encargo: Encargo| conectar(direccion, plazo, encargo.parada);
+fn conectarse(
+    direccion: SocketAddr,
+    limites: &Limites,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    let plazo = limites.conectar;
+    let conectar = |encargo: Encargo| Conexion::conectar(direccion, plazo, limites, encargo.parada);
     let (conectado, dejado) = consola.trabajar(conectar)?;
     if dejado {
         return Ok(Salida::Interrumpido);
     }
-    let (socket, _) = conectado.map_err(|error| {
-        let motivo = format!("{}; ¿hay ahí un chat en modo servidor?", motivo(&error));
+    let conexion = conectado.map_err(|fallo| {
+        let motivo = format!("{fallo}; ¿hay ahí un chat en modo servidor?");
         Fallo::nuevo(format!("conectando con {direccion}: {motivo}"))
     })?;
     let parada = Parada::nueva();
-    let apuntado = parada.apuntar(&socket, Trato::DejaDeLeer);
+    let apuntado = parada.apuntar(conexion.socket(), Trato::DejaDeLeer);
     let (contar, mut sala) = Sala::nueva();
     let hilo = arrancar("charla", move || {
-        gestionar_charla(&socket, direccion, &contar);
+        gestionar_charla(conexion, &contar);
         drop(apuntado);
     })?;
     let bienvenida = format!("Lo que escribas llega al otro lado; «{SALIR}» termina.");

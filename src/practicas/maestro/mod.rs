@@ -21,7 +21,6 @@ pub mod directorio;
 pub mod vigilante;
 
 use std::iter;
-use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -63,7 +62,11 @@ const ESPERA_DE_TURNO: Duration = Duration::from_secs(20);
 const POR_VEZ: usize = 32;
 
 /// `nodo maestro`: atiende hasta Ctrl-C.
-pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fallo> {
+pub fn abrir(
+    donde: &DondeEscucha,
+    limites: &Limites,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
     let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
     let avisador = consola.oir(SUCESOS_POR_TANDA);
     let parada = Parada::nueva();
@@ -83,10 +86,8 @@ pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fall
     })?;
     let (guarda, hasta) = (Arc::clone(&maestro.guarda), parada.clone());
     let vigilante = arrancar("vigilante", move || vigilar(&guarda, &avisador, &hasta))?;
-    let gestionar = move |conexion: &Arc<TcpStream>, desde| {
-        gestionar_registro(conexion, desde, &maestro);
-    };
-    let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, parada.clone(), gestionar)?;
+    let gestionar = move |conexion| gestionar_registro(conexion, &maestro);
+    let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, limites, parada.clone(), gestionar)?;
     let linea = format!("[ESCUCHANDO] Maestro activo en puerto {}", direccion.port());
     consola.pantalla.linea(linea);
     let salida = consola.mirar();
@@ -100,11 +101,10 @@ pub fn abrir(donde: &DondeEscucha, consola: &mut Consola) -> Result<Salida, Fall
 type Tarea = Box<dyn FnOnce() + Send>;
 
 /// Una conexión con el maestro: una pregunta y su respuesta.
-fn gestionar_registro(socket: &Arc<TcpStream>, desde: SocketAddr, maestro: &Maestro) {
-    let mut conexion = Conexion::aceptada(socket, desde, Limites::default());
+fn gestionar_registro(mut conexion: Conexion, maestro: &Maestro) {
     let contestar = |conexion: &mut _, peticion: &mut _| maestro.contestar(conexion, peticion);
     if let Err(fallo) = atender(&mut conexion, contestar) {
-        debug!("{desde}: {fallo}");
+        debug!("{}: {fallo}", conexion.otro());
     }
 }
 

@@ -19,6 +19,7 @@ use crate::fallo::{motivo, sin_descriptores};
 use crate::red::conexion::conectar;
 use crate::red::hilos::cerrojo;
 use crate::red::parada::Parada;
+use crate::red::testigo::Testigo;
 
 /// Plazo para conectarse a un peer al ver si sigue.
 const PLAZO_DE_SALUD: Duration = Duration::from_secs(1);
@@ -109,7 +110,7 @@ fn ver_quien_sigue(guarda: &Guarda, por_ver: &[SocketAddr], avisador: &Avisador,
 /// ¿Hay quien escuche ahí? `None` si no se pudo ni probar. Al soltar el socket, sin nada que leer,
 /// sale un FIN.
 fn sigue(direccion: SocketAddr, parada: &Parada) -> Option<bool> {
-    match conectar(direccion, PLAZO_DE_SALUD, parada) {
+    match conectar(direccion, PLAZO_DE_SALUD, &Testigo::default(), parada) {
         Ok(_) => Some(true),
         Err(error) if sin_descriptores(&error) => None,
         Err(error) => {

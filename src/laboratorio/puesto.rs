@@ -1,0 +1,456 @@
+//! El puesto de observación: quien mira cada conexión de este programa, la apunta en el diario, la
+//! enseña en vivo y le pone las fallas que se pidieron.
+//!
+//! Se engancha en la [`Conexion`](crate::red::conexion::Conexion) por el hueco de `red/testigo.rs`,
+//! y nadie más sabe que existe. Sin diario, sin espectadores y sin fallas no hace nada. El orden es:
+//! diario, luego mentir, callar y retrasar, y por último trocear y cortar.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, SystemTime};
+use std::{fmt, mem};
+
+use clap::Args;
+
+use crate::consola::eventos::Avisador;
+use crate::fallo::{Fallo, motivo};
+use crate::laboratorio::diario::{Diario, guardar_a_ratos};
+use crate::laboratorio::fallas::{Cual, Fallas};
+use crate::laboratorio::suceso::{Apunte, Clase};
+use crate::laboratorio::vivo::Vivo;
+use crate::red::conexion::FalloRed;
+use crate::red::hilos::Hilo;
+use crate::red::maquina::sin_mapear;
+use crate::red::parada::Parada;
+use crate::red::testigo::{Mirar, Ojo, QuienLlama, Testigo};
+
+/// Las opciones del laboratorio en un nodo.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Instrumental {
+    /// Apunta en un archivo cada mensaje que sale y que entra
+    #[arg(long, value_name = "ARCHIVO")]
+    pub diario: Option<PathBuf>,
+    /// Rompe a propósito lo que contesta: retraso=200±50,trocear=7,cortar=4096,callar=10%,
+    /// mentir=1%,semilla=42
+    #[arg(long, value_name = "LISTA", value_parser = Fallas::leer)]
+    pub fallas: Option<Fallas>,
+    /// La página /vivo se ve también desde otras máquinas (sin los textos)
+    // Con `bool`, clap lo daría por escrito aunque no lo esté.
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    pub vivo_para_todos: Option<bool>,
+}
+
+/// Lo mismo, para las prácticas: sólo el diario.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConDiario {
+    /// Apunta en un archivo cada conexión
+    #[arg(long, value_name = "ARCHIVO")]
+    pub diario: Option<PathBuf>,
+}
+
+/// Lo que comparten quienes miran las conexiones de este programa.
+#[derive(Default)]
+pub struct Puesto {
+    diario: Option<Arc<Diario>>,
+    fallas: Option<Fallas>,
+    /// Quienes miran en vivo.
+    pub vivo: Vivo,
+    /// ¿También desde otras máquinas?
+    pub vivo_para_todos: bool,
+    /// De una charla o de lo que pasa por el balanceador no se apunta lo que se dice.
+    solo_conexiones: bool,
+    quien: OnceLock<(String, Parada)>,
+    avisador: OnceLock<Avisador>,
+    sucesos: AtomicU64,
+    conexiones: AtomicU64,
+    aceptadas: AtomicU64,
+}
+
+impl Puesto {
+    /// Quién es este programa, y qué parada acaba con los retrasos puestos a propósito.
+    pub fn presentar(&self, nombre: &str, parada: &Parada) {
+        // Sólo se presenta una vez: la primera.
+        let _ = self.quien.set((nombre.to_string(), parada.clone()));
+    }
+
+    /// Por dónde decir que el diario dejó de escribirse.
+    pub fn avisar_por(&self, avisador: &Avisador) {
+        let _ = self.avisador.set(avisador.clone());
+    }
+
+    /// ¿Se están poniendo fallas?
+    pub fn con_fallas(&self) -> bool {
+        self.fallas.is_some()
+    }
+
+    /// Lo que se dice al arrancar si se están poniendo.
+    pub fn aviso_de_fallas(&self) -> Option<String> {
+        let escrita = self.fallas.as_ref().map(|fallas| &fallas.escrita)?;
+        Some(format!("Con fallas puestas a propósito: {escrita}"))
+    }
+
+    fn atento(&self) -> bool {
+        self.diario.is_some() || self.vivo.hay()
+    }
+
+    fn apuntar(&self, apunte: &Apunte) {
+        if let Some(diario) = &self.diario {
+            diario.apuntar(apunte);
+        }
+        if self.vivo.hay() {
+            self.vivo.contar(apunte);
+        }
+    }
+
+    fn siguiente(&self) -> u64 {
+        self.sucesos.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn nombre(&self) -> &str {
+        self.quien.get().map_or("", |(nombre, _)| nombre)
+    }
+
+    /// Deja pasar un rato, o menos si hay que salir.
+    fn esperar(&self, cuanto: Duration) {
+        if let Some((_, parada)) = self.quien.get() {
+            let _ = parada.canal().recv_timeout(cuanto);
+        }
+    }
+}
+
+impl fmt::Debug for Puesto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let con_diario = self.diario.is_some();
+        write!(f, "Puesto(diario: {con_diario}, fallas: {:?})", self.fallas)
+    }
+}
+
+/// El puesto montado, con el hilo que guarda el diario.
+pub struct Montado {
+    /// El puesto.
+    pub puesto: Arc<Puesto>,
+    parada: Parada,
+    guarda: Option<Hilo<()>>,
+}
+
+impl Montado {
+    /// El de un nodo, o el de una orden suelta.
+    pub fn nuevo(instrumental: Instrumental) -> Result<Montado, Fallo> {
+        Montado::con(Puesto {
+            diario: abrir_diario(instrumental.diario.as_deref())?,
+            fallas: instrumental.fallas,
+            vivo_para_todos: instrumental.vivo_para_todos.unwrap_or_default(),
+            ..Puesto::default()
+        })
+    }
+
+    /// El de una práctica: quién abre y cierra conexiones y, del maestro, también qué se dicen.
+    pub fn de_practica(nombre: &str, opcion: &ConDiario) -> Result<Montado, Fallo> {
+        let puesto = Puesto {
+            diario: abrir_diario(opcion.diario.as_deref())?,
+            solo_conexiones: nombre != "maestro",
+            ..Puesto::default()
+        };
+        puesto.presentar(nombre, &Parada::nueva());
+        Montado::con(puesto)
+    }
+
+    fn con(puesto: Puesto) -> Result<Montado, Fallo> {
+        let (puesto, parada) = (Arc::new(puesto), Parada::nueva());
+        let suyo = Arc::clone(&puesto);
+        let al_fallar = move |frase| {
+            if let Some(avisador) = suyo.avisador.get() {
+                avisador.destacar(vec![frase]);
+            }
+        };
+        let guarda = match &puesto.diario {
+            Some(diario) => Some(guardar_a_ratos(diario, &parada, al_fallar)?),
+            None => None,
+        };
+        Ok(Montado {
+            puesto,
+            parada,
+            guarda,
+        })
+    }
+
+    /// Quien mirará las conexiones.
+    pub fn testigo(&self) -> Testigo {
+        Testigo::nuevo(Arc::clone(&self.puesto) as Arc<dyn Mirar>)
+    }
+
+    /// Acaba el diario.
+    ///
+    /// # Errores
+    /// No se pudo escribir entero.
+    pub fn cerrar(self) -> Result<(), Fallo> {
+        self.parada.avisar();
+        self.guarda.map(Hilo::esperar);
+        self.puesto.diario.as_ref().map_or(Ok(()), |d| d.guardar())
+    }
+}
+
+fn abrir_diario(ruta: Option<&Path>) -> Result<Option<Arc<Diario>>, Fallo> {
+    ruta.map(|ruta| Diario::crear(ruta).map(Arc::new))
+        .transpose()
+}
+
+impl Mirar for Puesto {
+    fn empezar(self: Arc<Self>, otro: SocketAddr, llama: QuienLlama) -> Box<dyn Ojo> {
+        let aceptada = match llama {
+            QuienLlama::ElOtro => self.aceptadas.fetch_add(1, Ordering::Relaxed) + 1,
+            QuienLlama::Nosotros => 0,
+        };
+        // El ordinal de «conecta» se toma antes de conectar: lo que el otro haga al aceptar va
+        // después.
+        let primero = self.atento().then(|| self.siguiente());
+        Box::new(Mirilla {
+            c: self.conexiones.fetch_add(1, Ordering::Relaxed) + 1,
+            yo: String::new(),
+            otro: primero.map_or(String::new(), |_| otro.to_string()),
+            primero,
+            enviadas: 0,
+            recibidas: 0,
+            enviados: 0,
+            recibidos: 0,
+            respuesta: Cual {
+                conexion: aceptada,
+                respuesta: 0,
+            },
+            empezada: false,
+            datos_de_la_respuesta: 0,
+            lleva_archivo: false,
+            falla: None,
+            puesto: self,
+        })
+    }
+}
+
+/// Quien mira una conexión.
+struct Mirilla {
+    puesto: Arc<Puesto>,
+    c: u64,
+    yo: String,
+    otro: String,
+    /// El ordinal del suceso con que empieza, si entonces miraba alguien.
+    primero: Option<u64>,
+    /// Líneas que han pasado en cada sentido.
+    enviadas: u64,
+    recibidas: u64,
+    /// Datos que han pasado y aún no se han apuntado: se apuntan juntos, con lo siguiente que pase.
+    enviados: u64,
+    recibidos: u64,
+    /// La respuesta que toca dar; `conexion` es 0 si la abrimos nosotros.
+    respuesta: Cual,
+    /// ¿Ya salió algo de esa respuesta?
+    empezada: bool,
+    datos_de_la_respuesta: u64,
+    /// ¿Lo que se pidió se contesta con los bytes de un archivo?
+    lleva_archivo: bool,
+    /// Las fallas que se acaban de poner, por apuntar.
+    falla: Option<String>,
+}
+
+impl Mirilla {
+    /// Apunta un suceso, y antes los datos que haya pendientes.
+    fn suceso(&mut self, clase: Clase, n: u64, texto: &str, bytes: u64) {
+        if !self.puesto.atento() {
+            return;
+        }
+        for (sentido, pasaron) in [
+            ("envia", mem::take(&mut self.enviados)),
+            ("recibe", mem::take(&mut self.recibidos)),
+        ] {
+            if pasaron > 0 {
+                self.escribir(
+                    self.puesto.siguiente(),
+                    Clase::Datos,
+                    0,
+                    sentido,
+                    ("", pasaron),
+                );
+            }
+        }
+        let i = self.puesto.siguiente();
+        self.escribir(i, clase, n, palabra(texto), (texto, bytes));
+    }
+
+    fn escribir(
+        &mut self,
+        i: u64,
+        clase: Clase,
+        n: u64,
+        palabra: &str,
+        (texto, bytes): (&str, u64),
+    ) {
+        let hilo = thread::current();
+        let desde_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let falla = self.falla.take();
+        self.puesto.apuntar(&Apunte {
+            i,
+            t: desde_1970.map_or(0, |t| t.as_micros() as u64),
+            nodo: self.puesto.nombre(),
+            hilo: hilo.name().unwrap_or_default(),
+            clase,
+            c: self.c,
+            yo: &self.yo,
+            otro: &self.otro,
+            n,
+            palabra,
+            texto,
+            bytes,
+            falla: falla.as_deref(),
+        });
+    }
+
+    /// Las fallas que tocan a esta conexión: sólo se rompe lo que se contesta.
+    fn fallas(&self) -> Option<&Fallas> {
+        self.puesto
+            .fallas
+            .as_ref()
+            .filter(|_| self.respuesta.conexion > 0)
+    }
+
+    /// Lo que le pasa a la respuesta que empieza: nada, se retrasa o no sale.
+    fn empezar_respuesta(&mut self) -> Result<Option<Duration>, FalloRed> {
+        let Some(fallas) = self.fallas() else {
+            return Ok(None);
+        };
+        if fallas.calla(self.respuesta) {
+            self.poner("callar".into());
+            return Err(FalloRed::Provocada("callar"));
+        }
+        let retraso = fallas.retraso(self.respuesta);
+        if let Some(cuanto) = retraso {
+            self.poner(format!("retraso={}", cuanto.as_millis()));
+        }
+        Ok(retraso)
+    }
+
+    fn poner(&mut self, falla: String) {
+        self.falla = Some(match self.falla.take() {
+            Some(otra) => format!("{otra}, {falla}"),
+            None => falla,
+        });
+    }
+}
+
+impl Ojo for Mirilla {
+    fn abierta(&mut self, socket: &TcpStream, fallo: Option<&io::Error>) {
+        let Some(i) = self.primero else {
+            return;
+        };
+        self.yo = socket
+            .local_addr()
+            .map_or(String::new(), |yo| sin_mapear(yo).to_string());
+        let clase = match self.respuesta.conexion {
+            0 => Clase::Conecta,
+            _ => Clase::Acepta,
+        };
+        let texto = fallo.map(motivo).unwrap_or_default();
+        self.escribir(i, clase, 0, "", (&texto, 0));
+    }
+
+    fn recibida(&mut self, linea: &str, bytes: usize) {
+        if self.puesto.solo_conexiones {
+            return;
+        }
+        self.recibidas += 1;
+        self.respuesta.respuesta += 1;
+        self.empezada = false;
+        self.datos_de_la_respuesta = 0;
+        let con_archivo = ["OBTENER:", "DESCARGAR:", "GET /files/"];
+        self.lleva_archivo = con_archivo
+            .iter()
+            .any(|principio| linea.starts_with(principio));
+        self.suceso(Clase::Recibe, self.recibidas, linea, bytes as u64);
+    }
+
+    fn recibidos(&mut self, bytes: usize) {
+        if !self.puesto.solo_conexiones {
+            self.recibidos += bytes as u64;
+        }
+    }
+
+    fn por_enviar(&mut self, lineas: &str) -> Result<(), FalloRed> {
+        if self.puesto.solo_conexiones {
+            return Ok(());
+        }
+        let retraso = match mem::replace(&mut self.empezada, true) {
+            true => None,
+            false => self.empezar_respuesta()?,
+        };
+        for linea in lineas.split_inclusive('\n') {
+            self.enviadas += 1;
+            let bytes = linea.len() as u64;
+            self.suceso(
+                Clase::Envia,
+                self.enviadas,
+                linea.trim_end_matches('\n'),
+                bytes,
+            );
+        }
+        if let Some(cuanto) = retraso {
+            self.puesto.esperar(cuanto);
+        }
+        Ok(())
+    }
+
+    fn datos_por_enviar(&mut self, datos: &[u8]) -> Option<(Vec<u8>, Result<(), FalloRed>)> {
+        if self.puesto.solo_conexiones {
+            return None;
+        }
+        let van = self.datos_de_la_respuesta;
+        self.datos_de_la_respuesta += datos.len() as u64;
+        self.enviados += datos.len() as u64;
+        let fallas = self.fallas()?;
+        let primeros = van == 0 && self.lleva_archivo;
+        let miente = primeros
+            .then(|| fallas.miente(self.respuesta, datos.len()))
+            .flatten();
+        let caben = fallas
+            .corte()
+            .map_or(u64::MAX, |corte| corte.saturating_sub(van));
+        let corta = caben < datos.len() as u64;
+        if miente.is_none() && !corta {
+            return None;
+        }
+        let mut salen = datos.to_vec();
+        if let Some(byte) = miente {
+            salen[byte] = salen[byte].wrapping_add(1);
+            self.poner("mentir".into());
+        }
+        if !corta {
+            return Some((salen, Ok(())));
+        }
+        salen.truncate(caben as usize);
+        self.enviados -= datos.len() as u64 - caben;
+        self.poner("cortar".into());
+        Some((salen, Err(FalloRed::Provocada("cortar"))))
+    }
+
+    fn trozo(&self) -> usize {
+        self.fallas().map_or(usize::MAX, Fallas::trozo)
+    }
+}
+
+impl Drop for Mirilla {
+    fn drop(&mut self) {
+        self.suceso(Clase::Cierra, 0, "", 0);
+    }
+}
+
+/// La palabra de una línea: `BUSCAR`, `OK`, `GET`, `HTTP/1.1`… Las líneas de una lista no la tienen.
+fn palabra(linea: &str) -> &str {
+    let palabra = linea.split([':', ' ']).next().unwrap_or_default();
+    let vale = |c: char| c.is_ascii_uppercase() || matches!(c, '_' | '/' | '.' | '0'..='9');
+    let es_palabra = palabra.starts_with(|c: char| c.is_ascii_uppercase());
+    match es_palabra && palabra.len() <= 16 && palabra.chars().all(vale) {
+        true => palabra,
+        false => "",
+    }
+}
