@@ -1,9 +1,9 @@
 //! `--fallas LISTA`: romper a propósito lo que este nodo contesta, y poder repetirlo.
 //!
-//! La red de verdad falla cuando quiere; aquí, cuando se le dice. Cada decisión sale de la semilla y
-//! de qué respuesta es (qué conexión aceptada, qué respuesta dentro de ella): con la misma semilla y
-//! las mismas peticiones se rompe lo mismo, haya los hilos que haya. Aquí sólo se decide; quien lo
-//! hace es `puesto.rs`.
+//! La red de verdad falla cuando quiere; aquí, cuando se le dice. Cada decisión sale de la semilla
+//! y de qué respuesta es (qué conexión aceptada, qué respuesta dentro de ella): con la misma
+//! semilla y las mismas peticiones se rompe lo mismo, haya los hilos que haya. Aquí sólo se decide;
+//! quien lo hace es `puesto.rs`.
 
 use std::time::Duration;
 

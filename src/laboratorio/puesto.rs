@@ -2,8 +2,8 @@
 //! enseña en vivo y le pone las fallas que se pidieron.
 //!
 //! Se engancha en la [`Conexion`](crate::red::conexion::Conexion) por el hueco de `red/testigo.rs`,
-//! y nadie más sabe que existe. Sin diario, sin espectadores y sin fallas no hace nada. El orden es:
-//! diario, luego mentir, callar y retrasar, y por último trocear y cortar.
+//! y nadie más sabe que existe. Sin diario, sin espectadores y sin fallas no hace nada. El orden
+//! es: diario, luego mentir, callar y retrasar, y por último trocear y cortar.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -444,7 +444,8 @@ impl Drop for Mirilla {
     }
 }
 
-/// La palabra de una línea: `BUSCAR`, `OK`, `GET`, `HTTP/1.1`… Las líneas de una lista no la tienen.
+/// La palabra de una línea: `BUSCAR`, `OK`, `GET`, `HTTP/1.1`… Las líneas de una lista no la
+/// tienen.
 fn palabra(linea: &str) -> &str {
     let palabra = linea.split([':', ' ']).next().unwrap_or_default();
     let vale = |c: char| c.is_ascii_uppercase() || matches!(c, '_' | '/' | '.' | '0'..='9');

@@ -80,8 +80,8 @@ pub struct Suceso {
     pub falla: Option<String>,
 }
 
-/// Un suceso que se está apuntando: los mismos campos, prestados, para no copiar nada en mitad de una
-/// conversación.
+/// Un suceso que se está apuntando: los mismos campos, prestados, para no copiar nada en mitad de
+/// una conversación.
 #[derive(Debug, Clone, Copy)]
 pub struct Apunte<'a> {
     /// Ordinal en su proceso.
@@ -208,12 +208,15 @@ mod tests {
         #[test]
         fn lo_escrito_se_lee_igual(
             (i, t, c, n, bytes) in any::<(u64, u64, u64, u64, u64)>(),
-            (nodo, hilo, yo, otro, palabra, texto) in any::<(String, String, String, String, String, String)>(),
+            (nodo, hilo, yo) in any::<(String, String, String)>(),
+            (otro, palabra, texto) in any::<(String, String, String)>(),
             falla in any::<Option<String>>(),
             cual in 0..CLASES.len(),
         ) {
             let clase = CLASES[cual].0;
-            let suceso = Suceso { i, t, nodo, hilo, clase, c, yo, otro, n, palabra, texto, bytes, falla };
+            let suceso = Suceso {
+                i, t, nodo, hilo, clase, c, yo, otro, n, palabra, texto, bytes, falla,
+            };
             prop_assert_eq!(Suceso::de_json(&suceso.a_json()).unwrap(), suceso);
         }
 

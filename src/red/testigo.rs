@@ -42,8 +42,8 @@ pub trait Ojo: Send {
     /// # Errores
     /// No hay que mandarlas, sino cerrar: es una falla puesta a propósito.
     fn por_enviar(&mut self, lineas: &str) -> Result<(), FalloRed>;
-    /// Van a salir `datos`. `None`: tal cual. Si no, lo que hay que mandar en su lugar, y si después
-    /// se puede seguir.
+    /// Van a salir `datos`. `None`: tal cual. Si no, lo que hay que mandar en su lugar, y si
+    /// después se puede seguir.
     fn datos_por_enviar(&mut self, datos: &[u8]) -> Option<(Vec<u8>, Result<(), FalloRed>)>;
     /// Cuántos bytes se escriben de una vez, como mucho.
     fn trozo(&self) -> usize;

@@ -354,10 +354,12 @@ fn corrida(donde: &Path, pasos: &[(u8, u8)]) -> Vec<PathBuf> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 5, ..ProptestConfig::default() })]
 
-    /// Hagan lo que hagan unos nodos de verdad: toda recepción tiene su envío y un reloj mayor, y dos
-    /// sucesos son concurrentes si y sólo si ninguno alcanza al otro.
+    /// Hagan lo que hagan unos nodos de verdad: toda recepción tiene su envío y un reloj mayor, y
+    /// dos sucesos son concurrentes si y sólo si ninguno alcanza al otro.
     #[test]
-    fn los_relojes_de_una_corrida_cualquiera(pasos in prop::collection::vec(any::<(u8, u8)>(), 1..8)) {
+    fn los_relojes_de_una_corrida_cualquiera(
+        pasos in prop::collection::vec(any::<(u8, u8)>(), 1..8),
+    ) {
         let temporal = tempfile::tempdir().unwrap();
         let ejecucion = Ejecucion::de_diarios(&corrida(temporal.path(), &pasos)).unwrap();
         prop_assert!(ejecucion.avisos.is_empty(), "{:?}", ejecucion.avisos);
