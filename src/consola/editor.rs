@@ -20,7 +20,8 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Context, ExternalPrinter, Helper};
 
 use crate::fallo::Fallo;
-use crate::red::hilos::{arrancar, cerrojo};
+use crate::red::hilos::arrancar;
+use crate::red::parada::cerrojo;
 
 /// Lo que espera a pintarse encima de la pregunta. Si no cabe más, se pinta sin esperar.
 const TOPE_POR_PINTAR: usize = 1024;

@@ -3,7 +3,7 @@
 
 use std::sync::Mutex;
 
-use crate::red::hilos::cerrojo;
+use crate::red::parada::cerrojo;
 
 /// En qué está una transferencia.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

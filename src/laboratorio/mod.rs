@@ -22,7 +22,7 @@ use clap::{Subcommand, ValueEnum};
 
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
-use crate::ordenes::opciones::leer_direccion;
+use crate::ordenes::valores::leer_direccion;
 
 /// Las órdenes del laboratorio.
 #[derive(Debug, Subcommand)]

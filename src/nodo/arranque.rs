@@ -13,6 +13,7 @@ use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
 use crate::guia::ESCUCHANDO;
 use crate::http::url::Url;
+use crate::laboratorio::puesto::Puesto;
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::registro;
@@ -40,7 +41,11 @@ pub struct EnMarcha {
 
 impl EnMarcha {
     /// Abre el puerto y la carpeta, arranca los hilos y se presenta.
-    pub fn arrancar(config: &Config, consola: &mut Consola) -> Result<EnMarcha, Fallo> {
+    pub fn arrancar(
+        config: &Config,
+        laboratorio: &Arc<Puesto>,
+        consola: &mut Consola,
+    ) -> Result<EnMarcha, Fallo> {
         let (escucha, fila) = abrir_el_puerto(config)?;
         let mirando = |e| Fallo::de_sistema("mirando el puerto", &e);
         let direccion = escucha.local_addr().map_err(mirando)?;
@@ -50,8 +55,8 @@ impl EnMarcha {
         let nombre = nombre_elegido(config, fila, direccion, en_la_red);
         let vecinos = Vecinos::nuevos(config, nombre, Some(direccion));
         let avisador = consola.oir(CONEXIONES_POR_TANDA);
-        let laboratorio = Arc::clone(&config.laboratorio);
-        laboratorio.avisar_por(&avisador);
+        laboratorio.presentar(&vecinos.nombre, &vecinos.parada, &avisador);
+        let laboratorio = Arc::clone(laboratorio);
         let nodo = Nodo::nuevo(vecinos, direccion, carpeta, avisador, laboratorio);
         let nodo = Arc::new(nodo);
         let huellas = calcular_huellas(&nodo)?;
@@ -95,8 +100,12 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
 }
 
 /// El nodo sin menú: sirve y cuenta lo que pasa, hasta un Ctrl-C o un SIGTERM.
-pub fn servir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let marcha = EnMarcha::arrancar(config, consola)?;
+pub fn servir(
+    config: &Config,
+    laboratorio: &Arc<Puesto>,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    let marcha = EnMarcha::arrancar(config, laboratorio, consola)?;
     let salida = consola.mirar();
     marcha.detener(consola);
     Ok(salida)

@@ -31,8 +31,8 @@ use crate::nodo::carpeta::{Archivo, Carpeta};
 use crate::nodo::maestro::registro::Inscripcion;
 use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::Web;
-use crate::red::hilos::cerrojo;
 use crate::red::parada::Parada;
+use crate::red::parada::cerrojo;
 use crate::red::turnos::TurnosPorIp;
 use crate::texto::hora;
 

@@ -11,8 +11,8 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -58,12 +58,6 @@ pub fn arrancar_en<'ambito, T: Send + 'ambito>(
     let hilo = Builder::new().name(nombre.into()).stack_size(PILA);
     let hilo = hilo.spawn_scoped(ambito, tarea);
     hilo.map_err(|e| sin_hilo(nombre, &e))
-}
-
-/// Lo que guarda un cerrojo. En ningún sitio se deja a medias lo que hay dentro: aunque el hilo que
-/// lo tenía terminara por un error interno, sigue siendo bueno.
-pub fn cerrojo<T>(guardado: &Mutex<T>) -> MutexGuard<'_, T> {
-    guardado.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// El fallo de no poder crear un hilo.

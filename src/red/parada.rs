@@ -8,11 +8,9 @@
 
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
-
-use crate::red::hilos::cerrojo;
 
 /// Por el canal de una parada no viaja nada: sólo se cierra.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +130,12 @@ impl Drop for Apuntado {
         // Si es la última copia se cierra aquí, fuera del cerrojo.
         drop(socket);
     }
+}
+
+/// Lo que guarda un cerrojo. En ningún sitio se deja a medias lo que hay dentro: aunque el hilo que
+/// lo tenía terminara por un error interno, sigue siendo bueno.
+pub fn cerrojo<T>(guardado: &Mutex<T>) -> MutexGuard<'_, T> {
+    guardado.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use crate::red::hilos::cerrojo;
 use crate::red::parada::Parada;
+use crate::red::parada::cerrojo;
 
 /// Un número fijo de turnos.
 pub struct Turnos {

@@ -17,7 +17,7 @@ use crate::red::conexion::{Conexion, conectar, vencio};
 use crate::red::hilos::arrancar_en;
 use crate::red::parada::{Parada, cerrar};
 use crate::red::servidor::{Servidor, abrir_en};
-use crate::red::testigo::Testigo;
+use crate::testigo::Testigo;
 
 /// Conexiones que caben a la vez en una trampa.
 const TOPE: usize = 16;

@@ -18,8 +18,8 @@ use crate::nodo::carpeta::huella::{
     BLOQUE, Cuenta, Huella, Resumen, cuantos_bloques, longitud_de_bloque,
 };
 use crate::nodo::carpeta::{Abierto, Archivo, Carpeta, NoSeAbre, Sello};
-use crate::red::hilos::cerrojo;
 use crate::red::parada::Parada;
+use crate::red::parada::cerrojo;
 
 /// Bloques que se leen de un archivo antes de dar el turno a otro: 64 MiB, unas centésimas de
 /// segundo.

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::red::hilos::cerrojo;
+use crate::red::parada::cerrojo;
 
 /// Cada vez que un bloque lleva esto sin llegar se puede pedir a una fuente más.
 const OTRA_COPIA: Duration = Duration::from_secs(5);

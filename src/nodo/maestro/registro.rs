@@ -24,7 +24,7 @@ use crate::nodo::maestro::localizar::motivo;
 use crate::red::hilos::{Hilo, arrancar};
 use crate::red::maquina::ip_en_la_red;
 use crate::red::parada::Parada;
-use crate::red::testigo::Testigo;
+use crate::testigo::Testigo;
 
 /// Cada cuánto se renueva.
 const RENOVAR: Duration = Duration::from_secs(5);

@@ -26,8 +26,8 @@ use crate::nodo::palabras::servir::Cierre;
 use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::pagina::{Datos, EstadoDePeer, pagina};
 use crate::red::conexion::Conexion;
-use crate::red::hilos::cerrojo;
 use crate::red::maquina::sin_mapear;
+use crate::red::parada::cerrojo;
 use crate::red::turnos::Turnos;
 
 /// Cuántas peticiones pueden estar a la vez preguntando a los demás nodos: cada una abre un hilo

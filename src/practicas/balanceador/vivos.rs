@@ -18,8 +18,8 @@ use log::debug;
 use crate::config::Limites;
 use crate::consola::eventos::Avisador;
 use crate::red::conexion::Conexion;
-use crate::red::hilos::cerrojo;
 use crate::red::parada::Parada;
+use crate::red::parada::cerrojo;
 
 /// Cada cuánto se pregunta por los retirados.
 pub const CADA_CUANTO: Duration = Duration::from_secs(1);

@@ -19,7 +19,7 @@ use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::pantalla::Pantalla;
 use crate::consola::{Consola, Encargo, Fin, Paso};
 use crate::fallo::{Fallo, Salida};
-use crate::ordenes::opciones::{leer_ip, leer_puerto};
+use crate::ordenes::valores::{leer_ip, leer_puerto};
 use crate::red::DESPEDIDA;
 use crate::red::conexion::Conexion;
 use crate::red::hilos::arrancar;

@@ -17,9 +17,9 @@ use crate::consola::eventos::Avisador;
 use crate::consola::preguntar_a_todos;
 use crate::fallo::{motivo, sin_descriptores};
 use crate::red::conexion::conectar;
-use crate::red::hilos::cerrojo;
 use crate::red::parada::Parada;
-use crate::red::testigo::Testigo;
+use crate::red::parada::cerrojo;
+use crate::testigo::Testigo;
 
 /// Plazo para conectarse a un peer al ver si sigue.
 const PLAZO_DE_SALUD: Duration = Duration::from_secs(1);
