@@ -35,11 +35,11 @@ pub trait Ojo: Send {
     fn recibida(&mut self, linea: &str, bytes: usize);
     /// Llegaron `bytes` de datos.
     fn recibidos(&mut self, bytes: usize);
-    /// Van a salir una o varias líneas.
+    /// Van a salir una o varias líneas; si van con sus datos, son los primeros `bytes`.
     ///
     /// # Errores
     /// No hay que mandarlas, sino cerrar: es una falla puesta a propósito, y dice cuál.
-    fn por_enviar(&mut self, lineas: &str) -> Result<(), &'static str>;
+    fn por_enviar(&mut self, lineas: &str, bytes: usize) -> Result<(), &'static str>;
     /// Van a salir `datos`. `None`: tal cual. Si no, lo que hay que mandar en su lugar, y si
     /// después se puede seguir.
     fn datos_por_enviar(&mut self, datos: &[u8]) -> Option<(Vec<u8>, Result<(), &'static str>)>;

@@ -74,7 +74,8 @@ fn preguntar(conexion: &mut Conexion, ruta: &str, cuerpo: Option<&Value>) -> Res
         "{metodo} {ruta} HTTP/1.0\r\nHost: {otro}\r\nAccept: application/json\r\n{contenido}"
     );
     conexion.prepararse_a_enviar()?;
-    conexion.anunciar(&primera_linea(pregunta.as_bytes()), pregunta.len())?;
+    let cabeza = pregunta.find("\r\n\r\n").map_or(0, |fin| fin + 4);
+    conexion.anunciar(&primera_linea(pregunta.as_bytes()), cabeza)?;
     conexion.escribir_datos(pregunta.as_bytes())
 }
 
@@ -92,8 +93,10 @@ fn recibir_todo(conexion: &mut Conexion) -> Result<Option<(u16, Vec<u8>)>, Fallo
             Ok(None) if fin => return Err(FalloRed::Cortada),
             Ok(None) => {}
             Ok(Some((codigo, cuerpo))) => {
-                conexion.anotar(&primera_linea(&bytes), bytes.len());
-                return Ok(Some((codigo, cuerpo.to_vec())));
+                let cuerpo = cuerpo.to_vec();
+                conexion.anotar(&primera_linea(&bytes), bytes.len() - cuerpo.len());
+                conexion.anotar_datos(cuerpo.len());
+                return Ok(Some((codigo, cuerpo)));
             }
             Err(NoEsHttp) => return Ok(None),
         }

@@ -142,6 +142,7 @@ pub fn leer_cuerpo<P>(
         recibir_hasta(conexion, &mut cuerpo, largo, limite)?;
     }
     peticion.falta = Some(0);
+    conexion.anotar_datos(cuerpo.len());
     Ok((cuerpo, dado))
 }
 

@@ -368,7 +368,7 @@ impl Ojo for Mirilla {
         }
     }
 
-    fn por_enviar(&mut self, lineas: &str) -> Result<(), &'static str> {
+    fn por_enviar(&mut self, lineas: &str, bytes: usize) -> Result<(), &'static str> {
         if self.puesto.solo_conexiones {
             return Ok(());
         }
@@ -378,7 +378,8 @@ impl Ojo for Mirilla {
         };
         for linea in lineas.split_inclusive('\n') {
             self.enviadas += 1;
-            let bytes = linea.len() as u64;
+            // De HTTP se anota la primera línea, pero ocupa toda la cabecera.
+            let bytes = linea.len().max(bytes) as u64;
             self.suceso(
                 Clase::Envia,
                 self.enviadas,

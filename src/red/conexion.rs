@@ -346,6 +346,13 @@ impl Conexion {
         }
     }
 
+    /// Anota datos que se recibieron de otra manera que con [`Conexion::leer_datos`].
+    pub fn anotar_datos(&mut self, bytes: usize) {
+        if let Some(ojo) = &mut self.ojo {
+            ojo.recibidos(bytes);
+        }
+    }
+
     /// Lee en `destino` lo que haya: primero lo pendiente, luego una lectura del socket. 0 es el
     /// fin.
     pub fn leer_datos(&mut self, destino: &mut [u8], plazo: Duration) -> Result<usize, FalloRed> {
@@ -358,9 +365,7 @@ impl Conexion {
                 cuantos
             }
         };
-        if let Some(ojo) = &mut self.ojo {
-            ojo.recibidos(leidos);
-        }
+        self.anotar_datos(leidos);
         Ok(leidos)
     }
 
@@ -384,7 +389,7 @@ impl Conexion {
         }
         self.anunciados = bytes;
         match &mut self.ojo {
-            Some(ojo) => ojo.por_enviar(lineas).map_err(FalloRed::Provocada),
+            Some(ojo) => ojo.por_enviar(lineas, bytes).map_err(FalloRed::Provocada),
             None => Ok(()),
         }
     }
