@@ -58,7 +58,7 @@ pub struct Puesto {
     diario: Option<Arc<Diario>>,
     fallas: Option<Fallas>,
     /// Quienes miran en vivo.
-    pub vivo: Vivo,
+    pub vivo: Arc<Vivo>,
     /// ¿También desde otras máquinas?
     pub vivo_para_todos: bool,
     /// De una charla o de lo que pasa por el balanceador no se apunta lo que se dice.
@@ -205,7 +205,8 @@ impl Mirar for Puesto {
         Box::new(Mirilla {
             c: self.conexiones.fetch_add(1, Ordering::Relaxed) + 1,
             yo: String::new(),
-            otro: primero.map_or(String::new(), |_| otro.to_string()),
+            otro: String::new(),
+            direccion: otro,
             primero,
             enviadas: 0,
             recibidas: 0,
@@ -229,7 +230,9 @@ struct Mirilla {
     puesto: Arc<Puesto>,
     c: u64,
     yo: String,
+    /// El otro lado; escrito, sólo desde que hace falta: puede que nadie mire.
     otro: String,
+    direccion: SocketAddr,
     /// El ordinal del suceso con que empieza, si entonces miraba alguien.
     primero: Option<u64>,
     /// Líneas que han pasado en cada sentido.
@@ -284,6 +287,9 @@ impl Mirilla {
         let hilo = thread::current();
         let desde_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let falla = self.falla.take();
+        if self.otro.is_empty() {
+            self.otro = self.direccion.to_string();
+        }
         self.puesto.apuntar(&Apunte {
             i,
             t: desde_1970.map_or(0, |t| t.as_micros() as u64),
