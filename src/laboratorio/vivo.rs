@@ -1,8 +1,8 @@
 //! Los sucesos, según pasan, para quien los mira en la página del nodo.
 //!
-//! Sin espectadores no cuesta nada. Con ellos, de lo que pasa se enseña lo que da tiempo a mirar: lo
-//! demás se salta y se dice cuánto fue. Quien atiende a tope no lo nota. No sabe de HTTP: la página,
-//! en `nodo/web/vivo.rs`.
+//! Sin espectadores no cuesta nada. Con ellos, de lo que pasa se enseña lo que da tiempo a mirar:
+//! lo demás se salta y se dice cuánto fue. Quien atiende a tope no lo nota. No sabe de HTTP: la
+//! página, en `nodo/web/vivo.rs`.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

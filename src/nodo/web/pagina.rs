@@ -1,9 +1,9 @@
 //! La página de un nodo para un navegador: qué comparte, quién más hay y los últimos mensajes. De
 //! datos a HTML, pura.
 //!
-//! Un solo documento, que se refresca solo: ni guiones, ni nada de fuera. Todo lo que no escribimos nosotros (nombres de
-//! archivo, de nodo, mensajes) pasa por [`escapar`]: un archivo llamado `<img src=x onerror=…>` se
-//! lee, no se ejecuta.
+//! Un solo documento, que se refresca solo: ni guiones, ni nada de fuera. Todo lo que no escribimos
+//! nosotros (nombres de archivo, de nodo, mensajes) pasa por [`escapar`]: un archivo llamado
+//! `<img src=x onerror=…>` se lee, no se ejecuta.
 
 use std::net::SocketAddr;
 

@@ -1,9 +1,10 @@
 //! `GET /vivo` y `GET /sucesos`: los mensajes de este nodo, según pasan, en un navegador.
 //!
-//! `/vivo` es una página sola, sin nada de fuera (`vivo.html`); lo que dibuja le llega por `/sucesos`,
-//! una respuesta que no acaba (SSE). Quien mira ocupa el hilo de su conexión, y son pocos. Los
-//! mensajes de otros no son de cualquiera: sólo se ven desde esta máquina, o desde todas sin los
-//! textos con `--vivo-para-todos`. Qué se enseña y qué se salta lo decide `laboratorio/vivo.rs`.
+//! `/vivo` es una página sola, sin nada de fuera (`vivo.html`); lo que dibuja le llega por
+//! `/sucesos`, una respuesta que no acaba (SSE). Quien mira ocupa el hilo de su conexión, y son
+//! pocos. Los mensajes de otros no son de cualquiera: sólo se ven desde esta máquina, o desde todas
+//! sin los textos con `--vivo-para-todos`. Qué se enseña y qué se salta lo decide
+//! `laboratorio/vivo.rs`. No está en la guía.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
@@ -19,11 +20,11 @@ use crate::red::parada::{Parada, Trato};
 const PAGINA: &str = include_str!("vivo.html");
 /// Los peers que tienen su columna desde el principio.
 const MAX_COLUMNAS: usize = 40;
-/// Cada cuánto se dice algo aunque no pase nada: así se nota que el otro se fue, y él, que seguimos.
+/// Cada cuánto se dice algo aunque no pase nada: se nota si el otro se fue, y él, que seguimos.
 const LATIDO: Duration = Duration::from_secs(2);
 /// Lo que se junta antes de mandar más: nadie ve nada más corto, y mirar no compite con atender.
 const RATO: Duration = Duration::from_millis(100);
-/// Lo que se espera para ver si quien mira cerró. No manda nada más: lo normal es que no llegue nada.
+/// Lo que se espera para ver si quien mira cerró: lo normal es que no llegue nada.
 const UN_INSTANTE: Duration = Duration::from_millis(1);
 
 const SIN_TEXTOS: &str = "<p>Desde otra computadora no se ven los textos.</p>\n";
