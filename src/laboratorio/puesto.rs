@@ -91,12 +91,24 @@ impl Puesto {
         self.diario.is_some() || self.vivo.hay()
     }
 
-    fn apuntar(&self, apunte: &Apunte) {
+    /// Si hay quien apunte lo que pasa ahora. Se mira antes de dar forma a nada: con el nodo a tope,
+    /// casi nada de lo que pasa da tiempo a verse.
+    fn momento(&self) -> Option<Momento> {
+        if !self.atento() {
+            return None;
+        }
+        let desde_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let t = desde_1970.map_or(0, |t| t.as_micros() as u64);
+        let en_vivo = self.vivo.hay() && self.vivo.hay_sitio(t);
+        (en_vivo || self.diario.is_some()).then_some(Momento { t, en_vivo })
+    }
+
+    fn apuntar(&self, apunte: &Apunte, en_vivo: bool) {
         if let Some(diario) = &self.diario {
             diario.apuntar(apunte);
         }
-        if self.vivo.hay() {
-            self.vivo.contar(apunte);
+        if en_vivo {
+            self.vivo.ensenar(apunte);
         }
     }
 
@@ -225,6 +237,14 @@ impl Mirar for Puesto {
     }
 }
 
+/// Cuándo pasa algo, y si da tiempo a verlo en vivo.
+#[derive(Clone, Copy)]
+struct Momento {
+    /// Microsegundos desde 1970.
+    t: u64,
+    en_vivo: bool,
+}
+
 /// Quien mira una conexión.
 struct Mirilla {
     puesto: Arc<Puesto>,
@@ -255,44 +275,41 @@ struct Mirilla {
 impl Mirilla {
     /// Apunta un suceso, y antes los datos que haya pendientes.
     fn suceso(&mut self, clase: Clase, n: u64, texto: &str, bytes: u64) {
-        if !self.puesto.atento() {
+        let Some(momento) = self.puesto.momento() else {
+            // La falla era de este.
+            self.falla = None;
             return;
-        }
+        };
         for (sentido, pasaron) in [
             ("envia", mem::take(&mut self.enviados)),
             ("recibe", mem::take(&mut self.recibidos)),
         ] {
             if pasaron > 0 {
-                self.escribir(
-                    self.puesto.siguiente(),
-                    Clase::Datos,
-                    0,
-                    sentido,
-                    ("", pasaron),
-                );
+                let i = self.puesto.siguiente();
+                let datos = (Clase::Datos, sentido);
+                self.escribir(momento, i, datos, 0, ("", pasaron));
             }
         }
         let i = self.puesto.siguiente();
-        self.escribir(i, clase, n, palabra(texto), (texto, bytes));
+        self.escribir(momento, i, (clase, palabra(texto)), n, (texto, bytes));
     }
 
     fn escribir(
         &mut self,
+        momento: Momento,
         i: u64,
-        clase: Clase,
+        (clase, palabra): (Clase, &str),
         n: u64,
-        palabra: &str,
         (texto, bytes): (&str, u64),
     ) {
         let hilo = thread::current();
-        let desde_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let falla = self.falla.take();
         if self.otro.is_empty() {
             self.otro = self.direccion.to_string();
         }
-        self.puesto.apuntar(&Apunte {
+        let apunte = Apunte {
             i,
-            t: desde_1970.map_or(0, |t| t.as_micros() as u64),
+            t: momento.t,
             nodo: self.puesto.nombre(),
             hilo: hilo.name().unwrap_or_default(),
             clase,
@@ -304,7 +321,8 @@ impl Mirilla {
             texto,
             bytes,
             falla: falla.as_deref(),
-        });
+        };
+        self.puesto.apuntar(&apunte, momento.en_vivo);
     }
 
     /// Las fallas que tocan a esta conexión: sólo se rompe lo que se contesta.
@@ -344,15 +362,20 @@ impl Ojo for Mirilla {
         let Some(i) = self.primero else {
             return;
         };
-        self.yo = socket
-            .local_addr()
-            .map_or(String::new(), |yo| sin_mapear(yo).to_string());
+        let momento = self.puesto.momento();
         let clase = match self.respuesta.conexion {
             0 => Clase::Conecta,
             _ => Clase::Acepta,
         };
+        // Si no se apunta que se aceptó, para lo que siga basta saber quién es el otro.
+        if momento.is_some() || clase == Clase::Conecta {
+            let yo = socket.local_addr();
+            self.yo = yo.map_or(String::new(), |yo| sin_mapear(yo).to_string());
+        }
         let texto = fallo.map(motivo).unwrap_or_default();
-        self.escribir(i, clase, 0, "", (&texto, 0));
+        if let Some(momento) = momento {
+            self.escribir(momento, i, (clase, ""), 0, (&texto, 0));
+        }
     }
 
     fn recibida(&mut self, linea: &str, bytes: usize) {

@@ -90,12 +90,26 @@ impl Vivo {
         })
     }
 
-    /// Enseña un suceso a quienes miran, si da tiempo a mirarlo.
-    pub fn contar(&self, apunte: &Apunte) {
-        if !self.cabe(apunte.t / RATO) {
+    /// Si da tiempo a mirar algo que pasa en `t`, le toma sitio; si no, cuenta que se salta.
+    pub fn hay_sitio(&self, t: u64) -> bool {
+        let rato = t / RATO;
+        let uno_mas = |cupo: u64| {
+            let ensenados = cupo & ((1 << BITS_DE_CUENTA) - 1);
+            match cupo >> BITS_DE_CUENTA == rato {
+                true => (ensenados < POR_RATO).then_some(cupo + 1),
+                false => Some(rato << BITS_DE_CUENTA | 1),
+            }
+        };
+        let (al_poner, al_mirar) = (Ordering::Relaxed, Ordering::Relaxed);
+        let tomado = self.cupo.fetch_update(al_poner, al_mirar, uno_mas);
+        if tomado.is_err() {
             self.saltados.fetch_add(1, Ordering::Relaxed);
-            return;
         }
+        tomado.is_ok()
+    }
+
+    /// Enseña a quienes miran un suceso que tiene sitio.
+    pub fn ensenar(&self, apunte: &Apunte) {
         let callado = Apunte {
             texto: "",
             ..*apunte
@@ -114,20 +128,6 @@ impl Vivo {
                 }
             }
         });
-    }
-
-    /// Toma sitio para uno más en ese rato, si queda.
-    fn cabe(&self, rato: u64) -> bool {
-        let uno_mas = |cupo: u64| {
-            let ensenados = cupo & ((1 << BITS_DE_CUENTA) - 1);
-            match cupo >> BITS_DE_CUENTA == rato {
-                true => (ensenados < POR_RATO).then_some(cupo + 1),
-                false => Some(rato << BITS_DE_CUENTA | 1),
-            }
-        };
-        let (al_poner, al_mirar) = (Ordering::Relaxed, Ordering::Relaxed);
-        let tomado = self.cupo.fetch_update(al_poner, al_mirar, uno_mas);
-        tomado.is_ok()
     }
 
     fn con<T>(&self, hacer: impl FnOnce(&mut SalaDeVivo) -> T) -> T {
@@ -206,6 +206,12 @@ mod tests {
         }
     }
 
+    fn contar(vivo: &Vivo, i: u64, t: u64) {
+        if vivo.hay_sitio(t) {
+            vivo.ensenar(&apunte(i, t));
+        }
+    }
+
     fn ahora(mira: &mut Espectador) -> Vec<Arc<str>> {
         mira.siguientes(Duration::ZERO, &Parada::nueva()).unwrap()
     }
@@ -214,10 +220,10 @@ mod tests {
     fn lo_que_no_da_tiempo_a_mirar_se_salta_y_se_dice() {
         let vivo = Arc::<Vivo>::default();
         let mut mira = vivo.mirar(true).unwrap();
-        (1..=60).for_each(|i| vivo.contar(&apunte(i, 5)));
+        (1..=60).for_each(|i| contar(&vivo, i, 5));
         let mut lineas = ahora(&mut mira);
         assert_eq!(&*lineas[POR_RATO as usize], "{\"saltados\":10}");
-        vivo.contar(&apunte(61, RATO + 5));
+        contar(&vivo, 61, RATO + 5);
         lineas.extend(ahora(&mut mira));
         assert_eq!(lineas.len() as u64, POR_RATO + 2);
         // Ya se dijo: ni se repite, ni lo oye quien llega después.
@@ -229,7 +235,7 @@ mod tests {
         let vivo = Arc::<Vivo>::default();
         let (mut lento, mut atento) = (vivo.mirar(true).unwrap(), vivo.mirar(true).unwrap());
         for i in 0..COLA as u64 + 3 {
-            vivo.contar(&apunte(i, i * RATO));
+            contar(&vivo, i, i * RATO);
             assert_eq!(ahora(&mut atento).len(), 1);
         }
         let lineas = ahora(&mut lento);
@@ -245,7 +251,7 @@ mod tests {
             .map_while(|n| vivo.mirar(n == 0))
             .collect();
         assert!(miran.len() == MAX_ESPECTADORES && vivo.mirar(true).is_none());
-        vivo.contar(&apunte(1, 0));
+        contar(&vivo, 1, 0);
         let mut con_texto = |n: usize| ahora(&mut miran[n])[0].contains("secreto");
         assert!(con_texto(0) && !con_texto(1));
         drop(miran);
