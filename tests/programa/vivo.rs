@@ -145,6 +145,24 @@ fn una_falla_se_ve_y_a_quien_mira_no_se_le_estropea_nada() {
 }
 
 #[test]
+fn la_falla_que_nadie_vio_no_se_le_pone_a_otro_mensaje() {
+    let (_carpeta, nodo) = nodo(&["--fallas", "retraso=1"]);
+    let mut de_antes = conectar(nodo.direccion());
+    let mut pedir = |linea: &[u8]| {
+        de_antes.write_all(linea).unwrap();
+        let mut lector = BufReader::new(&de_antes);
+        assert!(lector.read_line(&mut String::new()).unwrap() > 0);
+    };
+    pedir(b"HOLA:6009:viejo\n");
+    let mut mira = Mira::ya(nodo.direccion());
+    pedir(b"LISTAR\n");
+    let pedida = mira.hasta(|s| que(s) == ("recibe", "LISTAR"));
+    assert_eq!(pedida["falla"], Value::Null);
+    let contestada = mira.hasta(|s| que(s) == ("envia", "LISTA"));
+    assert_eq!(contestada["falla"], "retraso=1");
+}
+
+#[test]
 fn caben_ocho_y_quien_se_va_deja_su_sitio() {
     let (_carpeta, nodo) = nodo(&[]);
     let mut miran: Vec<Mira> = (0..8).map(|_| Mira::ya(nodo.direccion())).collect();
