@@ -91,18 +91,6 @@ impl Puesto {
         self.diario.is_some() || self.vivo.hay()
     }
 
-    /// Si hay quien apunte lo que pasa ahora. Se mira antes de dar forma a nada: con el nodo a tope,
-    /// casi nada de lo que pasa da tiempo a verse.
-    fn momento(&self) -> Option<Momento> {
-        if !self.atento() {
-            return None;
-        }
-        let desde_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let t = desde_1970.map_or(0, |t| t.as_micros() as u64);
-        let en_vivo = self.vivo.hay() && self.vivo.hay_sitio(t);
-        (en_vivo || self.diario.is_some()).then_some(Momento { t, en_vivo })
-    }
-
     fn apuntar(&self, apunte: &Apunte, en_vivo: bool) {
         if let Some(diario) = &self.diario {
             diario.apuntar(apunte);
@@ -232,6 +220,7 @@ impl Mirar for Puesto {
             datos_de_la_respuesta: 0,
             lleva_archivo: false,
             falla: None,
+            saltados: 0,
             puesto: self,
         })
     }
@@ -270,12 +259,32 @@ struct Mirilla {
     lleva_archivo: bool,
     /// Las fallas que se acaban de poner, por apuntar.
     falla: Option<String>,
+    /// Los que no dio tiempo a ver en vivo y aún no se han contado.
+    saltados: u64,
 }
 
 impl Mirilla {
+    /// Si hay quien apunte lo que pasa ahora. Se mira antes de dar forma a nada: con el nodo a tope,
+    /// casi nada de lo que pasa da tiempo a verse.
+    fn momento(&mut self) -> Option<Momento> {
+        let puesto = &self.puesto;
+        if !puesto.atento() {
+            return None;
+        }
+        let desde_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let t = desde_1970.map_or(0, |t| t.as_micros() as u64);
+        let mira_alguien = puesto.vivo.hay();
+        let en_vivo = mira_alguien && puesto.vivo.hay_sitio(t);
+        match mira_alguien && !en_vivo {
+            true => self.saltados += 1,
+            false => puesto.vivo.saltar(mem::take(&mut self.saltados)),
+        }
+        (en_vivo || puesto.diario.is_some()).then_some(Momento { t, en_vivo })
+    }
+
     /// Apunta un suceso, y antes los datos que haya pendientes.
     fn suceso(&mut self, clase: Clase, n: u64, texto: &str, bytes: u64) {
-        let Some(momento) = self.puesto.momento() else {
+        let Some(momento) = self.momento() else {
             // La falla era de este.
             self.falla = None;
             return;
@@ -362,7 +371,7 @@ impl Ojo for Mirilla {
         let Some(i) = self.primero else {
             return;
         };
-        let momento = self.puesto.momento();
+        let momento = self.momento();
         let clase = match self.respuesta.conexion {
             0 => Clase::Conecta,
             _ => Clase::Acepta,
@@ -464,6 +473,7 @@ impl Ojo for Mirilla {
 impl Drop for Mirilla {
     fn drop(&mut self) {
         self.suceso(Clase::Cierra, 0, "", 0);
+        self.puesto.vivo.saltar(self.saltados);
     }
 }
 
