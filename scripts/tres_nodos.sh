@@ -5,7 +5,9 @@
 # menú aquí y los demás corren detrás. Al terminar cierra lo que arrancó y nada más. Vale desde
 # cualquier carpeta. Compila sin optimizar, que tarda segundos; con --release, como para medir.
 #
-#   scripts/tres_nodos.sh [--sin-tmux] [--release]
+# Con --diario cada nodo apunta sus mensajes en compartidos/nodoN.jsonl.
+#
+#   scripts/tres_nodos.sh [--sin-tmux] [--release] [--diario]
 set -euo pipefail
 
 raiz=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -75,10 +77,14 @@ esperar() {
 
 # ----- Con tmux: un panel por nodo -----
 
+# La opción del nodo N, si se pidieron diarios.
+con_diario() { printf '%s' "${diario:+ --diario=compartidos/${nombres[$1 - 1]}.jsonl}"; }
+
 # La orden de un panel. Si el nodo falla, el panel espera para que se pueda leer por qué.
 orden_del_panel() {
     local aviso="El nodo $1 se cerró. Entrar cierra este panel. " orden
-    orden=$(printf '%q --nodo %d || { echo; read -r -p %q _; }' "$nodo" "$1" "$aviso")
+    orden=$(printf '%q --nodo %d%s || { echo; read -r -p %q _; }' \
+        "$nodo" "$1" "$(con_diario "$1")" "$aviso")
     printf 'bash -c %q' "$orden"
 }
 
@@ -174,7 +180,8 @@ servir_detras() {
     : >"$pantalla"
     # Con «set -m» el nodo tiene su propio grupo: un Ctrl-C para el nodo 1 no le llega.
     set -m
-    "$nodo" servir --nodo "$n" </dev/null >"$pantalla" 2>&1 &
+    # shellcheck disable=SC2046 # una opción o ninguna
+    "$nodo" servir --nodo "$n" $(con_diario "$n") </dev/null >"$pantalla" 2>&1 &
     servidores+=($!)
     set +m
     if ! esperar empezo "${puertos[n - 1]}" "$pantalla" $! || ! kill -0 $! 2>/dev/null; then
@@ -194,7 +201,8 @@ sin_tmux() {
     for ((n = 2; n <= ${#puertos[@]}; n++)); do
         servir_detras "$n"
     done
-    "$nodo" --nodo 1 <&0 &
+    # shellcheck disable=SC2046 # una opción o ninguna
+    "$nodo" --nodo 1 $(con_diario 1) <&0 &
     menu=$!
     while kill -0 "$menu" 2>/dev/null; do
         fin=0
@@ -206,13 +214,15 @@ sin_tmux() {
 # ----- Lo que se pide -----
 
 release=
+diario=
 con_tmux=si
 for opcion in "$@"; do
     case $opcion in
         --sin-tmux) con_tmux= ;;
         --release) release=release ;;
+        --diario) diario=si ;;
         *)
-            decir "uso: scripts/tres_nodos.sh [--sin-tmux] [--release]"
+            decir "uso: scripts/tres_nodos.sh [--sin-tmux] [--release] [--diario]"
             exit 2
             ;;
     esac

@@ -7,11 +7,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::laboratorio::puesto::Puesto;
-use crate::red::testigo::Testigo;
+use crate::testigo::Testigo;
 
 /// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta
 /// (`compartidos/nodoN`).
@@ -120,8 +118,6 @@ pub struct Config {
     /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es
     /// nadie.
     pub identificado: bool,
-    /// El laboratorio (`laboratorio/`): quien mira los mensajes, si se pidió.
-    pub laboratorio: Arc<Puesto>,
     /// Plazos y topes.
     pub limites: Limites,
 }

@@ -49,30 +49,32 @@ impl fmt::Display for Fallo {
     }
 }
 
-impl std::error::Error for Fallo {}
-
-/// Cómo acaba el programa (0 bien, 1 no se pudo, 2 mal escrito, 130 interrumpido).
+/// Cómo acaba el programa, con el código que recibe quien lo arrancó.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Salida {
     /// Se hizo lo pedido.
-    Bien,
+    Bien = 0,
     /// No se pudo; el motivo ya se dijo.
-    NoSePudo,
+    NoSePudo = 1,
     /// La orden estaba mal escrita.
-    MalEscrito,
+    MalEscrito = 2,
     /// Ctrl-C o SIGTERM.
-    Interrumpido,
+    Interrumpido = 130,
 }
 
 impl Salida {
+    /// Cómo acaba algo que sirvió o no (`bien`), si nadie lo dejó antes de que acabara.
+    pub fn de(acabo: bool, bien: bool) -> Salida {
+        match (acabo, bien) {
+            (false, _) => Salida::Interrumpido,
+            (true, true) => Salida::Bien,
+            (true, false) => Salida::NoSePudo,
+        }
+    }
+
     /// El código que recibe quien arrancó el programa.
     pub fn codigo(self) -> u8 {
-        match self {
-            Salida::Bien => 0,
-            Salida::NoSePudo => 1,
-            Salida::MalEscrito => 2,
-            Salida::Interrumpido => 130,
-        }
+        self as u8
     }
 }
 
@@ -117,17 +119,15 @@ pub fn motivo(error: &io::Error) -> String {
         Clase::FileTooLarge => "es demasiado grande para este disco",
         Clase::InvalidFilename => "el disco no admite ese nombre",
         Clase::InvalidInput => "dato no válido",
-        _ => return motivo_raro(error),
+        _ => {
+            let raro = error
+                .raw_os_error()
+                .map(|n| format!("error {n} del sistema"));
+            // Los que fabricamos nosotros ya vienen en español.
+            return raro.unwrap_or_else(|| error.to_string());
+        }
     };
     frase.to_string()
-}
-
-fn motivo_raro(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(codigo) => format!("error {codigo} del sistema"),
-        // Los que fabricamos nosotros ya vienen en español.
-        None => error.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -13,4 +13,5 @@ pub mod nodo;
 pub mod ordenes;
 pub mod practicas;
 pub mod red;
+pub mod testigo;
 pub mod texto;

@@ -135,6 +135,16 @@ pub fn cuenta(cuantos: usize, uno: &str, varios: &str) -> String {
     format!("{cuantos} {}", if cuantos == 1 { uno } else { varios })
 }
 
+/// Cuántos bytes del final son el principio de una letra UTF-8 que no ha llegado entera.
+pub fn letra_a_medias(bytes: &[u8]) -> usize {
+    let ultimo = bytes.utf8_chunks().last();
+    let rotos = ultimo.map_or(&[][..], |ultimo| ultimo.invalid());
+    match str::from_utf8(rotos) {
+        Err(error) if error.error_len().is_none() => rotos.len(),
+        _ => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,11 +25,16 @@ mod programa {
     pub mod balanceador;
     pub mod carpeta;
     pub mod chat;
+    pub mod demostrar;
     pub mod descarga;
+    pub mod diagrama;
+    pub mod ejercicios;
     pub mod envio;
     pub mod guia;
+    pub mod hablar;
     pub mod hostiles;
     pub mod ingenuo;
+    pub mod laboratorio;
     pub mod maestro;
     pub mod menu;
     pub mod nombres;
@@ -51,8 +56,10 @@ fn a_la_vez_las_que_esperan_plazos() {
         #[cfg(unix)]
         carpeta::uno_de_50_gib_recien_puesto_no_hace_esperar_a_nadie,
         chat::un_par_que_no_lee_no_para_a_los_demas_ni_la_salida,
+        demostrar::todo_se_ve_en_la_guia_y_nada_en_el_nodo,
         descarga::a_los_mudos_y_a_los_que_gotean_no_se_les_espera,
         envio::a_quien_calla_no_se_le_espera,
+        hablar::tras_el_fin_al_que_calla_se_le_espera_10_s,
         hostiles::quien_gotea_su_linea_se_va_a_los_10_s_en_total,
         hostiles::seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s,
         #[cfg(unix)]

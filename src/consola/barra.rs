@@ -106,6 +106,10 @@ fn contar(marcha: &Marcha, tiempo: Duration, por_segundo: Option<f64>) -> String
         Fase::Pasando if marcha.fuentes > 0 => cuenta(marcha.fuentes, "fuente", "fuentes"),
         Fase::Pasando => "enviando".to_string(),
         Fase::Guardando => return "guardando en el disco".to_string(),
+        Fase::Probando => {
+            let (cual, lleva) = (marcha.hechos + 1, duracion(tiempo));
+            return format!("probando {cual} de {}: lleva {lleva}", marcha.total);
+        }
     };
     let mut partes = vec![dibujar(marcha)];
     if let Some(por_segundo) = por_segundo {
@@ -179,6 +183,8 @@ mod tests {
             None,
         );
         assert_eq!(calcula, "la fuente está calculando la huella: lleva 4,0 s");
+        let prueba = contar(&marcha(Fase::Probando, 2, 17), Duration::from_secs(4), None);
+        assert_eq!(prueba, "probando 3 de 17: lleva 4,0 s");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IsTerminal, Write, stderr, stdin, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustyline::completion::Completer;
@@ -21,6 +21,7 @@ use rustyline::{CompletionType, Context, ExternalPrinter, Helper};
 
 use crate::fallo::Fallo;
 use crate::red::hilos::arrancar;
+use crate::red::parada::cerrojo;
 
 /// Lo que espera a pintarse encima de la pregunta. Si no cabe más, se pinta sin esperar.
 const TOPE_POR_PINTAR: usize = 1024;
@@ -155,7 +156,7 @@ pub struct Nombres(Arc<Mutex<BTreeSet<String>>>);
 impl Nombres {
     /// Apunta uno más.
     pub fn apuntar(&self, nombre: &str) {
-        let mut nombres = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut nombres = cerrojo(&self.0);
         if nombres.len() < TOPE_DE_NOMBRES {
             nombres.insert(nombre.to_string());
         }
@@ -171,7 +172,7 @@ impl Completer for Nombres {
         cursor: usize,
         _: &Context,
     ) -> rustyline::Result<(usize, Vec<String>)> {
-        let nombres = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let nombres = cerrojo(&self.0);
         let empieza = |nombre: &&String| nombre.starts_with(&linea[..cursor]);
         Ok((0, nombres.iter().filter(empieza).cloned().collect()))
     }

@@ -37,7 +37,7 @@ use crate::red::servidor::Servidor;
 use crate::texto::cuenta;
 use barra::REPINTAR;
 use editor::Nombres;
-use eventos::Oyente;
+use eventos::{Avisador, Oyente};
 use pantalla::Pantalla;
 use progreso::Progreso;
 use teclado::{Teclado, avisos_de_ctrl_c};
@@ -50,7 +50,8 @@ const TOPE_DE_AVISOS: usize = 64;
 pub struct Consola {
     /// Donde se pinta.
     pub pantalla: Pantalla,
-    ctrl_c: Receiver<()>,
+    /// Los avisos de Ctrl-C, para quien está terminando y ya no pregunta nada.
+    pub ctrl_c: Receiver<()>,
     teclado: Teclado,
     oyente: Option<Oyente>,
     /// Por dónde va el trabajo en curso, y cada cuánto se repinta.
@@ -109,9 +110,12 @@ impl Consola {
         })
     }
 
-    /// Desde ahora se pinta también lo que se cuente a ese oyente.
-    pub fn oir(&mut self, oyente: Oyente) {
+    /// Desde ahora se pinta también lo que los demás hilos cuenten por lo que devuelve: de lo
+    /// corriente, `por_tanda` líneas de una vez.
+    pub fn oir(&mut self, por_tanda: usize) -> Avisador {
+        let (avisador, oyente) = Avisador::nuevo(por_tanda);
         self.oyente = Some(oyente);
+        avisador
     }
 
     /// Detiene un servidor. Si tarda porque hay envíos en curso lo dice, y otro Ctrl-C los corta
@@ -139,11 +143,6 @@ impl Consola {
         }
     }
 
-    /// Los avisos de Ctrl-C, para quien está terminando y ya no pregunta nada.
-    pub fn ctrl_c(&self) -> &Receiver<()> {
-        &self.ctrl_c
-    }
-
     /// Espera lo siguiente que pase: algo por `canal`, una línea del teclado (si se está leyendo)
     /// o un Ctrl-C. Lo que cuenten los demás hilos mientras tanto se pinta.
     pub fn siguiente<T>(&mut self, canal: &Receiver<T>) -> Paso<T> {
@@ -152,10 +151,8 @@ impl Consola {
             if self.teclado.vuelve_de_la_shell() {
                 self.pantalla.repintar();
             }
-            let (hay_avisos, reposo) = match &self.oyente {
-                Some(oyente) => oyente.canales(),
-                None => (never(), never()),
-            };
+            let oyente = self.oyente.as_ref();
+            let (hay_avisos, reposo) = oyente.map_or((never(), never()), Oyente::canales);
             let trabajo = self.trabajo.as_ref();
             let repintar = trabajo.map_or(never(), |(_, reloj)| reloj.clone());
             select! {

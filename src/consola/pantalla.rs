@@ -56,6 +56,22 @@ impl Pantalla {
         self.escribir(&enteras.collect::<String>());
     }
 
+    /// Unos bytes por stdout sin limpiar. Si son ajenos, sólo para una tubería.
+    pub fn tal_cual(&mut self, bytes: &[u8]) {
+        let pintado = self.apartando_la_barra(|| {
+            let mut salida = io::stdout().lock();
+            salida.write_all(bytes)?;
+            salida.flush()
+        });
+        if let Err(e) = pintado {
+            let antes = std::mem::replace(&mut self.rota, true);
+            // Quien leía la tubería se fue: no hay nada que contarle a nadie.
+            if !antes && e.kind() != ErrorKind::BrokenPipe {
+                self.aviso(format!("nodo: escribiendo la salida: {}", motivo(&e)));
+            }
+        }
+    }
+
     /// Una línea por stderr: un aviso o un error.
     pub fn aviso(&mut self, texto: impl AsRef<str>) {
         let linea = que_quepa(texto.as_ref(), io::stderr().is_terminal().then(termwidth));
@@ -139,20 +155,8 @@ impl Pantalla {
 
     /// Pinta lo ya limpio: encima de la pregunta, si la hay; si no, apartando la barra.
     fn escribir(&mut self, texto: &str) {
-        if self.impresor.imprimir(texto) {
-            return;
-        }
-        let pintado = self.apartando_la_barra(|| {
-            let mut salida = io::stdout().lock();
-            salida.write_all(texto.as_bytes())?;
-            salida.flush()
-        });
-        if let Err(e) = pintado {
-            let antes = std::mem::replace(&mut self.rota, true);
-            // Quien leía la tubería se fue: no hay nada que contarle a nadie.
-            if !antes && e.kind() != ErrorKind::BrokenPipe {
-                self.aviso(format!("nodo: escribiendo la salida: {}", motivo(&e)));
-            }
+        if !self.impresor.imprimir(texto) {
+            self.tal_cual(texto.as_bytes());
         }
     }
 

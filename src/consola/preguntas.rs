@@ -41,7 +41,7 @@ impl Consola {
     /// fuera de la vista lo que se acaba de pedir: enteras, sólo al empezar y tras algo que no es
     /// una opción; después basta una línea que dice `quien` pregunta.
     pub fn menu(&mut self, opciones: &[&str], quien: &str) -> Result<String, Fin> {
-        let en_terminal = self.teclado.en_terminal();
+        let en_terminal = self.teclado.en_terminal;
         let entera = format!(
             "{quien} · {} (Entrar: menú): ",
             SELECCIONE.trim_end_matches([':', ' '])
@@ -71,7 +71,7 @@ impl Consola {
     pub fn preguntar(&mut self, texto: &str) -> Result<String, Fin> {
         let texto = limpiar(texto);
         self.teclado.leer(&texto)?;
-        if !self.teclado.en_terminal() {
+        if !self.teclado.en_terminal {
             self.pantalla.preguntar(&texto);
         }
         let paso = self.siguiente(&never::<()>());

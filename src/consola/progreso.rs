@@ -1,7 +1,9 @@
 //! Por dónde va un trabajo largo: cuentas que los hilos suman y el principal mira para pintar la
 //! barra.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::Mutex;
+
+use crate::red::parada::cerrojo;
 
 /// En qué está una transferencia.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,57 +19,43 @@ pub enum Fase {
     Pasando,
     /// Asegurándolo en el disco.
     Guardando,
+    /// Haciendo un experimento de varios.
+    Probando,
 }
 
 /// Las cuentas de una transferencia.
 #[derive(Debug, Default)]
-pub struct Progreso {
-    fase: AtomicU8,
-    total: AtomicU64,
-    hechos: AtomicU64,
-    fuentes: AtomicUsize,
-}
+pub struct Progreso(Mutex<Marcha>);
 
 impl Progreso {
     /// Empieza una fase de `total` bytes, con `hechos` ya hechos.
     pub fn empezar(&self, fase: Fase, total: u64, hechos: u64) {
-        self.total.store(total, Ordering::Relaxed);
-        self.hechos.store(hechos, Ordering::Relaxed);
-        self.fase.store(fase as u8, Ordering::Relaxed);
+        let mut marcha = cerrojo(&self.0);
+        (marcha.fase, marcha.total, marcha.hechos) = (fase, total, hechos);
     }
 
     /// Suma bytes hechos.
     pub fn sumar(&self, bytes: u64) {
-        self.hechos.fetch_add(bytes, Ordering::Relaxed);
+        cerrojo(&self.0).hechos += bytes;
     }
 
     /// Cuántas fuentes están dando bloques.
     pub fn fuentes(&self, cuantas: usize) {
-        self.fuentes.store(cuantas, Ordering::Relaxed);
+        cerrojo(&self.0).fuentes = cuantas;
     }
 
     /// Una foto de las cuentas.
     pub fn mirar(&self) -> Marcha {
-        let fase = match self.fase.load(Ordering::Relaxed) {
-            0 => Fase::Preguntando,
-            1 => Fase::Calculando,
-            2 => Fase::Comprobando,
-            3 => Fase::Pasando,
-            _ => Fase::Guardando,
-        };
-        let hechos = self.hechos.load(Ordering::Relaxed);
-        let total = self.total.load(Ordering::Relaxed);
-        Marcha {
-            fase,
-            hechos,
-            total: if total == 0 { 0 } else { total.max(hechos) },
-            fuentes: self.fuentes.load(Ordering::Relaxed),
+        let mut marcha = *cerrojo(&self.0);
+        if marcha.total > 0 {
+            marcha.total = marcha.total.max(marcha.hechos);
         }
+        marcha
     }
 }
 
 /// Por dónde va.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Marcha {
     /// En qué está.
     pub fase: Fase,

@@ -30,7 +30,8 @@ pub struct Teclado {
     pub terminal: Terminal,
     impresor: Impresor,
     avisar_ctrl_c: Sender<()>,
-    en_terminal: bool,
+    /// ¿Se escribe en una terminal? Entonces la pregunta la pinta el editor.
+    pub en_terminal: bool,
     /// Con qué se lee en una terminal, hasta que se lo lleva el hilo.
     editor: Option<(Editor, Pintor)>,
     /// Por dónde se le pregunta al hilo, y por dónde contesta.
@@ -64,11 +65,6 @@ impl Teclado {
             escuchando: false,
             siempre: false,
         }
-    }
-
-    /// ¿Se escribe en una terminal? Entonces la pregunta la pinta el editor.
-    pub fn en_terminal(&self) -> bool {
-        self.en_terminal
     }
 
     /// Pide una línea, con `pregunta` delante. Si la anterior no se contestó, sigue siendo esa.
@@ -154,55 +150,43 @@ impl Teclado {
 
     /// Arranca el hilo que lee. Su canal se cierra con el fin de la entrada.
     fn encender(&mut self) -> Result<(Sender<String>, Receiver<String>), Fallo> {
-        let (preguntar, preguntas) = bounded(1);
+        let (preguntar, preguntas) = bounded::<String>(1);
         // Sin sitio de sobra: nadie lee la línea siguiente hasta que alguien quiere esta.
         let (contestar, lineas) = bounded(0);
         let (editando, ctrl_c) = (Arc::clone(&self.editando), self.avisar_ctrl_c.clone());
-        if let Some((mut editor, pintor)) = self.editor.take() {
-            self.impresor.arrancar(pintor)?;
-            let leer = move |pregunta: &str| {
-                let leido = editor.leer(pregunta);
+        let mut leer: Box<dyn FnMut(&str) -> Lectura + Send> = match self.editor.take() {
+            Some((mut editor, pintor)) => {
+                self.impresor.arrancar(pintor)?;
+                Box::new(move |pregunta| editor.leer(pregunta))
+            }
+            None => Box::new(|_| match leer_linea(&mut stdin().lock()) {
+                Ok(Some(linea)) => Lectura::Linea(linea),
+                Ok(None) | Err(_) => Lectura::Fin,
+            }),
+        };
+        arrancar("teclado", move || {
+            for pregunta in preguntas {
+                let leido = leer(&pregunta);
                 editando.store(false, Ordering::SeqCst);
-                leido
-            };
-            arrancar("teclado", move || {
-                contestar_a(&preguntas, &contestar, &ctrl_c, leer)
-            })?;
-        } else {
-            arrancar("teclado", move || {
-                let mut entrada = stdin().lock();
-                let leer = |_: &str| match leer_linea(&mut entrada) {
-                    Ok(Some(linea)) => Lectura::Linea(linea),
-                    Ok(None) | Err(_) => Lectura::Fin,
+                let contestado = match leido {
+                    Lectura::Linea(linea) => contestar.send(linea).is_ok(),
+                    Lectura::CtrlC => {
+                        // Si hay ocho sin atender, uno más no cambia nada.
+                        let _ = ctrl_c.try_send(());
+                        true
+                    }
+                    Lectura::Fin => false,
                 };
-                contestar_a(&preguntas, &contestar, &ctrl_c, leer);
-            })?;
-        }
+                if !contestado {
+                    return;
+                }
+            }
+        })?;
         Ok((preguntar, lineas))
     }
 }
 
-/// Lee una línea (sin su `\n`; lo que no sea UTF-8 llega como `�`) por cada pregunta.
-fn contestar_a(
-    preguntas: &Receiver<String>,
-    contestar: &Sender<String>,
-    ctrl_c: &Sender<()>,
-    mut leer: impl FnMut(&str) -> Lectura,
-) {
-    for pregunta in preguntas {
-        match leer(&pregunta) {
-            Lectura::Linea(linea) => {
-                if contestar.send(linea).is_err() {
-                    return;
-                }
-            }
-            // Si hay ocho sin atender, uno más no cambia nada.
-            Lectura::CtrlC => drop(ctrl_c.try_send(())),
-            Lectura::Fin => return,
-        }
-    }
-}
-
+/// La línea siguiente, sin su `\n`; lo que no sea UTF-8 llega como `�`.
 fn leer_linea(entrada: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut linea = Vec::new();
     let mut con_tope = entrada.by_ref().take(TOPE_DE_LINEA);

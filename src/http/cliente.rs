@@ -22,10 +22,9 @@ const TOPE_CABEZA: usize = 16 * 1024;
 /// Tope del cuerpo de una respuesta, en bytes.
 const TOPE_CUERPO: usize = 8 * 1024 * 1024;
 
-/// Pide `url` con `metodo` (y `cuerpo`, si lo hay) y devuelve el código y el JSON de la respuesta
-/// (`null` si es un error que no viene en JSON). Al cortar la `parada` se deja.
+/// Pide `url` (con `POST` si hay `cuerpo`, y si no con `GET`) y devuelve el código y el JSON de la
+/// respuesta (`null` si es un error que no viene en JSON). Al cortar la `parada` se deja.
 pub fn pedir(
-    metodo: &str,
     url: &str,
     cuerpo: Option<&Value>,
     limites: &Limites,
@@ -39,7 +38,7 @@ pub fn pedir(
     let direccion = resolver(&partes)?;
     let mut conexion =
         Conexion::conectar(direccion, limites.conectar, limites, parada).map_err(con_quien)?;
-    preguntar(&mut conexion, metodo, &partes.ruta, cuerpo).map_err(con_quien)?;
+    preguntar(&mut conexion, &partes.ruta, cuerpo).map_err(con_quien)?;
     let recibido = recibir_todo(&mut conexion).map_err(con_quien)?;
     let (codigo, datos) = recibido.ok_or_else(|| no_es("HTTP, o más de lo que cabe"))?;
     match serde_json::from_slice(&datos) {
@@ -63,12 +62,8 @@ pub fn resolver(url: &Url) -> Result<SocketAddr, Fallo> {
     })
 }
 
-fn preguntar(
-    conexion: &mut Conexion,
-    metodo: &str,
-    ruta: &str,
-    cuerpo: Option<&Value>,
-) -> Result<(), FalloRed> {
+fn preguntar(conexion: &mut Conexion, ruta: &str, cuerpo: Option<&Value>) -> Result<(), FalloRed> {
+    let metodo = if cuerpo.is_some() { "POST" } else { "GET" };
     // Por su IP, aunque la URL lleve un nombre: los nuestros no atienden a otro.
     let otro = conexion.otro();
     let contenido = cuerpo.map_or("\r\n".to_string(), |cuerpo| {
@@ -180,7 +175,7 @@ mod tests {
             let (url, hilo) = contestando(respuesta);
             let cuerpo = serde_json::json!({"z": 2});
             let limites = Limites::default();
-            let recibido = pedir("POST", &url, Some(&cuerpo), &limites, &Parada::nueva());
+            let recibido = pedir(&url, Some(&cuerpo), &limites, &Parada::nueva());
             let (codigo, valor) = recibido.unwrap();
             assert_eq!((codigo, valor["a"].as_u64()), (200, Some(1)));
             let pregunta = hilo.join().unwrap();
@@ -221,7 +216,7 @@ mod tests {
             ),
         ] {
             let (url, hilo) = contestando(respuesta);
-            let fallo = pedir("GET", &url, None, &Limites::default(), &Parada::nueva())
+            let fallo = pedir(&url, None, &Limites::default(), &Parada::nueva())
                 .unwrap_err()
                 .to_string();
             assert!(
@@ -231,16 +226,10 @@ mod tests {
             let _ = hilo.join();
         }
         assert!(
-            pedir(
-                "GET",
-                "ftp://x",
-                None,
-                &Limites::default(),
-                &Parada::nueva()
-            )
-            .unwrap_err()
-            .to_string()
-            .contains("no es una URL")
+            pedir("ftp://x", None, &Limites::default(), &Parada::nueva())
+                .unwrap_err()
+                .to_string()
+                .contains("no es una URL")
         );
     }
 
@@ -248,7 +237,7 @@ mod tests {
     fn un_error_sin_json_sigue_siendo_un_codigo() {
         let (url, hilo) = contestando(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnada");
         assert_eq!(
-            pedir("GET", &url, None, &Limites::default(), &Parada::nueva()).unwrap(),
+            pedir(&url, None, &Limites::default(), &Parada::nueva()).unwrap(),
             (404, Value::Null)
         );
         hilo.join().unwrap();
@@ -262,7 +251,7 @@ mod tests {
             respuesta: std::time::Duration::from_millis(200),
             ..Default::default()
         };
-        let fallo = pedir("GET", &url, None, &limites, &Parada::nueva())
+        let fallo = pedir(&url, None, &limites, &Parada::nueva())
             .unwrap_err()
             .to_string();
         assert!(fallo.contains("plazo"), "{fallo}");

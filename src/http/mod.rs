@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::red::conexion::{Conexion, FalloRed};
-pub use peticion::{Metodo, PeticionHttp, solo_admite};
+pub use peticion::{PeticionHttp, solo_admite};
 use peticion::{interpretar, parece_de_navegador};
 use respuesta::Cuerpo;
 pub use respuesta::{
@@ -84,10 +84,10 @@ pub fn atender(
     if de_navegador {
         respuesta = respuesta.para_un_navegador();
     }
-    let es_head = |peticion: &PeticionHttp| peticion.metodo == Metodo::Head;
+    let es_head = |peticion: &PeticionHttp| peticion.metodo == "HEAD";
     let solo_cabeza = peticion.as_ref().is_some_and(es_head);
     responder(conexion, solo_cabeza, respuesta).inspect_err(|_| conexion.cerrar_con_error())?;
-    if peticion.is_none_or(|peticion| peticion.largo() > 0) {
+    if peticion.is_none_or(|p| p.falta.is_some_and(|bytes| bytes > 0)) {
         conexion.cerrar_con_calma(DESPEDIDA);
     }
     Ok(())
@@ -178,7 +178,7 @@ pub fn leer_json(cuerpo: &[u8]) -> Result<Value, CorteHttp> {
     })
 }
 
-/// Escribe `respuesta`, o sólo su cabeza (`HEAD`). Si es corta, en un solo `write`.
+/// Escribe `respuesta`, o sólo su cabeza (`HEAD`). Lo que ya está en memoria, en un solo `write`.
 fn responder(
     conexion: &mut Conexion,
     solo_cabeza: bool,
@@ -188,15 +188,13 @@ fn responder(
     conexion.anunciar(&primera_linea(&cabeza), cabeza.len())?;
     match respuesta.cuerpo {
         _ if solo_cabeza || respuesta.codigo == 304 => conexion.escribir_datos(&cabeza),
-        Cuerpo::Memoria(datos) if cabeza.len() + datos.len() <= CORTA => {
-            cabeza.extend(datos);
-            conexion.escribir_datos(&cabeza)
-        }
         Cuerpo::Memoria(datos) => {
-            conexion.prepararse_a_enviar()?;
-            conexion.limitar_envio(PLAZO_RESPUESTA);
-            conexion.escribir_datos(&cabeza)?;
-            conexion.escribir_datos(&datos)
+            cabeza.extend(datos);
+            if cabeza.len() > CORTA {
+                conexion.prepararse_a_enviar()?;
+                conexion.limitar_envio(PLAZO_RESPUESTA);
+            }
+            conexion.escribir_datos(&cabeza)
         }
         Cuerpo::Flujo { enviar, .. } => {
             conexion.prepararse_a_enviar()?;

@@ -3,8 +3,6 @@
 //! `httparse` separa la primera línea y las cabeceras; aquí se traducen los `%xx` y se comprueba
 //! que quien llama no es una página ajena. No sabe qué rutas hay.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use super::url::{Url, descodificar, leer_consulta};
 use super::{CorteHttp, RespuestaHttp, rechazar};
 
@@ -16,25 +14,12 @@ pub(super) const TOPE_CABECERAS: usize = 64;
 /// otra.
 const UNICAS: [&str; 3] = ["host", "origin", "content-length"];
 
-/// El método de una petición; los que aquí no sirven para nada son todos el mismo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Metodo {
-    /// Pedir algo.
-    Get,
-    /// Pedir sólo la cabecera.
-    Head,
-    /// Mandar algo.
-    Post,
-    /// Cualquier otro.
-    Otro,
-}
-
 /// Una petición ya leída, menos su cuerpo: ese lo pide quien sepa cuánto puede ocupar
 /// ([`leer_cuerpo`](super::leer_cuerpo)).
 #[derive(Debug, Clone)]
 pub struct PeticionHttp {
-    /// El método.
-    pub metodo: Metodo,
+    /// El método: `GET`, `HEAD`, `POST`…
+    pub metodo: String,
     /// La ruta, con los `%xx` ya traducidos. Empieza por `/`.
     pub ruta: String,
     consulta: Vec<(String, String)>,
@@ -73,11 +58,6 @@ impl PeticionHttp {
         let valor = suyo.map(|(_, valor)| valor.as_str());
         let valor = valor.filter(|valor| !valor.is_empty());
         valor.ok_or_else(|| rechazar(400, format!("falta «{clave}»: {}?{clave}=…", self.ruta)))
-    }
-
-    /// Bytes del cuerpo que aún no se han leído, según dice.
-    pub(super) fn largo(&self) -> u64 {
-        self.falta.unwrap_or(0)
     }
 
     /// Una página de Internet puede hacer que el navegador de un estudiante llame a su nodo: o con
@@ -122,12 +102,7 @@ pub(super) fn interpretar(bytes: &[u8]) -> Result<Option<(PeticionHttp, usize)>,
         Err(_) => return Err(rechazar(400, "la petición HTTP está mal escrita")),
     };
     // `parse` terminó: método, dirección y versión están.
-    let metodo = match leida.method.unwrap_or_default() {
-        "GET" => Metodo::Get,
-        "HEAD" => Metodo::Head,
-        "POST" => Metodo::Post,
-        _ => Metodo::Otro,
-    };
+    let metodo = leida.method.unwrap_or_default();
     let mut peticion = con_direccion(metodo, leida.path.unwrap_or_default())?;
     peticion.cabeceras = juntar(leida.headers)?;
     if leida.version == Some(1) && peticion.cabecera("host").is_none() {
@@ -137,14 +112,12 @@ pub(super) fn interpretar(bytes: &[u8]) -> Result<Option<(PeticionHttp, usize)>,
         let frase = "aquí el cuerpo va entero, con su Content-Length";
         return Err(rechazar(411, frase));
     }
-    peticion.falta = match peticion.cabecera("content-length") {
-        Some(escrito) => Some(largo_del_cuerpo(escrito)?),
-        None => None,
-    };
+    let escrito = peticion.cabecera("content-length");
+    peticion.falta = escrito.map(largo_del_cuerpo).transpose()?;
     Ok(Some((peticion, largo)))
 }
 
-fn con_direccion(metodo: Metodo, escrita: &str) -> Result<PeticionHttp, CorteHttp> {
+fn con_direccion(metodo: &str, escrita: &str) -> Result<PeticionHttp, CorteHttp> {
     let absoluta = Url::leer(escrita);
     let ruta = absoluta.as_ref().map_or(escrita, |url| &url.ruta);
     let (ruta, consulta) = ruta.split_once('?').unwrap_or((ruta, ""));
@@ -154,7 +127,7 @@ fn con_direccion(metodo: Metodo, escrita: &str) -> Result<PeticionHttp, CorteHtt
         return Err(rechazar(400, frase));
     };
     Ok(PeticionHttp {
-        metodo,
+        metodo: metodo.to_string(),
         ruta,
         consulta,
         destino: absoluta.map(|url| url.sitio()),
@@ -191,13 +164,6 @@ fn largo_del_cuerpo(escrito: &str) -> Result<u64, CorteHttp> {
 
 /// ¿Es una IP o `localhost`, con o sin puerto?
 fn de_confianza(host: &str) -> bool {
-    let corchetes = host.strip_prefix('[').and_then(|h| h.split_once(']'));
-    let (nombre, puerto) = match corchetes {
-        Some((ip, puerto)) if ip.parse::<Ipv6Addr>().is_ok() => ("localhost", puerto),
-        Some(_) => return false,
-        None => host.split_at(host.find(':').unwrap_or(host.len())),
-    };
-    let numero = puerto.strip_prefix(':').map(str::parse::<u16>);
-    let puerto = puerto.is_empty() || matches!(numero, Some(Ok(_)));
-    puerto && (nombre.eq_ignore_ascii_case("localhost") || nombre.parse::<IpAddr>().is_ok())
+    let url = Url::leer(&format!("http://{host}")).filter(|_| !host.contains(['/', '?']));
+    url.is_some_and(|url| url.ip().is_some())
 }

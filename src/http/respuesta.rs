@@ -36,17 +36,7 @@ pub(super) enum Cuerpo {
     Flujo { largo: Option<u64>, enviar: Envio },
 }
 
-impl fmt::Debug for Cuerpo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cuerpo::Memoria(datos) => f.write_str(&String::from_utf8_lossy(datos)),
-            Cuerpo::Flujo { largo, .. } => write!(f, "({largo:?} bytes)"),
-        }
-    }
-}
-
 /// Lo que se contesta.
-#[derive(Debug)]
 pub struct RespuestaHttp {
     /// El código.
     pub codigo: u16,
@@ -55,6 +45,12 @@ pub struct RespuestaHttp {
     pub(super) cuerpo: Cuerpo,
     /// Si es un fallo, por qué: a un navegador se le dice de otra manera.
     motivo: Option<String>,
+}
+
+impl fmt::Debug for RespuestaHttp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP {} {:?}", self.codigo, self.motivo)
+    }
 }
 
 impl RespuestaHttp {

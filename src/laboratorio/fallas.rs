@@ -1,9 +1,9 @@
 //! `--fallas LISTA`: romper a propósito lo que este nodo contesta, y poder repetirlo.
 //!
-//! La red de verdad falla cuando quiere; aquí, cuando se le dice. Cada decisión sale de la semilla y
-//! de qué respuesta es (qué conexión aceptada, qué respuesta dentro de ella): con la misma semilla y
-//! las mismas peticiones se rompe lo mismo, haya los hilos que haya. Aquí sólo se decide; quien lo
-//! hace es `puesto.rs`.
+//! La red de verdad falla cuando quiere; aquí, cuando se le dice. Cada decisión sale de la semilla
+//! y de qué respuesta es (qué conexión aceptada, qué respuesta dentro de ella): con la misma
+//! semilla y las mismas peticiones se rompe lo mismo, haya los hilos que haya. Aquí sólo se decide;
+//! quien lo hace es `puesto.rs`.
 
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ const PARTES: u64 = 100_000;
 /// Las fallas que se pidieron.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fallas {
+    /// La lista, como se escribió.
+    pub escrita: String,
     /// Cada respuesta sale este rato después, más o menos el segundo: milisegundos.
     retraso: Option<(u64, u64)>,
     /// Bytes que se escriben de una vez.
@@ -44,7 +46,10 @@ impl Fallas {
     /// # Errores
     /// La frase que dice qué está mal escrito y cómo se escribe.
     pub fn leer(escrito: &str) -> Result<Fallas, String> {
-        let mut fallas = Fallas::default();
+        let mut fallas = Fallas {
+            escrita: escrito.to_string(),
+            ..Fallas::default()
+        };
         let mut vistas = Vec::new();
         for parte in escrito.split(',') {
             let (nombre, valor) = parte.trim().split_once('=').unwrap_or((parte.trim(), ""));

@@ -8,6 +8,7 @@ pub mod demostrar;
 pub mod diagrama;
 pub mod diario;
 pub mod fallas;
+pub mod fronteras;
 pub mod hablar;
 pub mod informe;
 pub mod puesto;
@@ -21,6 +22,7 @@ use clap::{Subcommand, ValueEnum};
 
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
+use crate::ordenes::valores::leer_direccion;
 
 /// Las órdenes del laboratorio.
 #[derive(Debug, Subcommand)]
@@ -62,11 +64,12 @@ pub enum Experimento {
         salida: Option<PathBuf>,
     },
     /// Laboratorio: habla a mano con quien escuche en una dirección
+    #[command(after_help = hablar::AYUDA)]
     Hablar {
         /// Con quién
-        #[arg(value_name = "IP:PUERTO")]
+        #[arg(value_name = "IP:PUERTO", value_parser = leer_direccion)]
         con: SocketAddr,
-        /// Enseña cada lectura con su tamaño y qué frontera de mensaje cruzó
+        /// Enseña cada lectura y cada escritura con su tamaño y qué frontera de mensaje cruzó
         #[arg(long)]
         bytes: bool,
     },

@@ -2,17 +2,17 @@
 //! enseña en vivo y le pone las fallas que se pidieron.
 //!
 //! Se engancha en la [`Conexion`](crate::red::conexion::Conexion) por el hueco de `red/testigo.rs`,
-//! y nadie más sabe que existe. Sin diario, sin espectadores y sin fallas no hace nada. El orden es:
-//! diario, luego mentir, callar y retrasar, y por último trocear y cortar.
+//! y nadie más sabe que existe. Sin diario, sin espectadores y sin fallas no hace nada. El orden
+//! es: diario, luego mentir, callar y retrasar, y por último trocear y cortar.
 
 use std::io;
+use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, SystemTime};
-use std::{fmt, mem};
 
 use clap::Args;
 
@@ -22,11 +22,10 @@ use crate::laboratorio::diario::{Diario, guardar_a_ratos};
 use crate::laboratorio::fallas::{Cual, Fallas};
 use crate::laboratorio::suceso::{Apunte, Clase};
 use crate::laboratorio::vivo::Vivo;
-use crate::red::conexion::FalloRed;
 use crate::red::hilos::Hilo;
 use crate::red::maquina::sin_mapear;
 use crate::red::parada::Parada;
-use crate::red::testigo::{Mirar, Ojo, QuienLlama, Testigo};
+use crate::testigo::{Mirar, Ojo, QuienLlama, Testigo};
 
 /// Las opciones del laboratorio en un nodo.
 #[derive(Debug, Clone, Default, Args)]
@@ -63,28 +62,33 @@ pub struct Puesto {
     pub vivo_para_todos: bool,
     /// De una charla o de lo que pasa por el balanceador no se apunta lo que se dice.
     solo_conexiones: bool,
-    quien: OnceLock<(String, Parada)>,
-    avisador: OnceLock<Avisador>,
+    /// Cómo se llama en el diario, si no es un nodo: una orden suelta o una práctica.
+    nombre: String,
+    nodo: OnceLock<(String, Parada, Avisador)>,
     sucesos: AtomicU64,
     conexiones: AtomicU64,
     aceptadas: AtomicU64,
 }
 
 impl Puesto {
-    /// Quién es este programa, y qué parada acaba con los retrasos puestos a propósito.
-    pub fn presentar(&self, nombre: &str, parada: &Parada) {
-        // Sólo se presenta una vez: la primera.
-        let _ = self.quien.set((nombre.to_string(), parada.clone()));
-    }
-
-    /// Por dónde decir que el diario dejó de escribirse.
-    pub fn avisar_por(&self, avisador: &Avisador) {
-        let _ = self.avisador.set(avisador.clone());
+    /// Quién es el nodo, qué parada acaba con los retrasos puestos a propósito y por dónde decir que
+    /// el diario dejó de escribirse.
+    pub fn presentar(&self, nombre: &str, parada: &Parada, avisador: &Avisador) {
+        // Sólo hay un nodo por programa, y se presenta una vez.
+        let _ = self
+            .nodo
+            .set((nombre.to_string(), parada.clone(), avisador.clone()));
     }
 
     /// ¿Se están poniendo fallas?
     pub fn con_fallas(&self) -> bool {
         self.fallas.is_some()
+    }
+
+    /// Lo que se dice al arrancar si se están poniendo.
+    pub fn aviso_de_fallas(&self) -> Option<String> {
+        let escrita = self.fallas.as_ref().map(|fallas| &fallas.escrita)?;
+        Some(format!("Con fallas puestas a propósito: {escrita}"))
     }
 
     fn atento(&self) -> bool {
@@ -105,21 +109,15 @@ impl Puesto {
     }
 
     fn nombre(&self) -> &str {
-        self.quien.get().map_or("", |(nombre, _)| nombre)
+        let nodo = self.nodo.get();
+        nodo.map_or(&self.nombre, |(nombre, ..)| nombre)
     }
 
     /// Deja pasar un rato, o menos si hay que salir.
     fn esperar(&self, cuanto: Duration) {
-        if let Some((_, parada)) = self.quien.get() {
+        if let Some((_, parada, _)) = self.nodo.get() {
             let _ = parada.canal().recv_timeout(cuanto);
         }
-    }
-}
-
-impl fmt::Debug for Puesto {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let con_diario = self.diario.is_some();
-        write!(f, "Puesto(diario: {con_diario}, fallas: {:?})", self.fallas)
     }
 }
 
@@ -133,8 +131,9 @@ pub struct Montado {
 
 impl Montado {
     /// El de un nodo, o el de una orden suelta.
-    pub fn nuevo(instrumental: Instrumental) -> Result<Montado, Fallo> {
+    pub fn nuevo(instrumental: Instrumental, nombre: Option<&str>) -> Result<Montado, Fallo> {
         Montado::con(Puesto {
+            nombre: nombre.unwrap_or("nodo").to_string(),
             diario: abrir_diario(instrumental.diario.as_deref())?,
             fallas: instrumental.fallas,
             vivo_para_todos: instrumental.vivo_para_todos.unwrap_or_default(),
@@ -144,20 +143,19 @@ impl Montado {
 
     /// El de una práctica: quién abre y cierra conexiones y, del maestro, también qué se dicen.
     pub fn de_practica(nombre: &str, opcion: &ConDiario) -> Result<Montado, Fallo> {
-        let puesto = Puesto {
+        Montado::con(Puesto {
+            nombre: nombre.to_string(),
             diario: abrir_diario(opcion.diario.as_deref())?,
             solo_conexiones: nombre != "maestro",
             ..Puesto::default()
-        };
-        puesto.presentar(nombre, &Parada::nueva());
-        Montado::con(puesto)
+        })
     }
 
     fn con(puesto: Puesto) -> Result<Montado, Fallo> {
         let (puesto, parada) = (Arc::new(puesto), Parada::nueva());
         let suyo = Arc::clone(&puesto);
         let al_fallar = move |frase| {
-            if let Some(avisador) = suyo.avisador.get() {
+            if let Some((.., avisador)) = suyo.nodo.get() {
                 avisador.destacar(vec![frase]);
             }
         };
@@ -343,13 +341,13 @@ impl Mirilla {
     }
 
     /// Lo que le pasa a la respuesta que empieza: nada, se retrasa o no sale.
-    fn empezar_respuesta(&mut self) -> Result<Option<Duration>, FalloRed> {
+    fn empezar_respuesta(&mut self) -> Result<Option<Duration>, &'static str> {
         let Some(fallas) = self.fallas() else {
             return Ok(None);
         };
         if fallas.calla(self.respuesta) {
             self.poner("callar".into());
-            return Err(FalloRed::Provocada("callar"));
+            return Err("callar");
         }
         let retraso = fallas.retraso(self.respuesta);
         if let Some(cuanto) = retraso {
@@ -408,7 +406,7 @@ impl Ojo for Mirilla {
         }
     }
 
-    fn por_enviar(&mut self, lineas: &str) -> Result<(), FalloRed> {
+    fn por_enviar(&mut self, lineas: &str) -> Result<(), &'static str> {
         if self.puesto.solo_conexiones {
             return Ok(());
         }
@@ -432,7 +430,7 @@ impl Ojo for Mirilla {
         Ok(())
     }
 
-    fn datos_por_enviar(&mut self, datos: &[u8]) -> Option<(Vec<u8>, Result<(), FalloRed>)> {
+    fn datos_por_enviar(&mut self, datos: &[u8]) -> Option<(Vec<u8>, Result<(), &'static str>)> {
         if self.puesto.solo_conexiones {
             return None;
         }
@@ -462,7 +460,7 @@ impl Ojo for Mirilla {
         salen.truncate(caben as usize);
         self.enviados -= datos.len() as u64 - caben;
         self.poner("cortar".into());
-        Some((salen, Err(FalloRed::Provocada("cortar"))))
+        Some((salen, Err("cortar")))
     }
 
     fn trozo(&self) -> usize {
@@ -477,7 +475,8 @@ impl Drop for Mirilla {
     }
 }
 
-/// La palabra de una línea: `BUSCAR`, `OK`, `GET`, `HTTP/1.1`… Las líneas de una lista no la tienen.
+/// La palabra de una línea: `BUSCAR`, `OK`, `GET`, `HTTP/1.1`… Las líneas de una lista no la
+/// tienen.
 fn palabra(linea: &str) -> &str {
     let palabra = linea.split([':', ' ']).next().unwrap_or_default();
     let vale = |c: char| c.is_ascii_uppercase() || matches!(c, '_' | '/' | '.' | '0'..='9');

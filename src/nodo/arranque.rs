@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use crate::config::{Config, Fila, PEERS, carpeta_de_fila};
 use crate::consola::Consola;
-use crate::consola::eventos::Avisador;
 use crate::fallo::{Fallo, Salida};
 use crate::guia::ESCUCHANDO;
 use crate::http::url::Url;
+use crate::laboratorio::puesto::Puesto;
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::registro;
@@ -41,7 +41,11 @@ pub struct EnMarcha {
 
 impl EnMarcha {
     /// Abre el puerto y la carpeta, arranca los hilos y se presenta.
-    pub fn arrancar(config: &Config, consola: &mut Consola) -> Result<EnMarcha, Fallo> {
+    pub fn arrancar(
+        config: &Config,
+        laboratorio: &Arc<Puesto>,
+        consola: &mut Consola,
+    ) -> Result<EnMarcha, Fallo> {
         let (escucha, fila) = abrir_el_puerto(config)?;
         let mirando = |e| Fallo::de_sistema("mirando el puerto", &e);
         let direccion = escucha.local_addr().map_err(mirando)?;
@@ -50,10 +54,9 @@ impl EnMarcha {
         let en_la_red = direccion_en_la_red(direccion, config);
         let nombre = nombre_elegido(config, fila, direccion, en_la_red);
         let vecinos = Vecinos::nuevos(config, nombre, Some(direccion));
-        let (avisador, oyente) = Avisador::nuevo(CONEXIONES_POR_TANDA);
-        consola.oir(oyente);
-        let laboratorio = Arc::clone(&config.laboratorio);
-        laboratorio.avisar_por(&avisador);
+        let avisador = consola.oir(CONEXIONES_POR_TANDA);
+        laboratorio.presentar(&vecinos.nombre, &vecinos.parada, &avisador);
+        let laboratorio = Arc::clone(laboratorio);
         let nodo = Nodo::nuevo(vecinos, direccion, carpeta, avisador, laboratorio);
         let nodo = Arc::new(nodo);
         let huellas = calcular_huellas(&nodo)?;
@@ -89,6 +92,7 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
         format!("{ESCUCHANDO} {puerto}"),
         format!("Soy {nombre} y comparto {carpeta}"),
     ]);
+    consola.pantalla.tanda(nodo.laboratorio.aviso_de_fallas());
     if let Some(yo) = en_la_red {
         let linea = format!("Los demás me encuentran en {yo} (para ellos: --peer {yo})");
         consola.pantalla.linea(linea);
@@ -96,8 +100,12 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
 }
 
 /// El nodo sin menú: sirve y cuenta lo que pasa, hasta un Ctrl-C o un SIGTERM.
-pub fn servir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let marcha = EnMarcha::arrancar(config, consola)?;
+pub fn servir(
+    config: &Config,
+    laboratorio: &Arc<Puesto>,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    let marcha = EnMarcha::arrancar(config, laboratorio, consola)?;
     let salida = consola.mirar();
     marcha.detener(consola);
     Ok(salida)
@@ -157,9 +165,8 @@ fn abrir_el_primero_libre(
 
 fn carpeta_elegida(config: &Config, fila: Option<usize>) -> PathBuf {
     match (&config.carpeta, fila) {
-        (Some(carpeta), _) => carpeta.clone(),
         (None, Some(n)) => carpeta_de_fila(n),
-        (None, None) => config.carpeta_o_la_de_la_guia(),
+        _ => config.carpeta_o_la_de_la_guia(),
     }
 }
 

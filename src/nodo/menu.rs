@@ -4,10 +4,13 @@
 //! órdenes. El hilo principal espera con la [`Consola`]: por eso lo que llega mientras tanto se ve
 //! al momento.
 
+use std::sync::Arc;
+
 use crate::config::Config;
 use crate::consola::{Consola, Fin, elegir, numerados};
 use crate::fallo::{Fallo, Salida};
 use crate::guia;
+use crate::laboratorio::puesto::Puesto;
 use crate::nodo::Nodo;
 use crate::nodo::acciones::{self, NADIE, nuestras};
 use crate::nodo::arranque::EnMarcha;
@@ -28,8 +31,12 @@ pub const MENU: &[&str] = &[
 ];
 
 /// Abre el nodo con su menú y no vuelve hasta que se sale.
-pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let marcha = EnMarcha::arrancar(config, consola)?;
+pub fn abrir(
+    config: &Config,
+    laboratorio: &Arc<Puesto>,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    let marcha = EnMarcha::arrancar(config, laboratorio, consola)?;
     consola.pantalla.como_la_guia();
     let fin = loop {
         match una_vuelta(&marcha.nodo, consola) {

@@ -15,7 +15,7 @@ pub mod web;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -26,20 +26,21 @@ use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
 use crate::guia::CONEXION;
 use crate::laboratorio::puesto::Puesto;
-use crate::nodo::carpeta::huellas::Estante;
+use crate::nodo::carpeta::huellas::{Estante, Origen};
 use crate::nodo::carpeta::{Archivo, Carpeta};
-use crate::nodo::descarga::plazas::Plazas;
 use crate::nodo::maestro::registro::Inscripcion;
 use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::Web;
 use crate::red::parada::Parada;
+use crate::red::parada::cerrojo;
+use crate::red::turnos::TurnosPorIp;
 use crate::texto::hora;
 
 /// Cuánto se calla una IP que ya se anunció en pantalla.
 const YA_SE_DIJO: Duration = Duration::from_secs(60);
 /// Archivos que se aceptan a la vez de quienes los envían: cada uno gasta un bloque de memoria.
 const MAX_RECEPCIONES: usize = 16;
-/// De ellos, los de una misma IP: ninguna ocupa todas las plazas.
+/// De ellos, los de una misma IP: ninguna ocupa todos los turnos.
 const MAX_RECEPCIONES_POR_IP: usize = 4;
 /// IP de las que se recuerda cuándo se anunciaron.
 const MAX_VISTAS: usize = 1024;
@@ -60,8 +61,8 @@ pub struct Nodo {
     pub laboratorio: Arc<Puesto>,
     /// Se corta al salir, para que lo que se esté preguntando o recibiendo termine.
     pub saliendo: Parada,
-    /// Las plazas de quienes nos están enviando algo.
-    pub recepciones: Plazas,
+    /// Los turnos de quienes nos están enviando algo.
+    pub recepciones: TurnosPorIp,
     /// El maestro en que se registra, si lo hay.
     pub maestro: Option<Arc<Inscripcion>>,
     /// Lo que comparten las peticiones REST.
@@ -117,11 +118,11 @@ impl Nodo {
             saliendo: vecinos.parada.clone(),
             vecinos,
             direccion,
-            estante: Estante::de_carpeta(Arc::clone(&carpeta)),
+            estante: Estante::nuevo(Origen::Carpeta(Arc::clone(&carpeta))),
             carpeta,
             avisador,
             laboratorio,
-            recepciones: Plazas::nuevas(MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP),
+            recepciones: TurnosPorIp::nuevos(MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP),
             maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion, &testigo))),
             web: Web::default(),
             zona: TimeZone::system(),
@@ -134,8 +135,7 @@ impl Nodo {
     /// Lo que comparte ahora mismo.
     pub fn lista(&self) -> Result<Arc<Vec<Archivo>>, Fallo> {
         let pedida = Instant::now();
-        let ultima = self.ultima_lista.lock();
-        let mut ultima = ultima.unwrap_or_else(PoisonError::into_inner);
+        let mut ultima = cerrojo(&self.ultima_lista);
         if ultima.empezo.is_none_or(|empezo| empezo < pedida) {
             let empezo = Instant::now();
             let archivos = self.carpeta.listar()?;
@@ -157,7 +157,7 @@ impl Nodo {
     /// Cuenta que alguien se conectó: siempre si habla como la guía; si no, sólo la primera vez que
     /// se ve esa IP (o tras un rato), porque los saludos de los nuestros llenarían la pantalla.
     pub fn contar_conexion(&self, desde: SocketAddr, como_la_guia: bool) {
-        let mut vistas = self.vistas.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut vistas = cerrojo(&self.vistas);
         let ahora = Instant::now();
         let antes = vistas.get(&desde.ip()).copied();
         let nueva = antes.is_none_or(|antes| ahora.duration_since(antes) > YA_SE_DIJO);
@@ -188,7 +188,7 @@ impl Nodo {
 
     /// Guarda un mensaje recibido. Pasado el tope, se olvida el más viejo.
     pub fn guardar_mensaje(&self, mensaje: Mensaje) {
-        let mut mensajes = self.con_mensajes();
+        let mut mensajes = cerrojo(&self.mensajes);
         if mensajes.len() == MAX_MENSAJES {
             mensajes.pop_front();
         }
@@ -197,10 +197,6 @@ impl Nodo {
 
     /// Los mensajes guardados, del más viejo al más nuevo.
     pub fn mensajes(&self) -> Vec<Mensaje> {
-        self.con_mensajes().iter().cloned().collect()
-    }
-
-    fn con_mensajes(&self) -> MutexGuard<'_, VecDeque<Mensaje>> {
-        self.mensajes.lock().unwrap_or_else(PoisonError::into_inner)
+        cerrojo(&self.mensajes).iter().cloned().collect()
     }
 }

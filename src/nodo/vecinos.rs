@@ -38,8 +38,6 @@ pub struct Vecinos {
 impl Vecinos {
     /// Los de un nodo que escucha en `escucha` (`None`: una orden suelta que no es nadie).
     pub fn nuevos(config: &Config, nombre: String, escucha: Option<SocketAddr>) -> Vecinos {
-        let parada = Parada::nueva();
-        config.laboratorio.presentar(&nombre, &parada);
         let mut vecinos = Vecinos {
             nombre,
             // Cada `RandomState` nace con una semilla al azar del sistema.
@@ -49,7 +47,7 @@ impl Vecinos {
             maestro: config.maestro.clone(),
             espera: config.espera,
             limites: config.limites.clone(),
-            parada,
+            parada: Parada::nueva(),
             vistos: Arc::default(),
         };
         vecinos.conocer(&config.peers);

@@ -119,7 +119,7 @@ fn en_espanol(comando: Command, escrito: &str) -> Command {
             (false, None) => arg.help_heading("Opciones"),
             (false, Some(_)) => arg,
         })
-        .help_template("{about}\n\nUso: {usage}\n\n{all-args}");
+        .help_template("{about}\n\nUso: {usage}\n\n{all-args}{after-help}");
     ordenes.into_iter().fold(comando, |comando, orden| {
         comando.mut_subcommand(&orden, |c| en_espanol(c, &format!("{escrito} {orden}")))
     })
@@ -155,12 +155,7 @@ fn que_esta_mal(error: &clap::Error) -> String {
             otro => format!("{arg} y {otro} no van juntos"),
         },
         ErrorKind::InvalidUtf8 => "hay un argumento que no es texto UTF-8".into(),
-        ErrorKind::NoEquals
-        | ErrorKind::TooManyValues
-        | ErrorKind::TooFewValues
-        | ErrorKind::WrongNumberOfValues => {
-            format!("{arg} no lleva ese número de valores")
-        }
+        ErrorKind::TooManyValues => format!("{arg} no lleva ningún valor"),
         _ => "no se entiende la orden".into(),
     }
 }
@@ -213,7 +208,7 @@ mod tests {
                 format!("nodo buscar foto {opcion}"),
             ] {
                 let Argumentos { nodo, orden } = leer_linea(&linea);
-                let Some(Orden::Buscar { archivo }) = orden else {
+                let Some(Orden::Buscar { archivo, .. }) = orden else {
                     panic!("{linea}");
                 };
                 let juntas = format!("{nodo:?}");

@@ -6,8 +6,7 @@
 pub mod espanol;
 pub mod opciones;
 pub mod sueltas;
-
-use std::sync::Arc;
+pub mod valores;
 
 use crate::config::{Config, Limites};
 use crate::consola::Consola;
@@ -26,17 +25,20 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
         Some(Orden::Maestro { diario, .. }) => Montado::de_practica("maestro", diario),
         Some(Orden::Chat { diario, .. }) => Montado::de_practica("chat", diario),
         Some(Orden::Balanceador { diario, .. }) => Montado::de_practica("balanceador", diario),
-        _ => Montado::nuevo(std::mem::take(&mut nodo.laboratorio)),
+        _ => Montado::nuevo(
+            std::mem::take(&mut nodo.laboratorio),
+            nodo.nombre.as_deref(),
+        ),
     }?;
-    let salida = cumplir_con(nodo, orden, &montado, consola)?;
+    let salida = cumplir_con(nodo, orden, &montado, consola);
     let Err(incompleto) = montado.cerrar() else {
-        return Ok(salida);
+        return salida;
     };
     consola.pantalla.aviso(format!("nodo: {incompleto}"));
-    Ok(match salida {
-        Salida::Bien => Salida::NoSePudo,
+    match salida {
+        Ok(Salida::Bien) => Ok(Salida::NoSePudo),
         salida => salida,
-    })
+    }
 }
 
 fn cumplir_con(
@@ -52,13 +54,12 @@ fn cumplir_con(
     let config = || {
         Ok(Config {
             limites: limites.clone(),
-            laboratorio: Arc::clone(&montado.puesto),
             ..decidir(nodo)?
         })
     };
     match orden {
-        None => menu::abrir(&config()?, consola),
-        Some(Orden::Servir) => arranque::servir(&config()?, consola),
+        None => menu::abrir(&config()?, &montado.puesto, consola),
+        Some(Orden::Servir) => arranque::servir(&config()?, &montado.puesto, consola),
         Some(Orden::Listar { red }) => sueltas::listar(&config()?, red, consola),
         Some(Orden::Buscar { archivo }) => sueltas::buscar(&config()?, &archivo, consola),
         Some(Orden::Descargar { archivo, de }) => {

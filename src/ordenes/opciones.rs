@@ -16,8 +16,8 @@ use crate::fallo::Fallo;
 use crate::http::url::Url;
 use crate::laboratorio::Experimento;
 use crate::laboratorio::puesto::{ConDiario, Instrumental};
-use crate::nodo::palabras::protocolo::nombre_de_nodo_valido;
-use crate::red::maquina::{es_de_esta_maquina, sin_mapear};
+use crate::ordenes::valores::*;
+use crate::red::maquina::es_de_esta_maquina;
 
 /// Nodo P2P para compartir archivos en una LAN. Sin orden, abre el menú.
 #[derive(Debug, Parser)]
@@ -60,7 +60,8 @@ pub struct Opciones {
           help = format!("Segundos que se espera a cada peer al buscar ({ESPERA} si no se dice)"))]
     pub espera: Option<Duration>,
     /// Conexiones que atiende a la vez.
-    #[arg(long, value_name = "N", value_parser = leer_max_conexiones,
+    // Por encima de unos 16 000 hilos un proceso de Linux puede abortar (vm.max_map_count / 4).
+    #[arg(long, value_name = "N", value_parser = |escrito: &str| leer_hasta(escrito, 12_000),
           help = format!("Conexiones que atiende a la vez ({MAX_CONEXIONES} si no se dice)"))]
     pub max_conexiones: Option<usize>,
     /// Directorio «maestro» en que registrarse y al que preguntar, por ejemplo
@@ -317,7 +318,6 @@ pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
         max_conexiones: opciones.max_conexiones.unwrap_or(MAX_CONEXIONES),
         maestro: opciones.maestro,
         identificado: opciones.nodo.is_some() || opciones.puerto.is_some(),
-        laboratorio: Default::default(),
         limites: Limites::default(),
     })
 }
@@ -362,92 +362,6 @@ fn ip_para(peers: &[SocketAddr], maestro: Option<&str>) -> IpAddr {
 fn es_de_aqui(maestro: Option<&str>) -> bool {
     let ip = |url: &str| Url::leer(url).and_then(|url| url.ip());
     maestro.is_none_or(|url| ip(url).is_some_and(|ip| ip.is_loopback()))
-}
-
-// ----- Cómo se lee cada valor -----
-
-fn leer_numero(escrito: &str) -> Result<usize, String> {
-    escrito.parse().map_err(|_| "se esperaba un número".into())
-}
-
-/// Lee una IP.
-pub fn leer_ip(escrito: &str) -> Result<IpAddr, String> {
-    let mal = "se esperaba una IP, por ejemplo 192.168.1.10";
-    escrito.parse().map_err(|_| mal.into())
-}
-
-/// Lee un puerto, de 0 a 65535.
-pub fn leer_puerto(escrito: &str) -> Result<u16, String> {
-    let mal = "se esperaba un puerto, de 0 a 65535";
-    escrito.parse().map_err(|_| mal.into())
-}
-
-/// Lee `IP:PUERTO`.
-fn leer_direccion(escrito: &str) -> Result<SocketAddr, String> {
-    let mal = "se esperaba IP:PUERTO, por ejemplo 127.0.0.1:8001";
-    escrito.parse().map_err(|_| mal.into())
-}
-
-/// Lee `IP` o `IP:PUERTO` (sin puerto, [`PUERTO`]).
-fn leer_peer(escrito: &str) -> Result<SocketAddr, String> {
-    let sin_puerto = |ip: IpAddr| SocketAddr::new(ip, PUERTO);
-    let peer = escrito.parse().or_else(|_| escrito.parse().map(sin_puerto));
-    match peer {
-        Ok(peer) if peer.port() == 0 => Err("el puerto de un peer no puede ser 0".into()),
-        Ok(peer) if peer.ip().is_unspecified() => {
-            let no_es = "no es la dirección de nadie: escribe la IP de ese nodo";
-            Err(format!("{} {no_es}", peer.ip()))
-        }
-        Ok(peer) => Ok(sin_mapear(peer)),
-        Err(_) => {
-            Err("se esperaba una IP o IP:PUERTO, por ejemplo 192.168.1.11 o 127.0.0.1:6002".into())
-        }
-    }
-}
-
-/// Lee `IP` o `IP:PUERTO` sin decidir el puerto: la guía usa siempre el suyo.
-fn leer_peer_ingenuo(escrito: &str) -> Result<(IpAddr, Option<u16>), String> {
-    let peer = leer_peer(escrito)?;
-    let con_puerto = escrito.parse::<IpAddr>().is_err();
-    Ok((peer.ip(), con_puerto.then_some(peer.port())))
-}
-
-fn leer_nombre(escrito: &str) -> Result<String, String> {
-    match nombre_de_nodo_valido(escrito) {
-        true => Ok(escrito.to_string()),
-        false => Err(format!(
-            "el nombre de un nodo no lleva «:» ni caracteres de control, y tiene de 1 a \
-             {MAX_NOMBRE} bytes"
-        )),
-    }
-}
-
-fn leer_segundos(escrito: &str) -> Result<Duration, String> {
-    match escrito.replace(',', ".").parse::<f64>() {
-        Ok(segundos) if segundos > 0.0 && segundos <= 3600.0 => {
-            Ok(Duration::from_secs_f64(segundos))
-        }
-        _ => Err("se esperaban segundos, más de 0 y hasta 3600; por ejemplo 2 o 0.5".into()),
-    }
-}
-
-fn leer_max_conexiones(escrito: &str) -> Result<usize, String> {
-    // Por encima de unos 16 000 hilos un proceso de Linux puede abortar (vm.max_map_count / 4).
-    leer_hasta(escrito, 12_000)
-}
-
-/// Lee un número de 1 a `tope`.
-fn leer_hasta(escrito: &str, tope: usize) -> Result<usize, String> {
-    let numero = escrito.parse().ok().filter(|n| (1..=tope).contains(n));
-    numero.ok_or_else(|| format!("se esperaba un número de 1 a {tope}"))
-}
-
-/// Lee la URL de un maestro o de un peer: `http://…`, sin barra final.
-fn leer_maestro(escrito: &str) -> Result<String, String> {
-    match escrito.strip_prefix("http://") {
-        Some(resto) if !resto.is_empty() => Ok(escrito.trim_end_matches('/').to_string()),
-        _ => Err("se esperaba una URL como http://127.0.0.1:9000".into()),
-    }
 }
 
 #[cfg(test)]

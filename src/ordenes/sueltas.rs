@@ -57,10 +57,7 @@ pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Sa
     if let Ok(carpeta) = Carpeta::abrir(&config.carpeta_o_la_de_la_guia()) {
         acciones::decir_si_ya_se_tiene(consola, &carpeta, nombre);
     }
-    Ok(match hallados.is_empty() {
-        true => Salida::NoSePudo,
-        false => Salida::Bien,
-    })
+    Ok(Salida::de(true, !hallados.is_empty()))
 }
 
 /// `nodo descargar`: de las fuentes dichas, o de todos los peers que lo tengan.
@@ -79,15 +76,12 @@ pub fn descargar(
         };
     }
     let ruta = config.carpeta_o_la_de_la_guia();
-    let ya_estaban: Vec<&Path> = ruta.ancestors().filter(|ruta| ruta.exists()).collect();
+    let faltaban: Vec<&Path> = ruta.ancestors().filter(|ruta| !ruta.exists()).collect();
     let carpeta = Carpeta::abrir_o_crear(&ruta)?;
     let salida = acciones::descargar(consola, &vecinos, &carpeta, nombre, &fuentes)?;
     if salida != Salida::Bien {
         // La carpeta que se creó para nada, y las de encima: `remove_dir` sólo quita las vacías.
-        let creadas = ruta.ancestors().filter(|ruta| !ya_estaban.contains(ruta));
-        let _ = creadas
-            .take_while(|ruta| !ruta.as_os_str().is_empty())
-            .try_for_each(fs::remove_dir);
+        let _ = faltaban.iter().try_for_each(fs::remove_dir);
     }
     Ok(salida)
 }
@@ -101,7 +95,7 @@ pub fn huella(archivos: Vec<PathBuf>, consola: &mut Consola) -> Result<Salida, F
         let hilo = arrancar("huella", move || huella_de(&suya))?;
         // A quien lee de una tubería sin fin no se le puede despertar: se le deja, y el programa
         // acaba.
-        if consola.siguiente(hilo.fin()) == Paso::Interrumpido {
+        if consola.siguiente(&hilo.fin) == Paso::Interrumpido {
             return Ok(Salida::Interrumpido);
         }
         match hilo.esperar() {
@@ -154,9 +148,8 @@ pub fn localizar(
     pantalla.tanda(hallados.iter().map(ToString::to_string));
     if hallados.is_empty() {
         pantalla.aviso(format!("Según {url}, nadie tiene «{archivo}»."));
-        return Ok(Salida::NoSePudo);
     }
-    Ok(Salida::Bien)
+    Ok(Salida::de(true, !hallados.is_empty()))
 }
 
 /// `nodo ingenuo`: la guía tal cual, que no sabe terminar. En su hilo, para que un Ctrl-C acabe con
@@ -174,7 +167,7 @@ pub fn ingenuo(
     let carpeta = carpeta.unwrap_or_else(|| CARPETA_ARCHIVOS.into());
     let abrir = move || ingenuo::abrir(aqui.ip(), aqui.port(), carpeta, &peers);
     let hilo = arrancar("ingenuo", abrir)?;
-    if consola.siguiente(hilo.fin()) == Paso::Interrumpido {
+    if consola.siguiente(&hilo.fin) == Paso::Interrumpido {
         return Ok(Salida::Interrumpido);
     }
     match hilo.esperar() {

@@ -1,7 +1,7 @@
 //! El nodo de la guía tal cual, función por función y con sus defectos: se lee con ella al lado,
-//! antes que el de verdad. Cada `Defecto N` acaba en el archivo de `src/` donde está arreglado.
-//! Es la excepción de la casa: sólo usa `std`, imprime desde cualquier hilo y no espera a ninguno,
-//! porque la guía lo hace. Como sirve `../../etc/passwd`, sólo escucha en 127.x.
+//! antes que el de verdad. Cada `Defecto N` acaba en el archivo de `src/` donde está arreglado, y
+//! `nodo demostrar N` lo provoca. Es la excepción de la casa: usa sólo `std`, pinta desde cualquier
+//! hilo y no los espera, como la guía. Sirve `../../etc/passwd`: por eso sólo escucha en 127.x.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};

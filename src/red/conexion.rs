@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::config::Limites;
 use crate::fallo::motivo;
 use crate::red::parada::{Apuntado, Parada, Trato};
-use crate::red::testigo::{Ojo, QuienLlama, Testigo};
+use crate::testigo::{Ojo, QuienLlama, Testigo};
 use crate::texto::limpiar;
 
 /// Lo que se lee del socket de una vez mientras se buscan líneas, en bytes. Cabe una línea del tope
@@ -384,7 +384,7 @@ impl Conexion {
         }
         self.anunciados = bytes;
         match &mut self.ojo {
-            Some(ojo) => ojo.por_enviar(lineas),
+            Some(ojo) => ojo.por_enviar(lineas).map_err(FalloRed::Provocada),
             None => Ok(()),
         }
     }
@@ -399,7 +399,7 @@ impl Conexion {
             None => self.mandar(datos),
             Some((estropeados, sigue)) => {
                 self.mandar(&[lineas, &estropeados].concat())?;
-                sigue
+                sigue.map_err(FalloRed::Provocada)
             }
         }
     }

@@ -30,8 +30,8 @@ pub const PILA: usize = 256 * 1024;
 /// Un hilo en marcha; quien lo tiene es su dueño, y lo espera.
 pub struct Hilo<T> {
     hilo: JoinHandle<T>,
-    /// Se cierra cuando el hilo acaba.
-    fin: Receiver<Nada>,
+    /// Se cierra cuando el hilo acaba: para un `select!`.
+    pub fin: Receiver<Nada>,
 }
 
 /// Arranca un hilo con su nombre.
@@ -71,16 +71,6 @@ pub fn sin_hilo(nombre: &str, error: &io::Error) -> Fallo {
 }
 
 impl<T> Hilo<T> {
-    /// Está listo cuando el hilo acaba: para un `select!`.
-    pub fn fin(&self) -> &Receiver<Nada> {
-        &self.fin
-    }
-
-    /// ¿Acaba antes de `plazo`?
-    pub fn acaba_en(&self, plazo: Duration) -> bool {
-        self.fin.recv_timeout(plazo) == Err(RecvTimeoutError::Disconnected)
-    }
-
     /// ¿Acaba antes de `plazo` y de que alguien tenga `prisa`?
     pub fn acaba_antes(&self, plazo: Duration, prisa: &Receiver<()>) -> bool {
         select! {
@@ -198,6 +188,7 @@ fn tomar_ficha(fichas: &AtomicUsize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossbeam_channel::never;
     use std::thread;
 
     const PLAZO: Duration = Duration::from_secs(5);
@@ -272,9 +263,9 @@ mod tests {
     fn el_dueno_sabe_si_acabo_y_si_fue_mal() {
         let (soltar, esperar) = bounded::<()>(0);
         let hilo = arrancar("prueba", move || esperar.recv().is_err()).unwrap();
-        assert!(!hilo.acaba_en(Duration::from_millis(20)));
+        assert!(!hilo.acaba_antes(Duration::from_millis(20), &never()));
         drop(soltar);
-        assert!(hilo.acaba_en(PLAZO));
+        assert!(hilo.acaba_antes(PLAZO, &never()));
         assert_eq!(hilo.esperar(), Some(true));
         let malo = arrancar("prueba", || panic!("a propósito")).unwrap();
         assert_eq!(malo.esperar(), None);

@@ -10,7 +10,6 @@ pub mod hilos;
 pub mod maquina;
 pub mod parada;
 pub mod servidor;
-pub mod testigo;
 pub mod turnos;
 
 use std::io;

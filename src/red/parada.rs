@@ -47,7 +47,7 @@ impl Parada {
         let (sin_avisar, canal) = bounded(0);
         let sockets = Arc::<Mutex<Sockets>>::default();
         let parada = Parada { canal, sockets };
-        parada.sockets().sin_avisar = Some(sin_avisar);
+        cerrojo(&parada.sockets).sin_avisar = Some(sin_avisar);
         parada
     }
 
@@ -58,7 +58,7 @@ impl Parada {
 
     /// ¿Se cortó ya?
     pub fn cortada(&self) -> bool {
-        self.sockets().cortada
+        cerrojo(&self.sockets).cortada
     }
 
     /// El canal, para un `select!`: está listo cuando hay que dejarlo.
@@ -68,7 +68,7 @@ impl Parada {
 
     /// Que nadie empiece nada más. Lo que está a medias puede acabar.
     pub fn avisar(&self) {
-        let mut sockets = self.sockets();
+        let mut sockets = cerrojo(&self.sockets);
         sockets.sin_avisar = None;
         for (trato, socket) in sockets.vivos.values() {
             if *trato == Trato::DejaDeLeer {
@@ -79,7 +79,7 @@ impl Parada {
 
     /// Avisa y además corta ya todos los sockets apuntados, y los que se apunten después.
     pub fn cortar(&self) {
-        let mut sockets = self.sockets();
+        let mut sockets = cerrojo(&self.sockets);
         sockets.sin_avisar = None;
         sockets.cortada = true;
         for (_, socket) in sockets.vivos.values() {
@@ -90,7 +90,7 @@ impl Parada {
     /// Apunta un socket mientras viva lo que devuelve. Si ya se avisó o se cortó, se le hace lo
     /// mismo.
     pub fn apuntar(&self, socket: &Arc<TcpStream>, trato: Trato) -> Apuntado {
-        let mut sockets = self.sockets();
+        let mut sockets = cerrojo(&self.sockets);
         if sockets.cortada {
             cerrar(socket, Shutdown::Both);
         } else if sockets.sin_avisar.is_none() && trato == Trato::DejaDeLeer {
@@ -106,20 +106,9 @@ impl Parada {
 
     /// Cuántos sockets apuntados dejarán de leer al avisar: las conexiones de un servidor.
     pub fn conexiones(&self) -> usize {
-        let sockets = self.sockets();
+        let sockets = cerrojo(&self.sockets);
         let tratos = sockets.vivos.values().map(|(trato, _)| *trato);
         tratos.filter(|trato| *trato == Trato::DejaDeLeer).count()
-    }
-
-    fn sockets(&self) -> MutexGuard<'_, Sockets> {
-        // Ninguna sección crítica deja la lista a medias: un cerrojo envenenado sigue siendo bueno.
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Parada {
-    fn default() -> Parada {
-        Parada::nueva()
     }
 }
 
@@ -137,10 +126,16 @@ pub struct Apuntado {
 
 impl Drop for Apuntado {
     fn drop(&mut self) {
-        let socket = self.parada.sockets().vivos.remove(&self.numero);
+        let socket = cerrojo(&self.parada.sockets).vivos.remove(&self.numero);
         // Si es la última copia se cierra aquí, fuera del cerrojo.
         drop(socket);
     }
+}
+
+/// Lo que guarda un cerrojo. En ningún sitio se deja a medias lo que hay dentro: aunque el hilo que
+/// lo tenía terminara por un error interno, sigue siendo bueno.
+pub fn cerrojo<T>(guardado: &Mutex<T>) -> MutexGuard<'_, T> {
+    guardado.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

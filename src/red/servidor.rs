@@ -7,7 +7,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, never};
 use log::debug;
 use socket2::SockRef;
 
@@ -73,7 +73,7 @@ impl Servidor {
             self.direccion
         );
         drop(timbre);
-        if !self.hilo.acaba_en(DESPEDIDA_CALLADA) {
+        if !self.hilo.acaba_antes(DESPEDIDA_CALLADA, &never()) {
             decir(self.parada.conexiones());
             if !self.hilo.acaba_antes(Duration::MAX, ctrl_c) {
                 self.parada.cortar();

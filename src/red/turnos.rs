@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::red::parada::Parada;
+use crate::red::parada::cerrojo;
 
 /// Un número fijo de turnos.
 pub struct Turnos {
@@ -87,7 +88,7 @@ impl TurnosPorIp {
     }
 
     fn de(&self, ip: IpAddr) -> Arc<Turnos> {
-        let mut suyos = self.suyos.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut suyos = cerrojo(&self.suyos);
         suyos.retain(|_, turnos| turnos.strong_count() > 0);
         let ya = suyos.get(&ip).and_then(Weak::upgrade);
         ya.unwrap_or_else(|| {
@@ -136,6 +137,22 @@ mod tests {
         drop(otro);
         assert!(pedir(1).is_some());
         assert_eq!(turnos.suyos.lock().unwrap().len(), 1, "nadie usa los demás");
+    }
+
+    #[test]
+    fn sin_esperar_ninguna_ip_los_ocupa_todos_y_soltar_deja_pasar() {
+        let (turnos, parada) = (TurnosPorIp::nuevos(3, 2), Parada::nueva());
+        let pedir = |n: u8| turnos.pedir([192, 0, 2, n].into(), Duration::ZERO, &parada);
+        let (uno, _otro) = (pedir(1), pedir(1));
+        assert!(uno.is_some() && pedir(1).is_none());
+        let tercero = pedir(2);
+        assert!(tercero.is_some() && pedir(3).is_none());
+        drop(uno);
+        assert!(pedir(3).is_some());
+        assert!(pedir(1).is_some());
+        drop(tercero);
+        assert!(pedir(1).is_some());
+        assert_eq!(cerrojo(&turnos.suyos).len(), 1, "nadie usa los demás");
     }
 
     #[test]

@@ -431,6 +431,35 @@ fn los_paseos_pasan_por_funciones_que_hay() {
     }
 }
 
+/// Los diez ejercicios tienen su prueba, que existe, y están en orden.
+#[test]
+fn cada_ejercicio_tiene_su_prueba() {
+    let pagina = leer("src/README.md");
+    let (_, ejercicios) = pagina.split_once("## Ejercicios").expect("hay ejercicios");
+    let pruebas = leer("tests/programa/ejercicios.rs");
+    let cada_uno: Vec<&str> = ejercicios.split("\n### ").skip(1).collect();
+    assert_eq!(cada_uno.len(), 10);
+    assert_eq!(
+        pruebas
+            .matches("\n#[ignore = \"ejercicio\"]\nfn ejercicio_")
+            .count(),
+        10
+    );
+    for (numero, texto) in (1..).zip(cada_uno) {
+        assert!(texto.starts_with(&format!("{numero}. ")), "{texto}");
+        let orden = format!("`cargo test ejercicio_{numero:02} -- --ignored`");
+        assert!(
+            texto.contains(&orden),
+            "el ejercicio {numero} no dice {orden}"
+        );
+        assert!(pruebas.contains(&format!("\nfn ejercicio_{numero:02}_")));
+        assert!(
+            enlaces(texto).count() > 0 && texto.lines().count() <= 14,
+            "{texto}"
+        );
+    }
+}
+
 /// Cada carpeta de código está en el mapa.
 #[test]
 fn ningun_cuarto_falta_en_el_mapa() {

@@ -499,3 +499,31 @@ fn quedarse_sin_hilos_no_es_no_haberlo_encontrado() {
         "{dijo}"
     );
 }
+
+#[test]
+fn al_hablar_a_mano_lo_ajeno_se_limpia_y_lo_partido_se_junta() {
+    let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut programa = nodo();
+    programa.args(["hablar", &escucha.local_addr().unwrap().to_string()]);
+    let mut terminal = Pseudoterminal::con(programa, 24, 80);
+    let mut otro = BufReader::new(escucha.accept().unwrap().0);
+    terminal.esperar("[CONECTADO] Con 127.0.0.1:");
+    let mut leido = String::new();
+    terminal.teclear("LISTAR\n");
+    otro.read_line(&mut leido).unwrap();
+    assert_eq!(leido, "LISTAR\n");
+    otro.get_mut().write_all(b"\x1b[2Juno\nparti").unwrap();
+    otro.get_mut().write_all(b"da\n").unwrap();
+    terminal.esperar_ultima("partida");
+    assert!(terminal.texto().contains("[CONECTADO]"), "no borra");
+    // Sin salto: y el fin.
+    terminal.teclear("BUSCAR:x\\c\n\x04");
+    let mut resto = Vec::new();
+    otro.read_to_end(&mut resto).unwrap();
+    assert_eq!(resto, b"BUSCAR:x");
+    otro.get_mut().write_all(b"SI").unwrap();
+    drop(otro);
+    let visto = terminal.esperar("cerró la conexión");
+    assert!(visto.contains("\nSI\n[FIN]"), "{visto}");
+    assert_eq!(terminal.hijo.wait().unwrap().code(), Some(0));
+}

@@ -30,15 +30,6 @@ use crate::texto::duracion;
 /// Lo que se dice cuando no hay a quién preguntar.
 pub const NADIE: &str = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
 
-/// Cómo acabó una consulta: si llegó al final, y si sirvió de algo.
-fn salida(acabo: bool, bien: bool) -> Salida {
-    match (acabo, bien) {
-        (false, _) => Salida::Interrumpido,
-        (true, true) => Salida::Bien,
-        (true, false) => Salida::NoSePudo,
-    }
-}
-
 /// A quienes preguntar ahora: los peers de la lista y los que dé el maestro, si lo hay (y si
 /// contestó). `None` si un Ctrl-C lo dejó.
 fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos, bool)>, Fallo> {
@@ -53,7 +44,8 @@ fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos, bo
                 contesto = true;
                 todos.conocer(&hallados);
             }
-            Err(fallo) => decir_del_maestro(&mut consola.pantalla, &fallo),
+            // No es un error: se dice y se sigue con los demás.
+            Err(fallo) => consola.pantalla.error(format!("[MAESTRO] {fallo}")),
         }
     }
     if todos.peers.is_empty() {
@@ -92,7 +84,7 @@ pub fn listar_la_red(
         }
     };
     let acabo = consola.consultar(&vecinos.peers, &vecinos.parada, pregunta, llega)?;
-    Ok(salida(acabo, alguno))
+    Ok(Salida::de(acabo, alguno))
 }
 
 /// Un nodo de la guía cierra cuando no conoce la palabra: se dice así, y no como un error.
@@ -126,11 +118,6 @@ pub fn buscar(
         return Ok(None);
     }
     hallados.map(Some)
-}
-
-/// Que el maestro falle no es un error: se dice y se sigue con los demás.
-fn decir_del_maestro(pantalla: &mut Pantalla, fallo: &Fallo) {
-    pantalla.error(format!("[MAESTRO] {fallo}"));
 }
 
 /// Quien busca lo que ya tiene debe saberlo, lo tengan los demás o no.
@@ -168,16 +155,12 @@ pub fn descargar(
             pantalla.tanda(contar_descarga(nombre, &descargado, carpeta));
             Salida::Bien
         }
-        Err(fallo @ NoDescargado::NoEncontrado) => {
-            pantalla.error(format!("{NO_ENCONTRADO} {fallo}"));
-            Salida::NoSePudo
-        }
         Err(fallo) => {
-            pantalla.error(format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"));
-            match fallo {
-                NoDescargado::Cancelado => Salida::Interrumpido,
-                _ => Salida::NoSePudo,
-            }
+            pantalla.error(match fallo {
+                NoDescargado::NoEncontrado => format!("{NO_ENCONTRADO} {fallo}"),
+                _ => format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"),
+            });
+            Salida::de(fallo != NoDescargado::Cancelado, false)
         }
     })
 }
@@ -248,7 +231,7 @@ pub fn mandar_mensaje(
         }
     };
     let acabo = consola.consultar(&vecinos.peers, &vecinos.parada, pregunta, llega)?;
-    Ok(salida(acabo, alguno))
+    Ok(Salida::de(acabo, alguno))
 }
 
 // ----- Estado -----
@@ -272,7 +255,7 @@ pub fn estado(consola: &mut Consola, vecinos: &Vecinos) -> Result<Salida, Fallo>
         pantalla.linea(contar_saludo(peer, &saludo, tiempo));
     };
     let acabo = consola.consultar(&vecinos.peers, &vecinos.parada, pregunta, llega)?;
-    Ok(salida(acabo, alguno))
+    Ok(Salida::de(acabo, alguno))
 }
 
 type Saludo = Result<Presentacion, FalloPar>;

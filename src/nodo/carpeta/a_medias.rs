@@ -272,10 +272,8 @@ impl AMedias {
             }
             // Lo cambiaron entre mirar y renombrar: es el archivo a medias de otro. Se le devuelve,
             // o se aparta si ya hay uno: que no quede con el nombre bueno.
-            let apartar = |n| {
-                let aparte = con_numero(&self.parte, n);
-                renombrar_sin_pisar(&self.dir, candidato, &aparte).is_ok()
-            };
+            let apartar =
+                |n| renombrar_sin_pisar(&self.dir, candidato, &con_numero(&self.parte, n)).is_ok();
             let _ = (0..TOPE_DE_NUMEROS).any(apartar);
         }
         Err(io::Error::other(format!(

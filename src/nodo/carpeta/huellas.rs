@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::nodo::carpeta::disco::leer_en;
@@ -19,6 +19,7 @@ use crate::nodo::carpeta::huella::{
 };
 use crate::nodo::carpeta::{Abierto, Archivo, Carpeta, NoSeAbre, Sello};
 use crate::red::parada::Parada;
+use crate::red::parada::cerrojo;
 
 /// Bloques que se leen de un archivo antes de dar el turno a otro: 64 MiB, unas centésimas de
 /// segundo.
@@ -31,9 +32,10 @@ const TOPE_DE_PEDIDOS: usize = 4096;
 const TOPE_DE_HUELLAS: usize = 100_000;
 
 /// De dónde salen los archivos.
-enum Origen {
+pub enum Origen {
+    /// Todos los de una carpeta.
     Carpeta(Arc<Carpeta>),
-    /// Con qué nombre, y dónde está.
+    /// Uno solo: con qué nombre, y dónde está.
     Uno(String, PathBuf),
 }
 
@@ -74,17 +76,8 @@ impl PorLeer {
 }
 
 impl Estante {
-    /// Lo que hay en una carpeta.
-    pub fn de_carpeta(carpeta: Arc<Carpeta>) -> Estante {
-        Estante::con(Origen::Carpeta(carpeta))
-    }
-
-    /// Un solo archivo, que se llamará `nombre` y está en `ruta`.
-    pub fn de_uno(nombre: String, ruta: PathBuf) -> Estante {
-        Estante::con(Origen::Uno(nombre, ruta))
-    }
-
-    fn con(origen: Origen) -> Estante {
+    /// Lo que hay en `origen`, sin ninguna huella todavía.
+    pub fn nuevo(origen: Origen) -> Estante {
         Estante {
             origen,
             huellas: Mutex::default(),
@@ -105,7 +98,7 @@ impl Estante {
 
     /// El resumen de un archivo de la lista, si ya se sabe. No espera.
     pub fn conocido(&self, archivo: &Archivo) -> Option<Arc<Resumen>> {
-        self.huellas().sabida(&archivo.sello)
+        cerrojo(&self.huellas).sabida(&archivo.sello)
     }
 
     /// El resumen de un archivo abierto como `nombre`. Si no se sabe, lo pone delante de la cola y
@@ -117,7 +110,7 @@ impl Estante {
         espera: Duration,
     ) -> Option<Arc<Resumen>> {
         let sello = &abierto.sello;
-        let mut huellas = self.huellas();
+        let mut huellas = cerrojo(&self.huellas);
         if huellas.sabida(sello).is_none() {
             huellas.pedir(nombre, *sello);
             self.cambio.notify_all();
@@ -133,7 +126,7 @@ impl Estante {
     /// está en la lista.
     pub fn repasar(&self, archivos: &[Archivo]) {
         let actuales: HashSet<&Sello> = archivos.iter().map(|archivo| &archivo.sello).collect();
-        let mut huellas = self.huellas();
+        let mut huellas = cerrojo(&self.huellas);
         let actual = |sello: &Sello| actuales.contains(sello);
         huellas.sabidas.retain(|_, (sello, _)| actual(sello));
         let en_cola: HashSet<Sello> = huellas.cola.iter().map(|otro| otro.sello).collect();
@@ -154,25 +147,21 @@ impl Estante {
         let mut bufer = vec![0; LECTURA];
         while let Some(mut primero) = self.siguiente() {
             let leido = self.leer_un_turno(&mut primero, &mut bufer);
-            self.huellas().anotar(primero, leido);
+            cerrojo(&self.huellas).anotar(primero, leido);
             self.cambio.notify_all();
         }
     }
 
     /// Manda terminar a [`Estante::trabajar`] y suelta a quien espere una huella.
     pub fn cerrar(&self) {
-        self.huellas().cerrado = true;
+        cerrojo(&self.huellas).cerrado = true;
         self.cambio.notify_all();
-    }
-
-    fn huellas(&self) -> MutexGuard<'_, Huellas> {
-        self.huellas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// El primero de la cola, que se queda en ella con su sitio y sin sus bloques.
     fn siguiente(&self) -> Option<PorLeer> {
         let nada = |h: &mut Huellas| !h.cerrado && h.cola.is_empty();
-        let esperadas = self.cambio.wait_while(self.huellas(), nada);
+        let esperadas = self.cambio.wait_while(cerrojo(&self.huellas), nada);
         let mut huellas = esperadas.unwrap_or_else(PoisonError::into_inner);
         if huellas.cerrado {
             return None;
@@ -198,7 +187,7 @@ impl Estante {
         let total = cuantos_bloques(abierto.tamano);
         let faltan = leyendo.bloques.len() as u64..total;
         for indice in faltan.take(BLOQUES_POR_TURNO) {
-            if self.huellas().cerrado {
+            if cerrojo(&self.huellas).cerrado {
                 break;
             }
             let bloque = leer_bloque(&abierto.archivo, abierto.tamano, indice, bufer)
@@ -335,7 +324,7 @@ mod tests {
     const ESPERA: Duration = Duration::from_secs(20);
 
     fn de(ruta: &Path) -> Estante {
-        Estante::de_carpeta(Arc::new(Carpeta::abrir(ruta).unwrap()))
+        Estante::nuevo(Origen::Carpeta(Arc::new(Carpeta::abrir(ruta).unwrap())))
     }
 
     fn con_estante(prueba: impl FnOnce(&Path, &Estante)) {
@@ -423,7 +412,7 @@ mod tests {
         estante.repasar(&archivos);
         assert!(estante.siguiente().is_some());
         estante.repasar(&archivos);
-        assert_eq!(estante.huellas().cola.len(), 1);
+        assert_eq!(cerrojo(&estante.huellas).cola.len(), 1);
     }
 
     #[test]
@@ -447,7 +436,7 @@ mod tests {
             mientras();
             let leido = estante.leer_un_turno(&mut primero, &mut bufer);
             let nombre = primero.nombre.clone();
-            estante.huellas().anotar(primero, leido);
+            cerrojo(&estante.huellas).anotar(primero, leido);
             nombre
         };
         // El enorme se pide mientras se lee de fondo, y luego otro: se turnan, y el 2 espera.
@@ -459,7 +448,7 @@ mod tests {
         assert_eq!(turno(&|| ()), "1");
         assert!(estante.conocido(&archivos[0]).is_some());
         assert_eq!(turno(&|| ()), "2");
-        assert!(estante.huellas().cola.is_empty());
+        assert!(cerrojo(&estante.huellas).cola.is_empty());
     }
 
     #[test]
@@ -476,7 +465,7 @@ mod tests {
                 })
                 .collect();
             assert!(resumenes.iter().all(|r| Arc::ptr_eq(r, &resumenes[0])));
-            assert_eq!(estante.huellas().sabidas.len(), 1);
+            assert_eq!(cerrojo(&estante.huellas).sabidas.len(), 1);
         });
     }
 
@@ -519,7 +508,7 @@ mod tests {
         let ruta = temporal.path().join("x");
         fs::write(&ruta, "x").unwrap();
         fs::write(temporal.path().join("y"), "y").unwrap();
-        let estante = Estante::de_uno("nombre".into(), ruta);
+        let estante = Estante::nuevo(Origen::Uno("nombre".into(), ruta));
         assert!(estante.abrir("nombre").is_ok());
         for otro in ["x", "y", "../y", "", "/etc/passwd"] {
             assert!(estante.abrir(otro).is_err());

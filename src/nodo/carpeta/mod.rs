@@ -41,14 +41,12 @@ pub struct Archivo {
     pub sello: Sello,
 }
 
-/// Un archivo abierto para leer, con lo que medía y su fecha al abrirlo.
+/// Un archivo abierto para leer, con lo que medía al abrirlo.
 pub struct Abierto {
     /// El archivo, en su primer byte.
     pub archivo: File,
     /// Bytes.
     pub tamano: u64,
-    /// Última modificación.
-    pub fecha: SystemTime,
     /// Cuál es, y en qué estado: sea cual sea el nombre con que se pidió.
     pub sello: Sello,
 }
@@ -63,7 +61,6 @@ impl Abierto {
         let sello = Sello::de(&datos).map_err(NoSeAbre::de_sistema)?;
         Ok(Abierto {
             tamano: sello.tamano,
-            fecha: sello.fecha,
             sello,
             archivo,
         })
@@ -73,7 +70,7 @@ impl Abierto {
     pub fn sigue_igual(&self) -> bool {
         let datos = self.archivo.metadata();
         datos.is_ok_and(|d| {
-            d.len() == self.tamano && d.modified().is_ok_and(|fecha| fecha == self.fecha)
+            d.len() == self.tamano && d.modified().is_ok_and(|fecha| fecha == self.sello.fecha)
         })
     }
 }

@@ -111,11 +111,6 @@ impl NombreRecibible {
         Ok(NombreRecibible(nombre))
     }
 
-    /// El nombre entero, con `/`.
-    pub fn como_texto(&self) -> &str {
-        &self.0
-    }
-
     /// La subcarpeta («» si va en la raíz) y el nombre dentro de ella.
     pub fn partes(&self) -> (&str, &str) {
         self.0.rsplit_once('/').unwrap_or(("", &self.0))
@@ -226,7 +221,7 @@ mod tests {
             "x (1).txt",
         ] {
             assert!(servible(nombre), "{nombre:?}");
-            assert_eq!(NombreRecibible::nuevo(nombre).unwrap().como_texto(), nombre);
+            assert_eq!(NombreRecibible::nuevo(nombre).unwrap().0, nombre);
         }
     }
 
@@ -267,10 +262,7 @@ mod tests {
     #[test]
     fn se_comparan_en_nfc() {
         assert_eq!(en_nfc("n\u{303}"), "ñ");
-        assert_eq!(
-            NombreRecibible::nuevo("n\u{303}.txt").unwrap().como_texto(),
-            "ñ.txt"
-        );
+        assert_eq!(NombreRecibible::nuevo("n\u{303}.txt").unwrap().0, "ñ.txt");
         assert!(es_copia_de("n\u{303} (2).txt", "ñ.txt"));
     }
 
@@ -296,8 +288,8 @@ mod tests {
         #[test]
         fn lo_recibible_siempre_se_puede_servir(nombre in any::<String>()) {
             if let Ok(recibible) = NombreRecibible::nuevo(&nombre) {
-                prop_assert!(servible(recibible.como_texto()));
-                let otra_vez = NombreRecibible::nuevo(recibible.como_texto());
+                prop_assert!(servible(&recibible.0));
+                let otra_vez = NombreRecibible::nuevo(&recibible.0);
                 prop_assert_eq!(otra_vez, Ok(recibible.clone()));
                 let (_, archivo) = recibible.partes();
                 prop_assert!(es_copia_de(&con_numero(archivo, 3), archivo));

@@ -10,6 +10,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::red::parada::cerrojo;
+
 /// Cada vez que un bloque lleva esto sin llegar se puede pedir a una fuente más.
 const OTRA_COPIA: Duration = Duration::from_secs(5);
 
@@ -64,7 +66,7 @@ impl Cola {
 
     /// De todos, estos no hace falta bajarlos y estos otros sí. Cuántos faltan.
     pub fn empezar(&self, buenos: &[u64], por_bajar: Vec<u64>) -> u64 {
-        let mut bloques = self.bloques();
+        let mut bloques = cerrojo(&self.bloques);
         bloques.faltan -= buenos.len() as u64;
         bloques.sin_pedir = por_bajar.into();
         let faltan = bloques.faltan;
@@ -74,7 +76,7 @@ impl Cola {
 
     /// Estos, que se dieron por buenos, no lo estaban.
     pub fn anadir(&self, malos: Vec<u64>) {
-        let mut bloques = self.bloques();
+        let mut bloques = cerrojo(&self.bloques);
         bloques.faltan += malos.len() as u64;
         bloques.sin_pedir.extend(malos);
         self.avisar(bloques);
@@ -82,18 +84,18 @@ impl Cola {
 
     /// Una conexión más se pone a sacar bloques.
     pub fn entrar(&self) {
-        self.bloques().conexiones += 1;
+        cerrojo(&self.bloques).conexiones += 1;
     }
 
     /// Una conexión deja de sacar bloques.
     pub fn salir(&self) {
-        self.bloques().conexiones -= 1;
+        cerrojo(&self.bloques).conexiones -= 1;
     }
 
     /// El siguiente bloque para `fuente`. Si no hay ninguno que pueda pedir, espera. `None` cuando
     /// está todo, se cerró o se la echó.
     pub fn sacar(&self, fuente: usize) -> Option<u64> {
-        let mut bloques = self.bloques();
+        let mut bloques = cerrojo(&self.bloques);
         while bloques.sigue(fuente) {
             let espera = match bloques.elegir(fuente, self.otra_copia) {
                 Ok(bloque) => return Some(bloque),
@@ -108,7 +110,7 @@ impl Cola {
     /// Otro bloque para quien ya espera uno, si quedan sin pedir para todas las conexiones. No
     /// espera.
     pub fn sacar_otro(&self, fuente: usize) -> Option<u64> {
-        let mut bloques = self.bloques();
+        let mut bloques = cerrojo(&self.bloques);
         let sobran = bloques.sin_pedir.len() >= bloques.conexiones;
         if !sobran || !bloques.sigue(fuente) {
             return None;
@@ -118,7 +120,7 @@ impl Cola {
 
     /// `bloque` llegó bien y se va a guardar. Falso si otra fuente se adelantó o se cerró la cola.
     pub fn empezar_a_guardar(&self, bloque: u64) -> bool {
-        let mut bloques = self.bloques();
+        let mut bloques = cerrojo(&self.bloques);
         let hace_falta = !bloques.cerrada && bloques.en_vuelo.remove(&bloque).is_some();
         bloques.empezada |= hace_falta;
         bloques.guardandose += usize::from(hace_falta);
@@ -127,7 +129,7 @@ impl Cola {
 
     /// Ya está guardado. Cuántos faltan ahora.
     pub fn guardado(&self) -> u64 {
-        let mut bloques = self.bloques();
+        let mut bloques = cerrojo(&self.bloques);
         bloques.guardandose -= 1;
         bloques.faltan -= 1;
         let faltan = bloques.faltan;
@@ -137,7 +139,7 @@ impl Cola {
 
     /// `fuente` no pudo con `bloque`: vuelve a la cola, salvo que otra lo esté bajando o ya esté.
     pub fn devolver(&self, bloque: u64, fuente: usize) {
-        let mut bloques = self.bloques();
+        let mut bloques = cerrojo(&self.bloques);
         let Some(en_vuelo) = bloques.en_vuelo.get_mut(&bloque) else {
             return;
         };
@@ -151,25 +153,25 @@ impl Cola {
 
     /// Cuántos bloques no están guardados.
     pub fn faltan(&self) -> u64 {
-        self.bloques().faltan
+        cerrojo(&self.bloques).faltan
     }
 
     /// `fuente` ya no saca más, por ninguna de sus conexiones.
     pub fn echar(&self, fuente: usize) {
-        let mut bloques = self.bloques();
+        let mut bloques = cerrojo(&self.bloques);
         bloques.echadas.insert(fuente);
         self.avisar(bloques);
     }
 
     /// ¿Llegó ya algún bloque bueno?
     pub fn empezada(&self) -> bool {
-        self.bloques().empezada
+        cerrojo(&self.bloques).empezada
     }
 
     /// La cierra para bajar otra cosa, y desde entonces nadie escribe nada de esta. Falso si ya
     /// llegó un bloque bueno y no se hace `aunque_empezara`: entonces sigue.
     pub fn abandonar(&self, aunque_empezara: bool) -> bool {
-        let mut bloques = self.bloques();
+        let mut bloques = cerrojo(&self.bloques);
         if bloques.empezada && !aunque_empezara {
             return false;
         }
@@ -183,18 +185,14 @@ impl Cola {
 
     /// Ya no se baja más: todos los que sacan reciben `None`.
     pub fn cerrar(&self) {
-        let mut bloques = self.bloques();
+        let mut bloques = cerrojo(&self.bloques);
         bloques.cerrada = true;
         self.avisar(bloques);
     }
 
     /// ¿Se cerró?
     pub fn cerrada(&self) -> bool {
-        self.bloques().cerrada
-    }
-
-    fn bloques(&self) -> MutexGuard<'_, Bloques> {
-        self.bloques.lock().unwrap_or_else(PoisonError::into_inner)
+        cerrojo(&self.bloques).cerrada
     }
 
     fn esperar<'a>(

@@ -77,8 +77,10 @@ impl Candidata<'_> {
         self.contenido.filter(|_| esta)
     }
 
-    fn calcula(&self) -> bool {
-        matches!(self.situacion, Situacion::Calculando(_))
+    /// Si calcula la huella, hasta cuándo se la espera.
+    fn vence(&self) -> Option<Instant> {
+        let calcula = matches!(self.situacion, Situacion::Calculando(_));
+        self.calcula_hasta.filter(|_| calcula)
     }
 }
 
@@ -188,11 +190,8 @@ impl<'a> Director<'a> {
 
     /// Con un bloque bueno sólo se deja el plan si no queda quien dé los demás.
     fn hace_falta_otro_plan(&mut self, mejor: Contenido) -> bool {
-        let bajando = self
-            .fuentes
-            .iter()
-            .any(|f| f.situacion == Situacion::Bajando);
-        let sigue = |plan: &Arc<Plan>| plan.contenido == mejor || !plan.cola.abandonar(!bajando);
+        let nadie_baja = self.cuantas(Situacion::Bajando) == 0;
+        let sigue = |plan: &Arc<Plan>| plan.contenido == mejor || !plan.cola.abandonar(nadie_baja);
         if self.plan.as_ref().is_some_and(sigue) {
             return false;
         }
@@ -215,10 +214,7 @@ impl<'a> Director<'a> {
         let hace_poco = |primera: Instant| primera.elapsed() < GRACIA;
         self.plan.is_none()
             && self.primera.is_some_and(hace_poco)
-            && self
-                .fuentes
-                .iter()
-                .any(|f| f.situacion == Situacion::SinContestar)
+            && self.cuantas(Situacion::SinContestar) > 0
     }
 
     /// A igualdad, el que ya se baja; si no, el de la primera fuente de la lista.
@@ -297,9 +293,13 @@ impl<'a> Director<'a> {
                 fuente.situacion = Situacion::Bajando;
             }
         }
-        let bajando = |fuente: &&Candidata| fuente.situacion == Situacion::Bajando;
-        let cuantas = self.fuentes.iter().filter(bajando).count();
-        self.pedido.progreso.fuentes(cuantas);
+        let bajando = self.cuantas(Situacion::Bajando);
+        self.pedido.progreso.fuentes(bajando);
+    }
+
+    fn cuantas(&self, situacion: Situacion) -> usize {
+        let fuentes = self.fuentes.iter();
+        fuentes.filter(|f| f.situacion == situacion).count()
     }
 
     /// ¿Puede aún salir algo de esa fuente? Con un archivo empezado, de quien calcula otro no.
@@ -353,8 +353,7 @@ impl<'a> Director<'a> {
         if self.conviene_esperar() {
             return self.primera.map(|primera| primera + GRACIA);
         }
-        let calculan = self.fuentes.iter().filter(|fuente| fuente.calcula());
-        calculan.filter_map(|fuente| fuente.calcula_hasta).min()
+        self.fuentes.iter().filter_map(Candidata::vence).min()
     }
 
     fn anotar(&mut self, lugar: usize, presentada: Result<Info, FalloPar>) {
@@ -385,8 +384,7 @@ impl<'a> Director<'a> {
         fuente.situacion = Situacion::Calculando(tamano);
         if fuente.calcula_hasta.is_none() {
             let leerlo = Duration::from_secs(tamano / LECTURA_LENTA).min(TOPE_DE_CALCULO);
-            let limite = Instant::now() + self.pedido.limites.calcular + leerlo;
-            fuente.calcula_hasta = Some(limite);
+            fuente.calcula_hasta = Some(Instant::now() + self.pedido.limites.calcular + leerlo);
             (self.pedido.avisar)(format!(
                 "{} aún calcula la huella de {}; se le vuelve a preguntar cada segundo",
                 fuente.direccion, self.pedido.nombre
@@ -404,8 +402,8 @@ impl<'a> Director<'a> {
     fn cansarse_de_esperar(&mut self) {
         let ahora = Instant::now();
         for lugar in 0..self.fuentes.len() {
-            let fuente = &self.fuentes[lugar];
-            if fuente.calcula() && fuente.calcula_hasta.is_some_and(|hasta| hasta <= ahora) {
+            let vence = self.fuentes[lugar].vence();
+            if vence.is_some_and(|vence| vence <= ahora) {
                 self.retirar(lugar, &"lleva demasiado calculando la huella");
             }
         }
@@ -420,19 +418,13 @@ impl<'a> Director<'a> {
         if let Some(plan) = self.plan.as_ref().filter(hechos) {
             return Err(self.a_medias(plan).into());
         }
-        let de_la_guia = self
-            .fuentes
-            .iter()
-            .filter(|f| f.situacion == Situacion::Guia);
+        let fuentes = self.fuentes.iter();
+        let de_la_guia = fuentes.filter(|f| f.situacion == Situacion::Guia);
         let de_la_guia: Vec<SocketAddr> = de_la_guia.map(|f| f.direccion).collect();
         if !de_la_guia.is_empty() {
             return Ok(Obtenido::SoloLaGuia(de_la_guia));
         }
-        if self
-            .fuentes
-            .iter()
-            .all(|f| f.situacion == Situacion::NoLoTiene)
-        {
+        if self.cuantas(Situacion::NoLoTiene) == self.fuentes.len() {
             return Err(NoDescargado::NoEncontrado);
         }
         let nadie = || {

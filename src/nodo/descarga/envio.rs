@@ -14,10 +14,9 @@ use std::time::Duration;
 use crate::consola::progreso::{Fase, Progreso};
 use crate::fallo::Fallo;
 use crate::nodo::Nodo;
-use crate::nodo::carpeta::huellas::Estante;
+use crate::nodo::carpeta::huellas::{Estante, Origen};
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::Pedido;
-use crate::nodo::descarga::plazas::Plaza;
 use crate::nodo::descarga::recibir;
 use crate::nodo::descarga::relato::contar_descarga;
 use crate::nodo::palabras::pedir::{FalloPar, no_es_respuesta, pedir};
@@ -27,6 +26,7 @@ use crate::nodo::vecinos::Vecinos;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::hilos::arrancar_en;
 use crate::red::parada::Parada;
+use crate::red::turnos::TurnoDeIp;
 
 /// Cuánto se espera a que cierre quien enviaba, para que alcance a leer por qué no se quiso.
 const DESPEDIDA: Duration = Duration::from_secs(2);
@@ -36,8 +36,8 @@ const DESPEDIDA: Duration = Duration::from_secs(2);
 /// Contesta a `OFRECER` y, si lo acepta, baja el archivo por la misma conexión.
 pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> Result<(), Cierre> {
     let quien = conexion.otro();
-    let plaza = match aceptar(quien, nombre, nodo) {
-        Ok(plaza) => plaza,
+    let turno = match aceptar(quien, nombre, nodo) {
+        Ok(turno) => turno,
         Err(motivo) => return rechazar(conexion, &motivo),
     };
     conexion.escribir_linea(Respuesta::Aceptado)?;
@@ -54,7 +54,7 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
         avisar: &|frase| nodo.avisador.destacar(vec![frase]),
     };
     let (descargado, sigue_viva) = recibir(conexion.ceder(), &pedido);
-    drop(plaza);
+    drop(turno);
     let (lineas, respuesta) = match descargado {
         Ok(bueno) => {
             nodo.cambio_la_carpeta();
@@ -77,14 +77,15 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
 
 /// Sólo de la IP de un peer de la lista, con un nombre que se pueda guardar, y si no hay demasiados
 /// llegando.
-fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<Plaza, String> {
+fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<TurnoDeIp, String> {
     let ip = desde.ip();
     if !nodo.vecinos.peers.iter().any(|peer| peer.ip() == ip) {
         return Err(format!("{ip} no está entre los peers de este nodo"));
     }
     NombreRecibible::nuevo(nombre).map_err(|malo| malo.to_string())?;
     let muchos = "ya está recibiendo demasiados archivos; prueba dentro de un rato";
-    nodo.recepciones.ocupar(ip).ok_or_else(|| muchos.into())
+    let turno = nodo.recepciones.pedir(ip, Duration::ZERO, &nodo.saliendo);
+    turno.ok_or_else(|| muchos.into())
 }
 
 // ----- Quien envía -----
@@ -108,7 +109,7 @@ pub fn enviar_archivo(
         return Err(fallo(no_es_respuesta()));
     }
     progreso.empezar(Fase::Pasando, tamano, 0);
-    let estante = Estante::de_uno(nombre.clone(), ruta.to_path_buf());
+    let estante = Estante::nuevo(Origen::Uno(nombre.clone(), ruta.to_path_buf()));
     let quedo = thread::scope(|ambito| {
         let calcular = arrancar_en(ambito, "huellas", || estante.trabajar());
         let quedo = calcular.and_then(|_| servir_lo_ofrecido(&mut conexion, &estante, progreso));
@@ -129,7 +130,7 @@ pub fn mirar(ruta: &Path) -> Result<(String, u64), Fallo> {
     let nombre = ruta.file_name().and_then(|nombre| nombre.to_str());
     let nombre = nombre.ok_or_else(|| que("su nombre no es UTF-8".into()))?;
     let nombre = NombreRecibible::nuevo(nombre).map_err(|malo| que(malo.to_string()))?;
-    Ok((nombre.como_texto().to_string(), datos.len()))
+    Ok((nombre.to_string(), datos.len()))
 }
 
 fn no_lo_acepta(fallo: &FalloPar) -> String {
@@ -152,8 +153,7 @@ fn servir_lo_ofrecido(
     conexion.prepararse_a_enviar().map_err(de_red)?;
     loop {
         // Nadie tarda tanto en pedir el bloque siguiente: si calla, es que se fue.
-        let plazo = conexion.limites().peticion;
-        let linea = conexion.leer_linea(plazo, "que siga pidiendo");
+        let linea = conexion.leer_linea(conexion.limites().peticion, "que siga pidiendo");
         let corto = || Fallo::nuevo("cortó antes de tenerlo entero");
         let linea = linea.map_err(de_red)?.ok_or_else(corto)?;
         match Respuesta::leer(&linea) {

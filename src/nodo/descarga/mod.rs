@@ -21,7 +21,6 @@ pub mod fuente;
 pub mod linea;
 pub mod pedido;
 pub mod plan;
-pub mod plazas;
 pub mod relato;
 pub mod sin_comprobar;
 

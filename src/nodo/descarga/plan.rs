@@ -4,8 +4,8 @@
 //! toca hasta que llega uno bueno: quien anuncia un archivo y no da nada no estropea lo que había.
 //! No habla con nadie por la red.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::consola::progreso::Fase;
@@ -35,7 +35,7 @@ pub struct Destino {
     /// ¿Lo ofreció otro? Entonces el cerrojo se echa cuando dé un bloque bueno, y no antes: ofrecer
     /// un archivo no le impide a su dueño bajarlo.
     invitado: bool,
-    archivo: Mutex<Option<Arc<AMedias>>>,
+    archivo: OnceLock<AMedias>,
 }
 
 impl Destino {
@@ -45,25 +45,23 @@ impl Destino {
         Ok(Destino {
             nombre: NombreRecibible::nuevo(nombre).map_err(que)?,
             invitado,
-            archivo: Mutex::default(),
+            archivo: OnceLock::new(),
         })
     }
 
-    /// El archivo a medias, y si se acaba de abrir.
-    fn archivo(&self, carpeta: &Carpeta) -> Result<(Arc<AMedias>, bool), Fallo> {
-        let mut archivo = self.archivo.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(abierto) = &*archivo {
-            return Ok((Arc::clone(abierto), false));
+    /// El archivo a medias, y si se acaba de abrir. Lo abre quien dirige antes de que haya más
+    /// hilos o, con un invitado, su única conexión.
+    fn archivo(&self, carpeta: &Carpeta) -> Result<(&AMedias, bool), Fallo> {
+        if let Some(abierto) = self.archivo.get() {
+            return Ok((abierto, false));
         }
-        let nuevo = Arc::new(carpeta.empezar_a_recibir(&self.nombre)?);
-        *archivo = Some(Arc::clone(&nuevo));
-        Ok((nuevo, true))
+        let nuevo = carpeta.empezar_a_recibir(&self.nombre)?;
+        Ok((self.archivo.get_or_init(|| nuevo), true))
     }
 
     /// Lo que quedó de otra vez.
     fn lo_que_habia(&self, carpeta: &Carpeta) -> Option<Abierto> {
-        let archivo = self.archivo.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*archivo {
+        match self.archivo.get() {
             // En Windows, con el cerrojo echado no se puede leer de otra manera.
             Some(nuestro) => nuestro.abierto().ok(),
             None => carpeta.lo_que_quedo(&self.nombre),
@@ -214,7 +212,7 @@ impl<'a> Plan<'a> {
 
     /// El archivo a medias. Si se abre ahora (con un invitado, que baja por una sola conexión) y
     /// otro lo tocó desde que se miró, lo que había se comprueba otra vez.
-    fn archivo(&self) -> Result<Arc<AMedias>, NoDescargado> {
+    fn archivo(&self) -> Result<&AMedias, NoDescargado> {
         let (archivo, recien_abierto) = self.destino.archivo(self.pedido.carpeta)?;
         if let Some(habia) = self.habia.get().filter(|_| recien_abierto) {
             let ahora = archivo.abierto()?;
@@ -237,7 +235,7 @@ impl<'a> Plan<'a> {
         }
         let Contenido { tamano, huella } = self.contenido;
         let (nombre, ya_estaba) =
-            dar_nombre(&archivo, &self.destino.nombre, self.contenido, self.pedido)?;
+            dar_nombre(archivo, &self.destino.nombre, self.contenido, self.pedido)?;
         let dados = self.dados.iter().map(|dados| dados.load(Ordering::Relaxed));
         let dados: Vec<u64> = dados.filter(|bytes| *bytes > 0).collect();
         Ok(Some(Descargado {

@@ -76,8 +76,13 @@ fn pedir_a_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Conexion, FalloP
         }
     }
     let respuesta = [conexion.pendiente()[0], conexion.pendiente()[1]];
+    let entera = match &respuesta {
+        b"OK" => &respuesta,
+        _ => conexion.pendiente(),
+    };
+    let (entera, largo) = (String::from_utf8_lossy(entera).into_owned(), entera.len());
+    conexion.anotar(&entera, largo);
     conexion.consumir(2);
-    conexion.anotar(&String::from_utf8_lossy(&respuesta), 2);
     match &respuesta {
         b"OK" => Ok(conexion),
         b"NO" => Err(FalloPar::NoLoTiene),

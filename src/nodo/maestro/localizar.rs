@@ -88,7 +88,7 @@ fn preguntar(
     limites: &Limites,
     parada: &Parada,
 ) -> Result<Vec<Value>, Fallo> {
-    let (codigo, mut valor) = pedir("GET", &format!("{url}{ruta}"), None, limites, parada)?;
+    let (codigo, mut valor) = pedir(&format!("{url}{ruta}"), None, limites, parada)?;
     match valor.get_mut("peers").map(Value::take) {
         Some(Value::Array(peers)) if codigo == 200 => Ok(peers),
         _ => {

@@ -24,7 +24,7 @@ use crate::nodo::maestro::localizar::motivo;
 use crate::red::hilos::{Hilo, arrancar};
 use crate::red::maquina::ip_en_la_red;
 use crate::red::parada::Parada;
-use crate::red::testigo::Testigo;
+use crate::testigo::Testigo;
 
 /// Cada cuánto se renueva.
 const RENOVAR: Duration = Duration::from_secs(5);
@@ -68,11 +68,6 @@ impl Inscripcion {
             testigo: testigo.clone(),
             avisos: bounded(MAX_CONEXIONES),
         }
-    }
-
-    /// La URL del maestro.
-    pub fn url(&self) -> &str {
-        &self.url
     }
 
     /// La carpeta cambió: que el maestro lo sepa sin esperar a la próxima renovación.
@@ -153,7 +148,7 @@ impl Registrada {
         };
         let maestro = &self.maestro;
         let url = format!("{maestro}{ruta}");
-        match pedir("POST", &url, Some(cuerpo), &limites, parada)? {
+        match pedir(&url, Some(cuerpo), &limites, parada)? {
             (200, _) => Ok(()),
             (codigo, valor) => {
                 let motivo = motivo(codigo, &valor);
@@ -210,27 +205,22 @@ fn renovar_hasta_salir(nodo: &Nodo, maestro: &Inscripcion) {
     let (mut dentro, mut registrada) = (None, None);
     let mut esperan: Vec<Sender<Renovado>> = Vec::new();
     while !saliendo.avisada() {
-        let archivos = nodo.lista();
-        let registro = archivos.clone();
-        let registro = registro.and_then(|a| maestro.registrar(&a, saliendo));
-        let renovado = registro
-            .map(|nueva| registrada = Some(nueva))
-            .and(archivos.clone());
+        let renovado = nodo.lista().and_then(|archivos| {
+            registrada = Some(maestro.registrar(&archivos, saliendo)?);
+            Ok(archivos)
+        });
         if dentro != Some(renovado.is_ok()) && !saliendo.avisada() {
             nodo.avisador.destacar(vec![match &renovado {
-                Ok(_) => format!("[MAESTRO] Registrado en {}", maestro.url()),
+                Ok(_) => format!("[MAESTRO] Registrado en {}", maestro.url),
                 Err(fallo) => format!("[MAESTRO] {fallo}. Se sigue sin él y se vuelve a probar."),
             }]);
         }
         dentro = Some(renovado.is_ok());
-        // A quienes llegaron entretanto les vale lo mismo, si la carpeta no ha cambiado.
-        if !pedidos.is_empty() && nodo.lista().ok() == archivos.ok() {
-            esperan.extend(pedidos.try_iter().flatten());
-        }
         for quien in esperan.drain(..) {
             let _ = quien.send(renovado.clone());
         }
         select! {
+            // A todos los que llegaron entretanto les vale la siguiente.
             recv(pedidos) -> aviso => esperan.extend(aviso.ok().flatten()),
             recv(saliendo.canal()) -> _ => {}
             default(RENOVAR) => {}

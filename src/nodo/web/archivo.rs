@@ -12,7 +12,7 @@ use crate::consola::eventos::Avisador;
 use crate::guia::ENVIO_COMPLETO;
 use crate::http::rango::{Rango, leer_rango};
 use crate::http::url::codificar;
-use crate::http::{CorteHttp, Envio, Metodo, PeticionHttp, RespuestaHttp};
+use crate::http::{CorteHttp, Envio, PeticionHttp, RespuestaHttp};
 use crate::http::{fecha_http, leer_fecha, rechazar};
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
@@ -27,7 +27,6 @@ const ESPERA_DE_HUELLA: Duration = Duration::from_secs(5);
 
 /// Sirve un archivo de la carpeta, o dice que no está (404) o que no quedan descriptores (503).
 pub fn servir(
-    conexion: &Conexion,
     peticion: &PeticionHttp,
     nombre: &str,
     nodo: &Nodo,
@@ -44,10 +43,9 @@ pub fn servir(
     let etag = resumen.map(|resumen| format!("\"{}\"", resumen.huella));
     let etag = etag.as_deref();
     if exige.is_some_and(|lista| !esta_en(lista, etag)) {
-        let frase = format!("«{nombre}» ya no es esa versión");
-        return Err(rechazar(412, frase));
+        return Err(rechazar(412, format!("«{nombre}» ya no es esa versión")));
     }
-    let (total, fecha) = (abierto.tamano, abierto.fecha);
+    let (total, fecha) = (abierto.tamano, abierto.sello.fecha);
     let lista = peticion.cabecera("if-none-match");
     let desde = peticion.cabecera("if-modified-since");
     if ya_lo_tiene(lista, desde, etag, fecha) {
@@ -63,8 +61,7 @@ pub fn servir(
     };
     let largo = tramo.end - tramo.start;
     let rango = format!("bytes {}-{}/{total}", tramo.start, tramo.end.max(1) - 1);
-    let aviso = al_terminar(conexion, nombre, largo, total);
-    let enviar = enviar(abierto, tramo, nodo.avisador.clone(), aviso);
+    let enviar = enviar(abierto, tramo, nombre.to_string(), nodo.avisador.clone());
     let respuesta = RespuestaHttp::flujo(codigo, largo, enviar)
         .con("Accept-Ranges", "bytes")
         .con("Content-Disposition", como_descarga(nombre))
@@ -80,7 +77,7 @@ pub fn servir(
 /// ya tiene no le sirve, así que se le manda entero.
 fn que_parte(peticion: &PeticionHttp, etag: Option<&str>, total: u64) -> Rango {
     let suya = peticion.cabecera("if-range");
-    let vale = peticion.metodo == Metodo::Get && (suya.is_none() || suya == etag);
+    let vale = peticion.metodo == "GET" && (suya.is_none() || suya == etag);
     leer_rango(peticion.cabecera("range").filter(|_| vale), total)
 }
 
@@ -117,7 +114,7 @@ fn esta_en(lista: &str, etag: Option<&str>) -> bool {
     suyas.any(|una| una == "*" || Some(una) == etag)
 }
 
-/// Lo que se contará en pantalla cuando acabe.
+/// Lo que se cuenta en pantalla cuando acaba.
 fn al_terminar(conexion: &Conexion, nombre: &str, bytes: u64, total: u64) -> String {
     let otro = conexion.otro();
     if bytes == total {
@@ -129,7 +126,7 @@ fn al_terminar(conexion: &Conexion, nombre: &str, bytes: u64, total: u64) -> Str
 
 /// Manda el tramo. El final espera a comprobar que el archivo no cambió: quien cuenta los bytes no
 /// debe recibir los prometidos si son mitad de antes y mitad de después.
-fn enviar(abierto: Abierto, tramo: Range<u64>, avisador: Avisador, aviso: String) -> Envio {
+fn enviar(abierto: Abierto, tramo: Range<u64>, nombre: String, avisador: Avisador) -> Envio {
     Box::new(move |conexion, cabeza| {
         let cambio = |_| FalloRed::Cortada;
         let corte = tramo.end.saturating_sub(ULTIMO_TROZO).max(tramo.start);
@@ -142,7 +139,8 @@ fn enviar(abierto: Abierto, tramo: Range<u64>, avisador: Avisador, aviso: String
             return Err(FalloRed::Cortada);
         }
         enviar_tramo(conexion, &abierto, corte..tramo.end, cabeza).map_err(cambio)?;
-        avisador.destacar(vec![aviso]);
+        let bytes = tramo.end - tramo.start;
+        avisador.destacar(vec![al_terminar(conexion, &nombre, bytes, abierto.tamano)]);
         Ok(())
     })
 }

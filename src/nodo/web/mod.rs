@@ -10,13 +10,12 @@ mod pagina;
 mod vivo;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::consola::preguntar_a_todos;
-use crate::http::Metodo::{Otro, Post};
 use crate::http::{self, CorteHttp, PeticionHttp, RespuestaHttp};
 use crate::http::{con_lista, pieza, rechazar, solo_admite};
 use crate::nodo::Nodo;
@@ -29,6 +28,7 @@ use crate::nodo::vecinos::Vecinos;
 use crate::nodo::web::pagina::{Datos, EstadoDePeer, pagina};
 use crate::red::conexion::Conexion;
 use crate::red::maquina::sin_mapear;
+use crate::red::parada::cerrojo;
 use crate::red::turnos::Turnos;
 
 /// Cuántas peticiones pueden estar a la vez preguntando a los demás nodos: cada una abre un hilo
@@ -47,8 +47,8 @@ type Sondeo = Vec<(SocketAddr, EstadoDePeer)>;
 /// Lo que las peticiones REST de un nodo comparten.
 pub struct Web {
     turnos: Turnos,
-    /// De preguntar a los peers para la página se encarga uno solo; los demás le esperan.
-    sondeando: Turnos,
+    /// De preguntar a los peers para la página se encarga uno solo: el que tenga el cerrojo, menos
+    /// de un segundo. Los demás le esperan.
     sondeo: Mutex<Option<(Instant, Sondeo)>>,
 }
 
@@ -56,7 +56,6 @@ impl Default for Web {
     fn default() -> Web {
         Web {
             turnos: Turnos::nuevos(TURNOS),
-            sondeando: Turnos::nuevos(1),
             sondeo: Mutex::default(),
         }
     }
@@ -75,14 +74,14 @@ fn contestar(
     nodo: &Nodo,
 ) -> Result<RespuestaHttp, CorteHttp> {
     let quien = &nodo.vecinos.nombre;
-    match (peticion.metodo, peticion.ruta.as_str()) {
-        (Post, "/refresh") => refrescar(nodo),
+    match (peticion.metodo.as_str(), peticion.ruta.as_str()) {
+        ("POST", "/refresh") => refrescar(nodo),
         (_, "/refresh") => Err(solo_admite("POST")),
-        (Post, "/upload") => {
+        ("POST", "/upload") => {
             let frase = "por HTTP no se escribe: se recibe con OFRECER (nodo enviar ARCHIVO --a …)";
             Err(rechazar(403, frase))
         }
-        (Post | Otro, _) => Err(solo_admite("GET, HEAD")),
+        (otro, _) if !matches!(otro, "GET" | "HEAD") => Err(solo_admite("GET, HEAD")),
         (_, "/") => presentarse(conexion, peticion, nodo),
         (_, "/files") => con_archivos(json!({"peer": quien}), compartidos(nodo)?),
         (_, "/search") => {
@@ -101,7 +100,7 @@ fn contestar(
         (_, "/sucesos") => vivo::sucesos(conexion, peticion, nodo),
         (_, "/locate") => localizar_desde_aqui(conexion, peticion.parametro("file")?, nodo),
         (_, ruta) => match ruta.strip_prefix("/files/") {
-            Some(nombre) => archivo::servir(conexion, peticion, nombre, nodo),
+            Some(nombre) => archivo::servir(peticion, nombre, nodo),
             None => {
                 let hay = "hay /files, /files/NOMBRE, /search, /info, /locate, /refresh y /vivo";
                 Err(rechazar(404, format!("aquí no hay «{ruta}»; {hay}")))
@@ -219,11 +218,9 @@ fn aqui(conexion: &Conexion, nodo: &Nodo) -> SocketAddr {
 /// Qué peers responden, preguntando a todos a la vez. Recargar la página muchas veces seguidas no
 /// pregunta más, y quien espera se suelta al salir.
 fn sondear(nodo: &Nodo) -> Sondeo {
-    let sondeo = &nodo.web.sondeo;
-    let guardado = || sondeo.lock().unwrap_or_else(PoisonError::into_inner);
-    let turno = nodo.web.sondeando.pedir(ESPERA_DE_TURNO, &nodo.saliendo);
-    if let Some((cuando, estados)) = &*guardado()
-        && (turno.is_none() || cuando.elapsed() < VALE_EL_SONDEO)
+    let mut sondeo = cerrojo(&nodo.web.sondeo);
+    if let Some((cuando, estados)) = &*sondeo
+        && cuando.elapsed() < VALE_EL_SONDEO
     {
         return estados.clone();
     }
@@ -240,7 +237,7 @@ fn sondear(nodo: &Nodo) -> Sondeo {
     if let Err(fallo) = preguntado {
         log::warn!("{fallo}");
     }
-    *guardado() = Some((Instant::now(), estados.clone()));
+    *sondeo = Some((Instant::now(), estados.clone()));
     estados
 }
 

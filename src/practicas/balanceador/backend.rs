@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::Consola;
-use crate::consola::eventos::Avisador;
 use crate::consola::pantalla::Pantalla;
 use crate::fallo::{Fallo, Salida};
 use crate::ordenes::opciones::DondeEscucha;
@@ -44,8 +43,7 @@ pub fn abrir(
 ) -> Result<Salida, Fallo> {
     let nombre = nombre.unwrap_or_else(|| NOMBRE.into());
     let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
-    let (avisador, oyente) = Avisador::nuevo(usize::MAX);
-    consola.oir(oyente);
+    let avisador = consola.oir(usize::MAX);
     let (suyo, respuesta) = (nombre.clone(), format!("Response from {nombre}\n"));
     let gestionar = move |conexion| {
         let frase = gestionar_solicitud(conexion, &respuesta);
@@ -57,7 +55,6 @@ pub fn abrir(
     consola.pantalla.linea(linea);
     let salida = consola.mirar();
     consola.despedir(servidor);
-    consola.pintar_avisos();
     Ok(salida)
 }
 
@@ -98,18 +95,14 @@ pub fn solicitar(
         }
         reparto.apuntar(respuesta.ok());
     };
-    let mut interrumpido = false;
+    let mut acabo = true;
     for _ in 0..veces {
-        interrumpido = !consola.consultar(&a_quien, &parada, una, &mut llega)?;
-        if interrumpido {
+        acabo = consola.consultar(&a_quien, &parada, una, &mut llega)?;
+        if !acabo {
             break;
         }
     }
-    let fin = match (interrumpido, reparto.fallidas) {
-        (true, _) => Salida::Interrumpido,
-        (false, 0) => Salida::Bien,
-        (false, _) => Salida::NoSePudo,
-    };
+    let fin = Salida::de(acabo, reparto.fallidas == 0);
     if veces > 1 {
         consola.pantalla.tanda(reparto.tabla());
     }

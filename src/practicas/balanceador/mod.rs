@@ -64,8 +64,7 @@ pub fn abrir(
 ) -> Result<Salida, Fallo> {
     let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
     let backends = elegir_backends(escritos, direccion)?;
-    let (avisador, oyente) = Avisador::nuevo(usize::MAX);
-    consola.oir(oyente);
+    let avisador = consola.oir(usize::MAX);
     let balanceador = Arc::new(Balanceador::nuevo(&backends, limites, avisador));
     let suyo = Arc::clone(&balanceador);
     let vigilante = arrancar("vigilante", move || {
@@ -169,17 +168,13 @@ impl Balanceador {
     /// Se conecta con quien le toque; si no acepta, lo retira y prueba con el siguiente.
     fn conectar_con_un_vivo(&self, desde: SocketAddr) -> Result<Abierta, String> {
         let mut por_que = "no queda ningún backend vivo".to_string();
-        for _ in 0..self.vivos.cuantos() {
+        for _ in 0..self.vivos.backends.len() {
             let Some(cual) = self.vivos.siguiente() else {
                 break;
             };
-            let direccion = self.vivos.direccion(cual);
-            let Limites {
-                conectar: plazo,
-                testigo,
-                ..
-            } = &self.limites;
-            match conectar(direccion, *plazo, testigo, &self.parada) {
+            let direccion = self.vivos.backends[cual];
+            let (plazo, testigo) = (self.limites.conectar, &self.limites.testigo);
+            match conectar(direccion, plazo, testigo, &self.parada) {
                 Ok(conectado) => {
                     self.vivos.apuntar(cual);
                     let avisador = &self.avisador;

@@ -9,8 +9,7 @@
 //! le gasta un turno. No copia bytes (`canal.rs`) ni escribe en pantalla.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
@@ -20,6 +19,7 @@ use crate::config::Limites;
 use crate::consola::eventos::Avisador;
 use crate::red::conexion::Conexion;
 use crate::red::parada::Parada;
+use crate::red::parada::cerrojo;
 
 /// Cada cuánto se pregunta por los retirados.
 pub const CADA_CUANTO: Duration = Duration::from_secs(1);
@@ -31,14 +31,10 @@ const ACIERTOS_PARA_VOLVER: u8 = 2;
 
 /// La lista de backends, compartida entre los hilos de conexión, el que vigila y el principal.
 pub struct Vivos {
-    backends: Vec<Backend>,
+    /// Todos, vivos o no: cada uno se conoce por su lugar aquí.
+    pub backends: Vec<SocketAddr>,
     rueda: Mutex<Rueda>,
     avisador: Avisador,
-}
-
-struct Backend {
-    direccion: SocketAddr,
-    asignadas: AtomicUsize,
 }
 
 struct Rueda {
@@ -46,21 +42,20 @@ struct Rueda {
     vivos: Vec<usize>,
     /// A qué posición de `vivos` le toca.
     siguiente: usize,
+    /// Cuántas conexiones recibió cada backend.
+    asignadas: Vec<usize>,
 }
 
 impl Vivos {
     /// Todos vivos mientras no se demuestre lo contrario; los cambios se cuentan por `avisador`.
     pub fn nuevos(direcciones: &[SocketAddr], avisador: Avisador) -> Vivos {
-        let nuevo = |&direccion| Backend {
-            direccion,
-            asignadas: AtomicUsize::new(0),
-        };
         let rueda = Rueda {
             vivos: (0..direcciones.len()).collect(),
             siguiente: 0,
+            asignadas: vec![0; direcciones.len()],
         };
         Vivos {
-            backends: direcciones.iter().map(nuevo).collect(),
+            backends: direcciones.to_vec(),
             rueda: Mutex::new(rueda),
             avisador,
         }
@@ -68,38 +63,28 @@ impl Vivos {
 
     /// A quién le toca, en turno rotatorio entre los vivos. `None` si no queda ninguno.
     pub fn siguiente(&self) -> Option<usize> {
-        let mut rueda = self.rueda();
+        let mut rueda = cerrojo(&self.rueda);
         let elegido = *rueda.vivos.get(rueda.siguiente)?;
         rueda.siguiente = (rueda.siguiente + 1) % rueda.vivos.len();
         Some(elegido)
     }
 
-    /// La dirección del backend número `cual`.
-    pub fn direccion(&self, cual: usize) -> SocketAddr {
-        self.backends[cual].direccion
-    }
-
-    /// Cuántos backends hay, vivos o no.
-    pub fn cuantos(&self) -> usize {
-        self.backends.len()
-    }
-
     /// Apunta una conexión más a su cuenta.
     pub fn apuntar(&self, cual: usize) {
-        let asignadas = &self.backends[cual].asignadas;
-        asignadas.fetch_add(1, Ordering::Relaxed);
+        cerrojo(&self.rueda).asignadas[cual] += 1;
     }
 
     /// Cuántas conexiones recibió cada uno.
     pub fn reparto(&self) -> Vec<(String, usize)> {
-        let cuenta = |b: &Backend| (b.direccion.to_string(), b.asignadas.load(Ordering::Relaxed));
-        self.backends.iter().map(cuenta).collect()
+        let asignadas = cerrojo(&self.rueda).asignadas.clone();
+        let quienes = self.backends.iter().map(ToString::to_string);
+        quienes.zip(asignadas).collect()
     }
 
     /// Deja de darle conexiones. Si varios clientes descubren a la vez la misma caída, se cuenta
     /// una.
     pub fn retirar(&self, cual: usize, motivo: &str) {
-        let mut rueda = self.rueda();
+        let mut rueda = cerrojo(&self.rueda);
         let Some(donde) = rueda.vivos.iter().position(|&vivo| vivo == cual) else {
             return;
         };
@@ -111,12 +96,12 @@ impl Vivos {
         if rueda.siguiente == rueda.vivos.len() {
             rueda.siguiente = 0;
         }
-        let linea = format!("[CAÍDO] {}: {motivo}", self.direccion(cual));
+        let linea = format!("[CAÍDO] {}: {motivo}", self.backends[cual]);
         self.avisador.destacar(vec![linea]);
     }
 
     fn devolver(&self, cual: usize) {
-        let mut rueda = self.rueda();
+        let mut rueda = cerrojo(&self.rueda);
         let Err(donde) = rueda.vivos.binary_search(&cual) else {
             return;
         };
@@ -124,28 +109,19 @@ impl Vivos {
         if donde < rueda.siguiente {
             rueda.siguiente += 1;
         }
-        let linea = format!("[VUELVE] {}", self.direccion(cual));
+        let linea = format!("[VUELVE] {}", self.backends[cual]);
         self.avisador.destacar(vec![linea]);
-    }
-
-    fn esta_vivo(&self, cual: usize) -> bool {
-        self.rueda().vivos.contains(&cual)
-    }
-
-    fn rueda(&self) -> MutexGuard<'_, Rueda> {
-        // Nadie deja la lista a medias: un cerrojo envenenado sigue siendo bueno.
-        self.rueda.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Pregunta por los retirados hasta que se avise la `parada`. Entonces acaba en lo que dure la
 /// pregunta que esté haciendo.
 pub fn vigilar(vivos: &Vivos, cada_cuanto: Duration, parada: &Parada) {
-    let mut aciertos = vec![0; vivos.cuantos()];
+    let mut aciertos = vec![0; vivos.backends.len()];
     while parada.canal().recv_timeout(cada_cuanto) == Err(RecvTimeoutError::Timeout) {
         for (cual, aciertos) in aciertos.iter_mut().enumerate() {
-            let retirado = !parada.avisada() && !vivos.esta_vivo(cual);
-            *aciertos = match retirado && esta_sano(vivos.direccion(cual), parada) {
+            let retirado = !parada.avisada() && !cerrojo(&vivos.rueda).vivos.contains(&cual);
+            *aciertos = match retirado && esta_sano(vivos.backends[cual], parada) {
                 true => *aciertos + 1,
                 false => 0,
             };

@@ -24,6 +24,7 @@ use crate::fallo::motivo;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::hilos::arrancar_en;
 use crate::red::parada::{Nada, cerrar};
+use crate::texto::letra_a_medias;
 
 /// Lo que se lee de un par de una vez, en bytes.
 const TROZO: usize = 4096;
@@ -230,7 +231,7 @@ fn escribir(
 
 /// De los bytes que llegan a las líneas que se enseñan.
 #[derive(Default)]
-struct Oido {
+pub struct Oido {
     /// Lo que aún no se ha enseñado: nada, o una línea que acaba a mitad de una letra (dos trozos
     /// como mucho).
     pendiente: Vec<u8>,
@@ -242,7 +243,7 @@ impl Oido {
     /// Lo que se puede enseñar ya, por líneas. Un trozo sin fin de línea se enseña igual: puede que
     /// nunca llegue. Pero si acaba a mitad de una letra lo que falta viene de camino, y se le
     /// espera con su línea para no partirla.
-    fn lineas(&mut self, bytes: &[u8]) -> Vec<String> {
+    pub fn lineas(&mut self, bytes: &[u8]) -> Vec<String> {
         self.pendiente.extend_from_slice(bytes);
         let entero = self.pendiente.len() - letra_a_medias(&self.pendiente);
         let espera = entero < self.pendiente.len() && self.pendiente.len() <= TROZO;
@@ -262,7 +263,7 @@ impl Oido {
     }
 
     /// Lo que quedara a medias cuando ya no va a llegar más.
-    fn despedida(&mut self) -> Vec<String> {
+    pub fn despedida(&mut self) -> Vec<String> {
         self.mostrar(self.pendiente.len())
     }
 
@@ -282,16 +283,6 @@ impl Oido {
         let texto = resto.filter(|_| self.abierta).unwrap_or(texto);
         self.abierta = !texto.is_empty() && !texto.ends_with('\n');
         texto.lines().map(str::to_string).collect()
-    }
-}
-
-/// Cuántos bytes del final son el principio de una letra UTF-8 que no ha llegado entera.
-fn letra_a_medias(bytes: &[u8]) -> usize {
-    let ultimo = bytes.utf8_chunks().last();
-    let rotos = ultimo.map_or(&[][..], |ultimo| ultimo.invalid());
-    match str::from_utf8(rotos) {
-        Err(error) if error.error_len().is_none() => rotos.len(),
-        _ => 0,
     }
 }
 

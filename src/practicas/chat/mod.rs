@@ -17,9 +17,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, never};
 
 use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::pantalla::Pantalla;
-use crate::consola::{Consola, Fin, Paso};
+use crate::consola::{Consola, Encargo, Fin, Paso};
 use crate::fallo::{Fallo, Salida};
-use crate::ordenes::opciones::{leer_ip, leer_puerto};
+use crate::ordenes::valores::{leer_ip, leer_puerto};
 use crate::red::DESPEDIDA;
 use crate::red::conexion::Conexion;
 use crate::red::hilos::arrancar;
@@ -54,11 +54,8 @@ pub fn abrir(
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let escrito = servidor.map(Lado::Servidor);
-    let lado = match escrito.or(conectar.map(Lado::Cliente)) {
-        Some(lado) => Ok(lado),
-        None => preguntar_lado(consola),
-    };
-    match lado {
+    let escrito = escrito.or(conectar.map(Lado::Cliente));
+    match escrito.map_or_else(|| preguntar_lado(consola), Ok) {
         Ok(Lado::Servidor(direccion)) => esperar_a_otros(direccion, limites, consola),
         Ok(Lado::Cliente(direccion)) => conectarse(direccion, limites, consola),
         Err(Fin::SeVa(salida)) => Ok(salida),
@@ -82,7 +79,7 @@ fn esperar_a_otros(
     ]);
     let salida = sala.charlar(consola);
     match salida {
-        Ok(Salida::Interrumpido) => servidor.detener(consola.ctrl_c(), |_| parada.cortar()),
+        Ok(Salida::Interrumpido) => servidor.detener(&consola.ctrl_c, |_| parada.cortar()),
         _ => consola.despedir(servidor),
     }
     salida
@@ -93,10 +90,9 @@ fn conectarse(
     limites: &Limites,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
-    let ((conectado, parada), dejado) = consola.trabajar(|encargo| {
-        let conectado = Conexion::conectar(direccion, limites.conectar, limites, encargo.parada);
-        (conectado, encargo.parada.clone())
-    })?;
+    let plazo = limites.conectar;
+    let conectar = |encargo: Encargo| Conexion::conectar(direccion, plazo, limites, encargo.parada);
+    let (conectado, dejado) = consola.trabajar(conectar)?;
     if dejado {
         return Ok(Salida::Interrumpido);
     }
@@ -104,6 +100,7 @@ fn conectarse(
         let motivo = format!("{fallo}; ¿hay ahí un chat en modo servidor?");
         Fallo::nuevo(format!("conectando con {direccion}: {motivo}"))
     })?;
+    let parada = Parada::nueva();
     let apuntado = parada.apuntar(conexion.socket(), Trato::DejaDeLeer);
     let (contar, mut sala) = Sala::nueva();
     let hilo = arrancar("charla", move || {
@@ -112,24 +109,18 @@ fn conectarse(
     })?;
     let bienvenida = format!("Lo que escribas llega al otro lado; «{SALIR}» termina.");
     consola.pantalla.linea(bienvenida);
-    // Lo primero que cuenta la charla es que empieza: hasta entonces no se lee el teclado, que
+    // Lo primero que hace la charla es contar que empieza: hasta entonces no se lee el teclado, que
     // puede ser una tubería.
-    let salida = match consola.siguiente(&sala.novedades) {
-        Paso::Llego(empieza) => {
-            sala.atender(empieza, &mut consola.pantalla);
-            sala.charlar(consola)
-        }
-        _ => {
-            drop(sala);
-            Ok(Salida::Interrumpido)
-        }
-    };
+    if let Ok(empieza) = sala.novedades.recv() {
+        sala.atender(empieza, &mut consola.pantalla);
+    }
+    let salida = sala.charlar(consola);
     parada.avisar();
     let plazo = match salida {
         Ok(Salida::Interrumpido) => DESPEDIDA_CON_PRISA,
         _ => DESPEDIDA,
     };
-    hilo.acaba_antes(plazo, consola.ctrl_c());
+    hilo.acaba_antes(plazo, &consola.ctrl_c);
     parada.cortar();
     hilo.esperar();
     salida

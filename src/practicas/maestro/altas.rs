@@ -74,8 +74,7 @@ fn demasiados() -> CorteHttp {
 
 fn leer_archivos(files: Value) -> Result<Vec<Arc<str>>, CorteHttp> {
     let Value::Array(nombres) = files else {
-        let frase = "«files» es una lista de nombres de archivo";
-        return Err(rechazar(400, frase));
+        return Err(rechazar(400, "«files» es una lista de nombres de archivo"));
     };
     if nombres.len() > MAX_ARCHIVOS {
         return Err(demasiados());

@@ -283,12 +283,10 @@ impl Directorio {
 const PRIMERA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Los nombres sin repetir, en el orden en que vinieron.
-pub fn sin_repetidos(nombres: Vec<Arc<str>>) -> Vec<Arc<str>> {
+pub fn sin_repetidos(mut nombres: Vec<Arc<str>>) -> Vec<Arc<str>> {
     let mut vistos = HashSet::with_capacity(nombres.len());
-    let nuevos = nombres
-        .into_iter()
-        .filter(|nombre| vistos.insert(Arc::clone(nombre)));
-    nuevos.collect()
+    nombres.retain(|nombre| vistos.insert(Arc::clone(nombre)));
+    nombres
 }
 
 #[cfg(test)]

@@ -30,12 +30,11 @@ use serde_json::{Value, json};
 
 use self::altas::{leer_registro, quien_dice_ser};
 use self::directorio::{Alta, Baja, Directorio, Ficha, Tenencia};
-use self::vigilante::{Guarda, arrancar_vigilante};
+use self::vigilante::{Guarda, vigilar};
 use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::Consola;
 use crate::consola::eventos::Avisador;
 use crate::fallo::{Fallo, Salida};
-use crate::http::Metodo::{Otro, Post};
 use crate::http::{CorteHttp, PeticionHttp, Pieza, RespuestaHttp, con_lista, pieza};
 use crate::http::{atender, leer_cuerpo, leer_json, rechazar, solo_admite};
 use crate::ordenes::opciones::DondeEscucha;
@@ -69,8 +68,7 @@ pub fn abrir(
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
-    let (avisador, oyente) = Avisador::nuevo(SUCESOS_POR_TANDA);
-    consola.oir(oyente);
+    let avisador = consola.oir(SUCESOS_POR_TANDA);
     let parada = Parada::nueva();
     let (tareas, por_hacer) = bounded(0);
     let maestro = Arc::new(Maestro {
@@ -86,7 +84,8 @@ pub fn abrir(
     let registros = arrancar("registros", move || {
         por_hacer.into_iter().for_each(|tarea: Tarea| tarea());
     })?;
-    let vigilante = arrancar_vigilante(Arc::clone(&maestro.guarda), avisador, parada.clone())?;
+    let (guarda, hasta) = (Arc::clone(&maestro.guarda), parada.clone());
+    let vigilante = arrancar("vigilante", move || vigilar(&guarda, &avisador, &hasta))?;
     let gestionar = move |conexion| gestionar_registro(conexion, &maestro);
     let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, limites, parada.clone(), gestionar)?;
     let linea = format!("[ESCUCHANDO] Maestro activo en puerto {}", direccion.port());
@@ -126,11 +125,11 @@ impl Maestro {
         peticion: &mut PeticionHttp,
     ) -> Result<RespuestaHttp, CorteHttp> {
         let ahora = Instant::now();
-        match (peticion.metodo, peticion.ruta.as_str()) {
-            (Post, "/register") => self.registrar(conexion, peticion),
-            (Post, "/leave") => self.despedir(conexion, peticion),
+        match (peticion.metodo.as_str(), peticion.ruta.as_str()) {
+            ("POST", "/register") => self.registrar(conexion, peticion),
+            ("POST", "/leave") => self.despedir(conexion, peticion),
             (_, "/register" | "/leave") => Err(solo_admite("POST")),
-            (Post | Otro, _) => Err(solo_admite("GET, HEAD")),
+            (otro, _) if !matches!(otro, "GET" | "HEAD") => Err(solo_admite("GET, HEAD")),
             (_, "/") => {
                 let peers = self.guarda.con(|d| d.todos(ahora)).len();
                 let message = "Maestro: el directorio de la red";

@@ -6,9 +6,7 @@
 //! sabe de HTTP.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
@@ -16,19 +14,18 @@ use log::{debug, warn};
 
 use super::directorio::{Directorio, Pendientes};
 use crate::consola::eventos::Avisador;
-use crate::fallo::{Fallo, motivo, sin_descriptores};
+use crate::consola::preguntar_a_todos;
+use crate::fallo::{motivo, sin_descriptores};
 use crate::red::conexion::conectar;
-use crate::red::hilos::{Hilo, arrancar, arrancar_en};
 use crate::red::parada::Parada;
-use crate::red::testigo::Testigo;
+use crate::red::parada::cerrojo;
+use crate::testigo::Testigo;
 
 /// Plazo para conectarse a un peer al ver si sigue.
 const PLAZO_DE_SALUD: Duration = Duration::from_secs(1);
-/// Cuántos peers se miran a la vez.
-const HILOS_DE_SALUD: usize = 32;
-/// Cuántos se atienden en una ronda, y lo que se descansa entre dos: con miles de peers sin `ttl`
-/// se les pregunta más despacio en vez de ocupar la máquina en ello.
-const RONDA: usize = 256;
+/// Cuántos se atienden en una ronda, todos a la vez, y lo que se descansa entre dos: con miles de
+/// peers sin `ttl` se les pregunta más despacio en vez de ocupar la máquina en ello.
+const RONDA: usize = 128;
 const DESCANSO: Duration = Duration::from_secs(1);
 
 /// El directorio con su cerrojo. Se toca sólo dentro de [`Guarda::con`].
@@ -51,7 +48,7 @@ impl Default for Guarda {
 impl Guarda {
     /// Hace algo con el directorio, y despierta al vigilante si ahora lo próximo toca antes.
     pub fn con<T>(&self, hacer: impl FnOnce(&mut Directorio) -> T) -> T {
-        let mut directorio = self.directorio();
+        let mut directorio = cerrojo(&self.directorio);
         let antes = directorio.proxima();
         let hecho = hacer(&mut directorio);
         let despues = directorio.proxima();
@@ -62,19 +59,14 @@ impl Guarda {
         hecho
     }
 
-    fn directorio(&self) -> MutexGuard<'_, Directorio> {
-        // Lo que se hace con él no se deja a medias: un cerrojo envenenado sigue siendo bueno.
-        let directorio = self.directorio.lock();
-        directorio.unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Espera a que haya algo que hacer, y no antes de `desde`. `None` si hay que parar.
     fn esperar_pendientes(&self, desde: Instant, parada: &Parada) -> Option<Pendientes> {
         while !parada.avisada() {
-            let toca = self.directorio().proxima().map(|toca| toca.max(desde));
+            let proxima = cerrojo(&self.directorio).proxima();
+            let toca = proxima.map(|toca| toca.max(desde));
             let ahora = Instant::now();
             if toca.is_some_and(|toca| toca <= ahora) {
-                return Some(self.directorio().pendientes(ahora, RONDA));
+                return Some(cerrojo(&self.directorio).pendientes(ahora, RONDA));
             }
             select! {
                 recv(toca.map_or(never(), at)) -> _ => {}
@@ -86,16 +78,8 @@ impl Guarda {
     }
 }
 
-/// Arranca el vigilante: hasta la `parada` cuenta cada peer que desaparece, y por qué.
-pub fn arrancar_vigilante(
-    guarda: Arc<Guarda>,
-    avisador: Avisador,
-    parada: Parada,
-) -> Result<Hilo<()>, Fallo> {
-    arrancar("vigilante", move || vigilar(&guarda, &avisador, &parada))
-}
-
-fn vigilar(guarda: &Guarda, avisador: &Avisador, parada: &Parada) {
+/// La vida del vigilante: hasta la `parada` cuenta cada peer que desaparece, y por qué.
+pub fn vigilar(guarda: &Guarda, avisador: &Avisador, parada: &Parada) {
     let mut desde = Instant::now();
     while let Some(Pendientes { caducados, por_ver }) = guarda.esperar_pendientes(desde, parada) {
         for ficha in caducados {
@@ -109,27 +93,18 @@ fn vigilar(guarda: &Guarda, avisador: &Avisador, parada: &Parada) {
 }
 
 fn ver_quien_sigue(guarda: &Guarda, por_ver: &[SocketAddr], avisador: &Avisador, parada: &Parada) {
-    let turno = AtomicUsize::new(0);
-    let mirar = || {
-        while let Some(&direccion) = por_ver.get(turno.fetch_add(1, Ordering::Relaxed)) {
-            let sigue = sigue(direccion, parada);
-            if parada.avisada() {
-                return;
-            }
-            let revisar = |sigue| guarda.con(|d| d.revisado(direccion, sigue));
+    let mirar = |direccion| sigue(direccion, parada);
+    let mirado = preguntar_a_todos(por_ver, mirar, |respuestas| {
+        for (lugar, sigue) in respuestas.iter().take_while(|_| !parada.avisada()) {
+            let revisar = |sigue| guarda.con(|d| d.revisado(por_ver[lugar], sigue));
             if let Some(ficha) = sigue.and_then(revisar) {
                 avisador.avisar(format_args!("[CAÍDO] {} no responde", ficha.rest));
             }
         }
-    };
-    thread::scope(|ambito| {
-        for n in 1..=HILOS_DE_SALUD.min(por_ver.len()) {
-            if let Err(fallo) = arrancar_en(ambito, &format!("salud-{n}"), mirar) {
-                warn!("{fallo}");
-                break;
-            }
-        }
     });
+    if let Err(fallo) = mirado {
+        warn!("{fallo}");
+    }
 }
 
 /// ¿Hay quien escuche ahí? `None` si no se pudo ni probar. Al soltar el socket, sin nada que leer,
@@ -149,6 +124,8 @@ fn sigue(direccion: SocketAddr, parada: &Parada) -> Option<bool> {
 mod tests {
     use super::*;
     use crate::practicas::maestro::directorio::Ficha;
+    use crate::red::hilos::arrancar;
+    use std::sync::Arc;
 
     fn ficha(n: u16) -> Ficha {
         let direccion = SocketAddr::from(([127, 0, 0, 1], n));
@@ -167,7 +144,8 @@ mod tests {
     fn despierta_a_tiempo_para_quien_caduca_antes() {
         let (guarda, parada) = (Arc::<Guarda>::default(), Parada::nueva());
         let (avisador, oyente) = Avisador::nuevo(9);
-        let vigilante = arrancar_vigilante(Arc::clone(&guarda), avisador, parada.clone()).unwrap();
+        let (suya, hasta) = (Arc::clone(&guarda), parada.clone());
+        let vigilante = arrancar("vigilante", move || vigilar(&suya, &avisador, &hasta)).unwrap();
         let registrar =
             |n, ttl| guarda.con(|d| d.registrar(ficha(n), Some(ttl), Instant::now()).unwrap());
         registrar(1, Duration::from_secs(3600));

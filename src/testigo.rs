@@ -11,8 +11,6 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use crate::red::conexion::FalloRed;
-
 /// Quién abrió una conexión.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuienLlama {
@@ -40,11 +38,11 @@ pub trait Ojo: Send {
     /// Van a salir una o varias líneas.
     ///
     /// # Errores
-    /// No hay que mandarlas, sino cerrar: es una falla puesta a propósito.
-    fn por_enviar(&mut self, lineas: &str) -> Result<(), FalloRed>;
-    /// Van a salir `datos`. `None`: tal cual. Si no, lo que hay que mandar en su lugar, y si después
-    /// se puede seguir.
-    fn datos_por_enviar(&mut self, datos: &[u8]) -> Option<(Vec<u8>, Result<(), FalloRed>)>;
+    /// No hay que mandarlas, sino cerrar: es una falla puesta a propósito, y dice cuál.
+    fn por_enviar(&mut self, lineas: &str) -> Result<(), &'static str>;
+    /// Van a salir `datos`. `None`: tal cual. Si no, lo que hay que mandar en su lugar, y si
+    /// después se puede seguir.
+    fn datos_por_enviar(&mut self, datos: &[u8]) -> Option<(Vec<u8>, Result<(), &'static str>)>;
     /// Cuántos bytes se escriben de una vez, como mucho.
     fn trozo(&self) -> usize;
 }
