@@ -119,9 +119,14 @@ impl RespuestaHttp {
              <title>{}</title>\n{extra}</head>\n<body>\n{cuerpo}</body>\n</html>\n",
             escapar(titulo)
         );
+        RespuestaHttp::documento(codigo, html, POLITICA)
+    }
+
+    /// Un documento HTML entero, con lo que su página puede hacer.
+    pub fn documento(codigo: u16, html: String, politica: &str) -> RespuestaHttp {
         let cuerpo = Cuerpo::Memoria(html.into_bytes());
         RespuestaHttp::nueva(codigo, "text/html; charset=utf-8", cuerpo)
-            .con("Content-Security-Policy", POLITICA)
+            .con("Content-Security-Policy", politica)
             .con("Referrer-Policy", "no-referrer")
     }
 
@@ -149,6 +154,13 @@ impl RespuestaHttp {
         let largo = Some(largo);
         let cuerpo = Cuerpo::Flujo { largo, enviar };
         RespuestaHttp::nueva(codigo, "application/octet-stream", cuerpo)
+    }
+
+    /// Sucesos según pasan (`text/event-stream`), hasta que `enviar` acabe.
+    pub fn sucesos(enviar: Envio) -> RespuestaHttp {
+        let largo = None;
+        let cuerpo = Cuerpo::Flujo { largo, enviar };
+        RespuestaHttp::nueva(200, "text/event-stream; charset=utf-8", cuerpo)
     }
 
     /// Añade una cabecera. Un valor no puede traer otra dentro: los controles se quitan.

@@ -57,7 +57,7 @@ pub struct Puesto {
     diario: Option<Arc<Diario>>,
     fallas: Option<Fallas>,
     /// Quienes miran en vivo.
-    pub vivo: Vivo,
+    pub vivo: Arc<Vivo>,
     /// ¿También desde otras máquinas?
     pub vivo_para_todos: bool,
     /// De una charla o de lo que pasa por el balanceador no se apunta lo que se dice.
@@ -95,12 +95,12 @@ impl Puesto {
         self.diario.is_some() || self.vivo.hay()
     }
 
-    fn apuntar(&self, apunte: &Apunte) {
+    fn apuntar(&self, apunte: &Apunte, en_vivo: bool) {
         if let Some(diario) = &self.diario {
             diario.apuntar(apunte);
         }
-        if self.vivo.hay() {
-            self.vivo.contar(apunte);
+        if en_vivo {
+            self.vivo.ensenar(apunte);
         }
     }
 
@@ -203,7 +203,8 @@ impl Mirar for Puesto {
         Box::new(Mirilla {
             c: self.conexiones.fetch_add(1, Ordering::Relaxed) + 1,
             yo: String::new(),
-            otro: primero.map_or(String::new(), |_| otro.to_string()),
+            otro: String::new(),
+            direccion: otro,
             primero,
             enviadas: 0,
             recibidas: 0,
@@ -217,9 +218,18 @@ impl Mirar for Puesto {
             datos_de_la_respuesta: 0,
             lleva_archivo: false,
             falla: None,
+            saltados: 0,
             puesto: self,
         })
     }
+}
+
+/// Cuándo pasa algo, y si da tiempo a verlo en vivo.
+#[derive(Clone, Copy)]
+struct Momento {
+    /// Microsegundos desde 1970.
+    t: u64,
+    en_vivo: bool,
 }
 
 /// Quien mira una conexión.
@@ -227,7 +237,9 @@ struct Mirilla {
     puesto: Arc<Puesto>,
     c: u64,
     yo: String,
+    /// El otro lado; escrito, sólo desde que hace falta: puede que nadie mire.
     otro: String,
+    direccion: SocketAddr,
     /// El ordinal del suceso con que empieza, si entonces miraba alguien.
     primero: Option<u64>,
     /// Líneas que han pasado en cada sentido.
@@ -245,46 +257,66 @@ struct Mirilla {
     lleva_archivo: bool,
     /// Las fallas que se acaban de poner, por apuntar.
     falla: Option<String>,
+    /// Los que no dio tiempo a ver en vivo y aún no se han contado.
+    saltados: u64,
 }
 
 impl Mirilla {
+    /// Si hay quien apunte lo que pasa ahora. Se mira antes de dar forma a nada: con el nodo a tope,
+    /// casi nada de lo que pasa da tiempo a verse.
+    fn momento(&mut self) -> Option<Momento> {
+        let puesto = &self.puesto;
+        if !puesto.atento() {
+            return None;
+        }
+        let desde_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let t = desde_1970.map_or(0, |t| t.as_micros() as u64);
+        let mira_alguien = puesto.vivo.hay();
+        let en_vivo = mira_alguien && puesto.vivo.hay_sitio(t);
+        match mira_alguien && !en_vivo {
+            true => self.saltados += 1,
+            false => puesto.vivo.saltar(mem::take(&mut self.saltados)),
+        }
+        (en_vivo || puesto.diario.is_some()).then_some(Momento { t, en_vivo })
+    }
+
     /// Apunta un suceso, y antes los datos que haya pendientes.
     fn suceso(&mut self, clase: Clase, n: u64, texto: &str, bytes: u64) {
-        if !self.puesto.atento() {
+        let Some(momento) = self.momento() else {
+            // La falla era de este.
+            self.falla = None;
             return;
-        }
+        };
         for (sentido, pasaron) in [
             ("envia", mem::take(&mut self.enviados)),
             ("recibe", mem::take(&mut self.recibidos)),
         ] {
             if pasaron > 0 {
-                self.escribir(
-                    self.puesto.siguiente(),
-                    Clase::Datos,
-                    0,
-                    sentido,
-                    ("", pasaron),
-                );
+                let i = self.puesto.siguiente();
+                let datos = (Clase::Datos, sentido);
+                self.escribir(momento, i, datos, 0, ("", pasaron));
             }
         }
         let i = self.puesto.siguiente();
-        self.escribir(i, clase, n, palabra(texto), (texto, bytes));
+        self.escribir(momento, i, (clase, palabra(texto)), n, (texto, bytes));
     }
 
     fn escribir(
         &mut self,
+        momento: Momento,
         i: u64,
-        clase: Clase,
+        (clase, palabra): (Clase, &str),
         n: u64,
-        palabra: &str,
         (texto, bytes): (&str, u64),
     ) {
         let hilo = thread::current();
-        let desde_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let falla = self.falla.take();
-        self.puesto.apuntar(&Apunte {
+        if self.otro.is_empty() {
+            self.otro = self.direccion.to_string();
+        }
+        let apunte = Apunte {
             i,
-            t: desde_1970.map_or(0, |t| t.as_micros() as u64),
+            t: momento.t,
             nodo: self.puesto.nombre(),
             hilo: hilo.name().unwrap_or_default(),
             clase,
@@ -296,7 +328,8 @@ impl Mirilla {
             texto,
             bytes,
             falla: falla.as_deref(),
-        });
+        };
+        self.puesto.apuntar(&apunte, momento.en_vivo);
     }
 
     /// Las fallas que tocan a esta conexión: sólo se rompe lo que se contesta.
@@ -336,15 +369,20 @@ impl Ojo for Mirilla {
         let Some(i) = self.primero else {
             return;
         };
-        self.yo = socket
-            .local_addr()
-            .map_or(String::new(), |yo| sin_mapear(yo).to_string());
+        let momento = self.momento();
         let clase = match self.respuesta.conexion {
             0 => Clase::Conecta,
             _ => Clase::Acepta,
         };
+        // Si no se apunta que se aceptó, para lo que siga basta saber quién es el otro.
+        if momento.is_some() || clase == Clase::Conecta {
+            let yo = socket.local_addr();
+            self.yo = yo.map_or(String::new(), |yo| sin_mapear(yo).to_string());
+        }
         let texto = fallo.map(motivo).unwrap_or_default();
-        self.escribir(i, clase, 0, "", (&texto, 0));
+        if let Some(momento) = momento {
+            self.escribir(momento, i, (clase, ""), 0, (&texto, 0));
+        }
     }
 
     fn recibida(&mut self, linea: &str, bytes: usize) {
@@ -434,6 +472,7 @@ impl Ojo for Mirilla {
 impl Drop for Mirilla {
     fn drop(&mut self) {
         self.suceso(Clase::Cierra, 0, "", 0);
+        self.puesto.vivo.saltar(self.saltados);
     }
 }
 

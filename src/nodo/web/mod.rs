@@ -3,10 +3,11 @@
 //!
 //! Se llega aquí desde `gestionar_peticion` cuando lo primero que mandan es HTTP. Nada se escribe
 //! por HTTP: recibir archivos es cosa de `OFRECER`. Servir un archivo está en `archivo.rs`; la
-//! página, en `pagina.rs`; y qué es HTTP, en `http/`.
+//! página, en `pagina.rs`; los mensajes en vivo, en `vivo.rs`; y qué es HTTP, en `http/`.
 
 mod archivo;
 mod pagina;
+mod vivo;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -95,11 +96,13 @@ fn contestar(
             let info = json!({"id": quien, "rest_url": rest_url, "grpc_port": 0, "puerto": puerto});
             con_archivos(info, compartidos(nodo)?)
         }
+        (_, "/vivo") => vivo::pagina(conexion, nodo),
+        (_, "/sucesos") => vivo::sucesos(conexion, peticion, nodo),
         (_, "/locate") => localizar_desde_aqui(conexion, peticion.parametro("file")?, nodo),
         (_, ruta) => match ruta.strip_prefix("/files/") {
             Some(nombre) => archivo::servir(peticion, nombre, nodo),
             None => {
-                let hay = "hay /files, /files/NOMBRE, /search, /info, /locate y /refresh";
+                let hay = "hay /files, /files/NOMBRE, /search, /info, /locate, /refresh y /vivo";
                 Err(rechazar(404, format!("aquí no hay «{ruta}»; {hay}")))
             }
         },
@@ -114,13 +117,16 @@ fn presentarse(
 ) -> Result<RespuestaHttp, CorteHttp> {
     let archivos = compartidos(nodo)?;
     let nombre = &nodo.vecinos.nombre;
+    let mensajes = vivo::es_de_aqui(conexion).then(|| nodo.mensajes());
     let respuesta = if peticion.quiere_html() {
         pagina(&Datos {
             nombre,
             direccion: aqui(conexion, nodo),
             archivos: &archivos,
             peers: &sondear(nodo),
-            mensajes: &nodo.mensajes(),
+            mensajes: mensajes.as_deref(),
+            en_vivo: vivo::puede_mirar(conexion, nodo),
+            con_fallas: nodo.laboratorio.con_fallas(),
         })
     } else {
         let message = format!("Nodo {nombre}");

@@ -1,9 +1,9 @@
 //! La página de un nodo para un navegador: qué comparte, quién más hay y los últimos mensajes. De
 //! datos a HTML, pura.
 //!
-//! Un solo documento: ni guiones, ni nada de fuera. Todo lo que no escribimos nosotros (nombres de
-//! archivo, de nodo, mensajes) pasa por [`escapar`]: un archivo llamado `<img src=x onerror=…>` se
-//! lee, no se ejecuta.
+//! Un solo documento, que se refresca solo: ni guiones, ni nada de fuera. Todo lo que no escribimos
+//! nosotros (nombres de archivo, de nodo, mensajes) pasa por [`escapar`]: un archivo llamado
+//! `<img src=x onerror=…>` se lee, no se ejecuta.
 
 use std::net::SocketAddr;
 
@@ -28,8 +28,13 @@ pub struct Datos<'a> {
     pub archivos: &'a [Archivo],
     /// Los demás, y qué se sabe de cada uno.
     pub peers: &'a [(SocketAddr, EstadoDePeer)],
-    /// Los mensajes recibidos, del más viejo al más nuevo.
-    pub mensajes: &'a [Mensaje],
+    /// Los mensajes recibidos, del más viejo al más nuevo. Son de quien está delante: `None` si
+    /// quien mira es de otra máquina.
+    pub mensajes: Option<&'a [Mensaje]>,
+    /// ¿Puede ver los mensajes según pasan?
+    pub en_vivo: bool,
+    /// ¿Estropea a propósito lo que contesta?
+    pub con_fallas: bool,
 }
 
 /// Cómo está un peer.
@@ -45,14 +50,21 @@ pub enum EstadoDePeer {
 
 /// La página entera.
 pub fn pagina(datos: &Datos) -> RespuestaHttp {
-    RespuestaHttp::pagina(200, datos.nombre, ESTILO, &cuerpo(datos))
+    let cabeza = format!("{REFRESCO}{ESTILO}");
+    RespuestaHttp::pagina(200, datos.nombre, &cabeza, &cuerpo(datos))
 }
 
 fn cuerpo(datos: &Datos) -> String {
     let (nombre, direccion) = (escapar(datos.nombre), datos.direccion);
     let mut html = String::with_capacity(4096 + 200 * datos.archivos.len().min(MAX_FILAS));
     html += &format!("<h1>{nombre}</h1>\n<p class=\"nota\">Nodo activo en {direccion}</p>\n");
-    let ninguno = "Ninguno todavía: ponlos en su carpeta y recarga la página.";
+    if datos.con_fallas {
+        html.push_str(CON_FALLAS);
+    }
+    if datos.en_vivo {
+        html.push_str(EN_VIVO);
+    }
+    let ninguno = "Ninguno todavía: ponlos en su carpeta.";
     let archivos = datos.archivos.iter().take(MAX_FILAS).map(fila_de_archivo);
     seccion(&mut html, "Archivos que comparte", ninguno, archivos);
     if datos.archivos.len() > MAX_FILAS {
@@ -62,9 +74,13 @@ fn cuerpo(datos: &Datos) -> String {
     }
     let peers = datos.peers.iter().map(fila_de_peer);
     seccion(&mut html, "Otros nodos", "No conoce a ninguno.", peers);
-    let mensajes = datos.mensajes.iter().rev().take(MAX_MENSAJES);
+    let ninguno = match datos.mensajes {
+        Some(_) => "No ha recibido ninguno.",
+        None => "Se leen en su propia computadora.",
+    };
+    let mensajes = datos.mensajes.unwrap_or_default();
+    let mensajes = mensajes.iter().rev().take(MAX_MENSAJES);
     let mensajes = mensajes.map(fila_de_mensaje);
-    let ninguno = "No ha recibido ninguno.";
     seccion(&mut html, "Últimos mensajes", ninguno, mensajes);
     html
 }
@@ -112,6 +128,12 @@ fn fila_de_mensaje(mensaje: &Mensaje) -> String {
     format!("<tr><td>{de}<br><span class=\"nota\">{ip}</span><td>{texto}\n")
 }
 
+/// Se vuelve a pedir cada cinco segundos.
+const REFRESCO: &str = "<meta http-equiv=\"refresh\" content=\"5\">\n";
+/// El aviso de las dos páginas.
+pub const CON_FALLAS: &str = "<p class=\"no\">Estropea a propósito lo que contesta \
+    (<code>--fallas</code>).</p>\n";
+const EN_VIVO: &str = "<p><a href=\"/vivo\">Ver sus mensajes según pasan</a></p>\n";
 const ESTILO: &str = "<style>\
 :root{color-scheme:light dark}\
 body{font:1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:0 auto;padding:1rem}\
@@ -141,7 +163,7 @@ mod tests {
     fn con(
         archivos: &[Archivo],
         peers: &[(SocketAddr, EstadoDePeer)],
-        mensajes: &[Mensaje],
+        mensajes: Option<&[Mensaje]>,
     ) -> String {
         let direccion = SocketAddr::from(([127, 0, 0, 1], 6001));
         cuerpo(&Datos {
@@ -150,6 +172,8 @@ mod tests {
             archivos,
             peers,
             mensajes,
+            en_vivo: mensajes.is_some(),
+            con_fallas: mensajes.is_none(),
         })
     }
 
@@ -166,7 +190,7 @@ mod tests {
         let html = con(
             &[archivo(malo)],
             &[(peer, EstadoDePeer::Responde(malo.into()))],
-            &[mensaje],
+            Some(&[mensaje]),
         );
         assert!(
             !html.contains("<img") && !html.contains("onerror=alert(1)>\""),
@@ -193,9 +217,17 @@ mod tests {
         let muchos: Vec<Archivo> = (0..3000)
             .map(|n| archivo(&format!("carpeta/{n}.txt")))
             .collect();
-        let html = con(&muchos, &[], &[]);
+        let html = con(&muchos, &[], Some(&[]));
         assert_eq!(html.matches("<a href=\"/files/carpeta/").count(), MAX_FILAS);
         assert!(html.contains("Y 2000 archivos más"));
         assert!(html.contains("No conoce a ninguno") && html.contains("No ha recibido ninguno"));
+    }
+
+    #[test]
+    fn los_mensajes_y_el_dibujo_son_solo_para_quien_puede_verlos() {
+        let (de_aqui, de_fuera) = (con(&[], &[], Some(&[])), con(&[], &[], None));
+        assert!(de_aqui.contains("href=\"/vivo\"") && !de_aqui.contains("--fallas"));
+        assert!(de_fuera.contains("Se leen en su propia computadora"));
+        assert!(!de_fuera.contains("/vivo") && de_fuera.contains("--fallas"));
     }
 }
