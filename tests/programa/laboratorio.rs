@@ -131,6 +131,78 @@ fn un_diario_que_no_cabe_se_dice_y_el_nodo_sigue() {
 }
 
 #[test]
+fn el_diario_de_lo_que_no_se_pudo_tambien_se_guarda() {
+    let carpeta = tempfile::tempdir().unwrap();
+    let ruta = carpeta.path().join("d.jsonl");
+    let mut programa = nodo();
+    programa.args(["chat", "--conectar", "127.0.0.1:9", "--diario"]);
+    let salida = programa.arg(&ruta).output().unwrap();
+    assert_eq!(codigo(&salida), Some(1), "{}", quejas(&salida));
+    let clases: Vec<_> = leer_diario(&ruta).iter().map(|s| s.clase).collect();
+    assert_eq!(clases, [Clase::Conecta, Clase::Cierra]);
+}
+
+/// Lo que se queja una orden que no puede empezar su diario en `ruta`.
+fn sin_diario(ruta: &Path) -> String {
+    let mut orden = nodo();
+    orden.args(["buscar", NOMBRE, "--peer", "127.0.0.1:9", "--diario"]);
+    let hijo = orden.arg(ruta).stdin(Stdio::null());
+    let hijo = hijo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let salida = acabar(hijo.unwrap());
+    assert_eq!(codigo(&salida), Some(1));
+    assert_eq!(dicho(&salida), "");
+    quejas(&salida)
+}
+
+#[test]
+fn un_diario_no_pisa_lo_de_otro() {
+    let carpeta = tempfile::tempdir().unwrap();
+    let (tarea, ruta) = (carpeta.path().join("t.txt"), carpeta.path().join("d.jsonl"));
+    fs::write(&tarea, "mi tarea").unwrap();
+    let queja = sin_diario(&tarea);
+    assert!(
+        queja.contains("t.txt: lo que hay ahí no es un diario"),
+        "{queja}"
+    );
+    assert_eq!(fs::read_to_string(&tarea).unwrap(), "mi tarea");
+
+    // Dos veces la misma orden: la segunda no estropea el de la primera.
+    let opciones = ["--peer", "127.0.0.1:9", "--diario", ruta.to_str().unwrap()];
+    let mut sirve = Proceso::nodo(carpeta.path(), &opciones);
+    preguntar(sirve.direccion(), "BUSCAR:nada");
+    let queja = sin_diario(&ruta);
+    assert!(
+        queja.contains("ya lo está escribiendo otro programa"),
+        "{queja}"
+    );
+    preguntar(sirve.direccion(), "BUSCAR:nada");
+    sirve.senal("TERM");
+    sirve.terminar();
+    let diario = leer_diario(&ruta);
+    assert_eq!(
+        diario.iter().filter(|s| s.clase == Clase::Acepta).count(),
+        2
+    );
+
+    // Acabada la primera corrida, es de la segunda; y uno cortado a media línea también es un diario.
+    fs::write(&ruta, "{\"i").unwrap();
+    let mut orden = nodo();
+    orden.args(["buscar", NOMBRE, "--peer", "127.0.0.1:9", "--diario"]);
+    orden.arg(&ruta).output().unwrap();
+    assert_eq!(leer_diario(&ruta).first().map(|s| s.i), Some(1));
+}
+
+#[cfg(unix)]
+#[test]
+fn un_diario_en_una_tuberia_no_cuelga_a_nadie() {
+    let carpeta = tempfile::tempdir().unwrap();
+    let tuberia = carpeta.path().join("tuberia");
+    let creada = std::process::Command::new("mkfifo").arg(&tuberia).status();
+    assert!(creada.unwrap().success());
+    assert!(sin_diario(&tuberia).contains("es una tubería"));
+}
+
+#[test]
 fn las_practicas_apuntan_sus_conexiones_y_el_maestro_tambien_lo_que_se_dice() {
     let carpeta = tempfile::tempdir().unwrap();
     let ruta = carpeta.path().join("d.jsonl");
