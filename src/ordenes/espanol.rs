@@ -48,7 +48,9 @@ fn lo_que_sobra(leidas: &ArgMatches) -> Option<String> {
     let suyas = comando.find_subcommand(practica)?;
     let es_suya = |larga| suyas.get_opts().any(|suya| suya.get_long() == Some(larga));
     let escrita = |una: &&Arg| leidas.contains_id(una.get_id().as_str());
-    let mut escritas = comando.get_opts().filter(escrita).filter_map(Arg::get_long);
+    // También las que no llevan valor, que para clap no son «opts».
+    let opciones = comando.get_arguments().filter(escrita);
+    let mut escritas = opciones.filter_map(Arg::get_long);
     let sobra = escritas.find(|larga| !es_suya(larga))?;
     let no_vale = "es una opción del nodo y no vale para";
     Some(format!("--{sobra} {no_vale} «{practica}»"))
@@ -284,6 +286,7 @@ mod tests {
             ("nodo --puerto 1 --peer 127.0.0.1 maestro", "--peer"),
             ("nodo --puerto 1 chat", "--puerto"),
             ("nodo --espera 1 solicitar", "--espera"),
+            ("nodo --vivo-para-todos maestro", "--vivo-para-todos"),
         ] {
             let frase = fallo(linea);
             assert!(
