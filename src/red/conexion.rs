@@ -4,6 +4,7 @@
 //! con tope (nadie reserva memoria nuestra) y registro (`RUST_LOG=nodo=debug` enseña cada línea y
 //! con quién). No sabe qué significan las palabras, ni toca el disco, ni escribe en pantalla.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -329,12 +330,13 @@ impl Conexion {
 
     fn sacar_linea(&mut self, largo: usize) -> Result<String, FalloRed> {
         let linea = &self.pendiente()[..largo];
-        let linea = linea.strip_suffix(b"\r").unwrap_or(linea);
-        let linea = str::from_utf8(linea).map_err(|_| FalloRed::NoEsTexto)?;
-        let linea = linea.to_string();
+        let linea = String::from_utf8_lossy(linea.strip_suffix(b"\r").unwrap_or(linea));
+        let es_texto = matches!(linea, Cow::Borrowed(_));
+        let linea = linea.into_owned();
         self.consumir(largo + 1);
+        // Lo que no se entiende también llegó, y quien mira lo quiere ver.
         self.anotar(&linea, largo + 1);
-        Ok(linea)
+        es_texto.then_some(linea).ok_or(FalloRed::NoEsTexto)
     }
 
     /// Anota una línea del protocolo que se recibió de otra manera que con

@@ -142,6 +142,23 @@ fn el_diario_de_lo_que_no_se_pudo_tambien_se_guarda() {
     assert_eq!(clases, [Clase::Conecta, Clase::Cierra]);
 }
 
+#[test]
+fn lo_que_no_es_texto_tambien_se_apunta() {
+    let carpeta = tempfile::tempdir().unwrap();
+    let ruta = carpeta.path().join("d.jsonl");
+    let opciones = ["--peer", "127.0.0.1:9", "--diario", ruta.to_str().unwrap()];
+    let mut sirve = Proceso::nodo(carpeta.path(), &opciones);
+    let mut conexion = conectar(sirve.direccion());
+    conexion.write_all(b"INFO:\xff\"\n").unwrap();
+    assert!(leer_todo(&mut conexion).starts_with(b"ERROR:"));
+    sirve.senal("TERM");
+    sirve.terminar();
+    let diario = leer_diario(&ruta);
+    let recibido = diario.iter().find(|s| s.clase == Clase::Recibe).unwrap();
+    assert_eq!((recibido.n, recibido.bytes), (1, 8));
+    assert_eq!(recibido.texto, "INFO:\u{fffd}\"");
+}
+
 /// Lo que se queja una orden que no puede empezar su diario en `ruta`.
 fn sin_diario(ruta: &Path) -> String {
     let mut orden = nodo();
