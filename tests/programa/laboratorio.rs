@@ -201,7 +201,7 @@ fn un_diario_no_pisa_lo_de_otro() {
         2
     );
 
-    // Acabada la primera corrida, es de la segunda; y uno cortado a media línea también es un diario.
+    // Acabada la primera corrida, es de la segunda; y uno cortado a media línea también es diario.
     fs::write(&ruta, "{\"i").unwrap();
     let mut orden = nodo();
     orden.args(["buscar", NOMBRE, "--peer", "127.0.0.1:9", "--diario"]);
