@@ -24,6 +24,9 @@ use crate::texto::limpiar;
 /// más su `\n`.
 const LECTURA: usize = 8 * 1024;
 
+/// Lo que se espera a que el otro cierre cuando se le corta a propósito.
+const DESPEDIDA_A_PROPOSITO: Duration = Duration::from_secs(2);
+
 /// Bytes que se tiran, como mucho, al cerrar con calma.
 const TOPE_DE_DESPEDIDA: usize = 64 << 20;
 
@@ -89,6 +92,8 @@ pub struct Conexion {
     ojo: Option<Box<dyn Ojo>>,
     /// De lo siguiente que se mande, cuántos bytes son una línea ya contada y no datos.
     anunciados: usize,
+    /// Se cortó a propósito: lo que ya salió tiene que llegar.
+    a_proposito: bool,
     /// Las que abrimos nosotros están apuntadas en una parada mientras viven.
     _apuntada: Option<Apuntado>,
 }
@@ -174,6 +179,7 @@ impl Conexion {
             limite_de_envio: None,
             ojo: None,
             anunciados: 0,
+            a_proposito: false,
             _apuntada: None,
         }
     }
@@ -386,9 +392,17 @@ impl Conexion {
         }
         self.anunciados = bytes;
         match &mut self.ojo {
-            Some(ojo) => ojo.por_enviar(lineas),
+            Some(ojo) => ojo.por_enviar(lineas).map_err(|falla| self.cortar(falla)),
             None => Ok(()),
         }
+    }
+
+    /// Cierra por una `falla` puesta a propósito. Sin prisa: cortar de golpe se llevaría lo que va
+    /// de camino, que unas veces sería más y otras menos, y las fallas se tienen que poder repetir.
+    fn cortar(&mut self, falla: FalloRed) -> FalloRed {
+        self.a_proposito = true;
+        self.cerrar_con_calma(DESPEDIDA_A_PROPOSITO);
+        falla
     }
 
     /// Escribe `datos` enteros. No se anotan uno a uno: sólo las palabras.
@@ -401,7 +415,7 @@ impl Conexion {
             None => self.mandar(datos),
             Some((estropeados, sigue)) => {
                 self.mandar(&[lineas, &estropeados].concat())?;
-                sigue
+                sigue.map_err(|falla| self.cortar(falla))
             }
         }
     }
@@ -456,8 +470,11 @@ impl Conexion {
     }
 
     /// Hace que al cerrar el otro reciba un error (RST) y no un final normal: la única manera de
-    /// decir «esto no está completo» a quien no sabe la longitud.
+    /// decir «esto no está completo» a quien no sabe la longitud. Si se cortó a propósito, no.
     pub fn cerrar_con_error(&self) {
+        if self.a_proposito {
+            return;
+        }
         if let Err(error) = SockRef::from(&*self.socket).set_linger(Some(Duration::ZERO)) {
             debug!("cerrando con error a {}: {error}", self.otro);
         }

@@ -1,7 +1,7 @@
 //! Ver los mensajes y romperlos a propósito: el diario y las fallas, con nodos de verdad.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::process::Stdio;
@@ -303,6 +303,32 @@ fn con_la_misma_semilla_y_las_mismas_peticiones_se_rompe_lo_mismo() {
         cambiados.chunks(2).all(|par| par == [2, 0]),
         "{cambiados:?}"
     );
+}
+
+#[test]
+fn de_lo_que_se_corta_llega_siempre_lo_mismo() {
+    let carpeta = tempfile::tempdir().unwrap();
+    fs::write(carpeta.path().join(NOMBRE), datos(900_000)).unwrap();
+    let sirve = con_fallas(&carpeta, "cortar=500000");
+    for peticion in [
+        format!("DESCARGAR:{NOMBRE}"),
+        format!("GET /files/{NOMBRE} HTTP/1.0\r\n\r\n"),
+    ] {
+        let mut conexion = conectar(sirve.direccion());
+        // Con un búfer pequeño, al cortar queda mucho por el camino.
+        socket2::SockRef::from(&conexion)
+            .set_recv_buffer_size(64 * 1024)
+            .unwrap();
+        conexion.write_all(peticion.as_bytes()).unwrap();
+        let mut todo = Vec::new();
+        conexion.read_to_end(&mut todo).unwrap();
+        let suyos = &todo[todo.len().saturating_sub(500_000)..];
+        assert!(
+            suyos == &datos(900_000)[..500_000],
+            "{peticion}: {}",
+            todo.len()
+        );
+    }
 }
 
 #[test]
