@@ -3,8 +3,10 @@
 //! No está en la guía, que no deja ver sus mensajes. De varios diarios sale el dibujo de lo que
 //! viajó (`diagrama/`). Aquí sólo se apunta: qué se apunta lo decide `puesto.rs`.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+#[cfg(unix)]
+use std::fs::TryLockError;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,6 +21,8 @@ use crate::red::parada::Parada;
 
 /// Cada cuánto se manda al disco lo apuntado. A un `kill -9` se le escapa, como mucho, este rato.
 const AL_DISCO: Duration = Duration::from_millis(50);
+/// Con lo que empieza la primera línea de todo diario.
+const PRINCIPIO: &[u8] = b"{\"i\":";
 
 /// Un diario abierto.
 pub struct Diario {
@@ -35,8 +39,11 @@ struct Apuntes {
 
 impl Diario {
     /// Empieza un diario en `ruta`. Si había otro, se pierde: un diario es de una sola corrida.
+    ///
+    /// # Errores
+    /// No se puede abrir, lo está escribiendo otro programa, o lo que hay ahí no es un diario.
     pub fn crear(ruta: &Path) -> Result<Diario, Fallo> {
-        let archivo = File::create(ruta)
+        let archivo = vacio(ruta)
             .map_err(|e| Fallo::de_sistema(format!("creando el diario {}", ruta.display()), &e))?;
         Ok(Diario {
             ruta: ruta.to_path_buf(),
@@ -90,6 +97,60 @@ impl Diario {
     fn apuntes(&self) -> MutexGuard<'_, Apuntes> {
         self.apuntes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// El archivo de `ruta`, vacío: o no estaba, o era un diario de otra corrida que ya acabó.
+fn vacio(ruta: &Path) -> io::Result<File> {
+    let ya = fs::metadata(ruta).is_ok_and(|datos| datos.is_file());
+    let mut opciones = OpenOptions::new();
+    let opciones = opciones.read(ya).write(true).create(true).truncate(false);
+    let mut archivo = abrir_solo(ruta, opciones)?;
+    if ya {
+        let mut principio = Vec::new();
+        let hasta = PRINCIPIO.len() as u64;
+        (&archivo).take(hasta).read_to_end(&mut principio)?;
+        if !PRINCIPIO.starts_with(&principio) {
+            let que = "lo que hay ahí no es un diario, y se perdería: elige otro nombre";
+            return Err(io::Error::other(que));
+        }
+        archivo.set_len(0)?;
+        archivo.rewind()?;
+    }
+    Ok(archivo)
+}
+
+/// Abre `ruta` sin esperar a nadie, y sólo si no la está escribiendo otro programa: los dos se
+/// pisarían. Leerla sí se puede.
+#[cfg(unix)]
+fn abrir_solo(ruta: &Path, opciones: &mut OpenOptions) -> io::Result<File> {
+    use std::os::unix::fs::FileTypeExt;
+    // Abrir una tubería espera a quien la lea, y escribir en ella, a que lea.
+    if fs::metadata(ruta).is_ok_and(|datos| datos.file_type().is_fifo()) {
+        return Err(io::Error::other("es una tubería: elige un archivo"));
+    }
+    let archivo = opciones.open(ruta)?;
+    match archivo.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(ocupado()),
+        // Hay discos de red donde no se puede cerrar nada: ahí no se sabe, y se escribe.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(archivo),
+    }
+}
+
+/// Lo mismo: aquí un cerrojo tampoco dejaría leer, así que se abre para no compartir la escritura.
+#[cfg(windows)]
+fn abrir_solo(ruta: &Path, opciones: &mut OpenOptions) -> io::Result<File> {
+    use std::os::windows::fs::OpenOptionsExt;
+    const LEER: u32 = 1;
+    const NO_SE_COMPARTE: Option<i32> = Some(32);
+    let abierto = opciones.share_mode(LEER).open(ruta);
+    abierto.map_err(|error| match error.raw_os_error() {
+        NO_SE_COMPARTE => ocupado(),
+        _ => error,
+    })
+}
+
+fn ocupado() -> io::Error {
+    io::Error::other("ya lo está escribiendo otro programa: elige otro nombre")
 }
 
 /// El hilo que manda al disco lo apuntado, hasta que se avise la `parada`. `al_fallar` se llama una

@@ -32,7 +32,7 @@ pub fn leer(
         _ => mal_escrito(que_esta_mal(&error)),
     };
     let leidas = comando().try_get_matches_from(palabras).map_err(de_clap)?;
-    match lo_que_sobra(&leidas) {
+    match lo_que_sobra(&leidas).or_else(|| fallas_sin_nodo(&leidas)) {
         Some(frase) => Err(mal_escrito(frase)),
         None => juntar(&leidas).map_err(de_clap),
     }
@@ -48,10 +48,21 @@ fn lo_que_sobra(leidas: &ArgMatches) -> Option<String> {
     let suyas = comando.find_subcommand(practica)?;
     let es_suya = |larga| suyas.get_opts().any(|suya| suya.get_long() == Some(larga));
     let escrita = |una: &&Arg| leidas.contains_id(una.get_id().as_str());
-    let mut escritas = comando.get_opts().filter(escrita).filter_map(Arg::get_long);
+    // También las que no llevan valor, que para clap no son «opts».
+    let opciones = comando.get_arguments().filter(escrita);
+    let mut escritas = opciones.filter_map(Arg::get_long);
     let sobra = escritas.find(|larga| !es_suya(larga))?;
     let no_vale = "es una opción del nodo y no vale para";
     Some(format!("--{sobra} {no_vale} «{practica}»"))
+}
+
+/// Una orden suelta no contesta a nadie: pedirle que lo rompa no haría nada, y parecería que sí.
+fn fallas_sin_nodo(leidas: &ArgMatches) -> Option<String> {
+    let suelta = |orden: &str| !es_practica(orden) && orden != "servir";
+    let (orden, suyas) = leidas.subcommand().filter(|(orden, _)| suelta(orden))?;
+    let escritas = [leidas, suyas].iter().any(|m| m.contains_id("fallas"));
+    let que = "--fallas rompe lo que contesta un nodo en marcha, y no vale para";
+    escritas.then(|| format!("{que} «{orden}»"))
 }
 
 /// Lo escrito antes de la orden, la orden y lo escrito después, en un solo valor: manda lo de
@@ -275,6 +286,7 @@ mod tests {
             ("nodo --puerto 1 --peer 127.0.0.1 maestro", "--peer"),
             ("nodo --puerto 1 chat", "--puerto"),
             ("nodo --espera 1 solicitar", "--espera"),
+            ("nodo --vivo-para-todos maestro", "--vivo-para-todos"),
         ] {
             let frase = fallo(linea);
             assert!(
@@ -305,9 +317,19 @@ mod tests {
                 "nodo --ip casa",
                 "«casa» no vale para --ip <IP>: se esperaba",
             ),
+            ("nodo --fallas callar=1% buscar x", "no vale para «buscar»"),
+            ("nodo estado --fallas callar=1%", "no vale para «estado»"),
+            ("nodo --fallas callar=1% maestro", "no vale para «maestro»"),
         ] {
             let frase = fallo(linea);
             assert!(frase.contains(dice), "{linea}: {frase}");
+        }
+    }
+
+    #[test]
+    fn las_fallas_valen_donde_se_contesta_a_otros() {
+        for linea in ["nodo --fallas callar=1%", "nodo servir --fallas callar=1%"] {
+            assert!(leer(linea.split(' ')).is_ok(), "{linea}");
         }
     }
 

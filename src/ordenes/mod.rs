@@ -31,6 +31,7 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
         ),
     }?;
     let salida = cumplir_con(nodo, orden, &montado, consola);
+    // También si no se pudo: el diario de lo que falló es el que más falta hace.
     let Err(incompleto) = montado.cerrar() else {
         return salida;
     };

@@ -4,6 +4,7 @@
 //! con tope (nadie reserva memoria nuestra) y registro (`RUST_LOG=nodo=debug` enseña cada línea y
 //! con quién). No sabe qué significan las palabras, ni toca el disco, ni escribe en pantalla.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -22,6 +23,9 @@ use crate::texto::limpiar;
 /// Lo que se lee del socket de una vez mientras se buscan líneas, en bytes. Cabe una línea del tope
 /// más su `\n`.
 const LECTURA: usize = 8 * 1024;
+
+/// Lo que se espera a que el otro cierre cuando se le corta a propósito.
+const DESPEDIDA_A_PROPOSITO: Duration = Duration::from_secs(2);
 
 /// Bytes que se tiran, como mucho, al cerrar con calma.
 const TOPE_DE_DESPEDIDA: usize = 64 << 20;
@@ -88,6 +92,8 @@ pub struct Conexion {
     ojo: Option<Box<dyn Ojo>>,
     /// De lo siguiente que se mande, cuántos bytes son una línea ya contada y no datos.
     anunciados: usize,
+    /// Se cortó a propósito: lo que ya salió tiene que llegar.
+    a_proposito: bool,
     /// Las que abrimos nosotros están apuntadas en una parada mientras viven.
     _apuntada: Option<Apuntado>,
 }
@@ -173,6 +179,7 @@ impl Conexion {
             limite_de_envio: None,
             ojo: None,
             anunciados: 0,
+            a_proposito: false,
             _apuntada: None,
         }
     }
@@ -329,12 +336,13 @@ impl Conexion {
 
     fn sacar_linea(&mut self, largo: usize) -> Result<String, FalloRed> {
         let linea = &self.pendiente()[..largo];
-        let linea = linea.strip_suffix(b"\r").unwrap_or(linea);
-        let linea = str::from_utf8(linea).map_err(|_| FalloRed::NoEsTexto)?;
-        let linea = linea.to_string();
+        let linea = String::from_utf8_lossy(linea.strip_suffix(b"\r").unwrap_or(linea));
+        let es_texto = matches!(linea, Cow::Borrowed(_));
+        let linea = linea.into_owned();
         self.consumir(largo + 1);
+        // Lo que no se entiende también llegó, y quien mira lo quiere ver.
         self.anotar(&linea, largo + 1);
-        Ok(linea)
+        es_texto.then_some(linea).ok_or(FalloRed::NoEsTexto)
     }
 
     /// Anota una línea del protocolo que se recibió de otra manera que con
@@ -389,9 +397,19 @@ impl Conexion {
         }
         self.anunciados = bytes;
         match &mut self.ojo {
-            Some(ojo) => ojo.por_enviar(lineas, bytes).map_err(FalloRed::Provocada),
+            Some(ojo) => ojo
+                .por_enviar(lineas, bytes)
+                .map_err(|falla| self.cortar(falla)),
             None => Ok(()),
         }
+    }
+
+    /// Cierra por una `falla` puesta a propósito. Sin prisa: cortar de golpe se llevaría lo que va
+    /// de camino, que unas veces sería más y otras menos, y las fallas se tienen que poder repetir.
+    fn cortar(&mut self, falla: &'static str) -> FalloRed {
+        self.a_proposito = true;
+        self.cerrar_con_calma(DESPEDIDA_A_PROPOSITO);
+        FalloRed::Provocada(falla)
     }
 
     /// Escribe `datos` enteros. No se anotan uno a uno: sólo las palabras.
@@ -404,7 +422,7 @@ impl Conexion {
             None => self.mandar(datos),
             Some((estropeados, sigue)) => {
                 self.mandar(&[lineas, &estropeados].concat())?;
-                sigue.map_err(FalloRed::Provocada)
+                sigue.map_err(|falla| self.cortar(falla))
             }
         }
     }
@@ -459,8 +477,11 @@ impl Conexion {
     }
 
     /// Hace que al cerrar el otro reciba un error (RST) y no un final normal: la única manera de
-    /// decir «esto no está completo» a quien no sabe la longitud.
+    /// decir «esto no está completo» a quien no sabe la longitud. Si se cortó a propósito, no.
     pub fn cerrar_con_error(&self) {
+        if self.a_proposito {
+            return;
+        }
         if let Err(error) = SockRef::from(&*self.socket).set_linger(Some(Duration::ZERO)) {
             debug!("cerrando con error a {}: {error}", self.otro);
         }

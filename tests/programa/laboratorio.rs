@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -133,6 +133,95 @@ fn un_diario_que_no_cabe_se_dice_y_el_nodo_sigue() {
 }
 
 #[test]
+fn el_diario_de_lo_que_no_se_pudo_tambien_se_guarda() {
+    let carpeta = tempfile::tempdir().unwrap();
+    let ruta = carpeta.path().join("d.jsonl");
+    let mut programa = nodo();
+    programa.args(["chat", "--conectar", "127.0.0.1:9", "--diario"]);
+    let salida = programa.arg(&ruta).output().unwrap();
+    assert_eq!(codigo(&salida), Some(1), "{}", quejas(&salida));
+    let clases: Vec<_> = leer_diario(&ruta).iter().map(|s| s.clase).collect();
+    assert_eq!(clases, [Clase::Conecta, Clase::Cierra]);
+}
+
+#[test]
+fn lo_que_no_es_texto_tambien_se_apunta() {
+    let carpeta = tempfile::tempdir().unwrap();
+    let ruta = carpeta.path().join("d.jsonl");
+    let opciones = ["--peer", "127.0.0.1:9", "--diario", ruta.to_str().unwrap()];
+    let mut sirve = Proceso::nodo(carpeta.path(), &opciones);
+    let mut conexion = conectar(sirve.direccion());
+    conexion.write_all(b"INFO:\xff\"\n").unwrap();
+    assert!(leer_todo(&mut conexion).starts_with(b"ERROR:"));
+    sirve.senal("TERM");
+    sirve.terminar();
+    let diario = leer_diario(&ruta);
+    let recibido = diario.iter().find(|s| s.clase == Clase::Recibe).unwrap();
+    assert_eq!((recibido.n, recibido.bytes), (1, 8));
+    assert_eq!(recibido.texto, "INFO:\u{fffd}\"");
+}
+
+/// Lo que se queja una orden que no puede empezar su diario en `ruta`.
+fn sin_diario(ruta: &Path) -> String {
+    let mut orden = nodo();
+    orden.args(["buscar", NOMBRE, "--peer", "127.0.0.1:9", "--diario"]);
+    let hijo = orden.arg(ruta).stdin(Stdio::null());
+    let hijo = hijo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let salida = acabar(hijo.unwrap());
+    assert_eq!(codigo(&salida), Some(1));
+    assert_eq!(dicho(&salida), "");
+    quejas(&salida)
+}
+
+#[test]
+fn un_diario_no_pisa_lo_de_otro() {
+    let carpeta = tempfile::tempdir().unwrap();
+    let (tarea, ruta) = (carpeta.path().join("t.txt"), carpeta.path().join("d.jsonl"));
+    fs::write(&tarea, "mi tarea").unwrap();
+    let queja = sin_diario(&tarea);
+    assert!(
+        queja.contains("t.txt: lo que hay ahí no es un diario"),
+        "{queja}"
+    );
+    assert_eq!(fs::read_to_string(&tarea).unwrap(), "mi tarea");
+
+    // Dos veces la misma orden: la segunda no estropea el de la primera.
+    let opciones = ["--peer", "127.0.0.1:9", "--diario", ruta.to_str().unwrap()];
+    let mut sirve = Proceso::nodo(carpeta.path(), &opciones);
+    preguntar(sirve.direccion(), "BUSCAR:nada");
+    let queja = sin_diario(&ruta);
+    assert!(
+        queja.contains("ya lo está escribiendo otro programa"),
+        "{queja}"
+    );
+    preguntar(sirve.direccion(), "BUSCAR:nada");
+    sirve.senal("TERM");
+    sirve.terminar();
+    let diario = leer_diario(&ruta);
+    assert_eq!(
+        diario.iter().filter(|s| s.clase == Clase::Acepta).count(),
+        2
+    );
+
+    // Acabada la primera corrida, es de la segunda; y uno cortado a media línea también es diario.
+    fs::write(&ruta, "{\"i").unwrap();
+    let mut orden = nodo();
+    orden.args(["buscar", NOMBRE, "--peer", "127.0.0.1:9", "--diario"]);
+    orden.arg(&ruta).output().unwrap();
+    assert_eq!(leer_diario(&ruta).first().map(|s| s.i), Some(1));
+}
+
+#[cfg(unix)]
+#[test]
+fn un_diario_en_una_tuberia_no_cuelga_a_nadie() {
+    let carpeta = tempfile::tempdir().unwrap();
+    let tuberia = carpeta.path().join("tuberia");
+    let creada = std::process::Command::new("mkfifo").arg(&tuberia).status();
+    assert!(creada.unwrap().success());
+    assert!(sin_diario(&tuberia).contains("es una tubería"));
+}
+
+#[test]
 fn las_practicas_apuntan_sus_conexiones_y_el_maestro_tambien_lo_que_se_dice() {
     let carpeta = tempfile::tempdir().unwrap();
     let ruta = carpeta.path().join("d.jsonl");
@@ -216,6 +305,32 @@ fn con_la_misma_semilla_y_las_mismas_peticiones_se_rompe_lo_mismo() {
         cambiados.chunks(2).all(|par| par == [2, 0]),
         "{cambiados:?}"
     );
+}
+
+#[test]
+fn de_lo_que_se_corta_llega_siempre_lo_mismo() {
+    let carpeta = tempfile::tempdir().unwrap();
+    fs::write(carpeta.path().join(NOMBRE), datos(900_000)).unwrap();
+    let sirve = con_fallas(&carpeta, "cortar=500000");
+    for peticion in [
+        format!("DESCARGAR:{NOMBRE}"),
+        format!("GET /files/{NOMBRE} HTTP/1.0\r\n\r\n"),
+    ] {
+        let mut conexion = conectar(sirve.direccion());
+        // Con un búfer pequeño, al cortar queda mucho por el camino.
+        socket2::SockRef::from(&conexion)
+            .set_recv_buffer_size(64 * 1024)
+            .unwrap();
+        conexion.write_all(peticion.as_bytes()).unwrap();
+        let mut todo = Vec::new();
+        conexion.read_to_end(&mut todo).unwrap();
+        let suyos = &todo[todo.len().saturating_sub(500_000)..];
+        assert!(
+            suyos == &datos(900_000)[..500_000],
+            "{peticion}: {}",
+            todo.len()
+        );
+    }
 }
 
 #[test]
