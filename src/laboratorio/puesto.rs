@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
+use crate::config::Limites;
 use crate::consola::eventos::Avisador;
 use crate::fallo::{Fallo, motivo};
 use crate::laboratorio::diario::{Diario, guardar_a_ratos};
@@ -170,9 +171,12 @@ impl Montado {
         })
     }
 
-    /// Quien mirará las conexiones.
-    pub fn testigo(&self) -> Testigo {
-        Testigo::nuevo(Arc::clone(&self.puesto) as Arc<dyn Mirar>)
+    /// Los límites de las conexiones de este programa, con quien las mirará.
+    pub fn limites(&self) -> Limites {
+        Limites {
+            testigo: Testigo::nuevo(Arc::clone(&self.puesto) as Arc<dyn Mirar>),
+            ..Limites::default()
+        }
     }
 
     /// Acaba el diario.

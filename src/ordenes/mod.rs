@@ -8,7 +8,7 @@ pub mod opciones;
 pub mod sueltas;
 pub mod valores;
 
-use crate::config::{Config, Limites};
+use crate::config::Config;
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
 use crate::laboratorio::{self, puesto::Montado};
@@ -48,10 +48,7 @@ fn cumplir_con(
     montado: &Montado,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
-    let limites = Limites {
-        testigo: montado.testigo(),
-        ..Limites::default()
-    };
+    let limites = montado.limites();
     let config = || {
         Ok(Config {
             limites: limites.clone(),
