@@ -121,7 +121,7 @@ pub enum Orden {
     Estado,
     /// La huella BLAKE3 de un archivo, como la escribe b3sum
     Huella {
-        /// Los archivos
+        /// Los archivos (- es la entrada estándar)
         #[arg(value_name = "ARCHIVO", required = true)]
         archivos: Vec<PathBuf>,
     },

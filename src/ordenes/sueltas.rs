@@ -5,6 +5,7 @@
 //! cómo se escribe el resultado: por stdout, y lo demás por stderr.
 
 use std::fs::{self, File};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -86,9 +87,16 @@ pub fn descargar(
     Ok(salida)
 }
 
-/// `nodo huella`: la misma línea que `b3sum`, una por archivo. Lo que no se puede leer se dice y se
-/// sigue.
+/// `nodo huella`: la misma línea que `b3sum`, una por archivo; `-` es la entrada estándar. Lo que
+/// no se puede leer se dice y se sigue.
 pub fn huella(archivos: Vec<PathBuf>, consola: &mut Consola) -> Result<Salida, Fallo> {
+    // La segunda vez ya no habría nada que leer, y su huella sería la de nada.
+    if archivos.iter().filter(|ruta| es_la_entrada(ruta)).count() > 1 {
+        let frase = "«-» es la entrada estándar, y sólo se puede leer una vez: quita los demás";
+        consola.pantalla.aviso(frase);
+        consola.pantalla.aviso("La ayuda: nodo --help");
+        return Ok(Salida::MalEscrito);
+    }
     let mut fin = Salida::Bien;
     for ruta in archivos {
         let suya = ruta.clone();
@@ -111,10 +119,18 @@ pub fn huella(archivos: Vec<PathBuf>, consola: &mut Consola) -> Result<Salida, F
     Ok(fin)
 }
 
-/// La huella de un archivo, en hexadecimal.
-fn huella_de(ruta: &Path) -> std::io::Result<String> {
+/// `-`. Un archivo que se llame así se escribe `./-`.
+fn es_la_entrada(ruta: &Path) -> bool {
+    ruta.as_os_str() == "-"
+}
+
+/// La huella de un archivo, o de la entrada estándar, en hexadecimal.
+fn huella_de(ruta: &Path) -> io::Result<String> {
     let mut cuenta = blake3::Hasher::new();
-    cuenta.update_reader(File::open(ruta)?)?;
+    match es_la_entrada(ruta) {
+        true => cuenta.update_reader(io::stdin().lock())?,
+        false => cuenta.update_reader(File::open(ruta)?)?,
+    };
     Ok(cuenta.finalize().to_hex().to_string())
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::comun::{Proceso, codigo, dicho, nodo, orden, quejas};
+use super::comun::{Proceso, acabar, codigo, datos, dicho, nodo, orden, quejas};
 use crate::config::{CARPETA_ARCHIVOS, PEERS};
 use crate::guia::{DESCARGADO, ENVIO_COMPLETO, NO_ENCONTRADO, NO_SE_ENCONTRO};
 use socket2::{Domain, Socket, Type};
@@ -270,6 +270,7 @@ fn ctrl_c_deja_la_huella_y_localizar_a_medias_con_130() {
     for (argumentos, senal) in [
         (&["huella", "/dev/zero"][..], "INT"),
         (&["huella", tuberia.to_str().unwrap()], "TERM"),
+        (&["huella", "-"], "INT"),
         (&["localizar", "a", "--maestro", &url], "INT"),
         (
             &["buscar", "a", "--maestro", &url, "--espera", "60"],
@@ -283,10 +284,10 @@ fn ctrl_c_deja_la_huella_y_localizar_a_medias_con_130() {
         let mut programa = nodo();
         programa.args(argumentos).env("RUST_LOG", "nodo=trace");
         programa.args(["--peer", NADIE]).current_dir(carpeta.path());
-        let mut hijo = programa
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
+        programa.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut hijo = programa.spawn().unwrap();
+        // Una entrada en que nadie escribe, y que sigue abierta.
+        let _entrada = hijo.stdin.take();
         // Cuando dice algo por el registro ya atiende las señales.
         let mut algo = [0];
         std::io::Read::read_exact(hijo.stderr.as_mut().unwrap(), &mut algo).unwrap();
@@ -333,6 +334,53 @@ fn huella_escribe_lo_que_b3sum() {
     let salida = orden_en(carpeta.path(), &["huella", "a.txt", "no-esta"]);
     let esperado = format!("{}  a.txt\n", blake3::hash(b"hola").to_hex());
     comprobar(&salida, 1, &esperado, &["no-esta", "no existe"]);
+}
+
+/// Hace `huella` de esos archivos, con `entrada` por la entrada estándar.
+fn huella_con(donde: &Path, archivos: &[&str], entrada: &[u8]) -> Output {
+    let mut hijo = nodo()
+        .arg("huella")
+        .args(archivos)
+        .current_dir(donde)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut suya = hijo.stdin.take().unwrap();
+    std::thread::scope(|ambito| {
+        // Quien no la lee la cierra.
+        ambito.spawn(move || drop(std::io::Write::write_all(&mut suya, entrada)));
+        acabar(hijo)
+    })
+}
+
+#[test]
+fn huella_de_la_entrada_sola_y_entre_archivos() {
+    let carpeta = tempfile::tempdir().unwrap();
+    std::fs::write(carpeta.path().join("a.txt"), "hola").unwrap();
+    std::fs::write(carpeta.path().join("-"), "se llama así").unwrap();
+    let linea = |datos: &[u8], nombre| format!("{}  {nombre}\n", blake3::hash(datos).to_hex());
+    // Más de lo que cabe en una tubería y en cualquier búfer.
+    let mucho = datos(3_000_001);
+    for entrada in [&mucho[..], b""] {
+        let salida = huella_con(carpeta.path(), &["-"], entrada);
+        comprobar(&salida, 0, &linea(entrada, "-"), &[]);
+    }
+    let salida = huella_con(carpeta.path(), &["a.txt", "-", "./-"], b"entra");
+    let esperado = [
+        linea(b"hola", "a.txt"),
+        linea(b"entra", "-"),
+        linea("se llama así".as_bytes(), "./-"),
+    ];
+    comprobar(&salida, 0, &esperado.concat(), &[]);
+    let salida = huella_con(carpeta.path(), &["-", "a.txt", "-"], b"entra");
+    comprobar(
+        &salida,
+        2,
+        "",
+        &["sólo se puede leer una vez", "nodo --help"],
+    );
 }
 
 // ----- Las opciones -----
