@@ -84,8 +84,11 @@ fn cumplir_con(
             servidor, conectar, ..
         }) => chat::abrir(servidor, conectar, &limites, consola),
         Some(Orden::Balanceador {
-            donde, backends, ..
-        }) => balanceador::abrir(&donde, &backends, &limites, consola),
+            donde,
+            backends,
+            conducta,
+            ..
+        }) => balanceador::abrir(&donde, &backends, conducta, &limites, consola),
         Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, &limites, consola),
         Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, &texto, consola),
         Some(Orden::Maestro { donde, .. }) => maestro::abrir(&donde, &limites, consola),

@@ -17,6 +17,7 @@ use crate::http::url::Url;
 use crate::laboratorio::Experimento;
 use crate::laboratorio::puesto::{ConDiario, Instrumental};
 use crate::nodo::palabras::protocolo::nombre_de_nodo_valido;
+use crate::practicas::balanceador::canal::{SILENCIO, SIN_TOPE};
 use crate::red::maquina::{es_de_esta_maquina, sin_mapear};
 
 /// Nodo P2P para compartir archivos en una LAN. Sin orden, abre el menú.
@@ -169,6 +170,9 @@ pub enum Orden {
         /// de 127.0.0.1)
         #[arg(long = "backend", value_name = "IP:PUERTO", value_parser = leer_direccion)]
         backends: Vec<SocketAddr>,
+        /// Cómo trata cada conexión.
+        #[command(flatten)]
+        conducta: Conducta,
         /// El diario.
         #[command(flatten)]
         diario: ConDiario,
@@ -237,6 +241,19 @@ impl DondeEscucha {
         let ip = self.ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         SocketAddr::new(ip, self.puerto.unwrap_or(puerto))
     }
+}
+
+/// Cómo trata el balanceador cada conexión.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Conducta {
+    /// Cuánto puede estar callada.
+    #[arg(long, value_name = "SEGUNDOS", value_parser = leer_silencio,
+          help = format!("Segundos sin un byte tras los que se corta ({} si no se dice; 0 = \
+                          sin tope)", SILENCIO.as_secs()))]
+    pub silencio: Option<Duration>,
+    /// Se conecta al backend sin esperar a que hable el cliente (SMTP, MySQL)
+    #[arg(long)]
+    pub saluda_el_servidor: bool,
 }
 
 impl ConDiario {
@@ -432,6 +449,17 @@ fn leer_segundos(escrito: &str) -> Result<Duration, String> {
     }
 }
 
+/// Lee los segundos de `--silencio`; 0 es sin tope.
+fn leer_silencio(escrito: &str) -> Result<Duration, String> {
+    match escrito.replace(',', ".").parse::<f64>() {
+        Ok(0.0) => Ok(SIN_TOPE),
+        Ok(segundos) if (0.1..=86_400.0).contains(&segundos) => {
+            Ok(Duration::from_secs_f64(segundos))
+        }
+        _ => Err("se esperaban segundos, de 0.1 a 86400, o 0 (sin tope)".into()),
+    }
+}
+
 /// Lee un número de 1 a `tope`.
 fn leer_hasta(escrito: &str, tope: usize) -> Result<usize, String> {
     let numero = escrito.parse().ok().filter(|n| (1..=tope).contains(n));
@@ -562,5 +590,15 @@ mod tests {
             assert!(leer_segundos(malo).is_err(), "{malo}");
         }
         assert!(leer_maestro("ftp://x").is_err());
+        for malo in ["", "-1", "nan", "inf", "0.01", "86401", "nunca"] {
+            assert!(leer_silencio(malo).is_err(), "{malo}");
+        }
+    }
+
+    #[test]
+    fn cero_de_silencio_es_sin_tope() {
+        assert_eq!(leer_silencio("0"), Ok(SIN_TOPE));
+        assert_eq!(leer_silencio("0,5"), Ok(Duration::from_millis(500)));
+        assert_eq!(leer_silencio("90"), Ok(Duration::from_secs(90)));
     }
 }

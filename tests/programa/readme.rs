@@ -200,7 +200,7 @@ fn argumentos(escrito: &str) -> Option<Vec<String>> {
         "IP" => "127.0.0.1".into(),
         "IP:PUERTO" => "127.0.0.1:1".into(),
         "URL" => "http://127.0.0.1:1".into(),
-        "N" => "1".into(),
+        "N" | "SEGUNDOS" => "1".into(),
         _ => palabra,
     };
     Some(palabras.into_iter().map(con_ejemplo).collect())
