@@ -71,7 +71,7 @@ fn juntar(leidas: &ArgMatches) -> Result<Argumentos, clap::Error> {
 
 /// Los argumentos con la ayuda en español. clap sólo sabe inglés: se sustituyen sus títulos y sus
 /// opciones propias.
-fn comando() -> Command {
+pub fn comando() -> Command {
     let version = Arg::new("version")
         .short('V')
         .long("version")
@@ -146,8 +146,13 @@ fn que_esta_mal(error: &clap::Error) -> String {
         ErrorKind::MissingRequiredArgument => format!("falta {arg}"),
         ErrorKind::InvalidValue if valor.is_empty() => format!("a {arg} le falta el valor"),
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-            let motivo =
-                std::error::Error::source(error).map_or(String::new(), |e| format!(": {e}"));
+            let motivo = match (
+                std::error::Error::source(error),
+                dato(ContextKind::ValidValue),
+            ) {
+                (Some(motivo), _) => format!(": {motivo}"),
+                (None, valen) => format!(": puede ser {valen}"),
+            };
             format!("«{valor}» no vale para {arg}{motivo}")
         }
         ErrorKind::ArgumentConflict => match dato(ContextKind::PriorArg) {
@@ -275,6 +280,7 @@ mod tests {
             ("nodo --puerto 1 --peer 127.0.0.1 maestro", "--peer"),
             ("nodo --puerto 1 chat", "--puerto"),
             ("nodo --espera 1 solicitar", "--espera"),
+            ("nodo --nodo 1 completar bash", "--nodo"),
         ] {
             let frase = fallo(linea);
             assert!(
@@ -305,6 +311,10 @@ mod tests {
                 "nodo --ip casa",
                 "«casa» no vale para --ip <IP>: se esperaba",
             ),
+            (
+                "nodo completar ksh",
+                "«ksh» no vale para <SHELL>: puede ser bash, ",
+            ),
         ] {
             let frase = fallo(linea);
             assert!(frase.contains(dice), "{linea}: {frase}");
@@ -318,6 +328,7 @@ mod tests {
             "nodo descargar -h",
             "nodo balanceador --help",
             "nodo huella -h",
+            "nodo completar -h",
         ] {
             let Err(SinOrden::Ayuda(texto)) = leer(linea.split(' ')) else {
                 panic!("{linea}")
@@ -331,6 +342,7 @@ mod tests {
                 "Arguments",
                 "default",
                 "Print",
+                "values",
             ] {
                 assert!(!texto.contains(ingles), "{linea}: {ingles}\n{texto}");
             }

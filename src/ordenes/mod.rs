@@ -92,6 +92,7 @@ fn cumplir_con(
         Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, &limites, consola),
         Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, &texto, consola),
         Some(Orden::Maestro { donde, .. }) => maestro::abrir(&donde, &limites, consola),
+        Some(Orden::Completar { shell }) => Ok(sueltas::completar(shell, consola)),
         Some(Orden::Laboratorio(experimento)) => laboratorio::cumplir(experimento, consola),
     }
 }

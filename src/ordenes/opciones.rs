@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::*;
 use crate::fallo::Fallo;
@@ -213,6 +214,12 @@ pub enum Orden {
         #[command(flatten)]
         diario: ConDiario,
     },
+    /// Lo que hace que Tab complete las órdenes y opciones en una shell
+    Completar {
+        /// bash, zsh, fish, powershell o elvish
+        #[arg(value_name = "SHELL", hide_possible_values = true)]
+        shell: Shell,
+    },
     /// Las del laboratorio.
     #[command(flatten)]
     Laboratorio(Experimento),
@@ -286,7 +293,8 @@ impl Argumentos {
     }
 }
 
-/// ¿Es la orden de una práctica o del laboratorio? Las suyas son sus propias opciones.
+/// ¿Es la orden de una práctica o del laboratorio, o la que no usa el nodo? Las suyas son sus
+/// propias opciones.
 pub(super) fn es_practica(orden: &str) -> bool {
     matches!(
         orden,
@@ -300,6 +308,7 @@ pub(super) fn es_practica(orden: &str) -> bool {
             | "diagrama"
             | "informe"
             | "hablar"
+            | "completar"
     )
 }
 

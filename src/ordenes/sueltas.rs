@@ -9,6 +9,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use clap::Arg;
+use clap_complete::{Shell, generate};
+
 use crate::config::{CARPETA_ARCHIVOS, Config, Fila, PEERS, PUERTO};
 use crate::consola::{Consola, Paso};
 use crate::fallo::{Fallo, Salida, motivo};
@@ -17,6 +20,7 @@ use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::localizar::{self, MAESTRO};
 use crate::nodo::vecinos::Vecinos;
+use crate::ordenes::espanol::comando;
 use crate::ordenes::opciones::DondeEscucha;
 use crate::practicas::ingenuo;
 use crate::red::hilos::arrancar;
@@ -143,6 +147,33 @@ fn linea_de_b3sum(huella: &str, ruta: &Path) -> String {
     }
     let nombre = nombre.replace('\\', "\\\\").replace('\n', "\\n");
     format!("\\{huella}  {nombre}")
+}
+
+/// `nodo completar`: el guion con que esa shell completa lo que se escribe. Sale por stdout, y nadie
+/// lo instala: qué hacer con él lo decide quien lo pide.
+pub fn completar(shell: Shell, consola: &mut Consola) -> Salida {
+    let (mut comando, mut guion) = (comando(), Vec::new());
+    if shell == Shell::Zsh {
+        comando = comando
+            .mut_args(como_lo_lee_zsh)
+            .mut_subcommands(|orden| orden.mut_args(como_lo_lee_zsh));
+    }
+    generate(shell, &mut comando, "nodo", &mut guion);
+    consola.pantalla.tal_cual(&guion);
+    Salida::Bien
+}
+
+/// En los guiones de zsh un `:` separa campos, y clap_complete lo deja suelto en los nombres de los
+/// valores: al pulsar Tab, zsh buscaría el programa `PUERTO`.
+fn como_lo_lee_zsh(arg: Arg) -> Arg {
+    let es = |nombre: &str| arg.get_value_names().is_some_and(|n| n == [nombre]);
+    if es("IP:PUERTO") {
+        return arg.value_name(r"IP\:PUERTO");
+    }
+    match es("IP[:PUERTO]") {
+        true => arg.value_name(r"IP[\:PUERTO]"),
+        false => arg,
+    }
 }
 
 /// `nodo localizar`: quién tiene un archivo, según el maestro o un peer.

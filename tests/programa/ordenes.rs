@@ -240,6 +240,7 @@ fn lo_que_no_se_pudo_escribir_no_esta_bien() {
     for argumentos in [
         &["listar", "--carpeta", donde][..],
         &["huella", archivo.to_str().unwrap()],
+        &["completar", "fish"],
         &["--help"],
         &["--version"],
     ] {
@@ -381,6 +382,28 @@ fn huella_de_la_entrada_sola_y_entre_archivos() {
         "",
         &["sólo se puede leer una vez", "nodo --help"],
     );
+}
+
+#[test]
+fn completar_escribe_un_guion_en_espanol_con_las_opciones_a_los_dos_lados() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let salida = orden(["completar", shell]);
+        let guion = dicho(&salida);
+        assert_eq!((codigo(&salida), quejas(&salida)), (Some(0), String::new()));
+        // Antes de la orden, y después de cada una de las del nodo.
+        let veces = guion.matches("max-conexiones").count();
+        assert!(veces > 8, "{shell}: sale {veces} veces");
+        for de_una_orden in ["saluda-el-servidor", "localizar", "demostrar"] {
+            assert!(guion.contains(de_una_orden), "{shell}: {de_una_orden}");
+        }
+        // bash no enseña explicaciones.
+        let explica = guion.contains("Muestra esta ayuda");
+        assert!(explica || shell == "bash", "{shell}");
+        assert!(!guion.contains("Print help"), "{shell}");
+        // En zsh un «:» sin escapar acaba el nombre del valor.
+        let partidos = guion.contains(":IP:PUERTO") || guion.contains(":IP[:PUERTO]");
+        assert!(!partidos, "{shell}");
+    }
 }
 
 // ----- Las opciones -----

@@ -201,6 +201,7 @@ fn argumentos(escrito: &str) -> Option<Vec<String>> {
         "IP:PUERTO" => "127.0.0.1:1".into(),
         "URL" => "http://127.0.0.1:1".into(),
         "N" | "SEGUNDOS" => "1".into(),
+        "SHELL" => "zsh".into(),
         _ => palabra,
     };
     Some(palabras.into_iter().map(con_ejemplo).collect())
