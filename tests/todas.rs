@@ -42,6 +42,7 @@ mod programa {
     pub mod rest;
     #[cfg(unix)]
     pub mod terminal;
+    pub mod torrent;
 }
 
 /// Las que esperan cinco segundos o más a que venza un plazo casi no gastan procesador, y de dos en

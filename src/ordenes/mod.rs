@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::config::{Config, Limites};
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
+use crate::fuera;
 use crate::laboratorio::{self, puesto::Montado};
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
@@ -92,6 +93,9 @@ fn cumplir_con(
         Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, &limites, consola),
         Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, &texto, consola),
         Some(Orden::Maestro { donde, .. }) => maestro::abrir(&donde, &limites, consola),
+        Some(Orden::Torrent { archivo, salida }) => {
+            fuera::abrir(&config()?, &archivo, salida, consola)
+        }
         Some(Orden::Completar { shell }) => Ok(sueltas::completar(shell, consola)),
         Some(Orden::Laboratorio(experimento)) => laboratorio::cumplir(experimento, consola),
     }

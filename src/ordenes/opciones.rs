@@ -214,6 +214,15 @@ pub enum Orden {
         #[command(flatten)]
         diario: ConDiario,
     },
+    /// Un .torrent con que otros programas lo bajan de los nodos que lo tienen
+    Torrent {
+        /// El archivo, o la subcarpeta, de la carpeta compartida
+        #[arg(value_name = "NOMBRE")]
+        archivo: String,
+        /// Dónde se escribe (NOMBRE.torrent, aquí, si no se dice)
+        #[arg(short = 'o', long = "salida", value_name = "ARCHIVO")]
+        salida: Option<PathBuf>,
+    },
     /// Lo que hace que Tab complete las órdenes y opciones en una shell
     Completar {
         /// bash, zsh, fish, powershell o elvish
