@@ -97,9 +97,9 @@ fn contar(destino: &Path, lote: &Lote, urls: &[String], consola: &mut Consola) {
 /// Los nodos que tienen ahora ese contenido, todo y con las mismas huellas. `None` si un Ctrl-C lo
 /// dejó.
 ///
-/// Una orden suelta no abre puerto, así que ella no es semilla de nada. El nodo de esta carpeta, si
-/// está en marcha, es uno más al que preguntar, y no hay que excluirse: para eso se sale de la
-/// lista al descargar, y aquí no se descarga.
+/// Una orden suelta no abre puerto: ella no es semilla de nada. El nodo de esta carpeta lo es si está
+/// en marcha, y se sabe como de los demás, preguntándole. Por eso aquí nadie se excluye de la lista:
+/// lo peligroso era descargarse de uno mismo.
 fn semillas(
     config: &Config,
     lote: &Lote,
@@ -247,9 +247,7 @@ fn contiene(donde: &[u8], que: &[u8]) -> bool {
 fn poner(destino: &Path, escrito: &[u8], pisando: bool) -> io::Result<()> {
     let carpeta = destino.parent().filter(|c| !c.as_os_str().is_empty());
     let mut nuevo = tempfile::Builder::new();
-    // Los archivos temporales nacen sólo para su dueño, y este es para repartirlo.
-    #[cfg(unix)]
-    nuevo.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    que_se_pueda_repartir(&mut nuevo);
     let mut nuevo = nuevo.tempfile_in(carpeta.unwrap_or(Path::new(".")))?;
     nuevo.write_all(escrito)?;
     match pisando {
@@ -258,3 +256,13 @@ fn poner(destino: &Path, escrito: &[u8], pisando: bool) -> io::Result<()> {
     };
     Ok(())
 }
+
+/// Un archivo temporal nace sólo para su dueño, y un torrent es para darlo.
+#[cfg(unix)]
+fn que_se_pueda_repartir(nuevo: &mut tempfile::Builder) {
+    nuevo.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+}
+
+/// En Windows los permisos son los de la carpeta.
+#[cfg(not(unix))]
+fn que_se_pueda_repartir(_: &mut tempfile::Builder) {}
