@@ -499,6 +499,7 @@ fn lo_que_se_baja_no_ensucia_git() {
         "compartidos/nodo1/apuntes/a (1).txt",
         "compartidos/suelto.bin",
         "compartidos/nodo2/.enorme.bin.part",
+        "anillo.png.torrent",
     ] {
         let olvidado = git(&["check-ignore", "--quiet", bajado]).unwrap();
         assert!(olvidado.success(), "git vería {bajado}");
