@@ -6,6 +6,7 @@
 pub mod config;
 pub mod consola;
 pub mod fallo;
+pub mod fuera;
 pub mod guia;
 pub mod http;
 pub mod laboratorio;

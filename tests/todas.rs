@@ -43,6 +43,7 @@ mod programa {
     pub mod rest;
     #[cfg(unix)]
     pub mod terminal;
+    pub mod torrent;
     pub mod vivo;
 }
 

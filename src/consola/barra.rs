@@ -103,6 +103,7 @@ fn contar(marcha: &Marcha, tiempo: Duration, por_segundo: Option<f64>) -> String
             return format!("la fuente está calculando la huella: lleva {lleva}");
         }
         Fase::Comprobando => "comprobando lo que había".to_string(),
+        Fase::Leyendo => "leyendo".to_string(),
         Fase::Pasando if marcha.fuentes > 0 => cuenta(marcha.fuentes, "fuente", "fuentes"),
         Fase::Pasando => "enviando".to_string(),
         Fase::Guardando => return "guardando en el disco".to_string(),

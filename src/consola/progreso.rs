@@ -15,6 +15,8 @@ pub enum Fase {
     Calculando,
     /// Comprobando lo que quedó de otra vez.
     Comprobando,
+    /// Leyendo lo que ya está aquí.
+    Leyendo,
     /// Pasando bytes.
     Pasando,
     /// Asegurándolo en el disco.

@@ -172,7 +172,7 @@ fn carpeta_elegida(config: &Config, fila: Option<usize>) -> PathBuf {
 
 /// Si escucha en todas las redes, por dónde lo alcanzan los demás: la IP de la interfaz por la que
 /// se va al primer peer (o al maestro) que tenga camino y al que se pueda atender.
-fn direccion_en_la_red(direccion: SocketAddr, config: &Config) -> Option<SocketAddr> {
+pub fn direccion_en_la_red(direccion: SocketAddr, config: &Config) -> Option<SocketAddr> {
     if !direccion.ip().is_unspecified() {
         return None;
     }

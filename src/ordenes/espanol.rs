@@ -82,7 +82,7 @@ fn juntar(leidas: &ArgMatches) -> Result<Argumentos, clap::Error> {
 
 /// Los argumentos con la ayuda en español. clap sólo sabe inglés: se sustituyen sus títulos y sus
 /// opciones propias.
-fn comando() -> Command {
+pub fn comando() -> Command {
     let version = Arg::new("version")
         .short('V')
         .long("version")
@@ -157,8 +157,13 @@ fn que_esta_mal(error: &clap::Error) -> String {
         ErrorKind::MissingRequiredArgument => format!("falta {arg}"),
         ErrorKind::InvalidValue if valor.is_empty() => format!("a {arg} le falta el valor"),
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-            let motivo =
-                std::error::Error::source(error).map_or(String::new(), |e| format!(": {e}"));
+            let motivo = match (
+                std::error::Error::source(error),
+                dato(ContextKind::ValidValue),
+            ) {
+                (Some(motivo), _) => format!(": {motivo}"),
+                (None, valen) => format!(": puede ser {valen}"),
+            };
             format!("«{valor}» no vale para {arg}{motivo}")
         }
         ErrorKind::ArgumentConflict => match dato(ContextKind::PriorArg) {
@@ -287,6 +292,7 @@ mod tests {
             ("nodo --puerto 1 chat", "--puerto"),
             ("nodo --espera 1 solicitar", "--espera"),
             ("nodo --vivo-para-todos maestro", "--vivo-para-todos"),
+            ("nodo --nodo 1 completar bash", "--nodo"),
         ] {
             let frase = fallo(linea);
             assert!(
@@ -320,6 +326,10 @@ mod tests {
             ("nodo --fallas callar=1% buscar x", "no vale para «buscar»"),
             ("nodo estado --fallas callar=1%", "no vale para «estado»"),
             ("nodo --fallas callar=1% maestro", "no vale para «maestro»"),
+            (
+                "nodo completar ksh",
+                "«ksh» no vale para <SHELL>: puede ser bash, ",
+            ),
         ] {
             let frase = fallo(linea);
             assert!(frase.contains(dice), "{linea}: {frase}");
@@ -340,6 +350,7 @@ mod tests {
             "nodo descargar -h",
             "nodo balanceador --help",
             "nodo huella -h",
+            "nodo completar -h",
         ] {
             let Err(SinOrden::Ayuda(texto)) = leer(linea.split(' ')) else {
                 panic!("{linea}")
@@ -353,6 +364,7 @@ mod tests {
                 "Arguments",
                 "default",
                 "Print",
+                "values",
             ] {
                 assert!(!texto.contains(ingles), "{linea}: {ingles}\n{texto}");
             }

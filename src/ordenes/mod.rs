@@ -11,6 +11,7 @@ pub mod valores;
 use crate::config::Config;
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
+use crate::fuera;
 use crate::laboratorio::{self, puesto::Montado};
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
@@ -83,11 +84,18 @@ fn cumplir_con(
             servidor, conectar, ..
         }) => chat::abrir(servidor, conectar, &limites, consola),
         Some(Orden::Balanceador {
-            donde, backends, ..
-        }) => balanceador::abrir(&donde, &backends, &limites, consola),
+            donde,
+            backends,
+            conducta,
+            ..
+        }) => balanceador::abrir(&donde, &backends, conducta, &limites, consola),
         Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, &limites, consola),
         Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, &texto, consola),
         Some(Orden::Maestro { donde, .. }) => maestro::abrir(&donde, &limites, consola),
+        Some(Orden::Torrent { archivo, salida }) => {
+            fuera::abrir(&config()?, &archivo, salida, consola)
+        }
+        Some(Orden::Completar { shell }) => Ok(sueltas::completar(shell, consola)),
         Some(Orden::Laboratorio(experimento)) => laboratorio::cumplir(experimento, consola),
     }
 }

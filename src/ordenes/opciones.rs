@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::*;
 use crate::fallo::Fallo;
@@ -17,6 +18,7 @@ use crate::http::url::Url;
 use crate::laboratorio::Experimento;
 use crate::laboratorio::puesto::{ConDiario, Instrumental};
 use crate::ordenes::valores::*;
+use crate::practicas::balanceador::canal::SILENCIO;
 use crate::red::maquina::es_de_esta_maquina;
 
 /// Nodo P2P para compartir archivos en una LAN. Sin orden, abre el menú.
@@ -121,7 +123,7 @@ pub enum Orden {
     Estado,
     /// La huella BLAKE3 de un archivo, como la escribe b3sum
     Huella {
-        /// Los archivos
+        /// Los archivos (- es la entrada estándar)
         #[arg(value_name = "ARCHIVO", required = true)]
         archivos: Vec<PathBuf>,
     },
@@ -169,6 +171,9 @@ pub enum Orden {
         /// de 127.0.0.1)
         #[arg(long = "backend", value_name = "IP:PUERTO", value_parser = leer_direccion)]
         backends: Vec<SocketAddr>,
+        /// Cómo trata cada conexión.
+        #[command(flatten)]
+        conducta: Conducta,
         /// El diario.
         #[command(flatten)]
         diario: ConDiario,
@@ -209,6 +214,21 @@ pub enum Orden {
         #[command(flatten)]
         diario: ConDiario,
     },
+    /// Un .torrent con que otros programas lo bajan de los nodos que lo tienen
+    Torrent {
+        /// El archivo, o la subcarpeta, de la carpeta compartida
+        #[arg(value_name = "NOMBRE")]
+        archivo: String,
+        /// Dónde se escribe (NOMBRE.torrent, aquí, si no se dice)
+        #[arg(short = 'o', long = "salida", value_name = "ARCHIVO")]
+        salida: Option<PathBuf>,
+    },
+    /// Lo que hace que Tab complete las órdenes y opciones en una shell
+    Completar {
+        /// bash, zsh, fish, powershell o elvish
+        #[arg(value_name = "SHELL", hide_possible_values = true)]
+        shell: Shell,
+    },
     /// Las del laboratorio.
     #[command(flatten)]
     Laboratorio(Experimento),
@@ -237,6 +257,19 @@ impl DondeEscucha {
         let ip = self.ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         SocketAddr::new(ip, self.puerto.unwrap_or(puerto))
     }
+}
+
+/// Cómo trata el balanceador cada conexión.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Conducta {
+    /// Cuánto puede estar callada.
+    #[arg(long, value_name = "SEGUNDOS", value_parser = leer_silencio,
+          help = format!("Segundos sin un byte tras los que se corta ({} si no se dice; 0 = \
+                          sin tope)", SILENCIO.as_secs()))]
+    pub silencio: Option<Duration>,
+    /// Se conecta al backend sin esperar a que hable el cliente (SMTP, MySQL)
+    #[arg(long)]
+    pub saluda_el_servidor: bool,
 }
 
 impl ConDiario {
@@ -269,7 +302,8 @@ impl Argumentos {
     }
 }
 
-/// ¿Es la orden de una práctica o del laboratorio? Las suyas son sus propias opciones.
+/// ¿Es la orden de una práctica o del laboratorio, o la que no usa el nodo? Las suyas son sus
+/// propias opciones.
 pub(super) fn es_practica(orden: &str) -> bool {
     matches!(
         orden,
@@ -283,6 +317,7 @@ pub(super) fn es_practica(orden: &str) -> bool {
             | "diagrama"
             | "informe"
             | "hablar"
+            | "completar"
     )
 }
 
@@ -367,6 +402,7 @@ fn es_de_aqui(maestro: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::practicas::balanceador::canal::SIN_TOPE;
 
     fn config(opciones: Opciones) -> Config {
         decidir(opciones).unwrap()
@@ -480,5 +516,15 @@ mod tests {
             assert!(leer_segundos(malo).is_err(), "{malo}");
         }
         assert!(leer_maestro("ftp://x").is_err());
+        for malo in ["", "-1", "nan", "inf", "0.01", "86401", "nunca"] {
+            assert!(leer_silencio(malo).is_err(), "{malo}");
+        }
+    }
+
+    #[test]
+    fn cero_de_silencio_es_sin_tope() {
+        assert_eq!(leer_silencio("0"), Ok(SIN_TOPE));
+        assert_eq!(leer_silencio("0,5"), Ok(Duration::from_millis(500)));
+        assert_eq!(leer_silencio("90"), Ok(Duration::from_secs(90)));
     }
 }

@@ -5,8 +5,12 @@
 //! cómo se escribe el resultado: por stdout, y lo demás por stderr.
 
 use std::fs::{self, File};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+
+use clap::Arg;
+use clap_complete::{Shell, generate};
 
 use crate::config::{CARPETA_ARCHIVOS, Config, Fila, PEERS, PUERTO};
 use crate::consola::{Consola, Paso};
@@ -16,6 +20,7 @@ use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::localizar::{self, MAESTRO};
 use crate::nodo::vecinos::Vecinos;
+use crate::ordenes::espanol::comando;
 use crate::ordenes::opciones::DondeEscucha;
 use crate::practicas::ingenuo;
 use crate::red::hilos::arrancar;
@@ -86,9 +91,16 @@ pub fn descargar(
     Ok(salida)
 }
 
-/// `nodo huella`: la misma línea que `b3sum`, una por archivo. Lo que no se puede leer se dice y se
-/// sigue.
+/// `nodo huella`: la misma línea que `b3sum`, una por archivo; `-` es la entrada estándar. Lo que
+/// no se puede leer se dice y se sigue.
 pub fn huella(archivos: Vec<PathBuf>, consola: &mut Consola) -> Result<Salida, Fallo> {
+    // La segunda vez ya no habría nada que leer, y su huella sería la de nada.
+    if archivos.iter().filter(|ruta| es_la_entrada(ruta)).count() > 1 {
+        let frase = "«-» es la entrada estándar, y sólo se puede leer una vez: quita los demás";
+        consola.pantalla.aviso(frase);
+        consola.pantalla.aviso("La ayuda: nodo --help");
+        return Ok(Salida::MalEscrito);
+    }
     let mut fin = Salida::Bien;
     for ruta in archivos {
         let suya = ruta.clone();
@@ -111,10 +123,18 @@ pub fn huella(archivos: Vec<PathBuf>, consola: &mut Consola) -> Result<Salida, F
     Ok(fin)
 }
 
-/// La huella de un archivo, en hexadecimal.
-fn huella_de(ruta: &Path) -> std::io::Result<String> {
+/// `-`. Un archivo que se llame así se escribe `./-`.
+fn es_la_entrada(ruta: &Path) -> bool {
+    ruta.as_os_str() == "-"
+}
+
+/// La huella de un archivo, o de la entrada estándar, en hexadecimal.
+fn huella_de(ruta: &Path) -> io::Result<String> {
     let mut cuenta = blake3::Hasher::new();
-    cuenta.update_reader(File::open(ruta)?)?;
+    match es_la_entrada(ruta) {
+        true => cuenta.update_reader(io::stdin().lock())?,
+        false => cuenta.update_reader(File::open(ruta)?)?,
+    };
     Ok(cuenta.finalize().to_hex().to_string())
 }
 
@@ -127,6 +147,33 @@ fn linea_de_b3sum(huella: &str, ruta: &Path) -> String {
     }
     let nombre = nombre.replace('\\', "\\\\").replace('\n', "\\n");
     format!("\\{huella}  {nombre}")
+}
+
+/// `nodo completar`: el guion con que esa shell completa lo que se escribe. Sale por stdout, y nadie
+/// lo instala: qué hacer con él lo decide quien lo pide.
+pub fn completar(shell: Shell, consola: &mut Consola) -> Salida {
+    let (mut comando, mut guion) = (comando(), Vec::new());
+    if shell == Shell::Zsh {
+        comando = comando
+            .mut_args(como_lo_lee_zsh)
+            .mut_subcommands(|orden| orden.mut_args(como_lo_lee_zsh));
+    }
+    generate(shell, &mut comando, "nodo", &mut guion);
+    consola.pantalla.tal_cual(&guion);
+    Salida::Bien
+}
+
+/// En los guiones de zsh un `:` separa campos, y clap_complete lo deja suelto en los nombres de los
+/// valores: al pulsar Tab, zsh buscaría el programa `PUERTO`.
+fn como_lo_lee_zsh(arg: Arg) -> Arg {
+    let es = |nombre: &str| arg.get_value_names().is_some_and(|n| n == [nombre]);
+    if es("IP:PUERTO") {
+        return arg.value_name(r"IP\:PUERTO");
+    }
+    match es("IP[:PUERTO]") {
+        true => arg.value_name(r"IP[\:PUERTO]"),
+        false => arg,
+    }
 }
 
 /// `nodo localizar`: quién tiene un archivo, según el maestro o un peer.

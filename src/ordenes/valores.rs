@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::{MAX_NOMBRE, PUERTO};
 use crate::nodo::palabras::protocolo::nombre_de_nodo_valido;
+use crate::practicas::balanceador::canal::SIN_TOPE;
 use crate::red::maquina::sin_mapear;
 
 /// Lee un número.
@@ -74,6 +75,17 @@ pub fn leer_segundos(escrito: &str) -> Result<Duration, String> {
             Ok(Duration::from_secs_f64(segundos))
         }
         _ => Err("se esperaban segundos, más de 0 y hasta 3600; por ejemplo 2 o 0.5".into()),
+    }
+}
+
+/// Lee los segundos de `--silencio`; 0 es sin tope.
+pub fn leer_silencio(escrito: &str) -> Result<Duration, String> {
+    match escrito.replace(',', ".").parse::<f64>() {
+        Ok(0.0) => Ok(SIN_TOPE),
+        Ok(segundos) if (0.1..=86_400.0).contains(&segundos) => {
+            Ok(Duration::from_secs_f64(segundos))
+        }
+        _ => Err("se esperaban segundos, de 0.1 a 86400, o 0 (sin tope)".into()),
     }
 }
 

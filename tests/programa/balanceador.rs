@@ -13,8 +13,13 @@ use super::comun::practicas::{
 };
 
 fn balanceador(backends: &[SocketAddr]) -> (Programa, SocketAddr) {
+    balanceador_con(&[], backends)
+}
+
+fn balanceador_con(opciones: &[&str], backends: &[SocketAddr]) -> (Programa, SocketAddr) {
     let backends: Vec<String> = backends.iter().map(|b| format!("--backend={b}")).collect();
     let mut palabras = vec!["balanceador", "--puerto", "0"];
+    palabras.extend(opciones);
     palabras.extend(backends.iter().map(String::as_str));
     Programa::servidor(&palabras)
 }
@@ -101,6 +106,77 @@ fn el_fin_de_un_cliente_que_no_dijo_nada_tambien_llega() {
     let cliente = conectar(a);
     cliente.shutdown(Shutdown::Write).unwrap();
     assert_eq!(todo(&cliente), b"Response from uno\n");
+}
+
+/// Saluda al llegar, como SMTP o MySQL, y después repite lo que le digan.
+fn que_saluda() -> SocketAddr {
+    backend(|mut conexion| {
+        conexion.write_all(b"220 aqui estoy\r\n").unwrap();
+        let mut leido = [0; 1024];
+        while let Ok(n @ 1..) = conexion.read(&mut leido) {
+            conexion.write_all(&leido[..n]).unwrap();
+        }
+    })
+}
+
+#[test]
+fn si_saluda_el_servidor_no_se_espera_al_cliente() {
+    let (mut programa, a) = balanceador_con(&["--saluda-el-servidor"], &[que_saluda()]);
+    let mut cliente = conectar(a);
+    let mut saludo = [0; 16];
+    cliente.read_exact(&mut saludo).unwrap();
+    assert_eq!(&saludo, b"220 aqui estoy\r\n");
+    programa.esperar("[ASIGNADO]");
+    // Y después hablan los dos, como siempre.
+    for frase in [&b"EHLO yo\r\n"[..], b"QUIT\r\n"] {
+        cliente.write_all(frase).unwrap();
+        let mut eco = vec![0; frase.len()];
+        cliente.read_exact(&mut eco).unwrap();
+        assert_eq!(eco, frase);
+    }
+    cliente.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(todo(&cliente), b"");
+}
+
+#[test]
+fn el_silencio_se_dice_al_cortar_a_los_dos_y_al_cliente_que_no_empezo() {
+    let callado = backend(|conexion| drop(todo(&conexion)));
+    let (mut programa, a) = balanceador_con(&["--silencio", "0.3"], &[callado]);
+    let mudo = conectar(a);
+    assert_eq!(todo(&mudo), b"");
+    let linea = programa.esperar("[SILENCIO]");
+    let quien = mudo.local_addr().unwrap().to_string();
+    assert!(linea.contains(&quien) && !linea.contains("→"), "{linea}");
+
+    let mut cliente = conectar(a);
+    cliente.write_all(b"hola").unwrap();
+    assert_eq!(todo(&cliente), b"", "el backend no contesta nunca");
+    let linea = programa.esperar("[SILENCIO]");
+    let quienes = format!("{} → {callado}: ", cliente.local_addr().unwrap());
+    assert!(linea.contains(&quienes), "{linea}");
+    assert!(linea.contains("--silencio"), "{linea}");
+}
+
+#[test]
+fn quien_acaba_por_su_cuenta_no_es_silencio() {
+    for opciones in [&["--silencio", "0"][..], &["--silencio", "86400"]] {
+        let (mut programa, a) = balanceador_con(opciones, &[que_saluda()]);
+        let mut cliente = conectar(a);
+        cliente.write_all(b"hola").unwrap();
+        cliente.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(todo(&cliente), b"220 aqui estoy\r\nhola");
+        // Lo que siga a esta línea ya se habría dicho al acabar el canal de la primera.
+        programa.esperar("[ASIGNADO]");
+        assert_eq!(cliente_que_saluda(a), b"220 aqui estoy\r\n");
+        let siguiente = programa.esperar("[");
+        assert!(siguiente.contains("[ASIGNADO]"), "{siguiente}");
+    }
+}
+
+fn cliente_que_saluda(a: SocketAddr) -> Vec<u8> {
+    let cliente = conectar(a);
+    cliente.shutdown(Shutdown::Write).unwrap();
+    todo(&cliente)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::comun::{Proceso, codigo, dicho, nodo, orden, quejas};
+use super::comun::{Proceso, acabar, codigo, datos, dicho, nodo, orden, quejas};
 use crate::config::{CARPETA_ARCHIVOS, PEERS};
 use crate::guia::{DESCARGADO, ENVIO_COMPLETO, NO_ENCONTRADO, NO_SE_ENCONTRO};
 use socket2::{Domain, Socket, Type};
@@ -240,6 +240,7 @@ fn lo_que_no_se_pudo_escribir_no_esta_bien() {
     for argumentos in [
         &["listar", "--carpeta", donde][..],
         &["huella", archivo.to_str().unwrap()],
+        &["completar", "fish"],
         &["--help"],
         &["--version"],
     ] {
@@ -270,6 +271,7 @@ fn ctrl_c_deja_la_huella_y_localizar_a_medias_con_130() {
     for (argumentos, senal) in [
         (&["huella", "/dev/zero"][..], "INT"),
         (&["huella", tuberia.to_str().unwrap()], "TERM"),
+        (&["huella", "-"], "INT"),
         (&["localizar", "a", "--maestro", &url], "INT"),
         (
             &["buscar", "a", "--maestro", &url, "--espera", "60"],
@@ -283,10 +285,10 @@ fn ctrl_c_deja_la_huella_y_localizar_a_medias_con_130() {
         let mut programa = nodo();
         programa.args(argumentos).env("RUST_LOG", "nodo=trace");
         programa.args(["--peer", NADIE]).current_dir(carpeta.path());
-        let mut hijo = programa
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
+        programa.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut hijo = programa.spawn().unwrap();
+        // Una entrada en que nadie escribe, y que sigue abierta.
+        let _entrada = hijo.stdin.take();
         // Cuando dice algo por el registro ya atiende las señales.
         let mut algo = [0];
         std::io::Read::read_exact(hijo.stderr.as_mut().unwrap(), &mut algo).unwrap();
@@ -333,6 +335,75 @@ fn huella_escribe_lo_que_b3sum() {
     let salida = orden_en(carpeta.path(), &["huella", "a.txt", "no-esta"]);
     let esperado = format!("{}  a.txt\n", blake3::hash(b"hola").to_hex());
     comprobar(&salida, 1, &esperado, &["no-esta", "no existe"]);
+}
+
+/// Hace `huella` de esos archivos, con `entrada` por la entrada estándar.
+fn huella_con(donde: &Path, archivos: &[&str], entrada: &[u8]) -> Output {
+    let mut hijo = nodo()
+        .arg("huella")
+        .args(archivos)
+        .current_dir(donde)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut suya = hijo.stdin.take().unwrap();
+    std::thread::scope(|ambito| {
+        // Quien no la lee la cierra.
+        ambito.spawn(move || drop(std::io::Write::write_all(&mut suya, entrada)));
+        acabar(hijo)
+    })
+}
+
+#[test]
+fn huella_de_la_entrada_sola_y_entre_archivos() {
+    let carpeta = tempfile::tempdir().unwrap();
+    std::fs::write(carpeta.path().join("a.txt"), "hola").unwrap();
+    std::fs::write(carpeta.path().join("-"), "se llama así").unwrap();
+    let linea = |datos: &[u8], nombre| format!("{}  {nombre}\n", blake3::hash(datos).to_hex());
+    // Más de lo que cabe en una tubería y en cualquier búfer.
+    let mucho = datos(3_000_001);
+    for entrada in [&mucho[..], b""] {
+        let salida = huella_con(carpeta.path(), &["-"], entrada);
+        comprobar(&salida, 0, &linea(entrada, "-"), &[]);
+    }
+    let salida = huella_con(carpeta.path(), &["a.txt", "-", "./-"], b"entra");
+    let esperado = [
+        linea(b"hola", "a.txt"),
+        linea(b"entra", "-"),
+        linea("se llama así".as_bytes(), "./-"),
+    ];
+    comprobar(&salida, 0, &esperado.concat(), &[]);
+    let salida = huella_con(carpeta.path(), &["-", "a.txt", "-"], b"entra");
+    comprobar(
+        &salida,
+        2,
+        "",
+        &["sólo se puede leer una vez", "nodo --help"],
+    );
+}
+
+#[test]
+fn completar_escribe_un_guion_en_espanol_con_las_opciones_a_los_dos_lados() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let salida = orden(["completar", shell]);
+        let guion = dicho(&salida);
+        assert_eq!((codigo(&salida), quejas(&salida)), (Some(0), String::new()));
+        // Antes de la orden, y después de cada una de las del nodo.
+        let veces = guion.matches("max-conexiones").count();
+        assert!(veces > 8, "{shell}: sale {veces} veces");
+        for de_una_orden in ["saluda-el-servidor", "localizar", "demostrar"] {
+            assert!(guion.contains(de_una_orden), "{shell}: {de_una_orden}");
+        }
+        // bash no enseña explicaciones.
+        let explica = guion.contains("Muestra esta ayuda");
+        assert!(explica || shell == "bash", "{shell}");
+        assert!(!guion.contains("Print help"), "{shell}");
+        // En zsh un «:» sin escapar acaba el nombre del valor.
+        let partidos = guion.contains(":IP:PUERTO") || guion.contains(":IP[:PUERTO]");
+        assert!(!partidos, "{shell}");
+    }
 }
 
 // ----- Las opciones -----

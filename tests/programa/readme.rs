@@ -200,7 +200,8 @@ fn argumentos(escrito: &str) -> Option<Vec<String>> {
         "IP" => "127.0.0.1".into(),
         "IP:PUERTO" => "127.0.0.1:1".into(),
         "URL" => "http://127.0.0.1:1".into(),
-        "N" => "1".into(),
+        "N" | "SEGUNDOS" => "1".into(),
+        "SHELL" => "zsh".into(),
         _ => palabra,
     };
     Some(palabras.into_iter().map(con_ejemplo).collect())
@@ -498,6 +499,7 @@ fn lo_que_se_baja_no_ensucia_git() {
         "compartidos/nodo1/apuntes/a (1).txt",
         "compartidos/suelto.bin",
         "compartidos/nodo2/.enorme.bin.part",
+        "anillo.png.torrent",
     ] {
         let olvidado = git(&["check-ignore", "--quiet", bajado]).unwrap();
         assert!(olvidado.success(), "git vería {bajado}");

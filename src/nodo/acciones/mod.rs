@@ -32,7 +32,7 @@ pub const NADIE: &str = "No hay más nodos en la lista: se añaden al arrancar, 
 
 /// A quienes preguntar ahora: los peers de la lista y los que dé el maestro, si lo hay (y si
 /// contestó). `None` si un Ctrl-C lo dejó.
-fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos, bool)>, Fallo> {
+pub fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos, bool)>, Fallo> {
     let mut todos = vecinos.para_una_tanda(&Parada::nueva());
     let mut contesto = false;
     if let Some(maestro) = &vecinos.maestro {

@@ -42,6 +42,13 @@ impl Huella {
     }
 }
 
+/// La de un archivo entero, calculada de una vez.
+impl From<blake3::Hash> for Huella {
+    fn from(entera: blake3::Hash) -> Huella {
+        Huella(*entera.as_bytes())
+    }
+}
+
 impl fmt::Display for Huella {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(blake3::Hash::from_bytes(self.0).to_hex().as_str())

@@ -8,7 +8,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::red::conexion::{REBANADA, vencio};
@@ -16,6 +16,8 @@ use crate::red::parada::cerrar;
 
 /// Cuánto puede estar callado un canal entero, en los dos sentidos a la vez, antes de cerrarlo.
 pub const SILENCIO: Duration = Duration::from_secs(60);
+/// Un silencio que no llega: cien años. Así «sin tope» no es otro caso, sino un plazo más.
+pub const SIN_TOPE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// Búfer con que empieza cada sentido, en bytes: a casi todas las peticiones les sobra.
 pub const BUFER: usize = 8 * 1024;
 /// Búfer de un sentido que ya llenó el primero, en bytes (con 8 KiB, el de `io::copy`, se va a
@@ -36,6 +38,7 @@ pub struct Canal {
     inicio: Instant,
     /// Cuándo pasó el último byte, en cualquier sentido: milisegundos desde `inicio`.
     ultimo: AtomicU64,
+    callado: AtomicBool,
 }
 
 /// Cómo acabó un sentido.
@@ -65,7 +68,13 @@ impl Canal {
             silencio,
             inicio: Instant::now(),
             ultimo: AtomicU64::new(0),
+            callado: AtomicBool::new(false),
         })
+    }
+
+    /// ¿Lo cortó el silencio?
+    pub fn callado(&self) -> bool {
+        self.callado.load(Ordering::Relaxed)
     }
 
     /// Una pregunta y una respuesta, que es casi siempre todo: manda la pregunta (lo que ya se
@@ -188,6 +197,7 @@ impl Canal {
                     let ultimo = Duration::from_millis(self.ultimo.load(Ordering::Relaxed));
                     let callado = self.inicio.elapsed().saturating_sub(ultimo);
                     if callado >= self.silencio {
+                        self.callado.store(true, Ordering::Relaxed);
                         return Err(error);
                     }
                     let falta = self.silencio - callado;

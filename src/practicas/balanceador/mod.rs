@@ -2,7 +2,7 @@
 //! (round-robin).
 //!
 //! El mismo bucle de `accept` que el nodo con otro `gestionar`: `gestionar_cliente` lee los
-//! primeros bytes del cliente, busca un backend vivo (`vivos.rs`) y copia en los dos sentidos
+//! primeros bytes del cliente (si no es el servidor quien saluda), busca un backend vivo (`vivos.rs`) y copia en los dos sentidos
 //! (`canal.rs`). Un backend que no acepta se retira y el cliente pasa al siguiente sin perder nada;
 //! si el backend aceptó y murió después, ya no: repetir una petición que quizá se cumplió sería
 //! peor.
@@ -13,6 +13,7 @@ pub mod backend;
 pub mod canal;
 pub mod vivos;
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -26,14 +27,14 @@ use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::Consola;
 use crate::consola::eventos::Avisador;
 use crate::fallo::{Fallo, Salida, motivo, sin_descriptores};
-use crate::ordenes::opciones::DondeEscucha;
+use crate::ordenes::opciones::{Conducta, DondeEscucha};
 use crate::red::DESPEDIDA;
-use crate::red::conexion::{Abierta, Conexion, conectar};
+use crate::red::conexion::{Abierta, Conexion, FalloRed, conectar};
 use crate::red::hilos::{Hilos, arrancar};
 use crate::red::maquina::{alcanzable, es_la_misma};
 use crate::red::parada::{Nada, Parada};
 use crate::red::servidor::{Servidor, abrir_en};
-use crate::texto::{cuenta, decimal};
+use crate::texto::{cuenta, decimal, duracion};
 use canal::{BUFER, Canal, SILENCIO};
 use vivos::{CADA_CUANTO, Vivos, vigilar};
 
@@ -47,6 +48,7 @@ const PLAZO_DE_CIERRE: Duration = Duration::from_millis(500);
 /// Lo que comparten los hilos de conexión.
 struct Balanceador {
     vivos: Vivos,
+    conducta: Conducta,
     sin_atender: AtomicUsize,
     avisador: Avisador,
     limites: Limites,
@@ -59,13 +61,15 @@ struct Balanceador {
 pub fn abrir(
     donde: &DondeEscucha,
     escritos: &[SocketAddr],
+    conducta: Conducta,
     limites: &Limites,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let (escucha, direccion) = abrir_en(donde.o_en(PUERTO), "--puerto")?;
     let backends = elegir_backends(escritos, direccion)?;
     let avisador = consola.oir(usize::MAX);
-    let balanceador = Arc::new(Balanceador::nuevo(&backends, limites, avisador));
+    let balanceador = Balanceador::nuevo(&backends, conducta, limites, avisador);
+    let balanceador = Arc::new(balanceador);
     let suyo = Arc::clone(&balanceador);
     let vigilante = arrancar("vigilante", move || {
         vigilar(&suyo.vivos, CADA_CUANTO, &suyo.parada);
@@ -113,9 +117,15 @@ fn elegir_backends(
 }
 
 impl Balanceador {
-    fn nuevo(backends: &[SocketAddr], limites: &Limites, avisador: Avisador) -> Balanceador {
+    fn nuevo(
+        backends: &[SocketAddr],
+        conducta: Conducta,
+        limites: &Limites,
+        avisador: Avisador,
+    ) -> Balanceador {
         Balanceador {
             vivos: Vivos::nuevos(backends, avisador.clone()),
+            conducta,
             sin_atender: AtomicUsize::new(0),
             avisador,
             limites: limites.clone(),
@@ -124,33 +134,67 @@ impl Balanceador {
         }
     }
 
-    /// La vida de una conexión: este hilo copia del cliente al backend; otro, de los que se
-    /// reutilizan, la vuelta.
+    /// La vida de una conexión: lo primero que dice el cliente, un backend, y a copiar.
     fn gestionar_cliente(&self, mut conexion: Conexion) {
         let desde = conexion.otro();
         let mut bufer = vec![0; BUFER];
-        // El backend del curso atiende de uno en uno: un cliente que se conecta y calla no debe
-        // ocuparlo.
-        let Ok(leido) = conexion.leer_datos(&mut bufer, SILENCIO) else {
+        let Some(leido) = self.lo_primero(&mut conexion, &mut bufer) else {
             return;
         };
         if leido == 0 && self.parada.avisada() {
             return; // No es el fin del cliente: es que estamos saliendo.
         }
-        let backend = match self.conectar_con_un_vivo(desde) {
+        let (direccion, backend) = match self.conectar_con_un_vivo(desde) {
             Ok(conectado) => conectado,
             Err(motivo) => return self.despachar(conexion, &motivo),
         };
-        let canal = match Canal::nuevo(conexion.socket(), &backend.socket, SILENCIO) {
-            Ok(canal) => canal,
+        let canal = match Canal::nuevo(conexion.socket(), &backend.socket, self.silencio()) {
+            Ok(canal) => Arc::new(canal),
             Err(error) => return debug!("{desde}: {error}"),
         };
+        self.copiar(&canal, conexion, bufer, leido);
+        if canal.callado() {
+            self.contar_silencio(format_args!("{desde} → {direccion}"));
+        }
+    }
+
+    fn silencio(&self) -> Duration {
+        self.conducta.silencio.unwrap_or(SILENCIO)
+    }
+
+    /// Lo primero que dice el cliente: cuántos bytes. El backend del curso atiende de uno en uno, y
+    /// un cliente que se conecta y calla no debe ocuparlo. Si quien saluda es el servidor no se
+    /// espera nada, y son cero. `None` si no hay a quién atender.
+    fn lo_primero(&self, conexion: &mut Conexion, bufer: &mut [u8]) -> Option<usize> {
+        if self.conducta.saluda_el_servidor {
+            return Some(0);
+        }
+        match conexion.leer_datos(bufer, self.silencio()) {
+            Ok(leido) => Some(leido),
+            Err(fallo) => {
+                if let FalloRed::Vencio(_) = fallo {
+                    self.contar_silencio(format_args!("{}", conexion.otro()));
+                }
+                None
+            }
+        }
+    }
+
+    fn contar_silencio(&self, quienes: fmt::Arguments) {
+        let cuanto = duracion(self.silencio());
+        let avisador = &self.avisador;
+        avisador.avisar(format_args!(
+            "[SILENCIO] {quienes}: {cuanto} sin un byte, se corta (--silencio dice cuánto)"
+        ));
+    }
+
+    /// Este hilo copia del cliente al backend; otro, de los que se reutilizan, la vuelta.
+    fn copiar(&self, canal: &Arc<Canal>, conexion: Conexion, mut bufer: Vec<u8>, leido: usize) {
         if canal.conversacion_breve(&mut bufer, leido) {
             return canal.ida(bufer);
         }
-        let canal = Arc::new(canal);
         let (acabar, fin) = bounded::<Nada>(0);
-        let suyo = Arc::clone(&canal);
+        let suyo = Arc::clone(canal);
         let lanzado = self.vueltas.lanzar(move || {
             suyo.vuelta();
             drop(suyo);
@@ -166,7 +210,7 @@ impl Balanceador {
     }
 
     /// Se conecta con quien le toque; si no acepta, lo retira y prueba con el siguiente.
-    fn conectar_con_un_vivo(&self, desde: SocketAddr) -> Result<Abierta, String> {
+    fn conectar_con_un_vivo(&self, desde: SocketAddr) -> Result<(SocketAddr, Abierta), String> {
         let mut por_que = "no queda ningún backend vivo".to_string();
         for _ in 0..self.vivos.backends.len() {
             let Some(cual) = self.vivos.siguiente() else {
@@ -179,7 +223,7 @@ impl Balanceador {
                     self.vivos.apuntar(cual);
                     let avisador = &self.avisador;
                     avisador.avisar(format_args!("[ASIGNADO] {desde} → {direccion}"));
-                    return Ok(conectado);
+                    return Ok((direccion, conectado));
                 }
                 Err(error) if self.es_cosa_nuestra(&error) => por_que = motivo(&error),
                 Err(error) => self.vivos.retirar(cual, &motivo(&error)),
@@ -266,7 +310,13 @@ mod tests {
     fn la_tabla_suma_cien() {
         let balanceador = |puertos: &[u16]| {
             let backends: Vec<SocketAddr> = puertos.iter().copied().map(direccion).collect();
-            Balanceador::nuevo(&backends, &Limites::default(), Avisador::nuevo(1).0)
+            let avisador = Avisador::nuevo(1).0;
+            Balanceador::nuevo(
+                &backends,
+                Conducta::default(),
+                &Limites::default(),
+                avisador,
+            )
         };
         let suyo = balanceador(&[8001, 8002, 8003]);
         [0, 0, 1]
@@ -284,7 +334,8 @@ mod tests {
     #[test]
     fn lo_que_no_cabe_se_cuenta_y_las_caidas_no_se_pierden() {
         let (avisador, oyente) = Avisador::nuevo(usize::MAX);
-        let balanceador = Balanceador::nuevo(&[direccion(8001)], &Limites::default(), avisador);
+        let (uno, conducta) = ([direccion(8001)], Conducta::default());
+        let balanceador = Balanceador::nuevo(&uno, conducta, &Limites::default(), avisador);
         for puerto in 0..5000 {
             let desde = direccion(puerto);
             balanceador
