@@ -99,7 +99,7 @@ pub enum Fila {
 pub struct Config {
     /// Fila de [`PEERS`].
     pub fila: Fila,
-    /// IP en que escucha.
+    /// IP en que escucha: el `IP_LOCAL` de la guía.
     pub ip: IpAddr,
     /// Puerto en que escucha; con [`Fila::PrimeraLibre`] lo da la fila que resulte.
     pub puerto: u16,

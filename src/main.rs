@@ -1,5 +1,5 @@
-//! INICIO DEL SISTEMA, como en la guía: de lo que se escribió a lo que se hace, y de ahí al código
-//! de salida.
+//! INICIO DEL SISTEMA, como en la guía: de lo que se escribió a lo que se hace. Sin orden,
+//! `cumplir` abre el menú (`nodo/menu.rs`), que primero lanza el servidor (`nodo/arranque.rs`).
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -73,7 +73,8 @@ fn acta(ejecucion: &Ejecucion) -> Documento {
     let texto = format!(
         "# Acta de la práctica\n\n\
          Integrantes:\n\nFecha:\n\n\
-         En los diarios hay {resumen}. Las horas son del reloj de cada máquina.\n\n{avisos}\
+         En los diarios hay {resumen} (el otro no llevaba diario, o murió). Las horas son las del \
+         reloj de cada máquina.\n\n{avisos}\
          ## Nodos\n\n{nodos}\n\
          ## Transferencias\n\n{pasaron}\n\
          ## Fallas puestas a propósito\n\n{fallas}\n\

@@ -2,7 +2,8 @@
 //! un informe.
 //!
 //! Nada de esto está en la guía, y el nodo funciona sin ello. Aquí se declaran sus órdenes; cada
-//! una vive en su archivo. Con el nodo sólo habla desde fuera, como otro proceso más.
+//! una vive en su archivo, y habla con el nodo desde fuera, como otro proceso más. Lo único que se
+//! mete en él es el [`puesto`], por el hueco de `testigo.rs`.
 
 pub mod demostrar;
 pub mod diagrama;
@@ -27,7 +28,7 @@ use crate::ordenes::valores::leer_direccion;
 /// Las órdenes del laboratorio.
 #[derive(Debug, Subcommand)]
 pub enum Experimento {
-    /// Laboratorio: los defectos de la guía, reproducidos en esta máquina
+    /// Laboratorio: los defectos de la guía, vistos en esta máquina
     Demostrar {
         /// El número del defecto, o «todo»; sin esto, la lista
         #[arg(value_name = "N|todo")]
@@ -41,16 +42,18 @@ pub enum Experimento {
         /// Los diarios (los escribe --diario)
         #[arg(value_name = "DIARIO", required = true)]
         diarios: Vec<PathBuf>,
-        /// Dónde se escribe (si no se dice, en la salida)
+        /// Dónde se escribe (si no se dice, por la salida)
         #[arg(short = 'o', long = "salida", value_name = "ARCHIVO")]
         salida: Option<PathBuf>,
-        /// En qué formato (svg si no se dice)
+        /// svg, mermaid o shiviz (svg si no se dice)
+        // clap sólo sabe enumerarlos en inglés.
         #[arg(
             long,
             value_name = "FORMATO",
             value_enum,
             default_value = "svg",
-            hide_default_value = true
+            hide_default_value = true,
+            hide_possible_values = true
         )]
         formato: Formato,
     },
@@ -59,7 +62,7 @@ pub enum Experimento {
         /// Los diarios (los escribe --diario)
         #[arg(value_name = "DIARIO", required = true)]
         diarios: Vec<PathBuf>,
-        /// Dónde se escribe (si no se dice, en la salida)
+        /// Dónde se escribe (si no se dice, por la salida)
         #[arg(short = 'o', long = "salida", value_name = "ARCHIVO")]
         salida: Option<PathBuf>,
     },
@@ -69,7 +72,7 @@ pub enum Experimento {
         /// Con quién
         #[arg(value_name = "IP:PUERTO", value_parser = leer_direccion)]
         con: SocketAddr,
-        /// Enseña cada lectura y cada escritura con su tamaño y qué frontera de mensaje cruzó
+        /// Cuenta cada lectura y cada escritura: sus bytes y si trae líneas enteras
         #[arg(long)]
         bytes: bool,
     },

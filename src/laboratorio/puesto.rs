@@ -1,7 +1,7 @@
 //! El puesto de observación: quien mira cada conexión de este programa, la apunta en el diario, la
 //! enseña en vivo y le pone las fallas que se pidieron.
 //!
-//! Se engancha en la [`Conexion`](crate::red::conexion::Conexion) por el hueco de `red/testigo.rs`,
+//! Se engancha en la [`Conexion`](crate::red::conexion::Conexion) por el hueco de `testigo.rs`,
 //! y nadie más sabe que existe. Sin diario, sin espectadores y sin fallas no hace nada. El orden
 //! es: diario, luego mentir, callar y retrasar, y por último trocear y cortar.
 
@@ -31,14 +31,15 @@ use crate::testigo::{Mirar, Ojo, QuienLlama, Testigo};
 /// Las opciones del laboratorio en un nodo.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Instrumental {
-    /// Apunta en un archivo cada mensaje que sale y que entra
+    /// Apunta en un archivo cada mensaje que sale y entra
     #[arg(long, value_name = "ARCHIVO")]
     pub diario: Option<PathBuf>,
-    /// Rompe a propósito lo que contesta: retraso=200±50,trocear=7,cortar=4096,callar=10%,
-    /// mentir=1%,semilla=42
-    #[arg(long, value_name = "LISTA", value_parser = Fallas::leer)]
+    /// Rompe a propósito lo que contesta.
+    #[arg(long, value_name = "LISTA", value_parser = Fallas::leer,
+          help = "Rompe a propósito lo que contesta: \
+                  retraso=200±50,trocear=7,cortar=4096,callar=10%,mentir=1%,semilla=42")]
     pub fallas: Option<Fallas>,
-    /// La página /vivo se ve también desde otras máquinas (sin los textos)
+    /// /vivo, también desde otras máquinas (sin textos)
     // Con `bool`, clap lo daría por escrito aunque no lo esté.
     #[arg(long, num_args = 0, default_missing_value = "true")]
     pub vivo_para_todos: Option<bool>,

@@ -16,7 +16,7 @@ use crate::nodo::acciones::{self, NADIE, nuestras};
 use crate::nodo::arranque::EnMarcha;
 use crate::texto::tamano;
 
-/// Los tres de la guía y los nuestros.
+/// Las tres opciones de la guía y las nuestras.
 pub const MENU: &[&str] = &[
     "",
     "--- MENÚ P2P ---",

@@ -41,6 +41,7 @@ pub fn gestionar_peticion(mut conexion: Conexion, nodo: &Nodo) {
             (Ok(_), Primera::Falta) => {}
         }
     };
+    // El «[CONEXIÓN] Desde» de la guía: se dice aquí porque ya se sabe quién habla.
     nodo.contar_conexion(desde, matches!(habla, Ok(Habla::Guia)));
     let atendida = habla.and_then(|habla| match habla {
         Habla::Guia => responder_a_la_guia(&mut conexion, nodo),

@@ -114,11 +114,13 @@ fn en_espanol(comando: Command, escrito: &str) -> Command {
         .long("help")
         .action(ArgAction::Help)
         .help("Muestra esta ayuda");
+    let obligadas = comando.get_opts().filter(|opcion| opcion.is_required_set());
+    let obligadas: String = obligadas.filter_map(como_se_escribe).collect();
     let posicionales = comando.get_positionals();
     let posicionales: String = posicionales.map(|arg| format!(" {arg}")).collect();
     let ordenes = nombres_de_ordenes(&comando);
     let orden = if ordenes.is_empty() { "" } else { " [ORDEN]" };
-    let uso = format!("{escrito} [OPCIONES]{orden}{posicionales}").replace("...", "…");
+    let uso = format!("{escrito} [OPCIONES]{orden}{obligadas}{posicionales}").replace("...", "…");
     let comando = comando
         .disable_help_flag(true)
         .disable_help_subcommand(true)
@@ -134,6 +136,12 @@ fn en_espanol(comando: Command, escrito: &str) -> Command {
     ordenes.into_iter().fold(comando, |comando, orden| {
         comando.mut_subcommand(&orden, |c| en_espanol(c, &format!("{escrito} {orden}")))
     })
+}
+
+/// Una opción con su valor: ` --a <IP:PUERTO>`. clap aún no sabe pintarla.
+fn como_se_escribe(opcion: &Arg) -> Option<String> {
+    let (larga, valores) = (opcion.get_long()?, opcion.get_value_names()?);
+    Some(format!(" --{larga} <{}>", valores.join("> <")))
 }
 
 fn que_esta_mal(error: &clap::Error) -> String {
@@ -196,6 +204,13 @@ mod tests {
     fn fallo(linea: &str) -> String {
         match leer(linea.split(' ')) {
             Err(SinOrden::MalEscrito(frase)) => frase,
+            otro => panic!("{linea}: {otro:?}"),
+        }
+    }
+
+    fn ayuda(linea: &str) -> String {
+        match leer(linea.split(' ')) {
+            Err(SinOrden::Ayuda(texto)) => texto,
             otro => panic!("{linea}: {otro:?}"),
         }
     }
@@ -344,17 +359,23 @@ mod tests {
     }
 
     #[test]
+    fn el_uso_dice_lo_que_no_puede_faltar() {
+        let enviar = ayuda("nodo enviar --help");
+        let uso = "Uso: nodo enviar [OPCIONES] --a <IP:PUERTO> <ARCHIVO>\n";
+        assert!(enviar.contains(uso), "{enviar}");
+        let mensaje = ayuda("nodo mensaje --help");
+        assert!(mensaje.contains("Uso: nodo mensaje [OPCIONES] <TEXTO>\n"));
+    }
+
+    #[test]
     fn la_ayuda_no_tiene_ingles() {
-        for linea in [
-            "nodo --help",
-            "nodo descargar -h",
-            "nodo balanceador --help",
-            "nodo huella -h",
-            "nodo completar -h",
-        ] {
-            let Err(SinOrden::Ayuda(texto)) = leer(linea.split(' ')) else {
-                panic!("{linea}")
-            };
+        let ordenes = nombres_de_ordenes(&comando());
+        assert!(ordenes.len() > 15, "{ordenes:?}");
+        let lineas = ordenes
+            .iter()
+            .flat_map(|orden| [format!("nodo {orden} -h"), format!("nodo {orden} --help")]);
+        for linea in lineas.chain(["nodo --help".to_string()]) {
+            let texto = ayuda(&linea);
             for ingles in [
                 "Usage",
                 "Options",
@@ -364,6 +385,7 @@ mod tests {
                 "Arguments",
                 "default",
                 "Print",
+                "Possible",
                 "values",
             ] {
                 assert!(!texto.contains(ingles), "{linea}: {ingles}\n{texto}");

@@ -41,7 +41,7 @@ pub struct Opciones {
     #[arg(long, value_name = "N", value_parser = leer_numero,
           help = format!("Fila de PEERS que es, de 1 a {}: da puerto y carpeta", PEERS.len()))]
     pub nodo: Option<usize>,
-    /// IP en que escucha (0.0.0.0 = todas las de esta máquina)
+    /// IP en que escucha (0.0.0.0 = en todas las redes)
     #[arg(long, value_name = "IP", value_parser = leer_ip)]
     pub ip: Option<IpAddr>,
     /// Puerto en que escucha (0 = el que esté libre)
@@ -52,14 +52,14 @@ pub struct Opciones {
     pub carpeta: Option<PathBuf>,
     /// Los demás nodos.
     #[arg(long = "peer", value_name = "IP[:PUERTO]", value_parser = leer_peer,
-          help = format!("Otro nodo (sin puerto, {PUERTO}); se repite, y sustituye a PEERS"))]
+          help = format!("Otro nodo, en vez de PEERS (sin puerto, {PUERTO}); se repite"))]
     pub peers: Vec<SocketAddr>,
     /// Nombre con que se presenta
     #[arg(long, value_name = "NOMBRE", value_parser = leer_nombre)]
     pub nombre: Option<String>,
     /// Cuánto se espera a cada peer al buscar.
     #[arg(long, value_name = "SEGUNDOS", value_parser = leer_segundos,
-          help = format!("Segundos que se espera a cada peer al buscar ({ESPERA} si no se dice)"))]
+          help = format!("Segundos que se da a cada peer ({ESPERA} si no se dice)"))]
     pub espera: Option<Duration>,
     /// Conexiones que atiende a la vez.
     // Por encima de unos 16 000 hilos un proceso de Linux puede abortar (vm.max_map_count / 4).
@@ -167,8 +167,7 @@ pub enum Orden {
         /// Dónde escucha (puerto 8000 si no se dice).
         #[command(flatten)]
         donde: DondeEscucha,
-        /// Un servidor entre los que repartir (se repite; sin esto, los puertos 8001, 8002 y 8003
-        /// de 127.0.0.1)
+        /// Un servidor al que repartir; se repite (sin esto, los puertos 8001 a 8003 de 127.0.0.1)
         #[arg(long = "backend", value_name = "IP:PUERTO", value_parser = leer_direccion)]
         backends: Vec<SocketAddr>,
         /// Cómo trata cada conexión.
@@ -187,7 +186,7 @@ pub enum Orden {
         #[arg(long, value_name = "NOMBRE")]
         nombre: Option<String>,
     },
-    /// Práctica: manda solicitudes al balanceador y cuenta quién contesta
+    /// Práctica: solicita al balanceador y cuenta quién contesta
     Solicitar {
         /// El balanceador
         #[arg(long = "a", value_name = "IP:PUERTO", value_parser = leer_direccion)]

@@ -409,6 +409,25 @@ fn el_camino_se_lee_de_una_sentada() {
     assert!(lineas_de("src/practicas/ingenuo.rs") <= 150);
 }
 
+/// La receta de la palabra nueva se copia tal cual: lo que llama de la casa, como lo llama ella.
+#[test]
+fn la_receta_llama_a_las_cosas_como_la_casa() {
+    let pagina = leer("src/README.md");
+    let (_, receta) = pagina.split_once("## Añadir una palabra").expect("receta");
+    let (receta, _) = receta.split_once("## Ejercicios").expect("y después");
+    let de_codigo = archivos_de("src").filter(|ruta| ruta.ends_with(".rs"));
+    let codigo: String = de_codigo.map(|ruta| leer(&ruta)).collect();
+    let llamadas = ["vecinos.conectar(", "consola.consultar("];
+    let lineas = receta.lines().map(str::trim);
+    let lineas: Vec<&str> = lineas
+        .filter(|linea| llamadas.iter().any(|llamada| linea.contains(llamada)))
+        .collect();
+    assert_eq!(lineas.len(), llamadas.len(), "{lineas:?}");
+    for linea in lineas {
+        assert!(codigo.contains(linea), "nadie escribe así: {linea}");
+    }
+}
+
 /// Los paseos nombran funciones que hay.
 #[test]
 fn los_paseos_pasan_por_funciones_que_hay() {

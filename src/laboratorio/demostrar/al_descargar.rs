@@ -52,9 +52,10 @@ pub fn se_descarga_de_si_mismo(banco: &Banco) -> Result<Medida, Fallo> {
     let contenido = datos(QUE_NO_CABE);
     let guia = pedirse_a_uno_mismo(banco, Quien::Ingenuo, &contenido, DEMASIADAS)?;
     let nodo = pedirse_a_uno_mismo(banco, Quien::Nodo, &contenido, guia.veces)?;
-    let mut visto = "La lista de la guía se incluye a uno mismo. Al pedirse su propio archivo lo \
+    let mut visto =
+        "En la lista de la guía está también uno mismo. Al pedirse su propio archivo lo \
                      vacía para escribir en él, mientras lo está leyendo para mandarlo."
-        .to_string();
+            .to_string();
     if guia.destruidos > 0 {
         let (era, quedo) = (tamano(QUE_NO_CABE as u64), tamano(guia.quedo as u64));
         visto += &format!(" De {era} llegaron a quedar {quedo}.");
@@ -179,7 +180,7 @@ pub fn el_ok_pegado(banco: &Banco) -> Result<Medida, Fallo> {
         "La guía compara su primera lectura con «OK». Si los datos llegan pegados al OK ya no es \
          igual, y dice que el archivo no está. Es una carrera: depende de la máquina y del \
          momento. El nodo mira los dos primeros bytes. Y cuando es él quien sirve espera 100 ms \
-         tras el OK: a la guía, pidiéndole a él, se le pierden {al_nodo}."
+         tras el OK: a la guía, cuando le pide a él, se le pierden {al_nodo}."
     );
     Ok(Medida {
         ingenuo,

@@ -56,8 +56,8 @@ pub fn no_hay_manera_de_terminar(banco: &Banco) -> Result<Medida, Fallo> {
     let mas = cortados.iter().map(|llegado| llegado.bytes).max();
     let normales = cortados.iter().filter(|llegado| llegado.acabo_bien).count();
     let visto = format!(
-        "«3. Salir» con {ENVIOS} envíos a medias: el proceso de la guía muere y se los lleva. Al \
-         que más le llegó tiene {} de {}, y a {normales} les parece un final normal. El nodo deja \
+        "«3. Salir» con {ENVIOS} envíos a medias: el proceso de la guía muere y se los lleva. El \
+         que más recibió tiene {} de {}, y a {normales} les parece un final normal. El nodo deja \
          de aceptar, acaba lo que está mandando (hasta 5 s) y entonces sale.",
         tamano(mas.unwrap_or(GRANDE)),
         tamano(GRANDE),

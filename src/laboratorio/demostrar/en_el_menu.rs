@@ -50,7 +50,7 @@ const INTENTOS: usize = 3;
 pub fn sin_servidor_y_con_menu(banco: &Banco) -> Result<Medida, Fallo> {
     let ingenuo = arrancar_en_un_puerto_ocupado(banco, Quien::Ingenuo)?;
     let nodo = arrancar_en_un_puerto_ocupado(banco, Quien::Nodo)?;
-    let visto = "Otro programa tiene ya el puerto. El hilo servidor de la guía muere, pero el \
+    let visto = "Otro programa ya tiene el puerto. El hilo servidor de la guía muere, pero el \
                  menú sale igual: el estudiante cree que comparte, y nadie lo encuentra. El nodo \
                  dice qué puerto es y cómo elegir otro, y acaba con código 1."
         .to_string();
