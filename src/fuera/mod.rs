@@ -3,8 +3,8 @@
 //!
 //! No está en la guía: es el motor al que se pasa cuando la clase se queda pequeña. Los nodos no
 //! aprenden ninguna palabra: ya sirven sus archivos por HTTP, y un torrent puede llevar direcciones
-//! HTTP de donde bajar (`url-list`, BEP 19). Aquí se decide qué lleva (`lote.rs`), se pregunta quién
-//! lo tiene igual y se escribe (`bencode.rs`). No baja, no sirve y no abre ningún puerto.
+//! HTTP de donde bajar (`url-list`, BEP 19). Aquí se decide qué lleva (`lote.rs`), se pregunta
+//! quién lo tiene igual y se escribe (`bencode.rs`). No baja, no sirve y no abre ningún puerto.
 
 mod bencode;
 mod lote;
@@ -97,9 +97,9 @@ fn contar(destino: &Path, lote: &Lote, urls: &[String], consola: &mut Consola) {
 /// Los nodos que tienen ahora ese contenido, todo y con las mismas huellas. `None` si un Ctrl-C lo
 /// dejó.
 ///
-/// Una orden suelta no abre puerto: ella no es semilla de nada. El nodo de esta carpeta lo es si está
-/// en marcha, y se sabe como de los demás, preguntándole. Por eso aquí nadie se excluye de la lista:
-/// lo peligroso era descargarse de uno mismo.
+/// Una orden suelta no abre puerto: ella no es semilla de nada. El nodo de esta carpeta lo es si
+/// está en marcha, y se sabe como de los demás, preguntándole. Por eso aquí nadie se excluye de la
+/// lista: lo peligroso era descargarse de uno mismo.
 fn semillas(
     config: &Config,
     lote: &Lote,

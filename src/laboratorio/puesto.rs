@@ -73,8 +73,8 @@ pub struct Puesto {
 }
 
 impl Puesto {
-    /// Quién es el nodo, qué parada acaba con los retrasos puestos a propósito y por dónde decir que
-    /// el diario dejó de escribirse.
+    /// Quién es el nodo, qué parada acaba con los retrasos puestos a propósito y por dónde decir
+    /// que el diario dejó de escribirse.
     pub fn presentar(&self, nombre: &str, parada: &Parada, avisador: &Avisador) {
         // Sólo hay un nodo por programa, y se presenta una vez.
         let _ = self
@@ -267,8 +267,8 @@ struct Mirilla {
 }
 
 impl Mirilla {
-    /// Si hay quien apunte lo que pasa ahora. Se mira antes de dar forma a nada: con el nodo a tope,
-    /// casi nada de lo que pasa da tiempo a verse.
+    /// Si hay quien apunte lo que pasa ahora. Se mira antes de dar forma a nada: con el nodo a
+    /// tope, casi nada de lo que pasa da tiempo a verse.
     fn momento(&mut self) -> Option<Momento> {
         let puesto = &self.puesto;
         if !puesto.atento() {

@@ -149,8 +149,8 @@ fn linea_de_b3sum(huella: &str, ruta: &Path) -> String {
     format!("\\{huella}  {nombre}")
 }
 
-/// `nodo completar`: el guion con que esa shell completa lo que se escribe. Sale por stdout, y nadie
-/// lo instala: qué hacer con él lo decide quien lo pide.
+/// `nodo completar`: el guion con que esa shell completa lo que se escribe. Sale por stdout, y
+/// nadie lo instala: qué hacer con él lo decide quien lo pide.
 pub fn completar(shell: Shell, consola: &mut Consola) -> Salida {
     let (mut comando, mut guion) = (comando(), Vec::new());
     if shell == Shell::Zsh {

@@ -2,10 +2,10 @@
 //! (round-robin).
 //!
 //! El mismo bucle de `accept` que el nodo con otro `gestionar`: `gestionar_cliente` lee los
-//! primeros bytes del cliente (si no es el servidor quien saluda), busca un backend vivo (`vivos.rs`) y copia en los dos sentidos
-//! (`canal.rs`). Un backend que no acepta se retira y el cliente pasa al siguiente sin perder nada;
-//! si el backend aceptó y murió después, ya no: repetir una petición que quizá se cumplió sería
-//! peor.
+//! primeros bytes del cliente (si no es el servidor quien saluda), busca un backend vivo
+//! (`vivos.rs`) y copia en los dos sentidos (`canal.rs`). Un backend que no acepta se retira y el
+//! cliente pasa al siguiente sin perder nada; si el backend aceptó y murió después, ya no: repetir
+//! una petición que quizá se cumplió sería peor.
 //!
 //! No entiende lo que reparte: sirve igual para HTTP, para el backend del curso o para un nodo.
 
