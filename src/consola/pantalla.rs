@@ -27,6 +27,8 @@ pub struct Pantalla {
     nombres: Nombres,
     rota: bool,
     todo_a_stdout: bool,
+    /// ¿Son una terminal la salida y la de errores? No cambia mientras se corre.
+    en_terminal: [bool; 2],
 }
 
 impl Pantalla {
@@ -39,6 +41,7 @@ impl Pantalla {
             nombres,
             rota: false,
             todo_a_stdout: false,
+            en_terminal: [io::stdout().is_terminal(), io::stderr().is_terminal()],
         }
     }
 
@@ -49,7 +52,7 @@ impl Pantalla {
 
     /// Varias líneas por stdout en un solo `write`.
     pub fn tanda<T: AsRef<str>>(&mut self, lineas: impl IntoIterator<Item = T>) {
-        let ancho = io::stdout().is_terminal().then(termwidth);
+        let ancho = self.en_terminal[0].then(termwidth);
         let enteras = lineas
             .into_iter()
             .map(|linea| que_quepa(linea.as_ref(), ancho));
@@ -74,7 +77,7 @@ impl Pantalla {
 
     /// Una línea por stderr: un aviso o un error.
     pub fn aviso(&mut self, texto: impl AsRef<str>) {
-        let linea = que_quepa(texto.as_ref(), io::stderr().is_terminal().then(termwidth));
+        let linea = que_quepa(texto.as_ref(), self.en_terminal[1].then(termwidth));
         // Sin stderr no queda dónde quejarse.
         let _ = self.apartando_la_barra(|| self.impresor.clone().write_all(linea.as_bytes()));
     }
