@@ -57,12 +57,11 @@ impl Diario {
 
     /// Apunta un suceso.
     pub fn apuntar(&self, apunte: &Apunte) {
+        // Se le da forma antes de tomar el cerrojo: lo comparten todas las conexiones.
+        let linea = apunte.en_json() + "\n";
         let mut apuntes = self.apuntes();
         apuntes.por_guardar = true;
-        self.si_se_puede(&mut apuntes, |salida| {
-            apunte.escribir(salida)?;
-            salida.write_all(b"\n")
-        });
+        self.si_se_puede(&mut apuntes, |salida| salida.write_all(linea.as_bytes()));
     }
 
     /// Manda al disco lo que falte. La frase, si algo no se pudo escribir.

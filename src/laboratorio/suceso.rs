@@ -3,7 +3,7 @@
 //! Es lo único que comparten quien escribe el diario (`diario.rs`) y quienes lo leen (`diagrama/`,
 //! `informe.rs`): aquí está su forma en JSON, de ida y de vuelta. No abre archivos.
 
-use std::io::{self, Write};
+use std::fmt::Write;
 
 use serde_json::Value;
 
@@ -113,29 +113,45 @@ pub struct Apunte<'a> {
 }
 
 impl Apunte<'_> {
-    /// Escribe la línea del diario, sin el salto.
-    pub fn escribir(&self, salida: &mut impl Write) -> io::Result<()> {
-        let (i, t, c, n, bytes) = (self.i, self.t, self.c, self.n, self.bytes);
-        write!(salida, "{{\"i\":{i},\"t\":{t}")?;
-        con_texto(salida, "nodo", self.nodo)?;
-        con_texto(salida, "hilo", self.hilo)?;
-        write!(salida, ",\"suceso\":\"{}\",\"c\":{c}", self.clase.nombre())?;
-        con_texto(salida, "yo", self.yo)?;
-        con_texto(salida, "otro", self.otro)?;
-        write!(salida, ",\"n\":{n}")?;
-        con_texto(salida, "palabra", self.palabra)?;
-        con_texto(salida, "texto", self.texto)?;
-        write!(salida, ",\"bytes\":{bytes}")?;
+    /// La línea del diario, sin el salto. Se escribe a mano porque pasa por aquí cada mensaje.
+    pub fn en_json(&self) -> String {
+        let mut linea = String::with_capacity(256 + self.texto.len());
+        con_numero(&mut linea, "{\"i\":", self.i);
+        con_numero(&mut linea, ",\"t\":", self.t);
+        con_texto(&mut linea, ",\"nodo\":", self.nodo);
+        con_texto(&mut linea, ",\"hilo\":", self.hilo);
+        con_texto(&mut linea, ",\"suceso\":", self.clase.nombre());
+        con_numero(&mut linea, ",\"c\":", self.c);
+        con_texto(&mut linea, ",\"yo\":", self.yo);
+        con_texto(&mut linea, ",\"otro\":", self.otro);
+        con_numero(&mut linea, ",\"n\":", self.n);
+        con_texto(&mut linea, ",\"palabra\":", self.palabra);
+        con_texto(&mut linea, ",\"texto\":", self.texto);
+        con_numero(&mut linea, ",\"bytes\":", self.bytes);
         if let Some(falla) = self.falla {
-            con_texto(salida, "falla", falla)?;
+            con_texto(&mut linea, ",\"falla\":", falla);
         }
-        salida.write_all(b"}")
+        linea.push('}');
+        linea
     }
 }
 
-fn con_texto(salida: &mut impl Write, campo: &str, texto: &str) -> io::Result<()> {
-    write!(salida, ",\"{campo}\":")?;
-    Ok(serde_json::to_writer(salida, texto)?)
+fn con_numero(linea: &mut String, campo: &str, numero: u64) {
+    linea.push_str(campo);
+    // En un `String` no hay escritura que falle.
+    let _ = write!(linea, "{numero}");
+}
+
+fn con_texto(linea: &mut String, campo: &str, texto: &str) {
+    linea.push_str(campo);
+    let sencillo = |b: u8| b >= b' ' && b != b'"' && b != b'\\';
+    if texto.bytes().all(sencillo) {
+        linea.push('"');
+        linea.push_str(texto);
+        linea.push('"');
+    } else {
+        linea.push_str(&Value::from(texto).to_string());
+    }
 }
 
 impl Suceso {
@@ -156,14 +172,6 @@ impl Suceso {
             bytes: self.bytes,
             falla: self.falla.as_deref(),
         }
-    }
-
-    /// La línea del diario, sin el salto.
-    pub fn a_json(&self) -> String {
-        let mut linea = Vec::new();
-        // En memoria no hay escritura que falle.
-        let _ = self.apunte().escribir(&mut linea);
-        String::from_utf8_lossy(&linea).into_owned()
     }
 
     /// Lee una línea del diario.
@@ -217,7 +225,7 @@ mod tests {
             let suceso = Suceso {
                 i, t, nodo, hilo, clase, c, yo, otro, n, palabra, texto, bytes, falla,
             };
-            prop_assert_eq!(Suceso::de_json(&suceso.a_json()).unwrap(), suceso);
+            prop_assert_eq!(Suceso::de_json(&suceso.apunte().en_json()).unwrap(), suceso);
         }
 
         #[test]

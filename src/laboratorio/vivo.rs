@@ -119,7 +119,7 @@ impl Vivo {
             texto: "",
             ..*apunte
         };
-        let (entera, sin_texto) = (en_json(apunte), en_json(&callado));
+        let (entera, sin_texto) = (apunte.en_json().into(), callado.en_json().into());
         self.con(|sala| {
             for butaca in &mut sala.butacas {
                 let linea = if butaca.con_textos {
@@ -169,13 +169,6 @@ impl Espectador {
         });
         de_todos + suyos
     }
-}
-
-fn en_json(apunte: &Apunte) -> Arc<str> {
-    let mut linea = Vec::new();
-    // En memoria no hay escritura que falle.
-    let _ = apunte.escribir(&mut linea);
-    String::from_utf8_lossy(&linea).into()
 }
 
 impl Drop for Espectador {
