@@ -660,7 +660,15 @@ fn lo_que_dice_el_maestro_de_otro_se_repite_tal_cual() {
 fn cien_que_refrescan_a_la_vez_son_una_peticion() {
     let maestro = MaestroFalso::nuevo();
     let carpeta = carpeta(&[("a", b"a")]);
-    let nodo = nodo(carpeta.path(), &["--maestro", &maestro.url]);
+    let mut programa = super::comun::nodo();
+    // El registro dice cuándo ha leído cada petición.
+    programa.env("RUST_LOG", "nodo=debug").arg("servir");
+    programa.args(["--puerto", "0", "--peer", "127.0.0.1:9"]);
+    programa.args(["--maestro", &maestro.url, "--carpeta"]);
+    let nodo = Proceso::nuevo({
+        programa.arg(carpeta.path());
+        programa
+    });
     admitir(&maestro.siguiente().1);
     nodo.esperar("[MAESTRO] Registrado en");
     let peticion = b"POST /refresh HTTP/1.0\r\n\r\n";
@@ -676,7 +684,10 @@ fn cien_que_refrescan_a_la_vez_son_una_peticion() {
         mandado.starts_with("POST /register HTTP/1.0\r\n"),
         "{mandado}"
     );
-    // El nodo atiende por orden de llegada: cuando conteste a esta, ya tiene las otras.
+    hasta_que("las cien se leen", || {
+        let leidas = nodo.quejas().matches("POST /refresh HTTP/1.0").count();
+        (leidas == 100).then_some(())
+    });
     assert_eq!(pedir(nodo.direccion(), "/search?file=a", "").codigo, 200);
     admitir(&pendiente);
     let mut peticiones = 1;
