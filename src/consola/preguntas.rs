@@ -53,6 +53,11 @@ impl Consola {
             (true, false) => format!("{quien} · opción: "),
             (false, _) => SELECCIONE.to_string(),
         };
+        // La línea en blanco de la guía, en un panel de doce, se llevaría lo que se dijo antes.
+        let opciones = match opciones {
+            ["", sin_hueco @ ..] if en_terminal => sin_hueco,
+            todas => todas,
+        };
         loop {
             if !self.menu_a_la_vista {
                 self.pantalla.tanda(opciones);

@@ -236,7 +236,7 @@ fn el_menu_entero_solo_al_empezar_y_cuando_se_pide() {
         terminal.teclear("7\r");
         terminal.esperar("No ha llegado ningún mensaje.");
         terminal.teclear(teclas);
-        let menu = format!(" {}\n{dice}\n{MENU}\n", teclas.trim_end());
+        let menu = format!(" {}\n{dice}{MENU}\n", teclas.trim_end());
         terminal.esperar_que("el menú otra vez", |texto| {
             let texto = texto.replace("menú):\n", "menú): \n");
             texto.rsplit_once(&menu).is_some_and(|(_, despues)| {
