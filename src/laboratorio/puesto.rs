@@ -143,12 +143,16 @@ impl Montado {
         })
     }
 
-    /// El de una práctica: quién abre y cierra conexiones y, del maestro, también qué se dicen.
-    pub fn de_practica(nombre: &str, opcion: &ConDiario) -> Result<Montado, Fallo> {
+    /// El de una práctica; con `solo_conexiones`, de lo que se dice no se apunta nada.
+    pub fn de_practica(
+        nombre: &str,
+        opcion: &ConDiario,
+        solo_conexiones: bool,
+    ) -> Result<Montado, Fallo> {
         Montado::con(Puesto {
             nombre: nombre.to_string(),
             diario: abrir_diario(opcion.diario.as_deref())?,
-            solo_conexiones: nombre != "maestro",
+            solo_conexiones,
             ..Puesto::default()
         })
     }

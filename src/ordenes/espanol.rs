@@ -195,7 +195,7 @@ fn parecido(sugerencia: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::PUERTO;
-    use crate::ordenes::opciones::Orden;
+    use crate::ordenes::opciones::{Orden, Practica};
 
     fn leer_linea(linea: &str) -> Argumentos {
         leer(linea.split(' ')).unwrap_or_else(|e| panic!("{linea}: {e:?}"))
@@ -265,15 +265,17 @@ mod tests {
     #[test]
     fn una_practica_toma_lo_suyo_de_los_dos_lados() {
         let linea = "nodo --puerto 9001 --nombre uno --ip 127.0.0.2 backend --nombre dos";
-        let Some(Orden::Backend { donde, nombre }) = leer_linea(linea).orden else {
+        let Some(Orden::Practica(Practica::Backend { donde, nombre })) = leer_linea(linea).orden
+        else {
             panic!("{linea}")
         };
         assert_eq!(donde.o_en(8001), "127.0.0.2:9001".parse().unwrap());
         assert_eq!(nombre.as_deref(), Some("dos"));
         for orden in ["balanceador", "maestro"] {
             let linea = format!("nodo --puerto 1 --ip 127.0.0.3 {orden} --puerto 2");
-            let Some(Orden::Balanceador { donde, .. } | Orden::Maestro { donde, .. }) =
-                leer_linea(&linea).orden
+            let Some(Orden::Practica(
+                Practica::Balanceador { donde, .. } | Practica::Maestro { donde, .. },
+            )) = leer_linea(&linea).orden
             else {
                 panic!("{linea}")
             };
@@ -284,11 +286,11 @@ mod tests {
     #[test]
     fn el_ingenuo_toma_lo_suyo_de_los_dos_lados() {
         let linea = "nodo --puerto 7000 --carpeta x ingenuo 127.0.0.2 127.0.0.3:6000";
-        let Some(Orden::Ingenuo {
+        let Some(Orden::Practica(Practica::Ingenuo {
             peers,
             donde,
             carpeta,
-        }) = leer_linea(linea).orden
+        })) = leer_linea(linea).orden
         else {
             panic!("{linea}")
         };

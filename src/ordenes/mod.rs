@@ -8,28 +8,27 @@ pub mod opciones;
 pub mod sueltas;
 pub mod valores;
 
-use crate::config::Config;
+use crate::config::{Config, Limites};
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
 use crate::fuera;
-use crate::laboratorio::{self, puesto::Montado};
+use crate::laboratorio;
+use crate::laboratorio::puesto::{Instrumental, Montado};
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
-use opciones::{Argumentos, Opciones, Orden, decidir};
+use opciones::{Argumentos, Opciones, Orden, Practica, decidir};
 use sueltas::vecinos_de;
 
 /// Cumple lo que se escribió, con quien mire los mensajes si se pidió.
 pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, Fallo> {
     let Argumentos { mut nodo, orden } = argumentos;
     let montado = match &orden {
-        Some(Orden::Maestro { diario, .. }) => Montado::de_practica("maestro", diario),
-        Some(Orden::Chat { diario, .. }) => Montado::de_practica("chat", diario),
-        Some(Orden::Balanceador { diario, .. }) => Montado::de_practica("balanceador", diario),
-        _ => Montado::nuevo(
-            std::mem::take(&mut nodo.laboratorio),
-            nodo.nombre.as_deref(),
-        ),
+        Some(Orden::Practica(practica)) => montar_para(practica),
+        _ => {
+            let instrumental = std::mem::take(&mut nodo.laboratorio);
+            Montado::nuevo(instrumental, nodo.nombre.as_deref())
+        }
     }?;
     let salida = cumplir_con(nodo, orden, &montado, consola);
     // También si no se pudo: el diario de lo que falló es el que más falta hace.
@@ -75,27 +74,50 @@ fn cumplir_con(
         Some(Orden::Localizar { archivo, por }) => {
             sueltas::localizar(&config()?, &archivo, por, consola)
         }
-        Some(Orden::Ingenuo {
-            peers,
-            donde,
-            carpeta,
-        }) => sueltas::ingenuo(&peers, &donde, carpeta, consola),
-        Some(Orden::Chat {
-            servidor, conectar, ..
-        }) => chat::abrir(servidor, conectar, &limites, consola),
-        Some(Orden::Balanceador {
-            donde,
-            backends,
-            conducta,
-            ..
-        }) => balanceador::abrir(&donde, &backends, conducta, &limites, consola),
-        Some(Orden::Backend { donde, nombre }) => backend::abrir(&donde, nombre, &limites, consola),
-        Some(Orden::Solicitar { a, veces, texto }) => backend::solicitar(a, veces, &texto, consola),
-        Some(Orden::Maestro { donde, .. }) => maestro::abrir(&donde, &limites, consola),
+        Some(Orden::Practica(practica)) => cumplir_practica(practica, &limites, consola),
         Some(Orden::Torrent { archivo, salida }) => {
             fuera::abrir(&config()?, &archivo, salida, consola)
         }
         Some(Orden::Completar { shell }) => Ok(sueltas::completar(shell, consola)),
         Some(Orden::Laboratorio(experimento)) => laboratorio::cumplir(experimento, consola),
+    }
+}
+
+/// El diario de una práctica: del maestro, también lo que se dice; de una charla o de lo que pasa
+/// por el balanceador, sólo quién abre y cierra.
+fn montar_para(practica: &Practica) -> Result<Montado, Fallo> {
+    match practica {
+        Practica::Maestro { diario, .. } => Montado::de_practica("maestro", diario, false),
+        Practica::Chat { diario, .. } => Montado::de_practica("chat", diario, true),
+        Practica::Balanceador { diario, .. } => Montado::de_practica("balanceador", diario, true),
+        Practica::Ingenuo { .. } | Practica::Backend { .. } | Practica::Solicitar { .. } => {
+            Montado::nuevo(Instrumental::default(), None)
+        }
+    }
+}
+
+fn cumplir_practica(
+    practica: Practica,
+    limites: &Limites,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    match practica {
+        Practica::Ingenuo {
+            peers,
+            donde,
+            carpeta,
+        } => sueltas::ingenuo(&peers, &donde, carpeta, consola),
+        Practica::Chat {
+            servidor, conectar, ..
+        } => chat::abrir(servidor, conectar, limites, consola),
+        Practica::Balanceador {
+            donde,
+            backends,
+            conducta,
+            ..
+        } => balanceador::abrir(&donde, &backends, conducta, limites, consola),
+        Practica::Backend { donde, nombre } => backend::abrir(&donde, nombre, limites, consola),
+        Practica::Solicitar { a, veces, texto } => backend::solicitar(a, veces, &texto, consola),
+        Practica::Maestro { donde, .. } => maestro::abrir(&donde, limites, consola),
     }
 }

@@ -136,6 +136,32 @@ pub enum Orden {
         #[arg(long, value_name = "URL", value_parser = leer_maestro)]
         por: Option<String>,
     },
+    /// Las de los demás documentos.
+    #[command(flatten)]
+    Practica(Practica),
+    /// Un .torrent con que otros programas lo bajan de los nodos que lo tienen
+    Torrent {
+        /// El archivo, o la subcarpeta, de la carpeta compartida
+        #[arg(value_name = "NOMBRE")]
+        archivo: String,
+        /// Dónde se escribe (NOMBRE.torrent, aquí, si no se dice)
+        #[arg(short = 'o', long = "salida", value_name = "ARCHIVO")]
+        salida: Option<PathBuf>,
+    },
+    /// Lo que hace que Tab complete las órdenes y opciones en una shell
+    Completar {
+        /// bash, zsh, fish, powershell o elvish
+        #[arg(value_name = "SHELL", hide_possible_values = true)]
+        shell: Shell,
+    },
+    /// Las del laboratorio.
+    #[command(flatten)]
+    Laboratorio(Experimento),
+}
+
+/// Las prácticas: cada una es otro programa, con sus propias opciones.
+#[derive(Debug, Subcommand)]
+pub enum Practica {
     /// El nodo de la guía tal cual, con sus defectos (sólo en 127.x)
     Ingenuo {
         /// Los demás nodos, IP o IP:PUERTO (sin puerto, el de este nodo)
@@ -213,24 +239,6 @@ pub enum Orden {
         #[command(flatten)]
         diario: ConDiario,
     },
-    /// Un .torrent con que otros programas lo bajan de los nodos que lo tienen
-    Torrent {
-        /// El archivo, o la subcarpeta, de la carpeta compartida
-        #[arg(value_name = "NOMBRE")]
-        archivo: String,
-        /// Dónde se escribe (NOMBRE.torrent, aquí, si no se dice)
-        #[arg(short = 'o', long = "salida", value_name = "ARCHIVO")]
-        salida: Option<PathBuf>,
-    },
-    /// Lo que hace que Tab complete las órdenes y opciones en una shell
-    Completar {
-        /// bash, zsh, fish, powershell o elvish
-        #[arg(value_name = "SHELL", hide_possible_values = true)]
-        shell: Shell,
-    },
-    /// Las del laboratorio.
-    #[command(flatten)]
-    Laboratorio(Experimento),
 }
 
 /// Dónde escucha una práctica.
@@ -282,21 +290,24 @@ impl Argumentos {
     /// también tienen (lo escrito después manda).
     pub(super) fn dar_a_la_practica(&mut self) {
         let antes = &mut self.nodo;
-        match &mut self.orden {
-            Some(Orden::Balanceador { donde, diario, .. } | Orden::Maestro { donde, diario }) => {
+        let Some(Orden::Practica(practica)) = &mut self.orden else {
+            return;
+        };
+        match practica {
+            Practica::Balanceador { donde, diario, .. } | Practica::Maestro { donde, diario } => {
                 donde.completar(antes);
                 diario.completar(antes);
             }
-            Some(Orden::Chat { diario, .. }) => diario.completar(antes),
-            Some(Orden::Backend { donde, nombre }) => {
+            Practica::Chat { diario, .. } => diario.completar(antes),
+            Practica::Backend { donde, nombre } => {
                 donde.completar(antes);
                 *nombre = nombre.take().or(antes.nombre.take());
             }
-            Some(Orden::Ingenuo { donde, carpeta, .. }) => {
+            Practica::Ingenuo { donde, carpeta, .. } => {
                 donde.completar(antes);
                 *carpeta = carpeta.take().or(antes.carpeta.take());
             }
-            _ => {}
+            Practica::Solicitar { .. } => {}
         }
     }
 }
@@ -304,20 +315,7 @@ impl Argumentos {
 /// ¿Es la orden de una práctica o del laboratorio, o la que no usa el nodo? Las suyas son sus
 /// propias opciones.
 pub(super) fn es_practica(orden: &str) -> bool {
-    matches!(
-        orden,
-        "chat"
-            | "balanceador"
-            | "backend"
-            | "solicitar"
-            | "maestro"
-            | "ingenuo"
-            | "demostrar"
-            | "diagrama"
-            | "informe"
-            | "hablar"
-            | "completar"
-    )
+    Practica::has_subcommand(orden) || Experimento::has_subcommand(orden) || orden == "completar"
 }
 
 // ----- De lo escrito a lo decidido -----
