@@ -122,11 +122,11 @@ fn semillas(
         &vecinos.parada,
         pregunta,
         |pantalla, peer, lo_tiene| match lo_tiene {
-            Ok(Tenencia::Igual) if en_una_url(peer) => tienen.push(peer),
-            Ok(Tenencia::Igual) => {
+            Ok(LoTiene::Igual) if en_una_url(peer) => tienen.push(peer),
+            Ok(LoTiene::Igual) => {
                 pantalla.aviso(format!("{peer} lo tiene, pero esa IP no cabe en una URL"));
             }
-            Ok(Tenencia::Distinto(cual)) => {
+            Ok(LoTiene::Distinto(cual)) => {
                 pantalla.aviso(format!("{peer} tiene otro {cual}: no entra en la lista"));
             }
             Err(FalloPar::Calculando) => pantalla.aviso(format!(
@@ -146,7 +146,7 @@ fn en_una_url(peer: SocketAddr) -> bool {
 }
 
 /// Qué tiene un nodo que dice tener los archivos.
-enum Tenencia {
+enum LoTiene {
     /// Lo mismo que este.
     Igual,
     /// Uno con otro contenido: cuál.
@@ -159,7 +159,7 @@ fn lo_tiene_igual(
     peer: SocketAddr,
     lote: &Lote,
     huellas: &[Huella],
-) -> Result<Tenencia, FalloPar> {
+) -> Result<LoTiene, FalloPar> {
     let mut linea = Linea::por_abrir(peer, &vecinos.limites, &vecinos.parada);
     // Lo que se espera a quien calcula: como al descargar, pero por todos juntos.
     let limite = Instant::now() + vecinos.limites.calcular;
@@ -172,10 +172,10 @@ fn lo_tiene_igual(
             }
         };
         if suya != *huella {
-            return Ok(Tenencia::Distinto(archivo.nombre.clone()));
+            return Ok(LoTiene::Distinto(archivo.nombre.clone()));
         }
     }
-    Ok(Tenencia::Igual)
+    Ok(LoTiene::Igual)
 }
 
 /// Deja pasar un momento antes de volver a preguntar, si nadie lo deja.

@@ -7,7 +7,7 @@ use crate::texto::{cuenta, letra_a_medias};
 
 /// Lo que ha pasado en un sentido de la conexión.
 #[derive(Debug, Default)]
-pub struct Sentido {
+pub struct Cuentas {
     veces: usize,
     bytes: u64,
     lineas: usize,
@@ -15,7 +15,7 @@ pub struct Sentido {
     a_medias: bool,
 }
 
-impl Sentido {
+impl Cuentas {
     /// Cuenta una lectura (o una escritura): «3: 9 bytes, una línea entera».
     pub fn contar(&mut self, bytes: &[u8]) -> String {
         let saltos = bytes.iter().filter(|&&byte| byte == b'\n').count();
@@ -74,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn contadas(trozos: &[&str]) -> Vec<String> {
-        let mut sentido = Sentido::default();
+        let mut sentido = Cuentas::default();
         let contar = |trozo: &&str| sentido.contar(trozo.as_bytes());
         trozos.iter().map(contar).collect()
     }
@@ -101,7 +101,7 @@ mod tests {
         assert!(
             contadas(&["a", "\nb\nc"])[1].ends_with("trae 1 línea más y termina a media línea")
         );
-        let mut sentido = Sentido::default();
+        let mut sentido = Cuentas::default();
         assert!(
             sentido
                 .contar(b"ma\xc3")
@@ -118,7 +118,7 @@ mod tests {
         /// Partido por donde sea, suman lo mismo; y cada frase dice la verdad de su trozo.
         #[test]
         fn las_fronteras_cuadran(trozos in prop::collection::vec("[a\n]{1,5}", 0..9)) {
-            let (mut sentido, mut antes) = (Sentido::default(), String::new());
+            let (mut sentido, mut antes) = (Cuentas::default(), String::new());
             for trozo in &trozos {
                 let dicho = sentido.contar(trozo.as_bytes());
                 let sigue = !antes.is_empty() && !antes.ends_with('\n');

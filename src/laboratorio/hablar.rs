@@ -16,7 +16,7 @@ use crate::config::Limites;
 use crate::consola::pantalla::Pantalla;
 use crate::consola::{Consola, Paso};
 use crate::fallo::{Fallo, Salida};
-use crate::laboratorio::fronteras::Sentido;
+use crate::laboratorio::fronteras::Cuentas;
 use crate::practicas::chat::charla::Oido;
 use crate::red::conexion::{Conexion, FalloRed, conectar};
 use crate::red::hilos::arrancar;
@@ -47,7 +47,7 @@ De una tubería, lo que llegue se manda tal cual; con --bytes, también línea a
 Al acabar la entrada se manda el fin, y se sigue leyendo hasta que el otro cierre (o calle 10 s).";
 
 /// Lo que se cuenta al hilo principal.
-enum Novedad {
+enum Recado {
     /// Esto va a salir, de una vez.
     Sale(Vec<u8>),
     /// Esto llegó, de una vez.
@@ -59,11 +59,11 @@ enum Novedad {
 }
 
 /// Cómo se enseña lo que pasa.
-enum Modo {
+enum Vista {
     /// Cada lectura y cada escritura, con lo que cruzó.
     Bytes {
-        escrituras: Sentido,
-        lecturas: Sentido,
+        escrituras: Cuentas,
+        lecturas: Cuentas,
     },
     /// En una terminal: texto limpio, por líneas.
     Limpio(Oido),
@@ -87,7 +87,7 @@ pub fn abrir(con: SocketAddr, bytes: bool, consola: &mut Consola) -> Result<Sali
     }
     let abierta =
         conectado.map_err(|error| Fallo::de_sistema(format!("conectando con {con}"), &error))?;
-    let mut modo = Modo::nuevo(bytes);
+    let mut modo = Vista::nuevo(bytes);
     let por_lineas = bytes || stdin().is_terminal();
     if stdin().is_terminal() {
         bienvenida(con, &mut consola.pantalla);
@@ -99,15 +99,15 @@ pub fn abrir(con: SocketAddr, bytes: bool, consola: &mut Consola) -> Result<Sali
     // despierta el corte de abajo.
     let teclado = arrancar("teclado", move || {
         if let Err(fallo) = mandar(&suyo, con, por_lineas, &dice) {
-            let _ = dice.send(Novedad::NoSale(fallo.to_string()));
+            let _ = dice.send(Recado::NoSale(fallo.to_string()));
         }
         cerrar(&suyo, Shutdown::Write);
     })?;
-    let (sin_mas, junta) = (teclado.fin.clone(), matches!(modo, Modo::Limpio(_)));
+    let (sin_mas, junta) = (teclado.fin.clone(), matches!(modo, Vista::Limpio(_)));
     let lector = arrancar("lector", move || {
         let (por_que, salida) = leer(&socket, con, junta, &sin_mas, &contar);
         // Si nadie lo oye es que ya se acabó.
-        let _ = contar.send(Novedad::Fin(por_que, salida));
+        let _ = contar.send(Recado::Fin(por_que, salida));
     })?;
     let salida = modo.conversar(&novedades, consola);
     drop(novedades);
@@ -127,29 +127,29 @@ fn bienvenida(con: SocketAddr, pantalla: &mut Pantalla) {
     ));
 }
 
-impl Modo {
-    fn nuevo(bytes: bool) -> Modo {
+impl Vista {
+    fn nuevo(bytes: bool) -> Vista {
         match (bytes, stdout().is_terminal()) {
-            (true, _) => Modo::Bytes {
-                escrituras: Sentido::default(),
-                lecturas: Sentido::default(),
+            (true, _) => Vista::Bytes {
+                escrituras: Cuentas::default(),
+                lecturas: Cuentas::default(),
             },
-            (false, true) => Modo::Limpio(Oido::default()),
-            (false, false) => Modo::TalCual,
+            (false, true) => Vista::Limpio(Oido::default()),
+            (false, false) => Vista::TalCual,
         }
     }
 
     /// Pinta lo que pasa hasta que se acabe. Devuelve cómo acabó.
-    fn conversar(&mut self, novedades: &Receiver<Novedad>, consola: &mut Consola) -> Salida {
+    fn conversar(&mut self, novedades: &Receiver<Recado>, consola: &mut Consola) -> Salida {
         let mut todo_salio = true;
         while !consola.pantalla.rota() {
             match consola.siguiente(novedades) {
-                Paso::Llego(Novedad::Fin(por_que, salida)) => {
+                Paso::Llego(Recado::Fin(por_que, salida)) => {
                     self.despedir(&mut consola.pantalla);
                     consola.pantalla.aviso(format!("[FIN] {por_que}"));
                     return if todo_salio { salida } else { Salida::NoSePudo };
                 }
-                Paso::Llego(Novedad::NoSale(por_que)) => {
+                Paso::Llego(Recado::NoSale(por_que)) => {
                     todo_salio = false;
                     consola
                         .pantalla
@@ -169,18 +169,18 @@ impl Modo {
         Salida::NoSePudo
     }
 
-    fn pintar(&mut self, novedad: &Novedad, pantalla: &mut Pantalla) {
+    fn pintar(&mut self, novedad: &Recado, pantalla: &mut Pantalla) {
         match (self, novedad) {
-            (Modo::Bytes { escrituras, .. }, Novedad::Sale(bytes)) => {
+            (Vista::Bytes { escrituras, .. }, Recado::Sale(bytes)) => {
                 let (cual, que) = (escrituras.contar(bytes), escapar(bytes));
                 pantalla.linea(format!("→ escritura {cual}: {que}"));
             }
-            (Modo::Bytes { lecturas, .. }, Novedad::Llega(bytes)) => {
+            (Vista::Bytes { lecturas, .. }, Recado::Llega(bytes)) => {
                 let (cual, que) = (lecturas.contar(bytes), escapar(bytes));
                 pantalla.linea(format!("← lectura {cual}: {que}"));
             }
-            (Modo::Limpio(oido), Novedad::Llega(bytes)) => pantalla.tanda(oido.lineas(bytes)),
-            (Modo::TalCual, Novedad::Llega(bytes)) => pantalla.tal_cual(bytes),
+            (Vista::Limpio(oido), Recado::Llega(bytes)) => pantalla.tanda(oido.lineas(bytes)),
+            (Vista::TalCual, Recado::Llega(bytes)) => pantalla.tal_cual(bytes),
             _ => {}
         }
     }
@@ -188,15 +188,15 @@ impl Modo {
     /// Lo que quedara por enseñar, y las cuentas.
     fn despedir(&mut self, pantalla: &mut Pantalla) {
         match self {
-            Modo::Bytes {
+            Vista::Bytes {
                 escrituras,
                 lecturas,
             } => pantalla.tanda([
                 format!("Mandado: {}", escrituras.total("escritura", "escrituras")),
                 format!("Recibido: {}", lecturas.total("lectura", "lecturas")),
             ]),
-            Modo::Limpio(oido) => pantalla.tanda(oido.despedida()),
-            Modo::TalCual => {}
+            Vista::Limpio(oido) => pantalla.tanda(oido.despedida()),
+            Vista::TalCual => {}
         }
     }
 }
@@ -206,7 +206,7 @@ fn mandar(
     socket: &Arc<TcpStream>,
     con: SocketAddr,
     por_lineas: bool,
-    contar: &Sender<Novedad>,
+    contar: &Sender<Recado>,
 ) -> Result<(), FalloRed> {
     let mut conexion = Conexion::sin_testigo(socket, con, &Limites::default());
     conexion.prepararse_a_enviar()?;
@@ -223,7 +223,7 @@ fn mandar(
         };
         if !bytes.is_empty() {
             // Se cuenta antes: la respuesta podría adelantarse.
-            let _ = contar.send(Novedad::Sale(bytes.clone()));
+            let _ = contar.send(Recado::Sale(bytes.clone()));
             conexion.escribir_datos(&bytes)?;
         }
     }
@@ -261,7 +261,7 @@ fn leer(
     con: SocketAddr,
     junta: bool,
     sin_mas: &Receiver<Nada>,
-    contar: &Sender<Novedad>,
+    contar: &Sender<Recado>,
 ) -> (String, Salida) {
     let mut conexion = Conexion::sin_testigo(socket, con, &Limites::default());
     let (mut trozo, mut junto) = (vec![0; TROZO], Vec::new());
@@ -278,7 +278,7 @@ fn leer(
         let espera = junta && nuevos > 0 && junto.len() < TOPE && junto.last() != Some(&b'\n');
         if !junto.is_empty() && !espera {
             let juntos = std::mem::take(&mut junto);
-            if contar.send(Novedad::Llega(juntos)).is_err() {
+            if contar.send(Recado::Llega(juntos)).is_err() {
                 return ("fin".into(), Salida::Bien);
             }
         }

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
-use crate::laboratorio::diagrama::leer::Proceso;
+use crate::laboratorio::diagrama::leer::Participante;
 use crate::laboratorio::diagrama::transferencias::{Transferencia, transferencias};
 use crate::laboratorio::diagrama::{Documento, Ejecucion, entregar, mermaid};
 use crate::laboratorio::suceso::Clase;
@@ -114,7 +114,7 @@ fn nodos(ejecucion: &Ejecucion) -> String {
 }
 
 /// Donde escucha un nodo; si no aceptó a nadie, las IP desde las que llamó.
-fn direcciones(ejecucion: &Ejecucion, proceso: &Proceso) -> String {
+fn direcciones(ejecucion: &Ejecucion, proceso: &Participante) -> String {
     let hechos = &ejecucion.traza.hechos[proceso.desde..proceso.hasta];
     let mut suyas: Vec<&str> = Vec::new();
     let de_clase = |clase| hechos.iter().filter(move |hecho| hecho.clase == clase);

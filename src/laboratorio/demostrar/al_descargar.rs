@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::fallo::Fallo;
-use crate::laboratorio::demostrar::banco::{Banco, Desenlace, NOMBRE, Proceso, Quien, dejar};
+use crate::laboratorio::demostrar::banco::{Banco, Desenlace, Lanzado, NOMBRE, Quien, dejar};
 use crate::laboratorio::demostrar::medida::{Contado, Medida};
 use crate::laboratorio::demostrar::trampas::{Trampa, Travesura};
 use crate::texto::{cuenta, tamano};
@@ -34,7 +34,7 @@ fn quitar(carpeta: &Path) {
 }
 
 /// Un nodo de verdad que sirve `contenido`.
-fn quien_lo_tiene(banco: &Banco, contenido: &[u8]) -> Result<(Proceso, SocketAddr), Fallo> {
+fn quien_lo_tiene(banco: &Banco, contenido: &[u8]) -> Result<(Lanzado, SocketAddr), Fallo> {
     banco.servidor(Quien::Nodo, &banco.carpeta_con(contenido)?)
 }
 
@@ -113,7 +113,7 @@ fn pedirse_a_uno_mismo(
 
 /// Un nodo que está en su propia lista. Hay que saber su puerto antes de arrancarlo: se pide uno
 /// libre, se suelta y, si otro se lo lleva mientras tanto, se prueba con otro.
-fn conocerse_a_si_mismo(banco: &Banco, quien: Quien, carpeta: &Path) -> Result<Proceso, Fallo> {
+fn conocerse_a_si_mismo(banco: &Banco, quien: Quien, carpeta: &Path) -> Result<Lanzado, Fallo> {
     let fallo = |e| Fallo::de_sistema("buscando un puerto libre", &e);
     let mut ultimo = Fallo::nuevo("no hay puertos libres");
     for _ in 0..2 {

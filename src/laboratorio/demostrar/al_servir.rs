@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::fallo::Fallo;
 use crate::guia;
 use crate::laboratorio::demostrar::banco::{
-    Banco, NOMBRE, PACIENCIA, Proceso, Quien, dejar, leer_todo,
+    Banco, Lanzado, NOMBRE, PACIENCIA, Quien, dejar, leer_todo,
 };
 use crate::laboratorio::demostrar::medida::{Contado, Medida};
 use crate::red::conexion::{Conexion, FalloRed};
@@ -191,7 +191,7 @@ pub fn un_cliente_mudo(banco: &Banco) -> Result<Medida, Fallo> {
     })
 }
 
-fn llenar_de_mudos(banco: &Banco, quien: Quien) -> Result<(Proceso, Vec<Conexion>), Fallo> {
+fn llenar_de_mudos(banco: &Banco, quien: Quien) -> Result<(Lanzado, Vec<Conexion>), Fallo> {
     let (proceso, direccion) = banco.servidor(quien, &banco.carpeta()?)?;
     let mudos = (0..MUDOS)
         .map(|_| banco.llamar(direccion))
@@ -319,7 +319,7 @@ fn buscar_lo_que_no_es_un_archivo(banco: &Banco, quien: Quien) -> Result<(Contad
     let carpeta = banco.carpeta()?;
     let creada = fs::create_dir(carpeta.join("apuntes"));
     creada.map_err(|e| Fallo::de_sistema("creando una subcarpeta", &e))?;
-    let (_proceso, direccion): (Proceso, SocketAddr) = banco.servidor(quien, &carpeta)?;
+    let (_proceso, direccion): (Lanzado, SocketAddr) = banco.servidor(quien, &carpeta)?;
     let dice_si = |nombre: &str| {
         let respuesta = banco.preguntar(direccion, &format!("BUSCAR:{nombre}"))?;
         Ok(respuesta == b"SI")

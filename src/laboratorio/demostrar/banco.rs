@@ -96,7 +96,7 @@ impl<'a> Banco<'a> {
     }
 
     /// Alguien que sirve `carpeta`, y dónde.
-    pub fn servidor(&self, quien: Quien, carpeta: &Path) -> Result<(Proceso, SocketAddr), Fallo> {
+    pub fn servidor(&self, quien: Quien, carpeta: &Path) -> Result<(Lanzado, SocketAddr), Fallo> {
         let mut proceso = self.lanzar(quien, carpeta, 0, &[], &[])?;
         let direccion = proceso.donde_escucha()?;
         Ok((proceso, direccion))
@@ -109,7 +109,7 @@ impl<'a> Banco<'a> {
         quien: Quien,
         carpeta: &Path,
         peer: SocketAddr,
-    ) -> Result<Proceso, Fallo> {
+    ) -> Result<Lanzado, Fallo> {
         let puerto = match quien {
             Quien::Ingenuo => peer.port(),
             Quien::Nodo => 0,
@@ -125,7 +125,7 @@ impl<'a> Banco<'a> {
         puerto: u16,
         peers: &[SocketAddr],
         otras: &[&str],
-    ) -> Result<Proceso, Fallo> {
+    ) -> Result<Lanzado, Fallo> {
         let puerto = puerto.to_string();
         let mut orden = self.orden()?;
         if quien == Quien::Ingenuo {
@@ -136,14 +136,14 @@ impl<'a> Banco<'a> {
         }
         orden.args(["--ip", "127.0.0.1", "--puerto", &puerto]);
         orden.args(otras).arg("--carpeta").arg(carpeta);
-        Proceso::arrancar(orden, self.parada)
+        Lanzado::arrancar(orden, self.parada)
     }
 
     /// Una orden suelta del nodo de verdad.
-    pub fn orden_suelta(&self, argumentos: &[String]) -> Result<Proceso, Fallo> {
+    pub fn orden_suelta(&self, argumentos: &[String]) -> Result<Lanzado, Fallo> {
         let mut orden = self.orden()?;
         orden.args(argumentos);
-        Proceso::arrancar(orden, self.parada)
+        Lanzado::arrancar(orden, self.parada)
     }
 
     /// Este mismo programa, sin la configuración de quien lo llamó.
@@ -204,7 +204,7 @@ pub fn leer_todo(conexion: &mut Conexion) -> Vec<u8> {
 }
 
 /// Un proceso en marcha: se le escribe, y se lee lo que dice. Al soltarlo, se mata.
-pub struct Proceso {
+pub struct Lanzado {
     hijo: Child,
     teclado: Option<ChildStdin>,
     llega: Receiver<Vec<u8>>,
@@ -214,8 +214,8 @@ pub struct Proceso {
     parada: Parada,
 }
 
-impl Proceso {
-    fn arrancar(mut orden: Command, parada: &Parada) -> Result<Proceso, Fallo> {
+impl Lanzado {
+    fn arrancar(mut orden: Command, parada: &Parada) -> Result<Lanzado, Fallo> {
         orden.stdin(Stdio::piped());
         orden.stdout(Stdio::piped()).stderr(Stdio::piped());
         let fallo = |e| Fallo::de_sistema("arrancando un nodo", &e);
@@ -224,7 +224,7 @@ impl Proceso {
         let quejas = hijo.stderr.take();
         // Sin tope: lo que dicen estos procesos es poco, y quien lee no debe parar a quien escribe.
         let (mandar, llega) = unbounded();
-        let mut proceso = Proceso {
+        let mut proceso = Lanzado {
             hijo,
             teclado,
             llega,
@@ -274,7 +274,7 @@ impl Proceso {
         }
     }
 
-    /// Como [`Proceso::leer_hasta`], de algo que tiene que decir.
+    /// Como [`Lanzado::leer_hasta`], de algo que tiene que decir.
     pub fn esperar(&mut self, frases: &[&str]) -> Result<(usize, String), Fallo> {
         let llego = self.leer_hasta(frases, PACIENCIA)?;
         llego.ok_or_else(|| {
@@ -343,7 +343,7 @@ impl Proceso {
     }
 }
 
-impl Drop for Proceso {
+impl Drop for Lanzado {
     fn drop(&mut self) {
         // Falla si ya había terminado.
         let _ = self.hijo.kill();

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::laboratorio::diagrama::leer::{Hecho, Sentido, Traza};
+use crate::laboratorio::diagrama::leer::{Hecho, Rumbo, Traza};
 use crate::laboratorio::suceso::Clase;
 use crate::texto::cuenta;
 
@@ -76,13 +76,13 @@ impl Parejas {
 type Direcciones = (Rc<str>, Rc<str>);
 
 /// Una conexión, vista por uno de sus dos lados: sus hechos, en orden.
-type Lado<'a> = &'a [u32];
+type Extremo<'a> = &'a [u32];
 
 /// Las veces que se vio una misma pareja de direcciones.
 #[derive(Default)]
 struct Veces<'a> {
-    conectan: Vec<Lado<'a>>,
-    aceptan: Vec<Lado<'a>>,
+    conectan: Vec<Extremo<'a>>,
+    aceptan: Vec<Extremo<'a>>,
 }
 
 /// Empareja lo que sale con lo que llega, y dice lo que no está claro.
@@ -91,7 +91,7 @@ pub fn emparejar(traza: &Traza) -> (Parejas, Option<String>) {
     let mut parejas = Parejas(vec![NADIE; hechos.len()]);
     let orden = por_conexion(hechos);
     let lados = orden.chunk_by(|a, b| misma_conexion(hechos, *a, *b));
-    let lados: Vec<Lado> = lados.collect();
+    let lados: Vec<Extremo> = lados.collect();
     let mut dudosas = 0;
     for mut veces in agrupar(hechos, &lados).into_values() {
         dudosas += usize::from(ordenar(hechos, &mut veces));
@@ -124,11 +124,11 @@ pub fn misma_conexion(hechos: &[Hecho], a: u32, b: u32) -> bool {
 }
 
 /// Reúne los lados que hablan de la misma pareja de direcciones.
-fn agrupar<'a>(hechos: &[Hecho], lados: &[Lado<'a>]) -> HashMap<Direcciones, Veces<'a>> {
+fn agrupar<'a>(hechos: &[Hecho], lados: &[Extremo<'a>]) -> HashMap<Direcciones, Veces<'a>> {
     let mut grupos: HashMap<Direcciones, Veces> = HashMap::new();
     let mut sin_papel = Vec::new();
     // Lo que no llegó a conectarse nadie lo aceptó, y no cuenta.
-    let se_conecto = |lado: &&Lado| !lado.iter().any(|h| hechos[*h as usize].no_conecto());
+    let se_conecto = |lado: &&Extremo| !lado.iter().any(|h| hechos[*h as usize].no_conecto());
     for &lado in lados.iter().filter(se_conecto) {
         match papel(hechos, lado) {
             Some((direcciones, true)) => {
@@ -156,7 +156,7 @@ fn agrupar<'a>(hechos: &[Hecho], lados: &[Lado<'a>]) -> HashMap<Direcciones, Vec
 }
 
 /// Las direcciones de una conexión, y si este lado es el que conecta.
-fn papel(hechos: &[Hecho], lado: Lado) -> Option<(Direcciones, bool)> {
+fn papel(hechos: &[Hecho], lado: Extremo) -> Option<(Direcciones, bool)> {
     lado.iter().find_map(|&h| {
         let hecho = &hechos[h as usize];
         let (yo, otro) = (Rc::clone(&hecho.yo), Rc::clone(&hecho.otro));
@@ -176,7 +176,7 @@ fn ordenar(hechos: &[Hecho], veces: &mut Veces) -> bool {
     let hay_que_casar = !veces.conectan.is_empty() && !veces.aceptan.is_empty();
     for lados in [&mut veces.conectan, &mut veces.aceptan] {
         lados.sort_unstable_by_key(|lado| lado[0]);
-        let de = |lado: &Lado| hechos[lado[0] as usize].proceso;
+        let de = |lado: &Extremo| hechos[lado[0] as usize].proceso;
         if lados.first().map(de) != lados.last().map(de) {
             lados.sort_by_key(|lado| hechos[lado[0] as usize].t);
             dudosa = hay_que_casar;
@@ -186,8 +186,8 @@ fn ordenar(hechos: &[Hecho], veces: &mut Veces) -> bool {
 }
 
 /// Los dos lados de una conexión: casan conectar con aceptar, cada línea con la suya y los datos.
-fn casar_conexion(hechos: &[Hecho], parejas: &mut Parejas, conecta: Lado, acepta: Lado) {
-    let de_clase = |lado: Lado, clase| {
+fn casar_conexion(hechos: &[Hecho], parejas: &mut Parejas, conecta: Extremo, acepta: Extremo) {
+    let de_clase = |lado: Extremo, clase| {
         let suyos = lado.iter().filter(|h| hechos[**h as usize].clase == clase);
         suyos.take(1).map(|h| (0, *h)).collect()
     };
@@ -198,13 +198,13 @@ fn casar_conexion(hechos: &[Hecho], parejas: &mut Parejas, conecta: Lado, acepta
             lineas(hechos, de, Clase::Envia),
             lineas(hechos, a, Clase::Recibe),
         );
-        let salen = datos(hechos, de, Sentido::Sale);
-        parejas.casar_datos(&salen, &datos(hechos, a, Sentido::Llega));
+        let salen = datos(hechos, de, Rumbo::Sale);
+        parejas.casar_datos(&salen, &datos(hechos, a, Rumbo::Llega));
     }
 }
 
 /// Las líneas de un lado en un sentido, cada una con su número.
-fn lineas(hechos: &[Hecho], lado: Lado, clase: Clase) -> Vec<(u64, u32)> {
+fn lineas(hechos: &[Hecho], lado: Extremo, clase: Clase) -> Vec<(u64, u32)> {
     let suyas = lado.iter().map(|h| (hechos[*h as usize].n, *h));
     suyas
         .filter(|(n, h)| *n > 0 && hechos[*h as usize].clase == clase)
@@ -212,7 +212,7 @@ fn lineas(hechos: &[Hecho], lado: Lado, clase: Clase) -> Vec<(u64, u32)> {
 }
 
 /// Los datos no llevan número: los identifica en qué byte de su sentido acaban.
-fn datos(hechos: &[Hecho], lado: Lado, sentido: Sentido) -> Vec<(u64, u32)> {
+fn datos(hechos: &[Hecho], lado: Extremo, sentido: Rumbo) -> Vec<(u64, u32)> {
     let mut hasta: u64 = 0;
     let es_suyo = |h: &&u32| {
         let hecho = &hechos[**h as usize];

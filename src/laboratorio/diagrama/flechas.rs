@@ -1,7 +1,7 @@
 //! Un suceso en el SVG: su flecha, su punto, lo que se lee a los lados y lo que se lee al pasar el
 //! ratón por encima.
 
-use crate::laboratorio::diagrama::leer::{Hecho, Sentido};
+use crate::laboratorio::diagrama::leer::{Hecho, Rumbo};
 use crate::laboratorio::diagrama::svg::{CABEN, FILA, Lienzo, VECTORES_A_LA_VISTA, xml};
 use crate::laboratorio::diagrama::{acortar, etiqueta, que_es};
 use crate::laboratorio::suceso::Clase;
@@ -26,7 +26,7 @@ impl Lienzo<'_> {
         };
         let pareja = self.recorte.parejas.de(este);
         let ya_sale = pareja.is_some_and(|sale| self.recorte.parejas.de(sale) == Some(este));
-        if ya_sale && hecho.sentido() == Sentido::Llega {
+        if ya_sale && hecho.sentido() == Rumbo::Llega {
             return;
         }
         let clase = clase_de(hecho, trazo.casa);
@@ -61,13 +61,13 @@ impl Lienzo<'_> {
         let (x, y) = (self.x(hecho.proceso), self.y(este));
         let lado = trazo.map_or(1.0, |trazo| trazo.lado);
         let fin = |lado: f64| if lado < 0.0 { " fin" } else { "" };
-        let llega = hecho.sentido() == Sentido::Llega;
+        let llega = hecho.sentido() == Rumbo::Llega;
         let casa = trazo.is_none_or(|trazo| trazo.casa);
         if !(llega && casa) {
             let baja = match (hecho.sentido(), hecho.clase) {
-                (Sentido::Sale, _) => -5.0,
-                (Sentido::Llega, _) => 13.0,
-                (Sentido::Aqui, _) => 4.0,
+                (Rumbo::Sale, _) => -5.0,
+                (Rumbo::Llega, _) => 13.0,
+                (Rumbo::Aqui, _) => 4.0,
             };
             let dice = con_falla(hecho);
             self.texto(
@@ -104,12 +104,12 @@ impl Lienzo<'_> {
         };
         let punta = |subir: f64| (x + lado * 170.0, y + subir * FILA as f64);
         let (desde, hasta) = match (hecho.sentido(), pareja) {
-            (Sentido::Aqui, _) => return None,
-            (Sentido::Sale, Some(otra)) if !self.esta(otra) => ((x, y), punta(0.3)),
-            (Sentido::Sale, Some(otra)) => ((x, y), (self.x(proceso_de(otra)), self.y(otra))),
-            (Sentido::Sale, None) => ((x, y), punta(0.3)),
-            (Sentido::Llega, Some(otra)) => ((self.x(proceso_de(otra)), self.y(otra)), (x, y)),
-            (Sentido::Llega, None) => (punta(-0.3), (x, y)),
+            (Rumbo::Aqui, _) => return None,
+            (Rumbo::Sale, Some(otra)) if !self.esta(otra) => ((x, y), punta(0.3)),
+            (Rumbo::Sale, Some(otra)) => ((x, y), (self.x(proceso_de(otra)), self.y(otra))),
+            (Rumbo::Sale, None) => ((x, y), punta(0.3)),
+            (Rumbo::Llega, Some(otra)) => ((self.x(proceso_de(otra)), self.y(otra)), (x, y)),
+            (Rumbo::Llega, None) => (punta(-0.3), (x, y)),
         };
         let casa = pareja.is_some();
         Some(Trazo {
@@ -150,7 +150,7 @@ impl Lienzo<'_> {
             lineas.push(format!("falla puesta a propósito: {falla}"));
         }
         match self.recorte.parejas.de(este) {
-            None if hecho.sentido() != Sentido::Aqui && !hecho.no_conecto() => {
+            None if hecho.sentido() != Rumbo::Aqui && !hecho.no_conecto() => {
                 lineas.push("sin pareja en estos diarios".to_string());
             }
             Some(otra) if !self.esta(otra) => {

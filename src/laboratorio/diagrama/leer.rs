@@ -29,7 +29,7 @@ const NOMBRE: usize = 48;
 
 /// Un proceso: un nodo, desde que arrancó hasta que acabó.
 #[derive(Debug)]
-pub struct Proceso {
+pub struct Participante {
     /// Su nombre, limpio; si dos se llaman igual, el segundo lleva «(2)».
     pub nombre: String,
     /// Dónde empiezan sus hechos en la traza.
@@ -71,7 +71,7 @@ pub struct Hecho {
 
 /// Hacia dónde va lo que pasó.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sentido {
+pub enum Rumbo {
     /// Sale de este proceso: es causa de lo que pase al otro lado.
     Sale,
     /// Llega a este proceso.
@@ -87,11 +87,11 @@ impl Hecho {
     }
 
     /// Hacia dónde va.
-    pub fn sentido(&self) -> Sentido {
+    pub fn sentido(&self) -> Rumbo {
         match (self.clase, &*self.palabra) {
-            (Clase::Conecta | Clase::Envia, _) | (Clase::Datos, "envia") => Sentido::Sale,
-            (Clase::Acepta | Clase::Recibe, _) | (Clase::Datos, "recibe") => Sentido::Llega,
-            (Clase::Cierra | Clase::Datos, _) => Sentido::Aqui,
+            (Clase::Conecta | Clase::Envia, _) | (Clase::Datos, "envia") => Rumbo::Sale,
+            (Clase::Acepta | Clase::Recibe, _) | (Clase::Datos, "recibe") => Rumbo::Llega,
+            (Clase::Cierra | Clase::Datos, _) => Rumbo::Aqui,
         }
     }
 }
@@ -100,7 +100,7 @@ impl Hecho {
 #[derive(Debug, Default)]
 pub struct Traza {
     /// Los procesos, en el orden en que aparecieron.
-    pub procesos: Vec<Proceso>,
+    pub procesos: Vec<Participante>,
     /// Los hechos.
     pub hechos: Vec<Hecho>,
     /// Lo que no se pudo leer, contado.
@@ -152,11 +152,11 @@ impl Union {
                 break;
             }
             match (suceso_de(&linea), fin) {
-                (Some(suceso), Final::Entera | Final::Cortada) => {
+                (Some(suceso), Llegada::Entera | Llegada::Cortada) => {
                     leidos += 1;
                     self.anotar(cual, &suceso);
                 }
-                (None, Final::Cortada) => {
+                (None, Llegada::Cortada) => {
                     dichos.push("su última línea está cortada, y se deja".to_string());
                 }
                 _ if linea.trim_ascii().is_empty() => {}
@@ -243,11 +243,14 @@ impl Union {
         }
         self.hechos.sort_unstable_by_key(|h| (h.proceso, h.i));
         let nombres = distintos(self.procesos.iter().map(|(nombre, _)| &**nombre));
-        let procesos = nombres.into_iter().enumerate().map(|(p, nombre)| Proceso {
-            nombre,
-            desde: self.hechos.partition_point(|h| h.proceso < p),
-            hasta: self.hechos.partition_point(|h| h.proceso <= p),
-        });
+        let procesos = nombres
+            .into_iter()
+            .enumerate()
+            .map(|(p, nombre)| Participante {
+                nombre,
+                desde: self.hechos.partition_point(|h| h.proceso < p),
+                hasta: self.hechos.partition_point(|h| h.proceso <= p),
+            });
         Traza {
             procesos: procesos.collect(),
             hechos: self.hechos,
@@ -257,7 +260,7 @@ impl Union {
 }
 
 /// Cómo acabó una línea.
-enum Final {
+enum Llegada {
     /// Con su salto.
     Entera,
     /// Con el fin del archivo.
@@ -267,20 +270,20 @@ enum Final {
 }
 
 /// La línea siguiente, con un tope; lo que pase de él se salta.
-fn siguiente_linea(diario: &mut impl BufRead, linea: &mut Vec<u8>) -> io::Result<Option<Final>> {
+fn siguiente_linea(diario: &mut impl BufRead, linea: &mut Vec<u8>) -> io::Result<Option<Llegada>> {
     linea.clear();
     let leidos = diario.take(TOPE_DE_LINEA as u64).read_until(b'\n', linea)?;
     if leidos == 0 {
         return Ok(None);
     }
     if linea.ends_with(b"\n") {
-        return Ok(Some(Final::Entera));
+        return Ok(Some(Llegada::Entera));
     }
     if leidos < TOPE_DE_LINEA {
-        return Ok(Some(Final::Cortada));
+        return Ok(Some(Llegada::Cortada));
     }
     diario.skip_until(b'\n')?;
-    Ok(Some(Final::Larga))
+    Ok(Some(Llegada::Larga))
 }
 
 fn suceso_de(linea: &[u8]) -> Option<Suceso> {

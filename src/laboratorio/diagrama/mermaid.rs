@@ -3,7 +3,7 @@
 //! Aquí las flechas son horizontales y sólo se ve un orden de los muchos posibles. Lo
 //! ajeno va escapado con las entidades de Mermaid (`#60;` es `<`).
 
-use crate::laboratorio::diagrama::leer::Sentido;
+use crate::laboratorio::diagrama::leer::Rumbo;
 use crate::laboratorio::diagrama::relojes::Recorte;
 use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, etiqueta, primeros, recortado};
 
@@ -58,13 +58,13 @@ fn paso(recorte: &Recorte, lugar: usize) -> Option<String> {
     let dice = escapar(&acortar(&etiqueta(hecho), LETRAS));
     let reloj = |h: usize| format!("L{}", recorte.lamport[h]);
     let flecha = match (hecho.sentido(), recorte.parejas.de(este)) {
-        (Sentido::Sale, Some(suya)) => {
+        (Rumbo::Sale, Some(suya)) => {
             let otro = recorte.traza.hechos[suya].proceso;
             let (sale, llega) = (reloj(este), reloj(suya));
             format!("    {yo}->>p{otro}: {dice} ({sale} → {llega})\n")
         }
-        (Sentido::Sale, None) => format!("    {yo}--x{FUERA}: {dice} ({})\n", reloj(este)),
-        (Sentido::Llega, None) => format!("    {FUERA}-->>{yo}: {dice} ({})\n", reloj(este)),
+        (Rumbo::Sale, None) => format!("    {yo}--x{FUERA}: {dice} ({})\n", reloj(este)),
+        (Rumbo::Llega, None) => format!("    {FUERA}-->>{yo}: {dice} ({})\n", reloj(este)),
         _ => String::new(),
     };
     let falla = hecho.falla.as_ref().map(|falla| {

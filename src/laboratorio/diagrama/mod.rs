@@ -25,7 +25,7 @@ use crate::laboratorio::suceso::Clase;
 use crate::red::hilos::arrancar;
 use crate::texto::{cuenta, limpiar, tamano};
 use emparejar::Parejas;
-use leer::{Hecho, Sentido, Traza};
+use leer::{Hecho, Rumbo, Traza};
 use relojes::Recorte;
 
 /// Lo que pasó: los diarios unidos, con cada envío y su recepción casados y los relojes puestos.
@@ -79,8 +79,8 @@ impl Ejecucion {
         let (mut casadas, mut sueltas) = (0, 0);
         for (este, hecho) in self.traza.hechos.iter().enumerate() {
             match (self.parejas.de(este), hecho.sentido()) {
-                (Some(_), Sentido::Llega) => casadas += 1,
-                (None, Sentido::Sale | Sentido::Llega) if !hecho.no_conecto() => sueltas += 1,
+                (Some(_), Rumbo::Llega) => casadas += 1,
+                (None, Rumbo::Sale | Rumbo::Llega) if !hecho.no_conecto() => sueltas += 1,
                 _ => {}
             }
         }
@@ -204,7 +204,7 @@ fn que_es(hecho: &Hecho) -> String {
     match hecho.clase {
         Clase::Envia => format!("envía {}", etiqueta(hecho)),
         Clase::Recibe => format!("recibe {}", etiqueta(hecho)),
-        Clase::Datos if hecho.sentido() == Sentido::Sale => "envía datos".to_string(),
+        Clase::Datos if hecho.sentido() == Rumbo::Sale => "envía datos".to_string(),
         Clase::Datos => "recibe datos".to_string(),
         _ => etiqueta(hecho),
     }

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 
 use crate::laboratorio::diagrama::Ejecucion;
 use crate::laboratorio::diagrama::emparejar::Parejas;
-use crate::laboratorio::diagrama::leer::{Proceso, Sentido, Traza};
+use crate::laboratorio::diagrama::leer::{Participante, Rumbo, Traza};
 use crate::laboratorio::suceso::Clase;
 
 /// De dónde viene un hecho, si viene de otro.
@@ -24,7 +24,7 @@ type DeDonde = fn(&Traza, &Parejas, usize) -> Option<usize>;
 
 /// El hecho de otro lado del que este es la llegada, sea una línea, una conexión o datos.
 pub fn origen(traza: &Traza, parejas: &Parejas, hecho: usize) -> Option<usize> {
-    let llega = traza.hechos[hecho].sentido() == Sentido::Llega;
+    let llega = traza.hechos[hecho].sentido() == Rumbo::Llega;
     parejas.de(hecho).filter(|_| llega)
 }
 
@@ -38,7 +38,7 @@ pub fn causa(traza: &Traza, parejas: &Parejas, hecho: usize) -> Option<usize> {
 /// El reloj de Lamport de cada hecho, si viene `de_donde` se dice. Si los diarios se contradicen
 /// (algo llegaría antes de salir), suelta las flechas que haga falta y dice cuántas.
 pub fn lamport(traza: &Traza, parejas: &mut Parejas, de_donde: DeDonde) -> (Vec<u32>, usize) {
-    let mut marcha = Marcha {
+    let mut avance = Avance {
         traza,
         de_donde,
         relojes: vec![0; traza.hechos.len()],
@@ -47,20 +47,20 @@ pub fn lamport(traza: &Traza, parejas: &mut Parejas, de_donde: DeDonde) -> (Vec<
     };
     let mut sueltas = 0;
     loop {
-        while let Some(proceso) = marcha.listos.pop() {
-            marcha.avanzar(parejas, proceso);
+        while let Some(proceso) = avance.listos.pop() {
+            avance.avanzar(parejas, proceso);
         }
-        let Some(atascado) = marcha.en_un_ciclo(parejas) else {
-            return (marcha.relojes, sueltas);
+        let Some(atascado) = avance.en_un_ciclo(parejas) else {
+            return (avance.relojes, sueltas);
         };
-        parejas.soltar(marcha.siguientes[atascado]);
+        parejas.soltar(avance.siguientes[atascado]);
         sueltas += 1;
-        marcha.listos.push(atascado);
+        avance.listos.push(atascado);
     }
 }
 
 /// Los procesos, andando a la vez: cada uno hasta uno que espera a otro.
-struct Marcha<'a> {
+struct Avance<'a> {
     traza: &'a Traza,
     de_donde: DeDonde,
     /// 0 es que aún no le tocó.
@@ -70,10 +70,10 @@ struct Marcha<'a> {
     listos: Vec<usize>,
 }
 
-impl Marcha<'_> {
+impl Avance<'_> {
     /// Da su reloj a los hechos de un proceso, hasta el final o hasta uno que espera a otro.
     fn avanzar(&mut self, parejas: &Parejas, proceso: usize) {
-        let Proceso { desde, hasta, .. } = self.traza.procesos[proceso];
+        let Participante { desde, hasta, .. } = self.traza.procesos[proceso];
         while self.siguientes[proceso] < hasta {
             let este = self.siguientes[proceso];
             let causa = (self.de_donde)(self.traza, parejas, este);
@@ -139,7 +139,7 @@ pub fn filas(traza: &Traza, parejas: &mut Parejas) -> Vec<u32> {
     let mut filas = lamport.clone();
     // La fila de la primera llegada de cada salida.
     let mut llegadas = vec![NINGUNA; lamport.len()];
-    let sabe_de_otros = |proceso: &Proceso| {
+    let sabe_de_otros = |proceso: &Participante| {
         let mut suyos = proceso.desde..proceso.hasta;
         suyos.find(|&h| origen(traza, parejas, h).is_some())
     };

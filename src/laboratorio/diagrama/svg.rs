@@ -6,7 +6,7 @@
 //! guiones ni pide nada de fuera, y todo lo ajeno va escapado.
 
 use crate::http::escapar;
-use crate::laboratorio::diagrama::leer::Proceso;
+use crate::laboratorio::diagrama::leer::Participante;
 use crate::laboratorio::diagrama::relojes::Recorte;
 use crate::laboratorio::diagrama::{Documento, Ejecucion, acortar, primeros, que_es, recortado};
 use crate::laboratorio::suceso::Clase;
@@ -118,7 +118,7 @@ fn puntas() -> String {
 
 /// Dónde escucha cada proceso: la dirección en que aceptó su primera conexión.
 fn sitios(recorte: &Recorte) -> Vec<String> {
-    let sitio = |proceso: &Proceso| {
+    let sitio = |proceso: &Participante| {
         let mut hechos = recorte.traza.hechos[proceso.desde..proceso.hasta].iter();
         let acepta = hechos.find(|hecho| hecho.clase == Clase::Acepta);
         acepta.map_or(String::new(), |hecho| hecho.yo.to_string())

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::laboratorio::diagrama::Ejecucion;
 use crate::laboratorio::diagrama::emparejar::{misma_conexion, por_conexion};
-use crate::laboratorio::diagrama::leer::{Hecho, Sentido};
+use crate::laboratorio::diagrama::leer::{Hecho, Rumbo};
 use crate::laboratorio::suceso::Clase;
 
 /// Un archivo que llegó, o empezó a llegar, a un nodo.
@@ -32,7 +32,7 @@ pub fn transferencias(ejecucion: &Ejecucion) -> Transferencias {
     let hechos = &ejecucion.traza.hechos;
     let orden = por_conexion(hechos);
     for conexion in orden.chunk_by(|a, b| misma_conexion(hechos, *a, *b)) {
-        let mut charla = Charla::de(ejecucion, conexion);
+        let mut charla = Canje::de(ejecucion, conexion);
         for &este in conexion {
             charla.seguir(ejecucion, este as usize, &mut todas);
         }
@@ -42,18 +42,18 @@ pub fn transferencias(ejecucion: &Ejecucion) -> Transferencias {
 }
 
 /// Lo que se lleva hablado en una conexión.
-struct Charla {
+struct Canje {
     /// El otro lado: su nombre, si lleva diario; si no, su dirección.
     con: String,
     con_diario: bool,
     /// Quién preguntó `INFO`, de qué archivo y en qué sentido: la respuesta va en el contrario.
     pregunta: Option<(String, String, Clase)>,
     /// Quién pide, qué archivo y cómo se ven aquí sus datos.
-    pedido: Option<(String, String, Sentido)>,
+    pedido: Option<(String, String, Rumbo)>,
 }
 
-impl Charla {
-    fn de(ejecucion: &Ejecucion, conexion: &[u32]) -> Charla {
+impl Canje {
+    fn de(ejecucion: &Ejecucion, conexion: &[u32]) -> Canje {
         let traza = &ejecucion.traza;
         let otro = conexion
             .iter()
@@ -62,7 +62,7 @@ impl Charla {
             Some(otro) => traza.procesos[traza.hechos[otro].proceso].nombre.clone(),
             None => traza.hechos[conexion[0] as usize].otro.to_string(),
         };
-        Charla {
+        Canje {
             con,
             con_diario: otro.is_some(),
             pregunta: None,
@@ -86,11 +86,11 @@ impl Charla {
                 _ => self.pregunta = Some((quien(), archivo(&hecho.texto, 1), hecho.clase)),
             },
             (Clase::Envia, "OBTENER" | "DESCARGAR") => {
-                self.pedir(hecho, quien(), Sentido::Llega, todas);
+                self.pedir(hecho, quien(), Rumbo::Llega, todas);
             }
             // Si quien pide lleva diario, lo cuenta él.
             (Clase::Recibe, "OBTENER" | "DESCARGAR") if !self.con_diario => {
-                self.pedir(hecho, quien(), Sentido::Sale, todas);
+                self.pedir(hecho, quien(), Rumbo::Sale, todas);
             }
             (Clase::Datos, _) => self.pasar(yo, hecho, hecho.bytes, todas),
             (Clase::Envia | Clase::Recibe, "OK") => self.pasar(yo, hecho, 0, todas),
@@ -98,7 +98,7 @@ impl Charla {
         }
     }
 
-    fn pedir(&mut self, de: &Hecho, quien: String, trae: Sentido, todas: &mut Transferencias) {
+    fn pedir(&mut self, de: &Hecho, quien: String, trae: Rumbo, todas: &mut Transferencias) {
         let cual = archivo(&de.texto, if &*de.palabra == "OBTENER" { 3 } else { 1 });
         let una = todas.entry((quien.clone(), cual.clone())).or_default();
         una.desde = if una.desde == 0 {
@@ -120,7 +120,7 @@ impl Charla {
         let una = todas.entry((quien.clone(), cual.clone())).or_default();
         una.hasta = una.hasta.max(hecho.t);
         let fuente = match trae {
-            Sentido::Llega => &self.con,
+            Rumbo::Llega => &self.con,
             _ => yo,
         };
         let suyos = una.fuentes.entry(fuente.to_string()).or_default();
