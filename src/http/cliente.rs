@@ -69,15 +69,14 @@ pub fn pedir_archivo(
     parada: &Parada,
 ) -> Result<Option<Archivo>, Fallo> {
     let partes = leer_url(url)?;
-    let sitio = partes.sitio();
-    let con_quien = |fallo: FalloRed| Fallo::nuevo(format!("http://{sitio}: {fallo}"));
+    let fallo = |fallo: FalloRed| Fallo::nuevo(fallo.to_string());
     let direccion = resolver(&partes, limites.conectar, parada)?;
-    let mut conexion =
-        Conexion::conectar(direccion, limites.conectar, limites, parada).map_err(con_quien)?;
+    let conexion = Conexion::conectar(direccion, limites.conectar, limites, parada);
+    let mut conexion = conexion.map_err(fallo)?;
     // Tal como lo escribió quien lo dio: en una máquina ajena puede haber varios sitios, cada uno
     // con su nombre.
-    preguntar(&mut conexion, &sitio, &partes.ruta, None).map_err(con_quien)?;
-    let cabeza = recibir_cabeza(&mut conexion).map_err(con_quien)?;
+    preguntar(&mut conexion, &partes.sitio(), &partes.ruta, None).map_err(fallo)?;
+    let cabeza = recibir_cabeza(&mut conexion).map_err(fallo)?;
     Ok(cabeza.map(|cabeza| Archivo {
         conexion,
         cuerpo: CuerpoQueLlega::nuevo(cabeza.largo, cabeza.a_trozos),

@@ -31,6 +31,8 @@ pub enum Habla {
     LoNuestro(bool),
     /// Otra cosa.
     Otra,
+    /// Nada: cerró sin contestar.
+    Nada,
 }
 
 /// Como acaba una petición HTTP. Los nuestros lo quitan, y un servidor HTTP contesta enseguida que
@@ -54,7 +56,7 @@ pub fn que_habla(
     conexion.escribir_texto(&format!("{}{fin}", Palabra::Buscar(nombre.into())))?;
     while conexion.pendiente().len() < 2 {
         match conexion.recibir(limite, "la respuesta") {
-            Ok(0) | Err(FalloRed::Cerrada | FalloRed::Cortada) => return Ok(Habla::Otra),
+            Ok(0) | Err(FalloRed::Cerrada | FalloRed::Cortada) => return Ok(Habla::Nada),
             Ok(_) => {}
             Err(fallo) => return Err(fallo),
         }

@@ -113,7 +113,7 @@ fn comprobar(vecinos: &Vecinos, dicho: &Hallado, nombre: &str) -> Option<(Socket
                 },
             ))
         }
-        Ok(Habla::Otra) if dicho.puerto.is_none() => Some((direccion, dicho.clone())),
+        Ok(Habla::Otra | Habla::Nada) if dicho.puerto.is_none() => Some((direccion, dicho.clone())),
         Ok(_) => None,
         Err(fallo) => {
             log::debug!("{dicho} no contesta a la búsqueda: {fallo}");
