@@ -37,11 +37,10 @@ pub fn pedir(
     let sitio = partes.sitio();
     let con_quien = |fallo: FalloRed| Fallo::nuevo(format!("http://{sitio}: {fallo}"));
     let no_es = |que| Fallo::nuevo(format!("http://{sitio}: contesta algo que no es {que}"));
-    let direccion = resolver(&partes, limites.conectar, parada)?;
-    let mut conexion =
-        Conexion::conectar(direccion, limites.conectar, limites, parada).map_err(con_quien)?;
+    let mut conexion = abrir(&partes, limites, parada)?.map_err(con_quien)?;
     // Por su IP, aunque la URL lleve un nombre: los nuestros no atienden a otro.
-    preguntar(&mut conexion, &direccion.to_string(), &partes.ruta, cuerpo).map_err(con_quien)?;
+    let ip = conexion.otro().to_string();
+    preguntar(&mut conexion, &ip, &partes.ruta, cuerpo).map_err(con_quien)?;
     let recibido = recibir_todo(&mut conexion).map_err(con_quien)?;
     let (codigo, datos) = recibido.ok_or_else(|| no_es("HTTP, o más de lo que cabe"))?;
     match serde_json::from_slice(&datos) {
@@ -70,9 +69,7 @@ pub fn pedir_archivo(
 ) -> Result<Option<Archivo>, Fallo> {
     let partes = leer_url(url)?;
     let fallo = |fallo: FalloRed| Fallo::nuevo(fallo.to_string());
-    let direccion = resolver(&partes, limites.conectar, parada)?;
-    let conexion = Conexion::conectar(direccion, limites.conectar, limites, parada);
-    let mut conexion = conexion.map_err(fallo)?;
+    let mut conexion = abrir(&partes, limites, parada)?.map_err(fallo)?;
     // Tal como lo escribió quien lo dio: en una máquina ajena puede haber varios sitios, cada uno
     // con su nombre.
     preguntar(&mut conexion, &partes.sitio(), &partes.ruta, None).map_err(fallo)?;
@@ -87,6 +84,18 @@ pub fn pedir_archivo(
 fn leer_url(url: &str) -> Result<Url, Fallo> {
     let no_es = || Fallo::nuevo(format!("«{url}» no es una URL como http://127.0.0.1:9000"));
     Url::leer(url).ok_or_else(no_es)
+}
+
+/// Se conecta con quien diga `url`. El plazo es para todo: saber su dirección, y conectarse.
+fn abrir(
+    url: &Url,
+    limites: &Limites,
+    parada: &Parada,
+) -> Result<Result<Conexion, FalloRed>, Fallo> {
+    let limite = Instant::now() + limites.conectar;
+    let direccion = resolver(url, limites.conectar, parada)?;
+    let queda = limite.saturating_duration_since(Instant::now());
+    Ok(Conexion::conectar(direccion, queda, limites, parada))
 }
 
 /// La dirección de `url`. Por un nombre se pregunta al sistema, hasta `plazo`.

@@ -7,9 +7,8 @@
 //! en la guía. No escribe en pantalla.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::config::Limites;
 use crate::fallo::Fallo;
 use crate::http::cliente::{Archivo, Cabeza, pedir_archivo};
 use crate::http::url::codificar_ruta;
@@ -18,59 +17,7 @@ use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::plan::Destino;
 use crate::nodo::descarga::sin_comprobar::guardar_sin_comprobar;
 use crate::nodo::maestro::localizar::Hallado;
-use crate::nodo::palabras::protocolo::Palabra;
-use crate::red::conexion::{Conexion, FalloRed};
-use crate::red::parada::Parada;
-
-// ----- Qué habla quien no se sabe qué habla -----
-
-/// Lo que habla alguien a quien se le pregunta por un archivo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Habla {
-    /// Lo nuestro, o lo de la guía; y si tiene el archivo.
-    LoNuestro(bool),
-    /// Otra cosa.
-    Otra,
-    /// Nada: cerró sin contestar.
-    Nada,
-}
-
-/// Como acaba una petición HTTP. Los nuestros lo quitan, y un servidor HTTP contesta enseguida que
-/// no entiende lo de delante, en vez de esperar a que siga.
-pub const FIN_HTTP: &str = "\r\n\r\n";
-
-/// Qué habla quien esté en `direccion`, y si tiene `nombre`: se le pregunta con la palabra de la
-/// guía, y detrás `fin`.
-///
-/// # Errores
-/// No hay nadie, o no contestó antes de `espera`.
-pub fn que_habla(
-    direccion: SocketAddr,
-    (nombre, fin): (&str, &str),
-    espera: Duration,
-    limites: &Limites,
-    parada: &Parada,
-) -> Result<Habla, FalloRed> {
-    let limite = Instant::now() + espera;
-    let mut conexion = Conexion::conectar(direccion, espera, limites, parada)?;
-    conexion.escribir_texto(&format!("{}{fin}", Palabra::Buscar(nombre.into())))?;
-    while conexion.pendiente().len() < 2 {
-        match conexion.recibir(limite, "la respuesta") {
-            Ok(0) | Err(FalloRed::Cerrada | FalloRed::Cortada) => return Ok(Habla::Nada),
-            Ok(_) => {}
-            Err(fallo) => return Err(fallo),
-        }
-    }
-    let respuesta = String::from_utf8_lossy(conexion.pendiente()).into_owned();
-    conexion.anotar(&respuesta, respuesta.len());
-    Ok(match respuesta.trim_end() {
-        "SI" => Habla::LoNuestro(true),
-        "NO" => Habla::LoNuestro(false),
-        _ => Habla::Otra,
-    })
-}
-
-// ----- Bajar -----
+use crate::nodo::palabras::pedir::{FIN_HTTP, Habla, que_habla};
 
 /// Baja un archivo de las `fuentes`: de las que hablan lo nuestro; y si no puede ser, de las
 /// ajenas.
@@ -83,13 +30,11 @@ pub fn descargar_de(fuentes: &[Hallado], pedido: &Pedido) -> Result<Descargado, 
     if matches!(fin, Ok(_) | Err(NoDescargado::Cancelado)) {
         return fin;
     }
-    for ajena in fuentes {
-        if ajena
-            .direccion()
-            .is_some_and(|suya| !es_ajena(suya, pedido))
-        {
-            continue;
-        }
+    let habla_otra_cosa = |fuente: &&Hallado| {
+        let nuestra = fuente.direccion();
+        nuestra.is_none_or(|direccion| es_ajena(direccion, pedido))
+    };
+    for ajena in fuentes.iter().filter(habla_otra_cosa) {
         match de_una_ajena(ajena, pedido) {
             Err(NoDescargado::NoEncontrado) => {}
             Err(NoDescargado::Fallo(fallo)) => {
@@ -101,7 +46,10 @@ pub fn descargar_de(fuentes: &[Hallado], pedido: &Pedido) -> Result<Descargado, 
             acabo => return acabo,
         }
     }
-    fin
+    match pedido.parada.avisada() {
+        true => Err(NoDescargado::Cancelado),
+        false => fin,
+    }
 }
 
 /// A quien se escribió con `--de` no se le había preguntado qué habla.

@@ -18,7 +18,7 @@ use crate::fallo::Fallo;
 use crate::http::cliente::{pedir, resolver};
 use crate::http::url::{MAX_URL, Url, codificar};
 use crate::nodo::cliente::buscar_en_peers;
-use crate::nodo::descarga::ajenas::{FIN_HTTP, Habla, que_habla};
+use crate::nodo::palabras::pedir::{FIN_HTTP, Habla, que_habla};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::hilos::arrancar_en;
 use crate::red::parada::Parada;
