@@ -486,6 +486,22 @@ fn lo_que_no_llega_como_se_prometio_se_borra() {
     assert_eq!(otro_sitio.pedidas(), [""; 0]);
 }
 
+/// Los peers de uno de los documentos sólo dan archivos por gRPC.
+#[test]
+fn que_no_lo_den_por_http_no_es_que_no_lo_tengan() {
+    let ajeno = Ajeno::con("HTTP/1.0 404 X\r\n\r\n");
+    let suyo = puerto_sin_nadie().port();
+    let maestro = maestro_que_da(&json!([{"rest": ajeno.url(), "grpc_port": suyo}]));
+    let (salida, carpeta) = descargar(&maestro.url(), "a.bin");
+    let quejas = quejas(&salida);
+    assert!(
+        quejas.contains(&ajeno.url()) && quejas.contains("gRPC"),
+        "{quejas}"
+    );
+    assert!(!quejas.contains("[NO ENCONTRADO]"), "{quejas}");
+    assert_eq!((codigo(&salida), nombres(&carpeta)), (Some(1), vec![]));
+}
+
 /// Si una fuente ajena no sirve, se prueba la siguiente; y si falla la nuestra, la ajena.
 #[test]
 fn se_prueban_las_ajenas_una_tras_otra() {
