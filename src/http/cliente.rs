@@ -51,7 +51,7 @@ pub fn pedir(
 }
 
 /// La respuesta a una pregunta por un archivo: lo que dice su cabeza, y el cuerpo por llegar.
-pub struct Archivo {
+pub struct ArchivoQueLlega {
     /// La conexión por la que llega.
     pub conexion: Conexion,
     /// Lo que dice la cabeza.
@@ -66,7 +66,7 @@ pub fn pedir_archivo(
     url: &str,
     limites: &Limites,
     parada: &Parada,
-) -> Result<Option<Archivo>, Fallo> {
+) -> Result<Option<ArchivoQueLlega>, Fallo> {
     let partes = leer_url(url)?;
     let fallo = |fallo: FalloRed| Fallo::nuevo(fallo.to_string());
     let mut conexion = abrir(&partes, limites, parada)?.map_err(fallo)?;
@@ -74,7 +74,7 @@ pub fn pedir_archivo(
     // con su nombre.
     preguntar(&mut conexion, &partes.sitio(), &partes.ruta, None).map_err(fallo)?;
     let cabeza = recibir_cabeza(&mut conexion).map_err(fallo)?;
-    Ok(cabeza.map(|cabeza| Archivo {
+    Ok(cabeza.map(|cabeza| ArchivoQueLlega {
         conexion,
         cuerpo: CuerpoQueLlega::nuevo(cabeza.largo, cabeza.a_trozos),
         cabeza,

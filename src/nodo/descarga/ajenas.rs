@@ -11,14 +11,14 @@ use std::time::Instant;
 
 use crate::consola::preguntar_a_todos;
 use crate::fallo::Fallo;
-use crate::http::cliente::{Archivo, Cabeza, pedir_archivo};
+use crate::http::cliente::{ArchivoQueLlega, Cabeza, pedir_archivo};
 use crate::http::url::codificar_ruta;
 use crate::nodo::cliente::descargar_archivo;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::plan::Destino;
 use crate::nodo::descarga::sin_comprobar::guardar_sin_comprobar;
 use crate::nodo::maestro::localizar::Hallado;
-use crate::nodo::palabras::pedir::{FIN_HTTP, Habla, que_habla};
+use crate::nodo::palabras::pedir::{FIN_HTTP, LoQueHabla, que_habla};
 
 /// Baja un archivo de las `fuentes`: de las que hablan lo nuestro; y si no puede ser, de las
 /// ajenas.
@@ -58,7 +58,7 @@ fn ajenas<'f>(fuentes: &'f [Hallado], pedido: &Pedido) -> Result<Vec<&'f Hallado
         fuente.direccion().is_none_or(|direccion| {
             let pregunta = (pedido.nombre, FIN_HTTP);
             let habla = que_habla(direccion, pregunta, limites.conectar, limites, parada);
-            matches!(habla, Ok(Habla::Otra))
+            matches!(habla, Ok(LoQueHabla::Otra))
         })
     };
     let mut lo_son = vec![false; fuentes.len()];
@@ -151,7 +151,7 @@ fn por_http(ajena: &Hallado, pedido: &Pedido) -> Result<Descargado, Tropiezo> {
         return Err(NoDescargado::Cancelado.into());
     }
     let no_es_http = || Tropiezo::NoSeHabla("a GET /files/ no contesta HTTP".into());
-    let Archivo {
+    let ArchivoQueLlega {
         mut conexion,
         cabeza,
         mut cuerpo,

@@ -18,7 +18,7 @@ use crate::fallo::Fallo;
 use crate::http::cliente::{pedir, resolver};
 use crate::http::url::{MAX_URL, Url, codificar};
 use crate::nodo::cliente::buscar_en_peers;
-use crate::nodo::palabras::pedir::{FIN_HTTP, Habla, que_habla};
+use crate::nodo::palabras::pedir::{FIN_HTTP, LoQueHabla, que_habla};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::hilos::arrancar_en;
 use crate::red::parada::Parada;
@@ -102,7 +102,7 @@ fn comprobar(vecinos: &Vecinos, dicho: &Hallado, nombre: &str) -> Option<(Socket
     // Un nodo de la guía no quita nada de lo que le llega, y quien dio su puerto puede serlo.
     let fin = dicho.puerto.map_or(FIN_HTTP, |_| "");
     match que_habla(direccion, (nombre, fin), espera, &vecinos.limites, parada) {
-        Ok(Habla::LoNuestro(true)) => {
+        Ok(LoQueHabla::LoNuestro(true)) => {
             let nuestro = Hallado::nuestro(direccion);
             let grpc_port = dicho.grpc_port;
             Some((
@@ -113,7 +113,9 @@ fn comprobar(vecinos: &Vecinos, dicho: &Hallado, nombre: &str) -> Option<(Socket
                 },
             ))
         }
-        Ok(Habla::Otra | Habla::Nada) if dicho.puerto.is_none() => Some((direccion, dicho.clone())),
+        Ok(LoQueHabla::Otra | LoQueHabla::Nada) if dicho.puerto.is_none() => {
+            Some((direccion, dicho.clone()))
+        }
         Ok(_) => None,
         Err(fallo) => {
             log::debug!("{dicho} no contesta a la búsqueda: {fallo}");

@@ -197,7 +197,7 @@ pub fn enviar_mensaje(vecinos: &Vecinos, peer: SocketAddr, texto: &str) -> Resul
 
 /// Lo que habla alguien a quien se le pregunta por un archivo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Habla {
+pub enum LoQueHabla {
     /// Lo nuestro, o lo de la guía; y si tiene el archivo.
     LoNuestro(bool),
     /// Otra cosa.
@@ -221,13 +221,13 @@ pub fn que_habla(
     espera: Duration,
     limites: &Limites,
     parada: &Parada,
-) -> Result<Habla, FalloRed> {
+) -> Result<LoQueHabla, FalloRed> {
     let limite = Instant::now() + espera;
     let mut conexion = Conexion::conectar(direccion, espera, limites, parada)?;
     conexion.escribir_texto(&format!("{}{fin}", Palabra::Buscar(nombre.into())))?;
     while conexion.pendiente().len() < 2 {
         match conexion.recibir(limite, "la respuesta") {
-            Ok(0) | Err(FalloRed::Cerrada | FalloRed::Cortada) => return Ok(Habla::Nada),
+            Ok(0) | Err(FalloRed::Cerrada | FalloRed::Cortada) => return Ok(LoQueHabla::Nada),
             Ok(_) => {}
             Err(fallo) => return Err(fallo),
         }
@@ -235,8 +235,8 @@ pub fn que_habla(
     let respuesta = String::from_utf8_lossy(conexion.pendiente()).into_owned();
     conexion.anotar(&respuesta, respuesta.len());
     Ok(match respuesta.trim_end() {
-        "SI" => Habla::LoNuestro(true),
-        "NO" => Habla::LoNuestro(false),
-        _ => Habla::Otra,
+        "SI" => LoQueHabla::LoNuestro(true),
+        "NO" => LoQueHabla::LoNuestro(false),
+        _ => LoQueHabla::Otra,
     })
 }
