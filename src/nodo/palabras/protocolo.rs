@@ -8,6 +8,7 @@
 use std::fmt;
 
 use crate::config::MAX_NOMBRE;
+use crate::grpc;
 use crate::nodo::carpeta::huella::Huella;
 
 /// Cuántos bytes se miran, como mucho, para saber quién habla.
@@ -26,6 +27,8 @@ pub enum Habla {
     Ampliada,
     /// Un navegador o `curl`.
     Http,
+    /// Un programa con gRPC, que empieza por `PRI * HTTP/2.0`; si este nodo se compiló con él.
+    Grpc,
 }
 
 /// Lo que dicen los primeros bytes de una conexión.
@@ -56,6 +59,7 @@ fn primera_palabra(bytes: &[u8]) -> Primera {
     match mirados.iter().position(separa) {
         Some(donde) => Primera::Es(match (&mirados[..donde], mirados[donde]) {
             (b"BUSCAR" | b"DESCARGAR", b':') => Habla::Guia,
+            (b"PRI", b' ') if grpc::COMPILADO => Habla::Grpc,
             (_, b' ') => Habla::Http,
             _ => Habla::Ampliada,
         }),

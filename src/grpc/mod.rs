@@ -1,0 +1,56 @@
+//! gRPC, para entenderse con los programas del curso que lo usan: pasarse archivos
+//! (`archivos.proto`) y el directorio (`tracker.proto`). Con la opción de compilación `grpc`.
+//!
+//! No está en la guía. Es el único cuarto donde hay `async`, y no sale de aquí: lo que los demás
+//! ven son funciones que vuelven cuando acaban. Por qué hay un *runtime* en el hilo de cada
+//! conexión lo cuenta `conversacion.rs`. Sin la opción, estas mismas funciones dicen que no hay
+//! (`apagado.rs`), y el resto del programa no nota la diferencia.
+
+#[cfg(feature = "grpc")]
+mod archivos;
+#[cfg(feature = "grpc")]
+pub mod cliente;
+#[cfg(feature = "grpc")]
+mod conversacion;
+#[cfg(feature = "grpc")]
+mod enchufe;
+#[cfg(feature = "grpc")]
+mod tracker;
+
+#[cfg(not(feature = "grpc"))]
+mod apagado;
+
+#[cfg(not(feature = "grpc"))]
+pub use apagado::{Sala, abrir_tracker, responder};
+#[cfg(feature = "grpc")]
+pub use {archivos::responder, conversacion::Sala, tracker::abrir_tracker};
+
+/// ¿Se compiló con la opción `grpc`?
+pub const COMPILADO: bool = cfg!(feature = "grpc");
+/// El puerto del tracker de los documentos.
+pub const PUERTO_DEL_TRACKER: u16 = 50051;
+/// Bytes de contenido que caben en un mensaje: los programas del curso no admiten mensajes de más
+/// de 4 MiB, y en el mensaje va algo más que el contenido.
+pub const TOPE_DE_CONTENIDO: usize = 4_194_200;
+
+/// El `grpc_port` de un nodo que escucha en `puerto`: el mismo, o 0 si no habla gRPC.
+pub fn puerto(puerto: u16) -> u16 {
+    if COMPILADO { puerto } else { 0 }
+}
+
+/// Lo que sale de los `.proto` al compilar (`compilar.rs`).
+#[cfg(feature = "grpc")]
+mod mensajes {
+    #![allow(missing_docs, reason = "no está escrito a mano")]
+    #![allow(clippy::all, clippy::pedantic, reason = "no está escrito a mano")]
+
+    /// `archivos.proto`.
+    pub mod archivos {
+        tonic::include_proto!("fileservice");
+    }
+
+    /// `tracker.proto`, que no tiene paquete.
+    pub mod tracker {
+        tonic::include_proto!("_");
+    }
+}
