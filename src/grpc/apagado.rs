@@ -28,10 +28,8 @@ pub fn abrir_tracker(
     _: SocketAddr,
     _: &Arc<Guarda>,
     _: &Avisador,
-    _: (&Limites, &Parada),
+    _: &Limites,
+    _: &Parada,
 ) -> Result<(Servidor, SocketAddr), Fallo> {
-    Err(Fallo::nuevo(SIN_GRPC))
+    Err(Fallo::nuevo(super::SIN_GRPC))
 }
-
-/// Cómo se enciende.
-pub const SIN_GRPC: &str = "este programa se compiló sin gRPC: cargo build --features grpc";

@@ -20,9 +20,7 @@ use tonic::{Code, Status};
 use super::TOPE_DE_CONTENIDO;
 use super::conversacion::{AlSalir, Contesta, Sala, conversar};
 use super::mensajes::archivos::file_service_server::{FileService, FileServiceServer};
-use super::mensajes::archivos::{
-    DownloadRequest, DownloadResponse, UploadRequest, UploadResponse,
-};
+use super::mensajes::archivos::{DownloadRequest, DownloadResponse, UploadRequest, UploadResponse};
 use crate::consola::eventos::Avisador;
 use crate::consola::progreso::Progreso;
 use crate::fallo::Fallo;
@@ -166,7 +164,11 @@ impl Archivos {
             return Err(NoSeLee::Por(frase));
         }
         let leido = leer_entero(&abierto).filter(|_| abierto.sigue_igual());
-        let cambio = || NoSeLee::Por(format!("{nombre} cambió mientras se leía; vuelve a pedirlo"));
+        let cambio = || {
+            NoSeLee::Por(format!(
+                "{nombre} cambió mientras se leía; vuelve a pedirlo"
+            ))
+        };
         leido.ok_or_else(cambio)
     }
 

@@ -64,7 +64,9 @@ pub fn bajar(
         Ok(respuesta.into_inner())
     };
     match con_canal(peer, limites, parada, llamar)? {
-        DownloadResponse { ok: true, content, .. } => Ok(content),
+        DownloadResponse {
+            ok: true, content, ..
+        } => Ok(content),
         DownloadResponse { message, .. } => Err(NoBajado::NoLoDa(limpiar(&message))),
     }
 }

@@ -27,8 +27,10 @@ pub use {archivos::responder, conversacion::Sala, tracker::abrir_tracker};
 
 /// ¿Se compiló con la opción `grpc`?
 pub const COMPILADO: bool = cfg!(feature = "grpc");
-/// El puerto del tracker de los documentos.
-pub const PUERTO_DEL_TRACKER: u16 = 50051;
+/// Cómo se enciende, para quien pide algo que sin la opción no hay.
+pub const SIN_GRPC: &str = "este programa se compiló sin gRPC; con él: cargo build --features grpc";
+/// El puerto del tracker de los documentos, como se escribe.
+pub const PUERTO_DEL_TRACKER: &str = "50051";
 /// Bytes de contenido que caben en un mensaje: los programas del curso no admiten mensajes de más
 /// de 4 MiB, y en el mensaje va algo más que el contenido.
 pub const TOPE_DE_CONTENIDO: usize = 4_194_200;

@@ -57,7 +57,8 @@ pub fn abrir_tracker(
     donde: SocketAddr,
     guarda: &Arc<Guarda>,
     avisador: &Avisador,
-    (limites, parada): (&Limites, &Parada),
+    limites: &Limites,
+    parada: &Parada,
 ) -> Result<(Servidor, SocketAddr), Fallo> {
     let (escucha, direccion) = abrir_en(donde, "--tracker")?;
     let tracker = Arc::new(Tracker {
@@ -167,7 +168,10 @@ impl Llamante {
             desde: self.desde,
             archivos,
         };
-        if apodos.get(peer).is_some_and(|otro| otro.desde != apodo.desde) {
+        if apodos
+            .get(peer)
+            .is_some_and(|otro| otro.desde != apodo.desde)
+        {
             let frase = format!("ya hay un «{peer}», registrado desde otra IP");
             return Err(Status::permission_denied(frase));
         }
@@ -210,7 +214,10 @@ impl Llamante {
         };
         if let Ok(ip) = peer.parse::<IpAddr>() {
             let (_, direccion) = self.quien_es(ip)?;
-            let baja = self.tracker.guarda.con(|d| d.despedir(direccion, self.desde));
+            let baja = self
+                .tracker
+                .guarda
+                .con(|d| d.despedir(direccion, self.desde));
             return match baja {
                 Baja::Hecha(_) => Ok(true),
                 Baja::NoEstaba => Ok(false),
