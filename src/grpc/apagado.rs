@@ -23,6 +23,11 @@ pub fn responder(conexion: &mut Conexion, _: Instant, nodo: &Nodo) -> Result<(),
     web::responder(conexion, nodo)
 }
 
+/// No se sabe llamar.
+pub fn bajar(_: SocketAddr, _: &str, _: &Limites, _: &Parada) -> Result<Option<Vec<u8>>, Fallo> {
+    Err(Fallo::nuevo(super::SIN_GRPC))
+}
+
 /// No hay tracker. Antes lo dice quien lee las opciones, y aquí no se llega.
 pub fn abrir_tracker(
     _: SocketAddr,

@@ -17,10 +17,10 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::{Code, Status};
 
-use super::TOPE_DE_CONTENIDO;
 use super::conversacion::{AlSalir, Contesta, Sala, conversar};
 use super::mensajes::archivos::file_service_server::{FileService, FileServiceServer};
 use super::mensajes::archivos::{DownloadRequest, DownloadResponse, UploadRequest, UploadResponse};
+use super::{NO_ESTA, TOPE_DE_CONTENIDO, TOPE_DE_MENSAJE};
 use crate::consola::eventos::Avisador;
 use crate::consola::progreso::Progreso;
 use crate::fallo::Fallo;
@@ -42,13 +42,8 @@ use crate::red::conexion::Conexion;
 use crate::red::maquina::{es_de_esta_maquina, sin_mapear};
 use crate::red::parada::cerrojo;
 
-/// El mensaje más grande que se lee, en bytes: los que pasan del tope de los programas del curso por
-/// poco se entienden lo justo para contestar por qué no.
-const TOPE_DE_MENSAJE: usize = 4 * 1024 * 1024 + 64 * 1024;
-/// El de quien sólo manda un nombre.
+/// El mensaje más grande que se lee de quien sólo manda un nombre, en bytes.
 const TOPE_DE_PREGUNTA: usize = 8 * 1024;
-/// Lo que se contesta de lo que no está: lo mismo que los programas del curso.
-const NO_ESTA: &str = "Not found";
 /// La llamada con que se sube.
 const SUBIR: &str = "/fileservice.FileService/Upload";
 /// Un mensaje vacío, como viaja: sin comprimir y de longitud cero.

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper::http::Uri;
 use hyper::{Request, Response};
@@ -20,39 +20,32 @@ use tonic::{Code, Status};
 
 use super::conversacion::{TIC, runtime_del_hilo};
 use super::enchufe::Enchufe;
+use super::mensajes::archivos::DownloadRequest;
 use super::mensajes::archivos::file_service_client::FileServiceClient;
-use super::mensajes::archivos::{DownloadRequest, DownloadResponse};
+use super::{NO_ESTA, TOPE_DE_MENSAJE};
 use crate::config::Limites;
 use crate::fallo::{Fallo, motivo};
 use crate::red::conexion::{FalloRed, conectar};
 use crate::red::parada::{Parada, cerrojo};
 use crate::texto::limpiar;
 
-/// El mensaje más grande que se lee, en bytes.
-const TOPE_DE_MENSAJE: usize = 4 * 1024 * 1024 + 64 * 1024;
 /// Bytes que el otro puede mandar sin que se hayan leído: que un archivo no espere a cada ventana.
 const VENTANA: u32 = 1024 * 1024;
 /// Lo que puede durar una llamada, por poco que avance.
 const PLAZO: Duration = Duration::from_secs(300);
+/// Lo que se cuenta de por qué no lo da, en letras.
+const MAX_MOTIVO: usize = 200;
 
-/// Por qué no se bajó.
-#[derive(Debug)]
-pub enum NoBajado {
-    /// El otro dice que no lo tiene, o por qué no lo da.
-    NoLoDa(String),
-    /// Se dejó.
-    Cancelado,
-    /// Otra cosa.
-    Fallo(Fallo),
-}
-
-/// Baja `nombre` de `peer` con `Download`: el archivo entero, en un mensaje.
+/// Baja `nombre` de `peer` con `Download`: el archivo entero, en un mensaje. `None` si no lo tiene.
+///
+/// # Errores
+/// No contesta a tiempo, no lo da, o se avisó la `parada`.
 pub fn bajar(
     peer: SocketAddr,
     nombre: &str,
     limites: &Limites,
     parada: &Parada,
-) -> Result<Bytes, NoBajado> {
+) -> Result<Option<Vec<u8>>, Fallo> {
     let filename = nombre.to_string();
     let llamar = async |canal| {
         let origen = Uri::builder().scheme("http").authority(peer.to_string());
@@ -63,11 +56,14 @@ pub fn bajar(
         let respuesta = cliente.download(DownloadRequest { filename }).await?;
         Ok(respuesta.into_inner())
     };
-    match con_canal(peer, limites, parada, llamar)? {
-        DownloadResponse {
-            ok: true, content, ..
-        } => Ok(content),
-        DownloadResponse { message, .. } => Err(NoBajado::NoLoDa(limpiar(&message))),
+    let respuesta = con_canal(peer, limites, parada, llamar)?;
+    match (respuesta.ok, respuesta.message.as_str()) {
+        (true, _) => Ok(Some(respuesta.content.into())),
+        (false, NO_ESTA) => Ok(None),
+        (false, por_que) => {
+            let por_que: String = limpiar(por_que).chars().take(MAX_MOTIVO).collect();
+            Err(Fallo::nuevo(format!("por gRPC dice que no: {por_que}")))
+        }
     }
 }
 
@@ -77,8 +73,8 @@ fn con_canal<T>(
     limites: &Limites,
     parada: &Parada,
     llamar: impl AsyncFnOnce(Canal) -> Result<T, Status>,
-) -> Result<T, NoBajado> {
-    let de_red = |e: &io::Error| NoBajado::Fallo(Fallo::nuevo(motivo(e)));
+) -> Result<T, Fallo> {
+    let de_red = |e: &io::Error| Fallo::nuevo(format!("por gRPC, {peer}: {}", motivo(e)));
     let abierta = conectar(peer, limites.conectar, &limites.testigo, parada);
     let abierta = abierta.map_err(|e| de_red(&e))?;
     let runtime = runtime_del_hilo().map_err(|e| de_red(&e))?;
@@ -97,18 +93,15 @@ fn con_canal<T>(
         let empezo = Instant::now();
         loop {
             if let Ok(fin) = timeout(TIC, tarea.as_mut()).await {
-                return match fin {
-                    Err(_) if parada.avisada() => Err(NoBajado::Cancelado),
-                    fin => fin.map_err(|fallo| NoBajado::Fallo(en_frase(&fallo))),
-                };
+                return fin.map_err(|fallo| en_frase(&fallo));
             }
             let quieto = cerrojo(&paso).ultimo.elapsed();
             if parada.avisada() {
-                return Err(NoBajado::Cancelado);
+                return Err(Fallo::nuevo("se dejó"));
             }
             if quieto > limites.respuesta || empezo.elapsed() > PLAZO {
                 let vencio = FalloRed::Vencio("la respuesta por gRPC");
-                return Err(NoBajado::Fallo(Fallo::nuevo(vencio.to_string())));
+                return Err(Fallo::nuevo(format!("{peer}: {vencio}")));
             }
         }
     })

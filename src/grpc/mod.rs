@@ -9,7 +9,7 @@
 #[cfg(feature = "grpc")]
 mod archivos;
 #[cfg(feature = "grpc")]
-pub mod cliente;
+mod cliente;
 #[cfg(feature = "grpc")]
 mod conversacion;
 #[cfg(feature = "grpc")]
@@ -21,9 +21,9 @@ mod tracker;
 mod apagado;
 
 #[cfg(not(feature = "grpc"))]
-pub use apagado::{Sala, abrir_tracker, responder};
+pub use apagado::{Sala, abrir_tracker, bajar, responder};
 #[cfg(feature = "grpc")]
-pub use {archivos::responder, conversacion::Sala, tracker::abrir_tracker};
+pub use {archivos::responder, cliente::bajar, conversacion::Sala, tracker::abrir_tracker};
 
 /// ¿Se compiló con la opción `grpc`?
 pub const COMPILADO: bool = cfg!(feature = "grpc");
@@ -34,6 +34,12 @@ pub const PUERTO_DEL_TRACKER: &str = "50051";
 /// Bytes de contenido que caben en un mensaje: los programas del curso no admiten mensajes de más
 /// de 4 MiB, y en el mensaje va algo más que el contenido.
 pub const TOPE_DE_CONTENIDO: usize = 4_194_200;
+
+/// El mensaje más grande que se lee, en bytes: los que pasan por poco del tope de esos programas se
+/// entienden lo justo para contestar por qué no.
+pub const TOPE_DE_MENSAJE: usize = 4 * 1024 * 1024 + 64 * 1024;
+/// Lo que se contesta de lo que no está: lo mismo que esos programas.
+pub const NO_ESTA: &str = "Not found";
 
 /// El `grpc_port` de un nodo que escucha en `puerto`: el mismo, o 0 si no habla gRPC.
 pub fn puerto(puerto: u16) -> u16 {
