@@ -47,12 +47,9 @@ pub fn bajar(
     parada: &Parada,
 ) -> Result<Option<Vec<u8>>, Fallo> {
     let filename = nombre.to_string();
-    let llamar = async |canal| {
-        let origen = Uri::builder().scheme("http").authority(peer.to_string());
-        let origen = origen.path_and_query("/").build();
-        let origen = origen.map_err(|e| Status::invalid_argument(e.to_string()))?;
-        let mut cliente = FileServiceClient::with_origin(canal, origen)
-            .max_decoding_message_size(TOPE_DE_MENSAJE);
+    let llamar = async |canal, origen| {
+        let cliente = FileServiceClient::with_origin(canal, origen);
+        let mut cliente = cliente.max_decoding_message_size(TOPE_DE_MENSAJE);
         let respuesta = cliente.download(DownloadRequest { filename }).await?;
         Ok(respuesta.into_inner())
     };
@@ -67,12 +64,15 @@ pub fn bajar(
     }
 }
 
-/// Se conecta y hace una llamada, en este hilo.
-fn con_canal<T>(
+/// Se conecta y hace una llamada, en este hilo: a `llamar` se le da por dónde va, y la URL del otro.
+///
+/// # Errores
+/// No contesta a tiempo, contesta con un error de gRPC, o se avisó la `parada`.
+pub fn con_canal<T>(
     peer: SocketAddr,
     limites: &Limites,
     parada: &Parada,
-    llamar: impl AsyncFnOnce(Canal) -> Result<T, Status>,
+    llamar: impl AsyncFnOnce(Canal, Uri) -> Result<T, Status>,
 ) -> Result<T, Fallo> {
     let de_red = |e: &io::Error| Fallo::nuevo(format!("por gRPC, {peer}: {}", motivo(e)));
     let abierta = conectar(peer, limites.conectar, &limites.testigo, parada);
@@ -88,7 +88,10 @@ fn con_canal<T>(
                 .handshake(TokioIo::new(enchufe));
             let (canal, conversacion) = http2.await.map_err(|e| no_habla(&e))?;
             tokio::spawn(conversacion);
-            llamar(Canal(canal)).await
+            let origen = Uri::builder().scheme("http").authority(peer.to_string());
+            let origen = origen.path_and_query("/").build();
+            let origen = origen.map_err(|e| Status::invalid_argument(e.to_string()))?;
+            llamar(Canal(canal), origen).await
         });
         let empezo = Instant::now();
         loop {
@@ -127,7 +130,7 @@ fn en_frase(fallo: &Status) -> Fallo {
 }
 
 /// La conversación por la que va la llamada, como la quiere el cliente que sale del `.proto`.
-struct Canal(http2::SendRequest<Body>);
+pub struct Canal(http2::SendRequest<Body>);
 
 impl Service<Request<Body>> for Canal {
     type Response = Response<Incoming>;

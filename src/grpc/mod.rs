@@ -9,7 +9,7 @@
 #[cfg(feature = "grpc")]
 mod archivos;
 #[cfg(feature = "grpc")]
-mod cliente;
+pub mod cliente;
 #[cfg(feature = "grpc")]
 mod conversacion;
 #[cfg(feature = "grpc")]
@@ -48,7 +48,7 @@ pub fn puerto(puerto: u16) -> u16 {
 
 /// Lo que sale de los `.proto` al compilar (`compilar.rs`).
 #[cfg(feature = "grpc")]
-mod mensajes {
+pub mod mensajes {
     #![allow(missing_docs, reason = "no está escrito a mano")]
     #![allow(clippy::all, clippy::pedantic, reason = "no está escrito a mano")]
 
