@@ -294,3 +294,76 @@ impl FileService for Archivos {
         Ok(respuesta)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conversacion::runtime_del_hilo;
+    use super::*;
+    use crate::ordenes::opciones::{Opciones, decidir};
+    use hyper::body::{Body as Cuerpo, Bytes, Frame};
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    /// Nadie tiene que leerlo.
+    struct NoSeLee;
+
+    impl Cuerpo for NoSeLee {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            panic!("se leyó lo que mandaba quien no puede subir")
+        }
+    }
+
+    /// Lo que ve un nodo con un peer en 203.0.113.1 (la red de los ejemplos) de quien llama desde
+    /// esa IP.
+    fn visto_desde(ip: &str) -> (Arc<Archivos>, tempfile::TempDir) {
+        let temporal = tempfile::tempdir().unwrap();
+        let opciones = Opciones {
+            peers: vec!["203.0.113.1:6000".parse().unwrap()],
+            ..Opciones::default()
+        };
+        let config = decidir(opciones).unwrap();
+        let archivos = Archivos {
+            desde: SocketAddr::new(ip.parse().unwrap(), 40_000),
+            aqui: "203.0.113.9:6001".parse().unwrap(),
+            carpeta: Arc::new(Carpeta::abrir(temporal.path()).unwrap()),
+            vecinos: Vecinos::nuevos(&config, "yo".into(), None),
+            maestro: None,
+            avisador: Avisador::nuevo(20).0,
+            sala: Arc::default(),
+        };
+        (Arc::new(archivos), temporal)
+    }
+
+    #[test]
+    fn de_quien_no_es_un_peer_no_se_recibe_ni_se_lee() {
+        let (archivos, temporal) = visto_desde("203.0.113.2");
+        let peticion = Request::post(SUBIR).body(Body::new(NoSeLee)).unwrap();
+        let respuesta = runtime_del_hilo().unwrap().block_on(async {
+            let mut cuerpo = archivos.contestar(peticion).await.into_body();
+            let trama = std::future::poll_fn(|c| Pin::new(&mut cuerpo).poll_frame(c)).await;
+            trama.unwrap().unwrap().into_data().unwrap()
+        });
+        let respuesta = String::from_utf8_lossy(&respuesta).into_owned();
+        let razon = "203.0.113.2 no está entre los peers de este nodo";
+        assert!(respuesta.ends_with(razon), "{respuesta:?}");
+        assert_eq!(std::fs::read_dir(temporal.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn de_un_peer_y_de_esta_maquina_si() {
+        for (ip, puede) in [
+            ("203.0.113.1", true),
+            ("127.0.0.1", true),
+            ("203.0.113.2", false),
+        ] {
+            assert_eq!(visto_desde(ip).0.puede_subir().is_ok(), puede, "{ip}");
+        }
+    }
+}

@@ -381,7 +381,19 @@ mod tests {
             (b"\r\nBUSCAR:x", Primera::Es(Habla::Ampliada)),
             (b"\r\n\r\nGET / ", Primera::Es(Habla::Ampliada)),
         ];
-        for (bytes, quien) in casos.into_iter().chain(http_o_nada) {
+        // Sin gRPC, es un HTTP que no se entiende.
+        let de_grpc = if grpc::COMPILADO {
+            Habla::Grpc
+        } else {
+            Habla::Http
+        };
+        let por_grpc: [(&[u8], _); 3] = [
+            (b"PRI * HTTP/2.0\r\n", Primera::Es(de_grpc)),
+            (b"PRI", Primera::Falta),
+            (b"PRIMO / HTTP/1.1", Primera::Es(Habla::Http)),
+        ];
+        let todos = casos.into_iter().chain(http_o_nada).chain(por_grpc);
+        for (bytes, quien) in todos {
             assert_eq!(
                 quien_habla(bytes),
                 quien,
