@@ -8,9 +8,13 @@
 //! conversación acaba. Así sigue habiendo un hilo por conexión, con su turno, sus plazos y su
 //! parada, y nadie fuera de este cuarto sabe qué es `async`.
 //!
-//! Lo que una conexión puede gastar: 16 flujos, cada uno con una ventana de [`VENTANA`] sin leer, y
-//! **una llamada a la vez**: las demás esperan detrás de ella. En todo el programa no hay más de
-//! [`LLAMADAS`] en marcha, que es lo que puede ocupar memoria de verdad (un mensaje de 4 MiB).
+//! Nadie puede llenar la memoria. En una conexión hay **una llamada a la vez**: las demás esperan
+//! detrás de ella, sin que se lea lo que traen. El peor caso:
+//!
+//! | qué | cuánto |
+//! |---|---|
+//! | lo que mandan sin que nadie lo lea aún: una ventana de 32 KiB por flujo | 256 × 16 × 32 KiB |
+//! | las llamadas en marcha: un mensaje de 4 MiB, y otro tanto mientras se escribe o se lee | 16 × 12 MiB |
 
 use std::convert::Infallible;
 use std::future::Future;
