@@ -3,9 +3,9 @@
 //!
 //! Bajar es lo de siempre: se abre por su nombre en la carpeta y se manda. Subir es recibir, y vale
 //! lo mismo que para un envío: sólo de un peer de la lista (o de esta máquina), con un nombre que
-//! se pueda guardar, en un archivo a medias que toma su nombre sin pisar a nadie. Lo que no se puede
-//! no es un error de gRPC: es una respuesta con `ok` a falso y la razón. No escribe en pantalla:
-//! avisa.
+//! se pueda guardar, en un archivo a medias que toma su nombre sin pisar a nadie. Lo que no se
+//! puede no es un error de gRPC: es una respuesta con `ok` a falso y la razón. No escribe en
+//! pantalla: avisa.
 
 use std::future::Future;
 use std::net::SocketAddr;

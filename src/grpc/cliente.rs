@@ -64,7 +64,7 @@ pub fn bajar(
     }
 }
 
-/// Se conecta y hace una llamada, en este hilo: a `llamar` se le da por dónde va, y la URL del otro.
+/// Se conecta y hace una llamada, en este hilo. A `llamar` se le da el canal, y la URL del otro.
 ///
 /// # Errores
 /// No contesta a tiempo, contesta con un error de gRPC, o se avisó la `parada`.

@@ -14,7 +14,7 @@
 //! | qué | cuánto |
 //! |---|---|
 //! | lo que mandan sin que nadie lo lea aún: una ventana de 32 KiB por flujo | 256 × 16 × 32 KiB |
-//! | las llamadas en marcha: un mensaje de 4 MiB, y otro tanto mientras se escribe o se lee | 16 × 12 MiB |
+//! | las llamadas en marcha: un mensaje de 4 MiB, y lo que ocupa al escribirlo | 16 × 12 MiB |
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -185,31 +185,45 @@ async fn servir(
         if let Ok(fin) = timeout(TIC, conversacion.as_mut()).await {
             return fin.map_err(|error| FalloRed::Sistema(io::Error::other(error)));
         }
-        let (leidos, quieto) = {
+        let (leidos, quieta) = {
             let paso = cerrojo(&paso);
             (paso.leidos, paso.ultimo.elapsed())
         };
-        let marcha = cerrojo(&mesa.marcha);
-        let dura = marcha.empezo.map_or(Duration::ZERO, |e| e.elapsed());
-        let (nada, ociosa) = (marcha.llamadas == 0, marcha.ociosa_desde.elapsed());
-        drop(marcha);
-        if mesa.parada.cortada() {
-            return Err(FalloRed::Cortada);
-        }
         if leidos < SALUDO && Instant::now() >= saludo {
             return Err(FalloRed::Vencio("el saludo de HTTP/2"));
         }
-        if dura > PLAZO_DE_LLAMADA || (!nada && quieto > sin_avance) {
-            return Err(FalloRed::Vencio("que acabe una llamada"));
-        }
+        let nada = mesa.sin_llamadas(quieta, sin_avance)?;
         match despedida {
-            None if mesa.parada.avisada() || (nada && ociosa > OCIOSA) => {
+            None if mesa.parada.avisada() || nada.is_some_and(|ociosa| ociosa > OCIOSA) => {
                 // Se le dice que no empiece más; lo que está en marcha acaba.
                 conversacion.as_mut().graceful_shutdown();
                 despedida = Some(Instant::now());
             }
-            Some(desde) if nada && desde.elapsed() > DESPEDIDA => return Ok(()),
+            Some(desde) if nada.is_some() && desde.elapsed() > DESPEDIDA => return Ok(()),
             _ => {}
+        }
+    }
+}
+
+impl Mesa {
+    /// Cuánto lleva sin ninguna llamada, si no la hay.
+    ///
+    /// # Errores
+    /// Hay que cortar: la que hay dura demasiado o no avanza, o se cortó la parada.
+    fn sin_llamadas(
+        &self,
+        quieta: Duration,
+        sin_avance: Duration,
+    ) -> Result<Option<Duration>, FalloRed> {
+        let marcha = cerrojo(&self.marcha);
+        let dura = marcha.empezo.map_or(Duration::ZERO, |e| e.elapsed());
+        let nada = (marcha.llamadas == 0).then(|| marcha.ociosa_desde.elapsed());
+        match nada {
+            _ if self.parada.cortada() => Err(FalloRed::Cortada),
+            None if dura > PLAZO_DE_LLAMADA || quieta > sin_avance => {
+                Err(FalloRed::Vencio("que acabe una llamada"))
+            }
+            nada => Ok(nada),
         }
     }
 }

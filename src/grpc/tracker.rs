@@ -1,10 +1,10 @@
 //! `TrackerService`: el directorio de los documentos con *tracker*, en otro puerto del maestro y
 //! sobre el mismo directorio.
 //!
-//! Sus peers dicen quiénes son con un texto, y sus clientes piden `http://<ese texto>:5000/files/…`:
-//! quien se llama como una IP está también en el REST, en ese puerto, y a quien está en él por el
-//! REST se le llama por su IP. Los que se llaman de otra manera (`peer_1`) no dicen dónde están: sólo
-//! los ve quien pregunta aquí.
+//! Sus peers dicen quiénes son con un texto, y sus clientes piden
+//! `http://<ese texto>:5000/files/…`: quien se llama como una IP está también en el REST, en ese
+//! puerto, y a quien está en él por el REST se le llama por su IP. Los que se llaman de otra manera
+//! (`peer_1`) no dicen dónde están: sólo los ve quien pregunta aquí.
 
 use std::collections::BTreeMap;
 use std::future::Future;

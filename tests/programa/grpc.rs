@@ -336,7 +336,7 @@ fn tramas(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
 
 #[cfg(unix)]
 #[test]
-fn al_salir_lo_que_se_esta_mandando_acaba_y_lo_ocioso_no_estorba() {
+fn al_salir_lo_que_se_esta_mandando_acaba() {
     let (mut nodo, _carpeta) = nodo_con(&[("grande.bin", &datos(4_000_000))]);
     let a = nodo.direccion();
     let mut ociosa = conectar(a);
@@ -378,7 +378,11 @@ fn al_salir_lo_que_se_esta_mandando_acaba_y_lo_ocioso_no_estorba() {
     assert!(largo > 4_000_000, "{largo}");
     assert_eq!(nodo.terminar(), Some(130));
     assert!(nodo.texto().contains("[ENVÍO COMPLETO] grande.bin"));
-    // Sin nada en marcha, en el acto.
+}
+
+#[cfg(unix)]
+#[test]
+fn al_salir_quien_no_pide_nada_no_estorba() {
     let (mut otro, _carpeta) = nodo_con(&[]);
     let mut ociosa = conectar(otro.direccion());
     ociosa.write_all(&saludo_sin_ventana()).unwrap();
