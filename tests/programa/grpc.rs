@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -346,7 +346,7 @@ fn al_salir_lo_que_se_esta_mandando_acaba() {
         .write_all(&[saludo_sin_ventana(), pedir_a_mano(1, "grande.bin")].concat())
         .unwrap();
     let mut dicho = Vec::new();
-    let mut leer_hasta = |socket: &mut TcpStream, basta: &dyn Fn(&[u8]) -> bool| {
+    let mut leer_hasta = |socket: &mut std::net::TcpStream, basta: &dyn Fn(&[u8]) -> bool| {
         let mut bufer = vec![0; 1 << 16];
         while !basta(&dicho) {
             match socket.read(&mut bufer) {
