@@ -31,6 +31,8 @@ mod programa {
     pub mod diagrama;
     pub mod ejercicios;
     pub mod envio;
+    #[cfg(feature = "grpc")]
+    pub mod grpc;
     pub mod guia;
     pub mod hablar;
     pub mod hostiles;
@@ -62,6 +64,12 @@ fn a_la_vez_las_que_esperan_plazos() {
         demostrar::todo_se_ve_en_la_guia_y_nada_en_el_nodo,
         descarga::a_los_mudos_y_a_los_que_gotean_no_se_les_espera,
         envio::a_quien_calla_no_se_le_espera,
+        #[cfg(feature = "grpc")]
+        grpc::a_quien_no_acaba_su_saludo_se_le_corta_a_los_10_s,
+        #[cfg(feature = "grpc")]
+        grpc::a_quien_no_lee_lo_que_pidio_se_le_corta_a_los_30_s,
+        #[cfg(feature = "grpc")]
+        grpc::de_un_peer_que_calla_no_se_espera_mas_de_la_cuenta,
         hablar::tras_el_fin_al_que_calla_se_le_espera_10_s,
         hostiles::quien_gotea_su_linea_se_va_a_los_10_s_en_total,
         hostiles::seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s,

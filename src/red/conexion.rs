@@ -94,8 +94,8 @@ pub struct Conexion {
     anunciados: usize,
     /// Se cortó a propósito: lo que ya salió tiene que llegar.
     a_proposito: bool,
-    /// Las que abrimos nosotros están apuntadas en una parada mientras viven.
-    _apuntada: Option<Apuntado>,
+    /// Está apuntada en una parada mientras vive.
+    apuntada: Option<Apuntado>,
 }
 
 /// Un socket que abrimos nosotros.
@@ -167,6 +167,19 @@ impl Conexion {
         }
     }
 
+    /// La misma, que lleva consigo su apunte en la parada del servidor.
+    pub fn apuntada(self, apunte: Apuntado) -> Conexion {
+        Conexion {
+            apuntada: Some(apunte),
+            ..self
+        }
+    }
+
+    /// Su apunte en la parada, si lo lleva.
+    pub fn apunte(&self) -> Option<&Apuntado> {
+        self.apuntada.as_ref()
+    }
+
     /// Envuelve un socket que ya mira otro, o que no hace falta mirar.
     pub fn sin_testigo(socket: &Arc<TcpStream>, otro: SocketAddr, limites: &Limites) -> Conexion {
         Conexion {
@@ -180,7 +193,7 @@ impl Conexion {
             ojo: None,
             anunciados: 0,
             a_proposito: false,
-            _apuntada: None,
+            apuntada: None,
         }
     }
 
@@ -201,7 +214,7 @@ impl Conexion {
         })?;
         Ok(Conexion {
             ojo: abierta.ojo,
-            _apuntada: Some(abierta.apuntada),
+            apuntada: Some(abierta.apuntada),
             ..Conexion::sin_testigo(&abierta.socket, otro, limites)
         })
     }

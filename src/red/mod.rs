@@ -80,11 +80,10 @@ pub fn atender_conexiones(
         // Sin retardo de Nagle: una respuesta corta sale ya. Si falla, sólo irá más lenta.
         let _ = socket.set_nodelay(true);
         let apuntada = parada.apuntar(&socket, Trato::DejaDeLeer);
-        let conexion = Conexion::aceptada(&socket, desde, limites);
+        let conexion = Conexion::aceptada(&socket, desde, limites).apuntada(apuntada);
         let gestionar = Arc::clone(&gestionar);
         let lanzado = hilos.lanzar(move || {
             gestionar(conexion);
-            drop(apuntada);
             // Primero se cierra el socket y luego pasa el siguiente: cabe en los mismos
             // descriptores.
             drop(socket);

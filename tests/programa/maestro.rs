@@ -438,3 +438,18 @@ fn lo_que_va_a_todos_va_tambien_a_quien_da_el_maestro() {
         quejas(&salida)
     );
 }
+
+#[cfg(not(feature = "grpc"))]
+#[test]
+fn sin_grpc_no_hay_tracker_y_se_dice_como_tenerlo() {
+    for opciones in [
+        &["maestro", "--tracker"][..],
+        &["maestro", "--tracker", "0"],
+    ] {
+        let salida = super::comun::orden(opciones);
+        assert_eq!(super::comun::codigo(&salida), Some(2));
+        let frase = super::comun::quejas(&salida);
+        assert!(frase.contains("cargo build --features grpc"), "{frase}");
+        assert!(super::comun::dicho(&salida).is_empty());
+    }
+}
