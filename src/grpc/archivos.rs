@@ -17,7 +17,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::{Code, Status};
 
-use super::conversacion::{AlSalir, Contesta, Sala, conversar};
+use super::conversacion::{Contesta, CuandoSalga, Salon, conversar};
 use super::mensajes::archivos::file_service_server::{FileService, FileServiceServer};
 use super::mensajes::archivos::{DownloadRequest, DownloadResponse, UploadRequest, UploadResponse};
 use super::{NO_ESTA, TOPE_DE_CONTENIDO, TOPE_DE_MENSAJE};
@@ -72,7 +72,7 @@ struct Archivos {
     vecinos: Vecinos,
     maestro: Option<Arc<Inscripcion>>,
     avisador: Avisador,
-    sala: Arc<Sala>,
+    sala: Arc<Salon>,
 }
 
 /// Por qué no se lee lo que se iba a subir. Viaja con la petición.
@@ -152,15 +152,15 @@ impl Archivos {
     }
 
     /// El contenido de un archivo de la carpeta, o por qué no.
-    fn leer(&self, nombre: &str) -> Result<Vec<u8>, NoSeLee> {
+    fn leer(&self, nombre: &str) -> Result<Vec<u8>, NoSeDa> {
         let abierto = self.carpeta.abrir_archivo(nombre)?;
         if abierto.tamano > TOPE_DE_CONTENIDO as u64 {
             let frase = self.no_cabe(nombre, Some((nombre, abierto.tamano)));
-            return Err(NoSeLee::Por(frase));
+            return Err(NoSeDa::Por(frase));
         }
         let leido = leer_entero(&abierto).filter(|_| abierto.sigue_igual());
         let cambio = || {
-            NoSeLee::Por(format!(
+            NoSeDa::Por(format!(
                 "{nombre} cambió mientras se leía; vuelve a pedirlo"
             ))
         };
@@ -210,18 +210,18 @@ impl Archivos {
 }
 
 /// Por qué no se lee un archivo.
-enum NoSeLee {
+enum NoSeDa {
     /// No quedan descriptores: no es un «no está», y no debe parecerlo.
     SinDescriptores,
     /// Hay que contestar esto.
     Por(String),
 }
 
-impl From<NoSeAbre> for NoSeLee {
-    fn from(fallo: NoSeAbre) -> NoSeLee {
+impl From<NoSeAbre> for NoSeDa {
+    fn from(fallo: NoSeAbre) -> NoSeDa {
         match fallo {
-            NoSeAbre::NoEsta => NoSeLee::Por(NO_ESTA.into()),
-            NoSeAbre::SinDescriptores => NoSeLee::SinDescriptores,
+            NoSeAbre::NoEsta => NoSeDa::Por(NO_ESTA.into()),
+            NoSeAbre::SinDescriptores => NoSeDa::SinDescriptores,
         }
     }
 }
@@ -274,8 +274,8 @@ impl FileService for Archivos {
         let nombre = peticion.into_inner().filename;
         let (ok, content, message) = match self.leer(&nombre) {
             Ok(todo) => (true, todo.into(), "OK".to_string()),
-            Err(NoSeLee::Por(motivo)) => (false, Default::default(), motivo),
-            Err(NoSeLee::SinDescriptores) => {
+            Err(NoSeDa::Por(motivo)) => (false, Default::default(), motivo),
+            Err(NoSeDa::SinDescriptores) => {
                 let frase = "ahora mismo no se pueden abrir más archivos; prueba dentro de un rato";
                 return Err(Status::unavailable(frase));
             }
@@ -288,7 +288,7 @@ impl FileService for Archivos {
         let mut respuesta = tonic::Response::new(respuesta);
         if ok {
             let linea = format!("{ENVIO_COMPLETO} {nombre}");
-            let al_salir = AlSalir(self.avisador.clone(), linea);
+            let al_salir = CuandoSalga(self.avisador.clone(), linea);
             respuesta.extensions_mut().insert(al_salir);
         }
         Ok(respuesta)

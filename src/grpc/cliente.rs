@@ -72,7 +72,7 @@ pub fn con_canal<T>(
     peer: SocketAddr,
     limites: &Limites,
     parada: &Parada,
-    llamar: impl AsyncFnOnce(Canal, Uri) -> Result<T, Status>,
+    llamar: impl AsyncFnOnce(Llamador, Uri) -> Result<T, Status>,
 ) -> Result<T, Fallo> {
     let de_red = |e: &io::Error| Fallo::nuevo(format!("por gRPC, {peer}: {}", motivo(e)));
     let abierta = conectar(peer, limites.conectar, &limites.testigo, parada);
@@ -91,7 +91,7 @@ pub fn con_canal<T>(
             let origen = Uri::builder().scheme("http").authority(peer.to_string());
             let origen = origen.path_and_query("/").build();
             let origen = origen.map_err(|e| Status::invalid_argument(e.to_string()))?;
-            llamar(Canal(canal), origen).await
+            llamar(Llamador(canal), origen).await
         });
         let empezo = Instant::now();
         loop {
@@ -130,9 +130,9 @@ fn en_frase(fallo: &Status) -> Fallo {
 }
 
 /// La conversación por la que va la llamada, como la quiere el cliente que sale del `.proto`.
-pub struct Canal(http2::SendRequest<Body>);
+pub struct Llamador(http2::SendRequest<Body>);
 
-impl Service<Request<Body>> for Canal {
+impl Service<Request<Body>> for Llamador {
     type Response = Response<Incoming>;
     type Error = hyper::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, hyper::Error>> + Send>>;

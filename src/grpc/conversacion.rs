@@ -70,16 +70,16 @@ const DESPEDIDA: Duration = Duration::from_millis(500);
 const SALUDO: u64 = 24 + 9;
 
 /// Lo que comparten todas las conversaciones de un servidor.
-pub struct Sala {
+pub struct Salon {
     conversaciones: TurnosPorIp,
     llamadas: TurnosPorIp,
     /// Lo que se sube se guarda de uno en uno: los que traen lo mismo no se estorban.
     pub guardando: Mutex<()>,
 }
 
-impl Default for Sala {
-    fn default() -> Sala {
-        Sala {
+impl Default for Salon {
+    fn default() -> Salon {
+        Salon {
             conversaciones: TurnosPorIp::nuevos(CONVERSACIONES.0, CONVERSACIONES.1),
             llamadas: TurnosPorIp::nuevos(LLAMADAS.0, LLAMADAS.1),
             guardando: Mutex::default(),
@@ -98,7 +98,7 @@ pub trait Contesta: Clone + Send + Sync + 'static {
 
 /// Lo que hay que decir en pantalla cuando la respuesta que lo lleva haya salido.
 #[derive(Clone)]
-pub struct AlSalir(pub Avisador, pub String);
+pub struct CuandoSalga(pub Avisador, pub String);
 
 /// Un *runtime* para el hilo que llama, y para ninguno más.
 pub fn runtime_del_hilo() -> io::Result<Runtime> {
@@ -110,7 +110,7 @@ pub fn runtime_del_hilo() -> io::Result<Runtime> {
 pub fn conversar(
     conexion: &mut Conexion,
     saludo: Instant,
-    sala: &Arc<Sala>,
+    sala: &Arc<Salon>,
     contesta: impl Contesta,
 ) -> Result<(), FalloRed> {
     let Some(apunte) = conexion.apunte() else {
@@ -129,7 +129,7 @@ pub fn conversar(
         ip,
         parada,
         de_una_en_una: Arc::new(Semaphore::new(1)),
-        marcha: Mutex::new(Marcha {
+        marcha: Mutex::new(EnCurso {
             llamadas: 0,
             empezo: None,
             ociosa_desde: Instant::now(),
@@ -145,15 +145,15 @@ pub fn conversar(
 
 /// Lo que comparten las llamadas de una conversación.
 struct Mesa {
-    sala: Arc<Sala>,
+    sala: Arc<Salon>,
     ip: IpAddr,
     parada: Parada,
     de_una_en_una: Arc<Semaphore>,
-    marcha: Mutex<Marcha>,
+    marcha: Mutex<EnCurso>,
 }
 
 /// Qué hay en marcha en una conversación.
-struct Marcha {
+struct EnCurso {
     /// Cuántas llamadas, contando las que esperan.
     llamadas: usize,
     /// Cuándo empezó la que se está atendiendo.
@@ -233,7 +233,7 @@ async fn atender(
     mesa: Arc<Mesa>,
     contesta: impl Contesta,
     peticion: Request<Incoming>,
-) -> Result<Response<Respuesta>, Infallible> {
+) -> Result<Response<RespuestaATrozos>, Infallible> {
     debug!("gRPC: {}", limpiar(peticion.uri().path()));
     let mut llamada = Llamada::nueva(&mesa);
     let delante = Arc::clone(&mesa.de_una_en_una).acquire_owned().await;
@@ -248,7 +248,7 @@ async fn atender(
         }
     };
     let (mut cabeza, cuerpo) = respuesta.into_parts();
-    let cuerpo = Respuesta {
+    let cuerpo = RespuestaATrozos {
         cuerpo,
         resto: Bytes::new(),
         al_salir: cabeza.extensions.remove(),
@@ -293,14 +293,14 @@ impl Drop for Llamada {
 
 /// El cuerpo de una respuesta, a trozos. La llamada dura, con su turno, hasta que sale el último:
 /// si se diera entero, quien no lee lo dejaría en memoria y podría pedir otro.
-struct Respuesta {
+struct RespuestaATrozos {
     cuerpo: Body,
     resto: Bytes,
-    al_salir: Option<AlSalir>,
+    al_salir: Option<CuandoSalga>,
     _llamada: Llamada,
 }
 
-impl Cuerpo for Respuesta {
+impl Cuerpo for RespuestaATrozos {
     type Data = Bytes;
     type Error = Status;
 
@@ -314,7 +314,7 @@ impl Cuerpo for Respuesta {
                 Some(Ok(Ok(datos))) => self.resto = datos,
                 // Lo último que va en una llamada: cómo acabó.
                 Some(Ok(Err(fin))) => {
-                    if let Some(AlSalir(avisador, linea)) = self.al_salir.take() {
+                    if let Some(CuandoSalga(avisador, linea)) = self.al_salir.take() {
                         avisador.destacar(vec![linea]);
                     }
                     return Poll::Ready(Some(Ok(fin)));

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use crate::red::parada::cerrojo;
 
 /// Lo que ha pasado por un enchufe. Lo mira quien pone los plazos.
-pub struct Paso {
+pub struct Trasiego {
     /// Bytes leídos, contando los de antes.
     pub leidos: u64,
     /// Cuándo pasó el último byte, en cualquier sentido.
@@ -25,7 +25,7 @@ pub struct Paso {
 pub struct Enchufe {
     socket: TcpStream,
     ya_leido: Vec<u8>,
-    paso: Arc<Mutex<Paso>>,
+    paso: Arc<Mutex<Trasiego>>,
 }
 
 impl Enchufe {
@@ -36,7 +36,7 @@ impl Enchufe {
         Ok(Enchufe {
             socket: TcpStream::from_std(socket.try_clone()?)?,
             ya_leido,
-            paso: Arc::new(Mutex::new(Paso {
+            paso: Arc::new(Mutex::new(Trasiego {
                 leidos: 0,
                 ultimo: Instant::now(),
             })),
@@ -44,7 +44,7 @@ impl Enchufe {
     }
 
     /// Lo que va pasando por él.
-    pub fn paso(&self) -> Arc<Mutex<Paso>> {
+    pub fn paso(&self) -> Arc<Mutex<Trasiego>> {
         Arc::clone(&self.paso)
     }
 

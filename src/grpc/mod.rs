@@ -21,9 +21,9 @@ mod tracker;
 mod apagado;
 
 #[cfg(not(feature = "grpc"))]
-pub use apagado::{Sala, abrir_tracker, bajar, responder};
+pub use apagado::{Salon, abrir_tracker, bajar, responder};
 #[cfg(feature = "grpc")]
-pub use {archivos::responder, cliente::bajar, conversacion::Sala, tracker::abrir_tracker};
+pub use {archivos::responder, cliente::bajar, conversacion::Salon, tracker::abrir_tracker};
 
 /// ¿Se compiló con la opción `grpc`?
 pub const COMPILADO: bool = cfg!(feature = "grpc");

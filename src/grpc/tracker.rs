@@ -19,7 +19,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
-use super::conversacion::{Contesta, Sala, conversar};
+use super::conversacion::{Contesta, Salon, conversar};
 use super::mensajes::tracker::tracker_service_server::{TrackerService, TrackerServiceServer};
 use super::mensajes::tracker::{
     LeavePeerRequest, LeavePeerResponse, RegisterPeerRequest, RegisterPeerResponse,
@@ -66,14 +66,14 @@ pub fn abrir_tracker(
         avisador: avisador.clone(),
         apodos: Mutex::default(),
     });
-    let sala = Arc::<Sala>::default();
+    let sala = Arc::<Salon>::default();
     let gestionar = move |conexion| gestionar_llamadas(conexion, &tracker, &sala);
     let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, limites, parada.clone(), gestionar)?;
     Ok((servidor, direccion))
 }
 
 /// Una conexión con el tracker: todo lo que llega es gRPC.
-fn gestionar_llamadas(mut conexion: Conexion, tracker: &Arc<Tracker>, sala: &Arc<Sala>) {
+fn gestionar_llamadas(mut conexion: Conexion, tracker: &Arc<Tracker>, sala: &Arc<Salon>) {
     let limite = Instant::now() + conexion.limites().peticion;
     let (tracker, desde) = (Arc::clone(tracker), conexion.otro().ip());
     if let Err(fallo) = conversar(&mut conexion, limite, sala, Llamante { tracker, desde }) {

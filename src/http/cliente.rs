@@ -118,7 +118,8 @@ fn preguntar(
         format!("{tipo}\r\nContent-Length: {}\r\n\r\n{cuerpo}", cuerpo.len())
     });
     let pregunta = format!(
-        "{metodo} {ruta} HTTP/1.0\r\nHost: {anfitrion}\r\nAccept: application/json, */*\r\n{contenido}"
+        "{metodo} {ruta} HTTP/1.0\r\nHost: {anfitrion}\r\nAccept: application/json, */*\r\n\
+         {contenido}"
     );
     conexion.prepararse_a_enviar()?;
     let cabeza = pregunta.find("\r\n\r\n").map_or(0, |fin| fin + 4);

@@ -69,7 +69,7 @@ pub struct Nodo {
     /// Lo que comparten las peticiones REST.
     pub web: Web,
     /// Lo que comparten las conversaciones en gRPC.
-    pub grpc: Arc<grpc::Sala>,
+    pub grpc: Arc<grpc::Salon>,
     /// La de esta máquina. Se mira al arrancar: leerla no cabe en la pila de un hilo de conexión.
     zona: TimeZone,
     mensajes: Mutex<VecDeque<Mensaje>>,

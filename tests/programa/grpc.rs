@@ -19,7 +19,7 @@ use super::comun::{Proceso, codigo, conectar, datos, nodo, nombres, quejas, resp
 use crate::config::Limites;
 use crate::fallo::Fallo;
 use crate::grpc::TOPE_DE_CONTENIDO;
-use crate::grpc::cliente::{Canal, con_canal};
+use crate::grpc::cliente::{Llamador, con_canal};
 use crate::grpc::mensajes::archivos::file_service_client::FileServiceClient;
 use crate::grpc::mensajes::archivos::file_service_server::{FileService, FileServiceServer};
 use crate::grpc::mensajes::archivos::*;
@@ -30,7 +30,7 @@ use crate::red::parada::Parada;
 /// Una llamada a `a`, con un canal para ella sola.
 fn llamar<T>(
     a: SocketAddr,
-    hacer: impl AsyncFnOnce(Canal, hyper::Uri) -> Result<Response<T>, Status>,
+    hacer: impl AsyncFnOnce(Llamador, hyper::Uri) -> Result<Response<T>, Status>,
 ) -> Result<T, Fallo> {
     let limites = Limites {
         respuesta: Duration::from_secs(60),

@@ -12,14 +12,9 @@ use std::time::Instant;
 
 use crate::consola::preguntar_a_todos;
 use crate::fallo::Fallo;
-<<<<<<< HEAD
-use crate::http::cliente::{ArchivoQueLlega, Cabeza, pedir_archivo};
-use crate::http::url::codificar_ruta;
-=======
 use crate::grpc;
-use crate::http::cliente::{Archivo, Cabeza, pedir_archivo, resolver};
+use crate::http::cliente::{ArchivoQueLlega, Cabeza, pedir_archivo, resolver};
 use crate::http::url::{Url, codificar_ruta};
->>>>>>> 021614d0ef82db9113051689b777e7d62c8a3b4c
 use crate::nodo::cliente::descargar_archivo;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::plan::Destino;
