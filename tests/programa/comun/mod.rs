@@ -9,12 +9,15 @@ pub mod rest;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::iter;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+pub use crate::red::maquina::aceptar;
 
 /// Lo más que se espera por algo que tiene que pasar. Sobra en una máquina libre; en una cargada,
 /// no estorba.
@@ -166,6 +169,15 @@ impl Proceso {
         Proceso::nuevo(programa)
     }
 
+    /// Un nodo al que se le pedirá que termine con [`Proceso::despedir`]. En Windows un proceso no
+    /// puede mandar un Ctrl-C a otro: ahí va con menú, que se puede cerrar.
+    pub fn nodo_educado(carpeta: &Path, opciones: &[&str]) -> Proceso {
+        match cfg!(windows) {
+            true => Proceso::menu(carpeta, opciones),
+            false => Proceso::nodo(carpeta, opciones),
+        }
+    }
+
     /// Un maestro, en ese puerto (0: el que esté libre).
     pub fn maestro(puerto: u16) -> Proceso {
         let mut programa = nodo();
@@ -230,6 +242,15 @@ impl Proceso {
     #[cfg_attr(not(unix), allow(dead_code, reason = "sólo en Unix hay señales"))]
     pub fn senal(&self, cual: &str) {
         senal(self.hijo.id(), cual);
+    }
+
+    /// Le pide que termine (a uno de [`Proceso::nodo_educado`]) y espera.
+    pub fn despedir(&mut self) {
+        match cfg!(windows) {
+            true => self.escribir("3"),
+            false => self.senal("TERM"),
+        }
+        self.terminar();
     }
 
     /// Lo mata sin avisar (`kill -9`).
@@ -348,6 +369,11 @@ pub fn conectar(a: SocketAddr) -> TcpStream {
     conexion.set_read_timeout(Some(PACIENCIA)).unwrap();
     conexion.set_write_timeout(Some(PACIENCIA)).unwrap();
     conexion
+}
+
+/// Las conexiones que van llegando, sin fin.
+pub fn entrantes(escucha: &TcpListener) -> impl Iterator<Item = TcpStream> {
+    iter::repeat_with(|| aceptar(escucha).unwrap().0)
 }
 
 /// Manda unos bytes de una vez y lee hasta el cierre, como hace un cliente de la guía.
