@@ -511,13 +511,12 @@ fn mientras_se_reemplaza_no_se_da_la_huella_de_una_mezcla() {
     });
     let poner = |n: usize| {
         let nuevo = carpeta.path().join(".nuevo");
-        fs::hard_link(aparte.path().join(n.to_string()), &nuevo).unwrap();
-        let puesto = fs::rename(&nuevo, &ruta);
-        // No todos los Windows dejan reemplazar un archivo mientras se lee.
-        match puesto {
-            Err(error) if cfg!(windows) && error.kind() == ErrorKind::PermissionDenied => {
-                fs::remove_file(&nuevo).unwrap();
-            }
+        if !nuevo.exists() {
+            fs::hard_link(aparte.path().join(n.to_string()), &nuevo).unwrap();
+        }
+        match fs::rename(&nuevo, &ruta) {
+            // No todos los Windows dejan reemplazar un archivo que se está leyendo: otra vez será.
+            Err(e) if cfg!(windows) && e.kind() == ErrorKind::PermissionDenied => {}
             puesto => puesto.unwrap(),
         }
     };

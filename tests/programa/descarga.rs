@@ -551,7 +551,10 @@ fn dos_que_gotean_y_una_buena(contenido: &[u8]) {
     asegurar_bueno(&salida, &carpeta, contenido);
     // Diez segundos para poder pedir la tercera copia; de las otras no se cansa hasta los quince.
     let tardo = antes.elapsed();
-    assert!(tardo < Duration::from_secs(14), "{tardo:?}");
+    let tope = Duration::from_secs(14) + crate::holgura();
+    assert!(tardo < tope, "{tardo:?}");
+    let quejas = quejas(&salida);
+    assert!(!quejas.contains("[FUENTE RETIRADA]"), "{quejas}");
 }
 
 fn la_guia_que_gotea(contenido: &[u8]) {
@@ -858,10 +861,11 @@ fn si_quien_sabe_bloques_miente_queda_la_guia() {
 fn la_guia_que_se_corta_no_deja_un_archivo_bueno() {
     let guia = Falso::nuevo(&datos(3 << 20), Mana::GuiaCortada);
     let carpeta = tempfile::tempdir().unwrap();
-    if !crate::se_pierde_el_rst() {
-        let salida = descargar(&carpeta, &[guia.direccion]);
-        asegurar_que_no(&salida, &carpeta);
+    let salida = descargar(&carpeta, &[guia.direccion]);
+    if crate::se_pierde_el_rst() {
+        return; // Y sin longitud ni RST, media es como entera: es lo que le pasa a la guía.
     }
+    asegurar_que_no(&salida, &carpeta);
     // Si otro de la guía lo tiene, de él.
     let entera = Falso::nuevo(b"corto y entero", Mana::Guia);
     let salida = descargar(&carpeta, &[guia.direccion, entera.direccion]);
