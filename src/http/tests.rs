@@ -274,8 +274,14 @@ fn conversar(
 
 #[test]
 fn quien_manda_demasiado_llega_a_ver_el_413() {
-    let mut pregunta = b"POST / HTTP/1.0\r\nContent-Length: 20000000\r\n\r\n".to_vec();
-    pregunta.resize(20_000_000, b'x');
+    // Tirarlo todo cabe de sobra en lo que dura la despedida, pero con Wine cada lectura es lenta.
+    let cuanto = if crate::bajo_wine() {
+        4_000_000
+    } else {
+        20_000_000
+    };
+    let mut pregunta = format!("POST / HTTP/1.0\r\nContent-Length: {cuanto}\r\n\r\n").into_bytes();
+    pregunta.resize(cuanto, b'x');
     let recibido = conversar(&pregunta, |c, p| {
         leer_cuerpo(c, p, 1024, || Ok(())).map(|_| RespuestaHttp::vacia(200))
     })

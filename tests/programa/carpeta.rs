@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::comun::falsos::{BLOQUE, Charla, Compuerta, Falso, Mana, huella};
 use super::comun::{
-    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, nombres,
+    Lanzar, PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, nombres,
     preguntar, quejas, responde, senal,
 };
 use crate::guia::{DESCARGADO, ENVIO_COMPLETO};
@@ -29,8 +29,7 @@ fn empezar(nombre: &str, carpeta: &Path, fuentes: &[SocketAddr]) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .lanzar()
 }
 
 fn descargar(nombre: &str, carpeta: &Path, fuentes: &[SocketAddr]) -> Output {
@@ -345,7 +344,7 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     let mut enviar = super::comun::nodo();
     enviar.arg("enviar").arg(suya.path().join(NOMBRE));
     enviar.args(["--a", &nodo.direccion().to_string()]);
-    let salida = enviar.output().unwrap();
+    let salida = enviar.recoger();
     assert_eq!(codigo(&salida), Some(1));
     assert!(quejas(&salida).contains("no cabe"), "{}", quejas(&salida));
     assert!(nombres(&disco.0).is_empty());

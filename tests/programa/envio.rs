@@ -13,8 +13,8 @@ use super::comun::falsos::{
     BLOQUE, Charla, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques,
 };
 use super::comun::{
-    PACIENCIA, Proceso, acabar, aceptar, codigo, conectar, datos, dicho, nodo, nombres, quejas,
-    responde, senal,
+    Lanzar, PACIENCIA, Proceso, acabar, aceptar, codigo, conectar, datos, dicho, nodo, nombres,
+    quejas, responde, senal,
 };
 use crate::config::Limites;
 use crate::consola::eventos::Avisador;
@@ -45,8 +45,7 @@ fn empezar_a_enviar(ruta: &Path, a: SocketAddr) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .lanzar()
 }
 
 fn enviar(ruta: &Path, a: SocketAddr) -> Output {
@@ -608,8 +607,7 @@ fn una_oferta_que_no_da_nada_no_le_impide_a_su_dueno_bajarlo() {
         .args(["descargar", NOMBRE, "--carpeta"])
         .arg(carpeta.path())
         .args(["--de", &par.direccion.to_string()])
-        .output()
-        .unwrap();
+        .recoger();
     assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
     assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == contenido);
     // Y si al final da lo suyo, se guarda aparte.

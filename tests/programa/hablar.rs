@@ -7,7 +7,9 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::comun::practicas::{Programa, libre, todo};
-use super::comun::{PACIENCIA, Proceso, acabar, aceptar, codigo, datos, dicho, nodo, quejas};
+use super::comun::{
+    Lanzar, PACIENCIA, Proceso, acabar, aceptar, codigo, datos, dicho, nodo, quejas,
+};
 
 /// Habla con `a`, con esa entrada en una tubería, y recoge lo que sale.
 fn hablar(a: &str, opciones: &[&str], entrada: &[u8]) -> Output {
@@ -17,8 +19,7 @@ fn hablar(a: &str, opciones: &[&str], entrada: &[u8]) -> Output {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .lanzar();
     // Puede irse antes de leerla.
     let _ = hijo.stdin.take().unwrap().write_all(entrada);
     acabar(hijo)

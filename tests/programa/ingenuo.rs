@@ -13,8 +13,8 @@ use std::process::{Output, Stdio};
 use std::thread;
 
 use super::comun::{
-    PACIENCIA, Proceso, acabar, aceptar, codigo, conectar, datos, dicho, nodo, orden, preguntar,
-    quejas,
+    Lanzar, PACIENCIA, Proceso, acabar, aceptar, codigo, conectar, datos, dicho, nodo, orden,
+    preguntar, quejas,
 };
 
 const PREGUNTA: &str = "Seleccione una opción: ";
@@ -38,8 +38,7 @@ fn pedir_a(puerto: u16, carpeta: &Path, entrada: &str) -> Output {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .lanzar();
     let mut teclado = hijo.stdin.take().unwrap();
     // Si ya terminó, no le queda nada que leer.
     let _ = teclado.write_all(entrada.as_bytes());

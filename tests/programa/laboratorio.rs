@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::comun::falsos::{BLOQUE, huella};
 use super::comun::{
-    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, quejas,
+    Lanzar, PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, quejas,
 };
 use crate::laboratorio::diagrama::Ejecucion;
 use crate::laboratorio::suceso::{Clase, Suceso};
@@ -84,7 +84,7 @@ fn en_los_dos_diarios_esta_lo_mismo_visto_de_los_dos_lados() {
             .args(palabras)
             .args(["--peer", &peer, "--carpeta"])
             .arg(mia.path());
-        let salida = orden.arg("--diario").arg(&otro).output().unwrap();
+        let salida = orden.arg("--diario").arg(&otro).recoger();
         assert_eq!(
             codigo(&salida),
             Some(0),
@@ -129,12 +129,12 @@ fn un_diario_que_no_cabe_se_dice_y_el_nodo_sigue() {
     assert_eq!(sirve.terminar(), Some(130));
     let mut orden = nodo();
     orden.args(["buscar", NOMBRE, "--diario", "/dev/full", "--peer"]);
-    let salida = orden.arg(sirve.direccion().to_string()).output().unwrap();
+    let salida = orden.arg(sirve.direccion().to_string()).recoger();
     assert_eq!(codigo(&salida), Some(1));
     assert!(quejas(&salida).contains("/dev/full está incompleto"));
     let mut orden = nodo();
     orden.args(["servir", "--diario", "/no/hay/tal/carpeta"]);
-    let salida = orden.output().unwrap();
+    let salida = orden.recoger();
     assert_eq!(codigo(&salida), Some(1));
     assert!(
         quejas(&salida).contains("creando el diario"),
@@ -149,7 +149,7 @@ fn el_diario_de_lo_que_no_se_pudo_tambien_se_guarda() {
     let ruta = carpeta.path().join("d.jsonl");
     let mut programa = nodo();
     programa.args(["chat", "--conectar", "127.0.0.1:9", "--diario"]);
-    let salida = programa.arg(&ruta).output().unwrap();
+    let salida = programa.arg(&ruta).recoger();
     assert_eq!(codigo(&salida), Some(1), "{}", quejas(&salida));
     let clases: Vec<_> = leer_diario(&ruta).iter().map(|s| s.clase).collect();
     assert_eq!(clases, [Clase::Conecta, Clase::Cierra]);
@@ -176,8 +176,8 @@ fn sin_diario(ruta: &Path) -> String {
     let mut orden = nodo();
     orden.args(["buscar", NOMBRE, "--peer", "127.0.0.1:9", "--diario"]);
     let hijo = orden.arg(ruta).stdin(Stdio::null());
-    let hijo = hijo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let salida = acabar(hijo.unwrap());
+    let hijo = hijo.stdout(Stdio::piped()).stderr(Stdio::piped()).lanzar();
+    let salida = acabar(hijo);
     assert_eq!(codigo(&salida), Some(1));
     assert_eq!(dicho(&salida), "");
     quejas(&salida)
@@ -216,7 +216,7 @@ fn un_diario_no_pisa_lo_de_otro() {
     fs::write(&ruta, "{\"i").unwrap();
     let mut orden = nodo();
     orden.args(["buscar", NOMBRE, "--peer", "127.0.0.1:9", "--diario"]);
-    orden.arg(&ruta).output().unwrap();
+    orden.arg(&ruta).recoger();
     assert_eq!(leer_diario(&ruta).first().map(|s| s.i), Some(1));
 }
 
@@ -405,7 +405,7 @@ proptest! {
             orden.args(["--de", &fuente.direccion().to_string()]);
         }
         let hijo = orden.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let salida = acabar(hijo.spawn().unwrap());
+        let salida = acabar(hijo.lanzar());
         prop_assert_eq!(codigo(&salida), Some(0), "{}: {}", lista, quejas(&salida));
         let llego = fs::read(mia.path().join(NOMBRE)).unwrap();
         prop_assert!(huella(&llego) == huella(&contenido), "{}", lista);
@@ -463,7 +463,7 @@ fn corrida(donde: &Path, pasos: &[(u8, u8)]) -> Vec<PathBuf> {
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped());
-            orden.spawn().unwrap()
+            orden.lanzar()
         })
         .collect();
     ordenes.into_iter().for_each(|orden| drop(acabar(orden)));

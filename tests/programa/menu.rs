@@ -8,7 +8,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::comun::{PACIENCIA, Proceso, aceptar, conectar, entrantes, nodo, preguntar_y_cerrar};
+use super::comun::{
+    Lanzar, PACIENCIA, Proceso, aceptar, conectar, entrantes, nodo, preguntar_y_cerrar,
+};
 use crate::guia::{
     ARCHIVOS_DISPONIBLES, CONEXION, DE_DONDE, DESCARGADO, DISPONIBLE_EN, ENVIO_COMPLETO,
     ERROR_AL_DESCARGAR, ESCUCHANDO, NO_SE_ENCONTRO, OPCION_INVALIDA, QUE_ARCHIVO, SALIENDO,
@@ -193,8 +195,7 @@ fn si_nadie_lee_la_salida_el_nodo_no_se_queda_girando() {
     let mut hijo = programa
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+        .lanzar();
     drop(hijo.stdout.take());
     // Cada vuelta falla al pintar: en la primera que lo nota, se va.
     let mut entrada = hijo.stdin.take().unwrap();

@@ -3,6 +3,7 @@
 //!
 //! Se miran todas: el README y las que están junto al código, en `src/`.
 
+use super::comun::Lanzar;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -243,7 +244,7 @@ fn la_ayuda_dice_los_valores_de_config() {
 
 fn ayuda_de(argumentos: &[&str]) -> String {
     let mut programa = Command::new(env!("CARGO_BIN_EXE_nodo"));
-    let ayuda = programa.args(argumentos).output().unwrap();
+    let ayuda = programa.args(argumentos).recoger();
     String::from_utf8(ayuda.stdout).expect("la ayuda es texto")
 }
 

@@ -8,7 +8,7 @@ pub mod practicas;
 pub mod rest;
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::iter;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -30,13 +30,38 @@ pub fn nodo() -> Command {
     programa
 }
 
+/// Arrancar un proceso, que tiene que salir bien.
+pub trait Lanzar {
+    fn lanzar(&mut self) -> Child;
+    /// Y esperarlo.
+    fn recoger(&mut self) -> Output;
+}
+
+impl Lanzar for Command {
+    fn lanzar(&mut self) -> Child {
+        insistir(|| self.spawn())
+    }
+
+    fn recoger(&mut self) -> Output {
+        insistir(|| self.output())
+    }
+}
+
+/// Con Wine, de cada mil procesos alguno no llega ni a empezar («error interno»): otro sí.
+fn insistir<T>(mut arrancar: impl FnMut() -> io::Result<T>) -> T {
+    const ERROR_INTERNO: Option<i32> = Some(1359);
+    let sin_empezar = |e: &io::Error| crate::bajo_wine() && e.raw_os_error() == ERROR_INTERNO;
+    loop {
+        match arrancar() {
+            Err(error) if sin_empezar(&error) => {}
+            arrancado => return arrancado.unwrap(),
+        }
+    }
+}
+
 /// Hace una orden suelta y recoge su salida.
 pub fn orden<A: AsRef<OsStr>>(argumentos: impl IntoIterator<Item = A>) -> Output {
-    nodo()
-        .args(argumentos)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    nodo().args(argumentos).stdin(Stdio::null()).recoger()
 }
 
 /// Espera a que termine un proceso y recoge lo que dijo. Si no termina a tiempo, lo mata y falla.
@@ -126,8 +151,7 @@ impl Proceso {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .lanzar();
         let entrada = hijo.stdin.take();
         let salida = recoger(hijo.stdout.take().unwrap());
         let quejas = recoger(hijo.stderr.take().unwrap());

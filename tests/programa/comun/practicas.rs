@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{PACIENCIA, conectar, entrantes, nodo};
+use super::{Lanzar, PACIENCIA, conectar, entrantes, nodo};
 
 /// Un `nodo` en marcha. Al soltarlo se mata.
 pub struct Programa {
@@ -27,8 +27,7 @@ impl Programa {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .lanzar();
         let (decir, pantalla) = channel();
         leer_lineas(hijo.stdout.take().unwrap(), decir.clone());
         leer_lineas(hijo.stderr.take().unwrap(), decir);
