@@ -36,6 +36,14 @@ pub fn se_pierde_el_rst() -> bool {
 }
 
 /// El programa, por fuera: lo que se escribe, lo que viaja y lo que queda en el disco.
+#[cfg_attr(
+    not(unix),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "lo de las pruebas que sólo son de Unix"
+    )
+)]
 mod programa {
     mod comun;
 

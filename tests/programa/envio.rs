@@ -188,7 +188,7 @@ fn el_archivo_que_cambia_mientras_se_envia_no_llega_como_bueno() {
 
 /// Acepta una conexión y da lo que se le ofrece, ya leído.
 fn que_me_ofrezcan(escucha: &TcpListener) -> (Charla, String) {
-    let mut charla = Charla::de(aceptar(&escucha).unwrap().0);
+    let mut charla = Charla::de(aceptar(escucha).unwrap().0);
     let oferta = charla.oir().unwrap();
     (charla, oferta)
 }

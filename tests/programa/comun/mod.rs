@@ -263,7 +263,6 @@ impl Proceso {
     }
 
     /// Manda una señal (`INT`, `TERM`, `KILL`).
-    #[cfg_attr(not(unix), allow(dead_code, reason = "sólo en Unix hay señales"))]
     pub fn senal(&self, cual: &str) {
         senal(self.hijo.id(), cual);
     }
@@ -303,7 +302,6 @@ impl Proceso {
 }
 
 /// Manda una señal (`INT`, `TERM`, `KILL`) a un proceso.
-#[cfg_attr(not(unix), allow(dead_code, reason = "sólo en Unix hay señales"))]
 pub fn senal(proceso: u32, cual: &str) {
     let mandada = Command::new("kill")
         .arg(format!("-{cual}"))
