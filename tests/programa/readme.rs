@@ -277,14 +277,27 @@ fn las_ordenes_y_opciones_estan_en_el_readme() {
     }
 }
 
-/// `.ci/run` saca la orden de pruebas de la marca del README: tiene que estar, y ser una.
+/// `.ci/run` saca del README lo que va tras cada marca: tiene que estar, y ser lo que se espera.
 #[test]
-fn la_orden_de_pruebas_esta_marcada() {
+fn lo_que_hace_ci_esta_marcado() {
     let readme = leer("README.md");
-    let marca = readme.split_once("<!-- pruebas -->");
-    let (_, tras_la_marca) = marca.expect("falta la marca <!-- pruebas -->");
-    assert!(tras_la_marca.starts_with("\n```sh\ncargo test\n```\n"));
-    assert!(leer(".ci/run").contains("<!-- pruebas -->"));
+    for (paso, ordenes) in [
+        ("pruebas", "cargo test"),
+        (
+            "antes de clase",
+            "mkdir .cargo\ncargo vendor --locked > .cargo/config.toml",
+        ),
+        ("en clase", "cargo build --offline"),
+    ] {
+        let marca = readme.split_once(&format!("<!-- {paso} -->"));
+        let (_, tras_la_marca) = marca.unwrap_or_else(|| panic!("falta <!-- {paso} -->"));
+        assert!(tras_la_marca.starts_with(&format!("\n```sh\n{ordenes}\n```\n")));
+        let lo_saca = [
+            format!("del_readme {paso}"),
+            format!("del_readme \"{paso}\""),
+        ];
+        assert!(lo_saca.iter().any(|orden| leer(".ci/run").contains(orden)));
+    }
 }
 
 /// Los scripts que se nombran existen y se pueden ejecutar.
