@@ -252,10 +252,11 @@ mod tests {
         suyo: &Arc<TcpStream>,
         silencio: Duration,
     ) -> thread::JoinHandle<()> {
-        let canal = Canal::nuevo(&nuestro, suyo, silencio).unwrap();
+        let suyo = Arc::clone(suyo);
         thread::spawn(move || {
             let mut bufer = vec![0; BUFER];
             let leido = (&*nuestro).read(&mut bufer).unwrap();
+            let canal = Canal::nuevo(&nuestro, &suyo, silencio).unwrap();
             if canal.conversacion_breve(&mut bufer, leido) {
                 return canal.ida(bufer);
             }

@@ -21,7 +21,7 @@ pub use crate::red::maquina::aceptar;
 
 /// Lo más que se espera por algo que tiene que pasar. Sobra en una máquina libre; en una cargada
 /// (o con Wine), no estorba.
-pub const PACIENCIA: Duration = Duration::from_secs(if cfg!(windows) { 180 } else { 60 });
+pub const PACIENCIA: Duration = Duration::from_secs(if cfg!(windows) { 300 } else { 60 });
 
 /// El programa, sin la configuración de quien lo prueba.
 pub fn nodo() -> Command {
