@@ -50,10 +50,13 @@ fn milisegundos(celda: &str) -> f64 {
 pub fn todo_se_ve_en_la_guia_y_nada_en_el_nodo() {
     let (temporal, aparte) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let informe = aparte.path().join("informe.md");
-    let salida = hacer(
-        &["todo", "--informe", informe.to_str().unwrap()],
-        temporal.path(),
-    );
+    let argumentos = ["todo", "--informe", informe.to_str().unwrap()];
+    let mut salida = hacer(&argumentos, temporal.path());
+    // Con Wine, de cada mil procesos alguno no llega a empezar, y aquí se arrancan muchos.
+    while crate::bajo_wine() && dicho(&salida).contains("error 1359 del sistema") {
+        let _ = fs::remove_file(&informe);
+        salida = hacer(&argumentos, temporal.path());
+    }
     let pantalla = dicho(&salida);
     assert_eq!(codigo(&salida), Some(0), "{pantalla}{}", quejas(&salida));
     assert!(esta_vacia(temporal.path()));
