@@ -541,6 +541,7 @@ fn clasificar(error: io::Error, que: &'static str) -> FalloRed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::red::maquina::aceptar;
     use std::net::TcpListener;
     use std::thread;
 
@@ -554,7 +555,7 @@ mod tests {
             &Parada::nueva(),
         )
         .unwrap();
-        (nuestra, escucha.accept().unwrap().0)
+        (nuestra, aceptar(&escucha).unwrap().0)
     }
 
     const PLAZO: Duration = Duration::from_secs(5);
@@ -572,7 +573,7 @@ mod tests {
                 let conexion = Conexion::conectar(mudo, PLAZO, &limites, &parada);
                 conexion.and_then(|mut conexion| conexion.leer_linea(PLAZO * 12, "una línea"))
             });
-            let _suya = escucha.accept().unwrap();
+            let _suya = aceptar(&escucha).unwrap();
             let conecta =
                 ambito.spawn(|| Conexion::conectar(nadie, PLAZO, &limites, &parada).err());
             parada.cortar();
@@ -723,7 +724,7 @@ mod tests {
         let (nuestra, mut suya) = pareja();
         nuestra.cerrar_con_error();
         drop(nuestra);
-        assert!(suya.read(&mut [0; 8]).is_err());
+        assert!(suya.read(&mut [0; 8]).is_err() || crate::se_pierde_el_rst());
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub fn atender_conexiones(
     let turnos = Turnos::nuevos(tope);
     // El turno va antes que `accept`: así lo que no cabe espera fuera, sin gastar un descriptor.
     while let Some(turno) = turnos.pedir(Duration::MAX, parada) {
-        let (socket, desde) = match escucha.accept() {
+        let (socket, desde) = match maquina::aceptar(&escucha) {
             _ if parada.avisada() => break,
             Ok((socket, desde)) => (Arc::new(socket), sin_mapear(desde)),
             Err(error) => {

@@ -1,7 +1,7 @@
 //! El maestro de verdad, por la red: las seis rutas, la caducidad y lo que se rechaza.
 
 use super::comun::rest::{enviar, mandar, molestar, pedir};
-use super::comun::{Proceso, codigo, dicho, orden, quejas};
+use super::comun::{Proceso, aceptar, codigo, dicho, orden, quejas};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -116,7 +116,7 @@ pub fn a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta() {
         "/register",
         &json!({"peer": peer, "files": ["a"]}),
     );
-    let mut visita = escucha.accept().unwrap().0;
+    let mut visita = aceptar(&escucha).unwrap().0;
     assert_eq!(
         visita.read(&mut [0; 8]).unwrap(),
         0,
