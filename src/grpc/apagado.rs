@@ -14,10 +14,6 @@ use crate::red::conexion::Conexion;
 use crate::red::parada::Parada;
 use crate::red::servidor::Servidor;
 
-/// Lo que comparten las conversaciones: no hay ninguna.
-#[derive(Default)]
-pub struct Salon;
-
 /// A `PRI * HTTP/2.0` se contesta lo que a cualquier HTTP que no se entiende.
 pub fn responder(conexion: &mut Conexion, _: Instant, nodo: &Nodo) -> Result<(), Cierre> {
     web::responder(conexion, nodo)

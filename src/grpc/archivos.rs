@@ -17,10 +17,10 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::{Code, Status};
 
-use super::conversacion::{Contesta, CuandoSalga, Salon, conversar};
+use super::conversacion::{Contesta, CuandoSalga, conversar};
 use super::mensajes::archivos::file_service_server::{FileService, FileServiceServer};
 use super::mensajes::archivos::{DownloadRequest, DownloadResponse, UploadRequest, UploadResponse};
-use super::{NO_ESTA, TOPE_DE_CONTENIDO, TOPE_DE_MENSAJE};
+use super::{NO_ESTA, Salon, TOPE_DE_CONTENIDO, TOPE_DE_MENSAJE};
 use crate::consola::eventos::Avisador;
 use crate::consola::progreso::Progreso;
 use crate::fallo::Fallo;

@@ -38,10 +38,11 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::enchufe::Enchufe;
+use super::salon::Salon;
 use crate::consola::eventos::Avisador;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::parada::{Parada, Trato, cerrojo};
-use crate::red::turnos::{TurnoDeIp, TurnosPorIp};
+use crate::red::turnos::TurnoDeIp;
 use crate::texto::limpiar;
 
 /// Flujos que un cliente puede tener abiertos a la vez en una conexión.
@@ -52,10 +53,6 @@ const VENTANA: u32 = 32 * 1024;
 const CABECERAS: u32 = 16 * 1024;
 /// Bytes de una respuesta que se dan cada vez: el trozo siguiente no se da hasta que este sale.
 const TROZO: usize = 64 * 1024;
-/// Conversaciones a la vez, de todos y de cada IP.
-const CONVERSACIONES: (usize, usize) = (256, 64);
-/// Llamadas en marcha a la vez, de todos y de cada IP.
-const LLAMADAS: (usize, usize) = (16, 4);
 /// Cuánto espera su turno una llamada.
 const ESPERA_DE_TURNO: Duration = Duration::from_secs(20);
 /// Lo que puede durar una llamada.
@@ -68,24 +65,6 @@ pub const TIC: Duration = Duration::from_millis(100);
 const DESPEDIDA: Duration = Duration::from_millis(500);
 /// El saludo: las 24 letras del principio, y la cabecera de la primera trama.
 const SALUDO: u64 = 24 + 9;
-
-/// Lo que comparten todas las conversaciones de un servidor.
-pub struct Salon {
-    conversaciones: TurnosPorIp,
-    llamadas: TurnosPorIp,
-    /// Lo que se sube se guarda de uno en uno: los que traen lo mismo no se estorban.
-    pub guardando: Mutex<()>,
-}
-
-impl Default for Salon {
-    fn default() -> Salon {
-        Salon {
-            conversaciones: TurnosPorIp::nuevos(CONVERSACIONES.0, CONVERSACIONES.1),
-            llamadas: TurnosPorIp::nuevos(LLAMADAS.0, LLAMADAS.1),
-            guardando: Mutex::default(),
-        }
-    }
-}
 
 /// Quien sabe contestar las llamadas de un servicio.
 pub trait Contesta: Clone + Send + Sync + 'static {

@@ -19,11 +19,14 @@ mod tracker;
 
 #[cfg(not(feature = "grpc"))]
 mod apagado;
+mod salon;
 
 #[cfg(not(feature = "grpc"))]
-pub use apagado::{Salon, abrir_tracker, bajar, responder};
+pub use apagado::{abrir_tracker, bajar, responder};
 #[cfg(feature = "grpc")]
-pub use {archivos::responder, cliente::bajar, conversacion::Salon, tracker::abrir_tracker};
+pub use {archivos::responder, cliente::bajar, tracker::abrir_tracker};
+
+pub use salon::Salon;
 
 /// ¿Se compiló con la opción `grpc`?
 pub const COMPILADO: bool = cfg!(feature = "grpc");

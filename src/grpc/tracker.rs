@@ -19,7 +19,8 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
-use super::conversacion::{Contesta, Salon, conversar};
+use super::Salon;
+use super::conversacion::{Contesta, conversar};
 use super::mensajes::tracker::tracker_service_server::{TrackerService, TrackerServiceServer};
 use super::mensajes::tracker::{
     LeavePeerRequest, LeavePeerResponse, RegisterPeerRequest, RegisterPeerResponse,

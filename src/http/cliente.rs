@@ -37,7 +37,7 @@ pub fn pedir(
     let sitio = partes.sitio();
     let con_quien = |fallo: FalloRed| Fallo::nuevo(format!("http://{sitio}: {fallo}"));
     let no_es = |que| Fallo::nuevo(format!("http://{sitio}: contesta algo que no es {que}"));
-    let mut conexion = abrir(&partes, limites, parada)?.map_err(con_quien)?;
+    let mut conexion = abrir(&partes, limites, parada, con_quien)?;
     // Por su IP, aunque la URL lleve un nombre: los nuestros no atienden a otro.
     let ip = conexion.otro().to_string();
     preguntar(&mut conexion, &ip, &partes.ruta, cuerpo).map_err(con_quien)?;
@@ -69,7 +69,7 @@ pub fn pedir_archivo(
 ) -> Result<Option<ArchivoQueLlega>, Fallo> {
     let partes = leer_url(url)?;
     let fallo = |fallo: FalloRed| Fallo::nuevo(fallo.to_string());
-    let mut conexion = abrir(&partes, limites, parada)?.map_err(fallo)?;
+    let mut conexion = abrir(&partes, limites, parada, fallo)?;
     // Tal como lo escribió quien lo dio: en una máquina ajena puede haber varios sitios, cada uno
     // con su nombre.
     preguntar(&mut conexion, &partes.sitio(), &partes.ruta, None).map_err(fallo)?;
@@ -86,16 +86,18 @@ fn leer_url(url: &str) -> Result<Url, Fallo> {
     Url::leer(url).ok_or_else(no_es)
 }
 
-/// Se conecta con quien diga `url`. El plazo es para todo: saber su dirección, y conectarse.
+/// Se conecta con quien diga `url`; si no puede, `contar` dice cómo se cuenta. El plazo es para
+/// todo: saber su dirección, y conectarse.
 fn abrir(
     url: &Url,
     limites: &Limites,
     parada: &Parada,
-) -> Result<Result<Conexion, FalloRed>, Fallo> {
+    contar: impl Fn(FalloRed) -> Fallo,
+) -> Result<Conexion, Fallo> {
     let limite = Instant::now() + limites.conectar;
     let direccion = resolver(url, limites.conectar, parada)?;
     let queda = limite.saturating_duration_since(Instant::now());
-    Ok(Conexion::conectar(direccion, queda, limites, parada))
+    Conexion::conectar(direccion, queda, limites, parada).map_err(contar)
 }
 
 /// La dirección de `url`. Por un nombre se pregunta al sistema, hasta `plazo`.

@@ -110,6 +110,12 @@ fn puerto_sin_nadie() -> SocketAddr {
     escucha.local_addr().unwrap()
 }
 
+/// `nodo buscar` en quien diga `maestro`.
+fn buscar(maestro: &str, nombre: &str) -> Output {
+    let peers = ["--peer", "127.0.0.1:9", "--maestro", maestro];
+    orden(["buscar", nombre].iter().chain(&peers))
+}
+
 /// `nodo descargar` de quien diga `maestro`, y la carpeta en que lo deja.
 fn descargar(maestro: &str, nombre: &str) -> (Output, tempfile::TempDir) {
     let carpeta = tempfile::tempdir().unwrap();
@@ -153,14 +159,7 @@ fn a_quien_no_da_puerto_se_le_prueba_en_el_de_rest() {
         {"rest": format!("http://0.0.0.0:{}", nuestro.puerto)},
         {"rest": "https://127.0.0.1:9001"},
     ]));
-    let buscado = orden([
-        "buscar",
-        "a.bin",
-        "--peer",
-        "127.0.0.1:9",
-        "--maestro",
-        &maestro.url(),
-    ]);
+    let buscado = buscar(&maestro.url(), "a.bin");
     let mut lineas: Vec<_> = dicho(&buscado).lines().map(String::from).collect();
     lineas.sort();
     assert_eq!(lineas, [nuestro.direccion().to_string(), ajeno.url()]);
@@ -206,14 +205,7 @@ fn un_nombre_de_maquina_vale_en_cualquier_url() {
         {"rest": format!("http://0:{}", nuestro.puerto)},
     ]));
     let url = por_nombre(maestro.direccion.port());
-    let buscado = orden([
-        "buscar",
-        "a.bin",
-        "--peer",
-        "127.0.0.1:9",
-        "--maestro",
-        &url,
-    ]);
+    let buscado = buscar(&url, "a.bin");
     assert_eq!(dicho(&buscado), format!("{}\n", nuestro.direccion()));
     let (salida, carpeta) = descargar(&url, "a.bin");
     assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));

@@ -93,11 +93,11 @@ impl<E: Into<NoDescargado>> From<E> for Tropiezo {
     }
 }
 
-/// Las maneras de bajar de `ajena`, en el orden en que se prueban.
-fn maneras(ajena: &Hallado) -> Vec<Manera> {
-    let mut maneras: Vec<Manera> = vec![por_http];
+/// Las maneras de bajar de `ajena`, en el orden en que se prueban, cada una con lo que se le pide.
+fn maneras(ajena: &Hallado) -> Vec<(&'static str, Manera)> {
+    let mut maneras: Vec<(_, Manera)> = vec![("GET /files/", por_http)];
     if ajena.grpc_port != 0 {
-        maneras.push(por_grpc);
+        maneras.push(("Download", por_grpc));
     }
     maneras
 }
@@ -105,14 +105,14 @@ fn maneras(ajena: &Hallado) -> Vec<Manera> {
 /// Baja de una, de la primera manera que sirva.
 fn de_una_ajena(ajena: &Hallado, pedido: &Pedido) -> Result<Descargado, NoDescargado> {
     let (mut motivos, mut fallo_alguna, mut queda_alguna) = (Vec::new(), false, false);
-    for manera in maneras(ajena) {
+    for (pedida, manera) in maneras(ajena) {
         match manera(ajena, pedido) {
             Ok(descargado) => return Ok(descargado),
             Err(Tropiezo::NoSePudo(NoDescargado::Cancelado)) => {
                 return Err(NoDescargado::Cancelado);
             }
             Err(Tropiezo::NoSePudo(NoDescargado::NoEncontrado)) => {
-                motivos.push("a GET /files/ dice que no lo tiene".to_string());
+                motivos.push(format!("a {pedida} dice que no lo tiene"));
             }
             Err(Tropiezo::NoSePudo(NoDescargado::Fallo(fallo))) => {
                 motivos.push(fallo.to_string());

@@ -201,14 +201,14 @@ fn preguntar(
     let (codigo, mut valor) = pedir(&format!("{url}{ruta}"), None, limites, parada)?;
     match valor.get_mut("peers").map(Value::take) {
         Some(Value::Array(mut peers)) if codigo == 200 => {
-            if peers.iter().any(dice_localhost)
+            // Saber de qué máquina es la URL puede costar: sólo si hace falta.
+            if peers.iter().any(|peer| localhost(peer).is_some())
                 && let Some(quien) = Url::leer(url)
                 && let Ok(quien) = resolver(&quien, limites.conectar, parada)
                 && !es_de_esta_maquina(quien.ip())
             {
-                peers
-                    .iter_mut()
-                    .for_each(|peer| en_su_maquina(peer, quien.ip()));
+                let ip = quien.ip();
+                peers.iter_mut().for_each(|peer| en_su_maquina(peer, ip));
             }
             Ok(peers)
         }
@@ -219,18 +219,16 @@ fn preguntar(
     }
 }
 
-fn dice_localhost(peer: &Value) -> bool {
+/// Su URL, si dice `localhost`.
+fn localhost(peer: &Value) -> Option<Url> {
     let rest = peer["rest"].as_str().and_then(Url::leer);
-    rest.and_then(|rest| rest.ip())
-        .is_some_and(|ip| ip.is_loopback())
+    rest.filter(|rest| rest.ip().is_some_and(|ip| ip.is_loopback()))
 }
 
 /// `localhost`, dicho por quien está en otra máquina, es esa máquina: así se registran allí los
 /// programas del curso.
 fn en_su_maquina(peer: &mut Value, ip: IpAddr) {
-    if dice_localhost(peer)
-        && let Some(rest) = peer["rest"].as_str().and_then(Url::leer)
-    {
+    if let Some(rest) = localhost(peer) {
         peer["rest"] = format!("http://{}", SocketAddr::new(ip, rest.puerto)).into();
     }
 }
