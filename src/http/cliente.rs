@@ -255,7 +255,7 @@ mod tests {
     use crate::red::maquina::aceptar;
     use proptest::prelude::*;
     use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::net::{Shutdown, TcpListener};
     use std::thread;
 
     /// Contesta `respuesta` a la primera pregunta y devuelve la pregunta.
@@ -272,6 +272,9 @@ mod tests {
                     break;
                 }
             }
+            // El fin se manda: en Windows, soltar el socket no basta si lo heredó un proceso que
+            // otra prueba arrancaba en ese momento.
+            let _ = cliente.shutdown(Shutdown::Write);
             String::from_utf8_lossy(&bytes[..leidos]).into_owned()
         });
         (url, hilo)
