@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::red::caudal::Caudal;
 use crate::testigo::Testigo;
 
 /// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta
@@ -61,6 +62,8 @@ pub struct Limites {
     pub escribir: Duration,
     /// Bytes de una línea.
     pub linea: usize,
+    /// Bytes por segundo que se sirven, entre todas las conexiones.
+    pub caudal: Caudal,
     /// Quién mira lo que se dice: el laboratorio, si se pidió.
     pub testigo: Testigo,
 }
@@ -75,6 +78,7 @@ impl Default for Limites {
             calcular: Duration::from_secs(60),
             escribir: Duration::from_secs(30),
             linea: 4096,
+            caudal: Caudal::default(),
             testigo: Testigo::default(),
         }
     }
@@ -87,8 +91,7 @@ pub enum Fila {
     Elegida(usize),
     /// La primera cuyo puerto esté libre: `nodo` a secas.
     PrimeraLibre,
-    /// Ninguna, porque el maestro está en otra máquina: el puerto de la primera o el siguiente
-    /// libre.
+    /// Ninguna, con el maestro en otra máquina: el puerto de la primera, o el siguiente libre.
     PuertoLibre,
     /// Ninguna: todo se dijo con opciones.
     Ninguna,
@@ -115,8 +118,7 @@ pub struct Config {
     pub max_conexiones: usize,
     /// La URL del maestro en que registrarse.
     pub maestro: Option<String>,
-    /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es
-    /// nadie.
+    /// ¿Se dijo quién es (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es nadie.
     pub identificado: bool,
     /// Plazos y topes.
     pub limites: Limites,
@@ -125,8 +127,7 @@ pub struct Config {
 impl Config {
     /// La carpeta, o `compartidos` si nadie la dijo (las órdenes sueltas).
     pub fn carpeta_o_la_de_la_guia(&self) -> PathBuf {
-        let de_la_guia = || PathBuf::from(CARPETA_ARCHIVOS);
-        self.carpeta.clone().unwrap_or_else(de_la_guia)
+        self.carpeta.clone().unwrap_or(CARPETA_ARCHIVOS.into())
     }
 }
 

@@ -29,6 +29,7 @@ mod programa {
     pub mod descarga;
     pub mod diagrama;
     pub mod ejercicios;
+    pub mod enjambre;
     pub mod envio;
     pub mod guia;
     pub mod hablar;

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{Config, Fila, PEERS, carpeta_de_fila};
+use crate::config::{Config, Fila, Limites, PEERS, carpeta_de_fila};
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
 use crate::guia::ESCUCHANDO;
@@ -24,6 +24,7 @@ use crate::red::hilos::{Hilo, arrancar};
 use crate::red::maquina::ip_en_la_red;
 use crate::red::parada::Parada;
 use crate::red::servidor::{Servidor, fallo_al_abrir};
+use crate::texto::tamano;
 
 /// Conexiones que se enseñan de una vez; las demás se cuentan. Nadie lee mil líneas por segundo.
 const CONEXIONES_POR_TANDA: usize = 20;
@@ -63,8 +64,12 @@ impl EnMarcha {
         let registro = registro::mantener(&nodo)?;
         let suyo = Arc::clone(&nodo);
         let atender = move |conexion| gestionar_peticion(conexion, &suyo);
-        let (tope, limites) = (config.max_conexiones, &config.limites);
-        let servidor = Servidor::arrancar(escucha, tope, limites, Parada::nueva(), atender)?;
+        let (tope, parada) = (config.max_conexiones, Parada::nueva());
+        let limites = Limites {
+            caudal: config.limites.caudal.hasta_que(&parada),
+            ..config.limites.clone()
+        };
+        let servidor = Servidor::arrancar(escucha, tope, &limites, parada, atender)?;
         presentar(&nodo, en_la_red, consola);
         Ok(EnMarcha {
             nodo,
@@ -93,6 +98,10 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
         format!("Soy {nombre} y comparto {carpeta}"),
     ]);
     consola.pantalla.tanda(nodo.laboratorio.aviso_de_fallas());
+    if let Some(tope) = nodo.vecinos.limites.caudal.tope() {
+        let linea = format!("Sirvo {} por segundo, como mucho", tamano(tope));
+        consola.pantalla.linea(linea);
+    }
     if let Some(yo) = en_la_red {
         let linea = format!("Los demás me encuentran en {yo} (para ellos: --peer {yo})");
         consola.pantalla.linea(linea);

@@ -231,6 +231,7 @@ mod tests {
             "--nombre yo",
             "--espera 1",
             "--max-conexiones 9",
+            "--ritmo 5MB",
             "--maestro http://127.0.0.1:9000",
         ];
         for opcion in opciones {

@@ -17,6 +17,7 @@ use crate::laboratorio::puesto::{Instrumental, Montado};
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
+use crate::red::caudal::Caudal;
 use opciones::{Argumentos, Opciones, Orden, Practica, decidir};
 use sueltas::vecinos_de;
 
@@ -50,8 +51,12 @@ fn cumplir_con(
 ) -> Result<Salida, Fallo> {
     let limites = montado.limites();
     let config = || {
+        let limites = Limites {
+            caudal: Caudal::nuevo(nodo.ritmo),
+            ..limites.clone()
+        };
         Ok(Config {
-            limites: limites.clone(),
+            limites,
             ..decidir(nodo)?
         })
     };

@@ -66,6 +66,9 @@ pub struct Opciones {
     #[arg(long, value_name = "N", value_parser = |escrito: &str| leer_hasta(escrito, 12_000),
           help = format!("Conexiones que atiende a la vez ({MAX_CONEXIONES} si no se dice)"))]
     pub max_conexiones: Option<usize>,
+    /// Bytes por segundo que sirve, entre todos los que le piden: 5MB, 500KB (sin esto, sin tope)
+    #[arg(long, value_name = "TASA", value_parser = leer_ritmo)]
+    pub ritmo: Option<u64>,
     /// Directorio «maestro» en que registrarse y al que preguntar, por ejemplo
     /// http://127.0.0.1:9000
     #[arg(long, value_name = "URL", value_parser = leer_maestro)]

@@ -3,8 +3,9 @@
 //! Es el único bucle de `accept` del proyecto. Lo usan el nodo, el balanceador, los backends, el
 //! maestro y el chat: sólo cambia `gestionar`. Lo que la guía no tiene está en el cuarto de al
 //! lado: cómo se para ([`parada`]), quién arranca el bucle y lo espera ([`servidor`]), los hilos
-//! ([`hilos`]), cuántos caben ([`turnos`]) y qué es una conexión con plazos ([`conexion`]).
+//! ([`hilos`]), cuántos caben ([`turnos`]), qué es una conexión con plazos ([`conexion`])…
 
+pub mod caudal;
 pub mod conexion;
 pub mod hilos;
 pub mod maquina;

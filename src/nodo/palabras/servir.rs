@@ -54,8 +54,8 @@ impl fmt::Display for Cierre {
     }
 }
 
-/// Manda `cabecera` y los bytes `tramo` del archivo, en trozos grandes. La cabecera sale con el
-/// primer trozo.
+/// Manda `cabecera` y los bytes `tramo` del archivo, en trozos grandes, o al ritmo que se haya
+/// pedido. La cabecera sale con el primer trozo.
 pub fn enviar_tramo(
     conexion: &mut Conexion,
     abierto: &Abierto,
@@ -69,6 +69,7 @@ pub fn enviar_tramo(
     let mut desde = tramo.start;
     while ocupado > 0 || desde < tramo.end {
         let quiero = (bufer.len() - ocupado).min((tramo.end - desde) as usize);
+        let quiero = conexion.limites().caudal.tomar(quiero);
         let destino = &mut bufer[ocupado..ocupado + quiero];
         let leido = leer_en(&abierto.archivo, desde, destino).map_err(FalloRed::Sistema)?;
         if leido == 0 && quiero > 0 {
