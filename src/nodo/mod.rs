@@ -42,6 +42,9 @@ const YA_SE_DIJO: Duration = Duration::from_secs(60);
 const MAX_RECEPCIONES: usize = 16;
 /// De ellos, los de una misma IP: ninguna ocupa todos los turnos.
 const MAX_RECEPCIONES_POR_IP: usize = 4;
+/// Bloques que se mandan a la vez con `--ritmo`: entre más, ninguno acabaría pronto, y los demás no
+/// tendrían qué repartir.
+const ENVIOS_CON_RITMO: usize = 4;
 /// IP de las que se recuerda cuándo se anunciaron.
 const MAX_VISTAS: usize = 1024;
 
@@ -113,12 +116,17 @@ impl Nodo {
         laboratorio: Arc<Puesto>,
     ) -> Nodo {
         let carpeta = Arc::new(carpeta);
+        let estante = Estante::nuevo(Origen::Carpeta(Arc::clone(&carpeta)));
+        let ritmo = vecinos.limites.caudal.tope();
         let (maestro, testigo) = (vecinos.maestro.clone(), vecinos.limites.testigo.clone());
         Nodo {
             saliendo: vecinos.parada.clone(),
             vecinos,
             direccion,
-            estante: Estante::nuevo(Origen::Carpeta(Arc::clone(&carpeta))),
+            estante: match ritmo {
+                Some(_) => estante.con_envios(ENVIOS_CON_RITMO),
+                None => estante,
+            },
             carpeta,
             avisador,
             laboratorio,

@@ -320,6 +320,8 @@ impl Drop for AMedias {
         if !self.comprobable || self.tamano() == 0 {
             self.descartar();
         }
+        // Quien aún esté dando un bloque a otro tiene el mismo archivo abierto, y con él el cerrojo.
+        let _ = self.archivo.unlock();
     }
 }
 

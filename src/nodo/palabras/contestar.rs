@@ -68,7 +68,10 @@ fn contestar(
         Palabra::Hola(otro) => contestar_hola(conexion, otro, nodo),
         Palabra::Listar => contestar_lista(conexion, nodo),
         Palabra::Mensaje { de, texto } => contestar_mensaje(conexion, de, texto, nodo),
-        Palabra::Info(_) | Palabra::Bloques(_) | Palabra::Obtener { .. } => {
+        Palabra::Info(_)
+        | Palabra::Bloques(_)
+        | Palabra::Obtener { .. }
+        | Palabra::Tengo { .. } => {
             let tramo = contestar_de_archivos(conexion, palabra, &nodo.estante)?;
             nodo.avisador.destacar(envios.sumar(conexion, tramo));
             Ok(())

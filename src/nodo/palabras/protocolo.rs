@@ -9,6 +9,7 @@ use std::fmt;
 
 use crate::config::MAX_NOMBRE;
 use crate::nodo::carpeta::huella::Huella;
+use crate::nodo::palabras::tramos::Tramos;
 
 /// Cuántos bytes se miran, como mucho, para saber quién habla.
 pub const PRIMERA_PALABRA: usize = 16;
@@ -16,6 +17,12 @@ pub const PRIMERA_PALABRA: usize = 16;
 /// El motivo con que se contesta a `BLOQUES` cuando la huella aún no está: quien pide vuelve a
 /// preguntar.
 pub const CALCULANDO: &str = "calculando la huella";
+/// El motivo con que se contesta a `OBTENER` cuando ya se mandan bastantes bloques a la vez: se pide
+/// a otro, o se repite enseguida.
+pub const OCUPADO: &str = "ocupado";
+/// El motivo con que se contesta a `OBTENER` cuando ese bloque de lo que se está bajando no ha
+/// llegado.
+pub const AUN_NO: &str = "aún no lo tengo";
 
 /// Quién habla, según la primera palabra de la conexión.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +95,13 @@ pub enum Palabra {
         /// De qué archivo.
         nombre: String,
     },
+    /// `TENGO:<desde bloque>:<nombre o huella>` → qué bloques se le pueden pedir ya.
+    Tengo {
+        /// El primer bloque por el que se pregunta.
+        desde: u64,
+        /// De qué archivo, por su nombre o por su huella.
+        nombre: String,
+    },
     /// `OFRECER:<nombre>` → `ACEPTADO`, y los papeles se invierten.
     Ofrecer(String),
     /// `MENSAJE:<nombre del nodo>:<texto>` → `RECIBIDO`.
@@ -139,6 +153,7 @@ impl Palabra {
             "INFO" => Some(Palabra::Info(resto.to_string())),
             "BLOQUES" => Some(Palabra::Bloques(resto.to_string())),
             "OBTENER" => leer_obtener(resto),
+            "TENGO" => leer_tengo(resto),
             "OFRECER" => Some(Palabra::Ofrecer(resto.to_string())),
             "MENSAJE" => resto.split_once(':').map(|(de, texto)| Palabra::Mensaje {
                 de: de.to_string(),
@@ -160,8 +175,16 @@ fn leer_obtener(resto: &str) -> Option<Palabra> {
     })
 }
 
+fn leer_tengo(resto: &str) -> Option<Palabra> {
+    let (desde, nombre) = resto.split_once(':')?;
+    Some(Palabra::Tengo {
+        desde: leer_numero(desde)?,
+        nombre: nombre.to_string(),
+    })
+}
+
 /// Un número decimal sin signo ni adornos («+5» no vale), que quepa en 64 bits.
-fn leer_numero(texto: &str) -> Option<u64> {
+pub(super) fn leer_numero(texto: &str) -> Option<u64> {
     if texto.is_empty() || !texto.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
@@ -211,6 +234,7 @@ impl fmt::Display for Palabra {
                 longitud,
                 nombre,
             } => write!(f, "OBTENER:{desde}:{longitud}:{nombre}"),
+            Palabra::Tengo { desde, nombre } => write!(f, "TENGO:{desde}:{nombre}"),
             Palabra::Ofrecer(nombre) => write!(f, "OFRECER:{nombre}"),
             Palabra::Mensaje { de, texto } => write!(f, "MENSAJE:{de}:{texto}"),
         }
@@ -230,6 +254,8 @@ pub enum Respuesta {
     Bloques(u64),
     /// `OK:<longitud>`: siguen esos bytes.
     Datos(u64),
+    /// `TENGO:<tamaño>:<huella>:<tramos>`.
+    Tengo(Existencias),
     /// `NOFILE`: no lo tiene.
     NoLoTiene,
     /// `ACEPTADO`: que empiece a servir.
@@ -249,6 +275,35 @@ pub struct Info {
     pub huella: Option<Huella>,
 }
 
+/// Los bloques de un archivo que se pueden pedir ya.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Existencias {
+    /// Lo que mide el archivo entero, en bytes.
+    pub tamano: u64,
+    /// BLAKE3 del archivo entero.
+    pub huella: Huella,
+    /// Qué bloques: todos, o los primeros que quepan en la línea.
+    pub tramos: Tramos,
+}
+
+impl Existencias {
+    fn leer(resto: &str) -> Option<Existencias> {
+        let mut partes = resto.splitn(3, ':');
+        Some(Existencias {
+            tamano: leer_numero(partes.next()?)?,
+            huella: Huella::leer(partes.next()?)?,
+            tramos: Tramos::leer(partes.next()?)?,
+        })
+    }
+
+    /// Lo mismo, con los tramos que quepan en una línea de `tope` bytes con su final.
+    pub fn en_una_linea_de(self, tope: usize) -> Existencias {
+        let sin_tramos = format!("TENGO:{}:{}:\n", self.tamano, self.huella);
+        let tramos = self.tramos.que_caben_en(tope - sin_tramos.len());
+        Existencias { tramos, ..self }
+    }
+}
+
 impl Respuesta {
     /// Lee una respuesta, de una línea sin su `\n`. `None` si no es ninguna.
     pub fn leer(linea: &str) -> Option<Respuesta> {
@@ -262,6 +317,7 @@ impl Respuesta {
             ("INFO", Some(resto)) => Info::leer(resto).map(Respuesta::Info),
             ("BLOQUES", Some(resto)) => leer_numero(resto).map(Respuesta::Bloques),
             ("OK", Some(resto)) => leer_numero(resto).map(Respuesta::Datos),
+            ("TENGO", Some(resto)) => Existencias::leer(resto).map(Respuesta::Tengo),
             ("NOFILE", None) => Some(Respuesta::NoLoTiene),
             ("ACEPTADO", None) => Some(Respuesta::Aceptado),
             ("RECIBIDO", nombre) => Some(Respuesta::Recibido(nombre.map(str::to_string))),
@@ -303,6 +359,11 @@ impl fmt::Display for Respuesta {
             }
             Respuesta::Bloques(n) => write!(f, "BLOQUES:{n}"),
             Respuesta::Datos(n) => write!(f, "OK:{n}"),
+            Respuesta::Tengo(Existencias {
+                tamano,
+                huella,
+                tramos,
+            }) => write!(f, "TENGO:{tamano}:{huella}:{tramos}"),
             Respuesta::NoLoTiene => f.write_str("NOFILE"),
             Respuesta::Aceptado => f.write_str("ACEPTADO"),
             Respuesta::Recibido(None) => f.write_str("RECIBIDO"),
@@ -399,6 +460,9 @@ mod tests {
             "HOLA:1:",
             "MENSAJE:solo",
             "OBTENER:99999999999999999999:1:x",
+            "TENGO:x",
+            "TENGO::x",
+            "TENGO:-1:x",
         ] {
             assert_eq!(Palabra::leer(mala), Err(MAL_ESCRITA), "{mala}");
         }
@@ -438,8 +502,18 @@ mod tests {
                     nombre,
                 }
             }),
+            (any::<u64>(), nombre()).prop_map(|(desde, nombre)| Palabra::Tengo { desde, nombre }),
             ("[^:\n\r]{0,20}", nombre()).prop_map(|(de, texto)| Palabra::Mensaje { de, texto }),
         ]
+    }
+
+    fn existencias() -> impl Strategy<Value = Existencias> {
+        let tramos = proptest::collection::btree_set(any::<u64>(), 1..400).prop_map(Tramos::de);
+        (any::<u64>(), any::<u8>(), tramos).prop_map(|(tamano, n, tramos)| Existencias {
+            tamano,
+            huella: huella_de_bloque(1, 0, &[n]),
+            tramos,
+        })
     }
 
     fn respuesta() -> impl Strategy<Value = Respuesta> {
@@ -448,6 +522,7 @@ mod tests {
             any::<u64>().prop_map(Respuesta::Lista),
             any::<u64>().prop_map(Respuesta::Bloques),
             any::<u64>().prop_map(Respuesta::Datos),
+            existencias().prop_map(Respuesta::Tengo),
             (any::<u64>(), huella)
                 .prop_map(|(tamano, huella)| Respuesta::Info(Info { tamano, huella })),
             Just(Respuesta::NoLoTiene),
@@ -476,7 +551,11 @@ mod tests {
                 longitud: 2,
                 nombre: nombre(),
             },
-            Palabra::Obtener { .. } => Palabra::Hola(Presentacion {
+            Palabra::Obtener { .. } => Palabra::Tengo {
+                desde: 1,
+                nombre: nombre(),
+            },
+            Palabra::Tengo { .. } => Palabra::Hola(Presentacion {
                 puerto: 1,
                 nombre: nombre(),
                 id: None,
@@ -501,6 +580,17 @@ mod tests {
         fn leer_lo_escrito_da_lo_mismo(peticion in peticion(), respuesta in respuesta()) {
             prop_assert_eq!(Palabra::leer(&peticion.to_string()), Ok(peticion.clone()));
             prop_assert_eq!(Respuesta::leer(&respuesta.to_string()), Some(respuesta.clone()));
+        }
+
+        #[test]
+        fn lo_que_se_tiene_cabe_en_una_linea(existencias in existencias(), tope in 200..5000_usize) {
+            let recortadas = existencias.clone().en_una_linea_de(tope);
+            prop_assert!(!recortadas.tramos.vacios());
+            let linea = format!("{}\n", Respuesta::Tengo(recortadas));
+            prop_assert!(linea.len() <= tope);
+            let entera = format!("{}\n", Respuesta::Tengo(existencias));
+            prop_assert!(entera.starts_with(linea.trim_end()));
+            prop_assert!(linea == entera || linea.len() + 42 > tope, "se recorta lo justo");
         }
 
         #[test]
