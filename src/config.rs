@@ -56,6 +56,8 @@ pub struct Limites {
     pub respuesta: Duration,
     /// Cada cuánto se mira que quien manda un archivo no vaya demasiado despacio.
     pub ventana: Duration,
+    /// Para que vuelva la red, si se pierde a mitad de una descarga; cero, no se espera.
+    pub esperar_red: Duration,
     /// Para que el otro calcule la huella de un archivo, además de lo que cueste leerlo.
     pub calcular: Duration,
     /// Sin que el otro reciba un solo byte de lo que se le manda.
@@ -75,6 +77,7 @@ impl Default for Limites {
             peticion: Duration::from_secs(10),
             respuesta: Duration::from_secs(10),
             ventana: Duration::from_secs(15),
+            esperar_red: Duration::from_secs(60),
             calcular: Duration::from_secs(60),
             escribir: Duration::from_secs(30),
             linea: 4096,

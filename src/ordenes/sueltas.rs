@@ -72,9 +72,12 @@ pub fn descargar(
     de: Vec<SocketAddr>,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
-    let vecinos = vecinos_de(config);
+    let mut vecinos = vecinos_de(config);
     let mut fuentes = de;
-    if fuentes.is_empty() {
+    if !fuentes.is_empty() {
+        // De esos y de nadie más.
+        vecinos.peers.clear();
+    } else {
         fuentes = match acciones::buscar(consola, &vecinos, nombre, false)? {
             Some(hallados) => hallados,
             None => return Ok(Salida::Interrumpido),

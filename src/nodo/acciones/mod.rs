@@ -129,7 +129,7 @@ pub fn decir_si_ya_se_tiene(consola: &mut Consola, carpeta: &Carpeta, nombre: &s
     }
 }
 
-/// Baja `nombre` de las `fuentes`.
+/// Baja `nombre` de las `fuentes`, y de los vecinos que tengan algo de él.
 pub fn descargar(
     consola: &mut Consola,
     vecinos: &Vecinos,
@@ -143,6 +143,7 @@ pub fn descargar(
             carpeta,
             limites: &vecinos.limites,
             conexiones: CONEXIONES_POR_FUENTE,
+            pares: &vecinos.peers,
             parada: encargo.parada,
             progreso: encargo.progreso,
             avisar: encargo.avisar,

@@ -49,6 +49,7 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
         carpeta: &nodo.carpeta,
         limites: &nodo.vecinos.limites,
         conexiones: 1,
+        pares: &[],
         parada: &nodo.saliendo,
         progreso: &progreso,
         avisar: &|frase| nodo.avisador.destacar(vec![frase]),

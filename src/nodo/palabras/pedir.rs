@@ -34,6 +34,10 @@ pub enum FalloPar {
     NoLoTiene,
     /// Aún calcula la huella: hay que volver a preguntar.
     Calculando,
+    /// Ya manda bastantes bloques a la vez: hay que pedirlo a otro, o repetirlo.
+    Ocupado,
+    /// Ese bloque no le ha llegado todavía.
+    AunNo,
     /// Contestó `ERROR:<motivo>`.
     Rechaza(String),
     /// Es un nodo (que se llama así) que ya contestó por otra dirección, o nosotros mismos.
@@ -60,6 +64,8 @@ impl fmt::Display for FalloPar {
             FalloPar::Lento => f.write_str("manda menos de 8 KiB por segundo"),
             FalloPar::NoLoTiene => f.write_str("no tiene el archivo"),
             FalloPar::Calculando => f.write_str("aún calcula la huella"),
+            FalloPar::Ocupado => f.write_str("está ocupado"),
+            FalloPar::AunNo => f.write_str("aún no tiene ese bloque"),
             FalloPar::Rechaza(motivo) => write!(f, "contestó con un error: {motivo}"),
             FalloPar::Repetido(nombre) => {
                 write!(f, "es {nombre}, que ya contestó por otra dirección")
@@ -90,8 +96,12 @@ pub fn leer_respuesta(conexion: &mut Conexion) -> Result<Respuesta, FalloPar> {
     let linea = conexion.leer_linea(plazo, "la respuesta")?;
     match Respuesta::leer(&linea.ok_or(FalloPar::Cerro)?) {
         Some(Respuesta::NoLoTiene) => Err(FalloPar::NoLoTiene),
-        Some(Respuesta::Error(motivo)) if motivo == CALCULANDO => Err(FalloPar::Calculando),
-        Some(Respuesta::Error(motivo)) => Err(FalloPar::Rechaza(motivo)),
+        Some(Respuesta::Error(motivo)) => Err(match motivo.as_str() {
+            CALCULANDO => FalloPar::Calculando,
+            OCUPADO => FalloPar::Ocupado,
+            AUN_NO => FalloPar::AunNo,
+            _ => FalloPar::Rechaza(motivo),
+        }),
         Some(respuesta) => Ok(respuesta),
         None => Err(no_es_respuesta()),
     }
