@@ -3,7 +3,8 @@
 # con medianas.
 #
 #   scripts/comparar.sh                 todo
-#   scripts/comparar.sh transferencias  sólo eso (o: chicos, varias, peticiones, ociosas, buscar)
+#   scripts/comparar.sh transferencias  sólo eso (o: chicos, varias, enjambre, peticiones, ociosas,
+#                                       buscar)
 #
 # No instala nada: lo que no esté (nginx, curl, python3, el nodo de la guía) se salta y se dice. El nodo
 # de la guía se toma de la variable GUIA (ruta de nodo_p2p.py). RONDAS=5 y MIB=1024 se pueden cambiar.
@@ -293,6 +294,51 @@ varias() {
     decir "  de una $una s, de tres $tres s: $(entre "$una" "$tres") veces"
 }
 
+# El menú de un nodo que baja en 127.0.0.N: lee de una tubería suya, abierta en el descriptor que deja
+# en $descriptor.
+arrancar_menu() {
+    local n=$1 descriptores=$2
+    shift 2
+    mkdir -p "$trabajo/e$n" && mkfifo "$trabajo/e$n.teclas"
+    exec {descriptor}<>"$trabajo/e$n.teclas"
+    "$nodo" --ip "127.0.0.$n" --puerto "$puerto" --carpeta "$trabajo/e$n" "$@" \
+        <"$trabajo/e$n.teclas" >"$trabajo/e$n.dice" 2>&1 &
+    procesos+=("$!")
+    eval "$descriptores+=($descriptor)"
+}
+
+enjambre() {
+    local doce=({2..13}) n teclas=() peers=() empezo ultimo ideal solo
+    decir "" "== Doce que piden a la vez 64 MiB a uno que sube a 50 Mbit/s; los demás, a 200 =="
+    mkdir -p "$trabajo/e"
+    head -c 67108864 /dev/urandom >"$trabajo/e/imagen"
+    arrancar_nodo "$trabajo/e" --ip 127.0.0.1 --ritmo 6250KB
+    # Toda 127.x.x.x es esta máquina: cada nodo en la suya, con el mismo puerto.
+    for n in 1 "${doce[@]}"; do peers+=(--peer "127.0.0.$n:$puerto"); done
+    "$nodo" buscar imagen "${peers[0]}" "${peers[1]}" >/dev/null
+    for n in "${doce[@]}"; do arrancar_menu "$n" teclas --ritmo 25MB "${peers[@]}"; done
+    for n in "${doce[@]}"; do
+        until grep -q "Nodo activo" "$trabajo/e$n.dice"; do pausa 0.05; done
+    done
+    empezo=$EPOCHREALTIME
+    for n in "${teclas[@]}"; do printf '2\nimagen\n1\n' >&"$n"; done
+    for n in "${doce[@]}"; do
+        until [ -f "$trabajo/e$n/imagen" ] || grep -q "ERROR AL" "$trabajo/e$n.dice"; do pausa 0.05; done
+        cmp -s "$trabajo/e/imagen" "$trabajo/e$n/imagen" ||
+            { decir "¡al $n no le llegó bien!"; cat "$trabajo/e$n.dice"; exit 1; }
+    done
+    ultimo=$(entre_dos "$empezo" "$EPOCHREALTIME")
+    ideal=$(entre 67.108864 6.25)
+    solo=$(awk -v i="$ideal" 'BEGIN { print 12 * i }')
+    decir "  el último acaba en $ultimo s: $(entre "$solo" "$ultimo") veces más pronto que sólo de la" \
+        "  semilla ($solo s) y $(entre "$ultimo" "$ideal") veces lo que tarda ella en mandarlo una vez ($ideal s)"
+    decir "  memoria máxima de uno que baja y reparte: $(memoria_maxima "${procesos[-1]}") MiB"
+    for n in "${teclas[@]}"; do printf '3\n' >&"$n"; exec {n}>&-; done
+}
+
+# Los segundos entre dos momentos.
+entre_dos() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.1f", b - a }'; }
+
 peticiones() {
     decir "" "== BUSCAR por conexiones nuevas: peticiones por segundo, mediana de $rondas de 2 s =="
     mkdir -p "$trabajo/a"; echo hola >"$trabajo/a/hola.txt"
@@ -375,10 +421,10 @@ compilar
 hay nginx || decir "nginx: no está; se salta"
 hay curl || decir "curl: no está; se salta"
 hay_guia || decir "el nodo de la guía: no está (GUIA=ruta de nodo_p2p.py); se salta"
-if [ $# -eq 0 ]; then set -- transferencias chicos varias peticiones ociosas buscar; fi
+if [ $# -eq 0 ]; then set -- transferencias chicos varias enjambre peticiones ociosas buscar; fi
 for parte in "$@"; do
     case $parte in
-        transferencias | chicos | varias | peticiones | ociosas | buscar) "$parte" ;;
+        transferencias | chicos | varias | enjambre | peticiones | ociosas | buscar) "$parte" ;;
         *) decir "no sé medir «$parte»" >&2; exit 2 ;;
     esac
 done
