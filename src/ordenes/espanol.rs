@@ -232,6 +232,7 @@ mod tests {
             "--espera 1",
             "--max-conexiones 9",
             "--ritmo 5MB",
+            "--esperar-red 0",
             "--maestro http://127.0.0.1:9000",
         ];
         for opcion in opciones {

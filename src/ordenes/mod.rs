@@ -53,6 +53,7 @@ fn cumplir_con(
     let config = || {
         let limites = Limites {
             caudal: Caudal::nuevo(nodo.ritmo),
+            esperar_red: nodo.esperar_red.unwrap_or(limites.esperar_red),
             ..limites.clone()
         };
         Ok(Config {

@@ -78,6 +78,16 @@ pub fn leer_segundos(escrito: &str) -> Result<Duration, String> {
     }
 }
 
+/// Lee los segundos de `--esperar-red`; 0 es no esperar.
+pub fn leer_espera_de_red(escrito: &str) -> Result<Duration, String> {
+    match escrito.replace(',', ".").parse::<f64>() {
+        Ok(segundos) if (0.0..=86_400.0).contains(&segundos) => {
+            Ok(Duration::from_secs_f64(segundos))
+        }
+        _ => Err("se esperaban segundos, de 0 (no esperar) a 86400".into()),
+    }
+}
+
 /// Lee bytes por segundo, en unidades decimales: `5MB` son 5.000.000, `500KB` son 500.000.
 pub fn leer_ritmo(escrito: &str) -> Result<u64, String> {
     let escrito = escrito.to_uppercase().replace(',', ".");
@@ -120,6 +130,15 @@ pub fn leer_maestro(escrito: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn esperar_a_la_red_puede_ser_nada() {
+        assert_eq!(leer_espera_de_red("0"), Ok(Duration::ZERO));
+        assert_eq!(leer_espera_de_red("1,5"), Ok(Duration::from_millis(1500)));
+        for malo in ["", "-1", "nan", "inf", "90000"] {
+            assert!(leer_espera_de_red(malo).is_err(), "{malo}");
+        }
+    }
 
     #[test]
     fn un_ritmo_va_en_unidades_decimales() {
