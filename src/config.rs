@@ -12,8 +12,7 @@ use std::time::Duration;
 use crate::red::caudal::Caudal;
 use crate::testigo::Testigo;
 
-/// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta
-/// (`compartidos/nodoN`).
+/// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta.
 ///
 /// Es el `peers` de la guía. Los puertos empiezan en 6001 porque los navegadores se niegan a abrir
 /// el 6000. Para cambiarlos sin recompilar: `--peer IP:PUERTO`, una vez por cada nodo.
@@ -23,8 +22,7 @@ pub const PEERS: &[(&str, &str, u16)] = &[
     ("nodo3", "127.0.0.1", 6003),
 ];
 
-/// El `PUERTO` de la guía: el de un nodo que no está en [`PEERS`] y el de un peer escrito sin
-/// puerto.
+/// El `PUERTO` de la guía: de un nodo que no está en [`PEERS`], y de un peer escrito sin puerto.
 pub const PUERTO: u16 = 6000;
 /// La `CARPETA_ARCHIVOS` de la guía.
 pub const CARPETA_ARCHIVOS: &str = "compartidos";
