@@ -650,7 +650,7 @@ mod tests {
                 let (cola, buenos) = (&cola, &buenos);
                 ambito.spawn(move || {
                     let mut n = fuente;
-                    while let Some(bloque) = sacar(&cola, fuente) {
+                    while let Some(bloque) = sacar(cola, fuente) {
                         n += 1;
                         if n % 2 == 0 {
                             cola.devolver(bloque, de(fuente));
