@@ -18,7 +18,7 @@ use crate::fallo::{Fallo, Salida, motivo};
 use crate::guia::NO_SE_ENCONTRO;
 use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
-use crate::nodo::maestro::localizar::{self, MAESTRO};
+use crate::nodo::maestro::localizar::{self, Hallado, MAESTRO};
 use crate::nodo::vecinos::Vecinos;
 use crate::ordenes::espanol::comando;
 use crate::ordenes::opciones::DondeEscucha;
@@ -72,21 +72,19 @@ pub fn descargar(
     de: Vec<SocketAddr>,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
-    let mut vecinos = vecinos_de(config);
-    let mut fuentes = de;
-    if !fuentes.is_empty() {
-        // De esos y de nadie más.
-        vecinos.peers.clear();
-    } else {
-        fuentes = match acciones::buscar(consola, &vecinos, nombre, false)? {
-            Some(hallados) => hallados,
-            None => return Ok(Salida::Interrumpido),
-        };
-    }
     let ruta = config.carpeta_o_la_de_la_guia();
     let faltaban: Vec<&Path> = ruta.ancestors().filter(|ruta| !ruta.exists()).collect();
     let carpeta = Carpeta::abrir_o_crear(&ruta)?;
-    let salida = acciones::descargar(consola, &vecinos, &carpeta, nombre, &fuentes)?;
+    let mut vecinos = vecinos_de(config);
+    let salida = match de.is_empty() {
+        true => acciones::buscar_y_descargar(consola, &vecinos, &carpeta, nombre),
+        false => {
+            // De esos y de nadie más.
+            vecinos.peers.clear();
+            let fuentes: Vec<Hallado> = de.into_iter().map(Hallado::nuestro).collect();
+            acciones::descargar(consola, &vecinos, &carpeta, nombre, &fuentes)
+        }
+    }?;
     if salida != Salida::Bien {
         // La carpeta que se creó para nada, y las de encima: `remove_dir` sólo quita las vacías.
         let _ = faltaban.iter().try_for_each(fs::remove_dir);

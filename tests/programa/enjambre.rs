@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -355,6 +355,33 @@ fn quien_lo_guarda_con_otro_nombre_se_suma_y_quien_no_sabe_o_calla_no_estorba() 
         con_otro_nombre.registro.cuantos(&format!("INFO:{NOMBRE}")),
         0
     );
+}
+
+#[test]
+fn ni_un_par_ni_un_maestro_mudos_retrasan_el_principio() {
+    let contenido = datos(1000);
+    let (par, mudo, maestro) = (Falso::nuevo(&contenido, Mana::Honrado), libre(), libre());
+    let direccion = |escucha: &TcpListener| escucha.local_addr().unwrap().to_string();
+    let opciones = [
+        "--peer".into(),
+        direccion(&mudo),
+        "--peer".into(),
+        par.direccion.to_string(),
+        "--maestro".into(),
+        format!("http://{}", direccion(&maestro)),
+        "--espera".into(),
+        "20".into(),
+    ];
+    let carpeta = tempfile::tempdir().unwrap();
+    let empezo = Instant::now();
+    let salida = acabar(empezar(&carpeta, &opciones));
+    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+    assert!(
+        empezo.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        empezo.elapsed()
+    );
+    asegurar_bueno(&carpeta, &contenido);
 }
 
 #[test]

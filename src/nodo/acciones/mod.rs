@@ -8,7 +8,10 @@ pub mod nuestras;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, after, never, select, unbounded};
 
 use crate::config::MAX_MENSAJE;
 use crate::consola::pantalla::Pantalla;
@@ -16,17 +19,21 @@ use crate::consola::{Consola, Encargo};
 use crate::fallo::{Fallo, Salida};
 use crate::guia::{ENVIO_COMPLETO, ERROR_AL_DESCARGAR, NO_ENCONTRADO};
 use crate::nodo::carpeta::Carpeta;
-use crate::nodo::cliente::descargar_archivo;
+use crate::nodo::descarga::ajenas::descargar_de;
 use crate::nodo::descarga::envio::enviar_archivo;
-use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, NoDescargado, Pedido};
+use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::relato::{contar_descarga, en_corto};
-use crate::nodo::maestro::localizar::{buscar_en_la_red, peers_del_maestro};
+use crate::nodo::maestro::localizar::{Hallado, buscar_en_la_red, peers_del_maestro, sin_maestro};
 use crate::nodo::palabras::pedir::{FalloPar, enviar_mensaje, listar_de, saludar};
 use crate::nodo::palabras::protocolo::{Entrada, Presentacion};
 use crate::nodo::vecinos::Vecinos;
+use crate::red::hilos::arrancar_en;
 use crate::red::parada::Parada;
 use crate::texto::duracion;
 
+/// Lo que se espera a los demás desde que uno contesta que tiene el archivo: en una LAN sobra para
+/// que contesten todos los que no callan.
+const GRACIA: Duration = Duration::from_millis(200);
 /// Lo que se dice cuando no hay a quién preguntar.
 pub const NADIE: &str = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
 
@@ -45,7 +52,7 @@ pub fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos
                 todos.conocer(&hallados);
             }
             // No es un error: se dice y se sigue con los demás.
-            Err(fallo) => consola.pantalla.error(format!("[MAESTRO] {fallo}")),
+            Err(fallo) => consola.pantalla.error(sin_maestro(&fallo)),
         }
     }
     if todos.peers.is_empty() {
@@ -104,11 +111,11 @@ pub fn buscar(
     vecinos: &Vecinos,
     nombre: &str,
     segun_llegan: bool,
-) -> Result<Option<Vec<SocketAddr>>, Fallo> {
+) -> Result<Option<Vec<Hallado>>, Fallo> {
     let (hallados, dejado) = consola.trabajar(|encargo| {
-        let al_encontrar = |peer: SocketAddr| {
+        let al_encontrar = |hallado: &Hallado| {
             if segun_llegan {
-                (encargo.decir)(peer.to_string());
+                (encargo.decir)(hallado.to_string());
             }
         };
         let vecinos = vecinos.para_una_tanda(encargo.parada);
@@ -135,23 +142,123 @@ pub fn descargar(
     vecinos: &Vecinos,
     carpeta: &Carpeta,
     nombre: &str,
-    fuentes: &[SocketAddr],
+    fuentes: &[Hallado],
 ) -> Result<Salida, Fallo> {
     let (fin, _) = consola.trabajar(|encargo| {
-        let pedido = Pedido {
-            nombre,
-            carpeta,
-            limites: &vecinos.limites,
-            conexiones: CONEXIONES_POR_FUENTE,
-            pares: &vecinos.peers,
-            parada: encargo.parada,
-            progreso: encargo.progreso,
-            avisar: encargo.avisar,
-        };
-        descargar_archivo(fuentes, &pedido)
+        let pedido = pedir(vecinos, carpeta, nombre, &encargo);
+        descargar_de(fuentes, &pedido)
     })?;
+    Ok(contar_el_fin(consola, nombre, carpeta, fin))
+}
+
+/// Busca `nombre` y lo baja de quienes lo tengan, sin esperar a quien calla.
+pub fn buscar_y_descargar(
+    consola: &mut Consola,
+    vecinos: &Vecinos,
+    carpeta: &Carpeta,
+    nombre: &str,
+) -> Result<Salida, Fallo> {
+    let (fin, _) = consola.trabajar(|encargo| {
+        let pedido = pedir(vecinos, carpeta, nombre, &encargo);
+        de_los_que_contestan(vecinos, &pedido)
+    })?;
+    Ok(contar_el_fin(consola, nombre, carpeta, fin))
+}
+
+fn pedir<'a>(
+    vecinos: &'a Vecinos,
+    carpeta: &'a Carpeta,
+    nombre: &'a str,
+    encargo: &Encargo<'a>,
+) -> Pedido<'a> {
+    Pedido {
+        nombre,
+        carpeta,
+        limites: &vecinos.limites,
+        conexiones: CONEXIONES_POR_FUENTE,
+        pares: &vecinos.peers,
+        parada: encargo.parada,
+        progreso: encargo.progreso,
+        avisar: encargo.avisar,
+    }
+}
+
+/// Empieza con los que contestan enseguida que lo tienen; sólo si con ellos no se puede se espera a
+/// los demás.
+fn de_los_que_contestan(vecinos: &Vecinos, pedido: &Pedido) -> Result<Descargado, NoDescargado> {
+    let tanda = vecinos.para_una_tanda(&Parada::nueva());
+    let (hallar, hallados) = unbounded();
+    thread::scope(|ambito| {
+        let buscar = || {
+            // Por valor: al acabar de buscar se cierra, y así se sabe.
+            let hallar = hallar;
+            let al_encontrar = |hallado: &Hallado| hallar.send(hallado.clone()).unwrap_or_default();
+            let avisar = |frase| match tanda.parada.avisada() {
+                true => {}
+                false => (pedido.avisar)(frase),
+            };
+            buscar_en_la_red(&tanda, pedido.nombre, &al_encontrar, &avisar)
+        };
+        let busqueda = arrancar_en(ambito, "busqueda", buscar)?;
+        let primeros = los_primeros(&hallados, pedido.parada);
+        let mut fin = match primeros.is_empty() {
+            true => Err(NoDescargado::NoEncontrado),
+            false => descargar_de(&primeros, pedido),
+        };
+        let no_se_pudo = !matches!(fin, Ok(_) | Err(NoDescargado::Cancelado));
+        if no_se_pudo && esperar_a_los_demas(&hallados, pedido.parada) {
+            let todos = busqueda.join().unwrap_or_else(|_| Ok(Vec::new()))?;
+            if todos.len() > primeros.len() {
+                fin = descargar_de(&todos, pedido);
+            }
+        }
+        tanda.parada.cortar();
+        match fin {
+            Err(_) if pedido.parada.avisada() => Err(NoDescargado::Cancelado),
+            fin => fin,
+        }
+    })
+}
+
+/// Los que se hallen hasta un poco después del primero.
+fn los_primeros(hallados: &Receiver<Hallado>, parada: &Parada) -> Vec<Hallado> {
+    let mut primeros = Vec::new();
+    let mut limite = never();
+    loop {
+        select! {
+            recv(hallados) -> hallado => match hallado {
+                Ok(hallado) => primeros.push(hallado),
+                Err(_) => return primeros,
+            },
+            recv(limite) -> _ => return primeros,
+            recv(parada.canal()) -> _ => return primeros,
+        }
+        if primeros.len() == 1 {
+            limite = after(GRACIA);
+        }
+    }
+}
+
+/// Espera a que se acabe de buscar. Falso si se dejó.
+fn esperar_a_los_demas(hallados: &Receiver<Hallado>, parada: &Parada) -> bool {
+    loop {
+        select! {
+            recv(hallados) -> hallado => if hallado.is_err() {
+                return true;
+            },
+            recv(parada.canal()) -> _ => return false,
+        }
+    }
+}
+
+fn contar_el_fin(
+    consola: &mut Consola,
+    nombre: &str,
+    carpeta: &Carpeta,
+    fin: Result<Descargado, NoDescargado>,
+) -> Salida {
     let pantalla = &mut consola.pantalla;
-    Ok(match fin {
+    match fin {
         Ok(descargado) => {
             pantalla.tanda(contar_descarga(nombre, &descargado, carpeta));
             Salida::Bien
@@ -163,7 +270,7 @@ pub fn descargar(
             });
             Salida::de(fallo != NoDescargado::Cancelado, false)
         }
-    })
+    }
 }
 
 // ----- Enviar -----

@@ -106,24 +106,28 @@ fn leer_puerto(cuerpo: &Value, campo: &str, minimo: u16) -> Result<Option<u16>, 
 pub fn quien_dice_ser(cuerpo: &Value, desde: IpAddr) -> Result<(String, SocketAddr), CorteHttp> {
     let peer = cuerpo["peer"].as_str().filter(|p| p.len() <= MAX_URL);
     let url = peer.and_then(Url::leer).filter(|url| url.ruta == "/");
-    let sitio = url.and_then(|url| Some((url.puerto, url.ip()?)));
-    let (Some(peer), Some((puerto, ip))) = (peer, sitio) else {
-        let frase = "«peer» es la URL de quien llama, con IP y sin ruta: http://192.168.1.11:6000";
+    let (Some(peer), Some(url)) = (peer, url) else {
+        let frase = "«peer» es la URL de quien llama, sin ruta: http://192.168.1.11:6000";
         return Err(rechazar(400, frase));
     };
     let de_aqui = es_de_esta_maquina(desde);
     // Así lo vemos nosotros, aunque él no sepa cómo lo llaman los demás.
-    let visto = SocketAddr::new(desde, puerto);
-    if ip.is_unspecified() || (ip.is_loopback() && !de_aqui && ip != desde) {
+    let visto = SocketAddr::new(desde, url.puerto);
+    let sin_sentido_fuera = |ip: IpAddr| ip.is_loopback() && !de_aqui && ip != desde;
+    // Un nombre de máquina se entiende aquí de una manera y allá de otra: vale la IP que se ve.
+    let dicha = url
+        .ip()
+        .filter(|ip| !ip.is_unspecified() && !sin_sentido_fuera(*ip));
+    let Some(ip) = dicha else {
         return Ok((format!("http://{visto}"), visto));
-    }
+    };
     if ip != desde && !de_aqui {
         let frase = "cada uno se registra a sí mismo";
         let frase = format!("llamas desde {desde} y dices ser {ip}: {frase}");
         return Err(rechazar(403, frase));
     }
     let rest = peer.trim_end_matches('/').to_string();
-    Ok((rest, SocketAddr::new(ip, puerto)))
+    Ok((rest, SocketAddr::new(ip, url.puerto)))
 }
 
 #[cfg(test)]
@@ -160,6 +164,7 @@ mod tests {
             "http://127.8.8.8:6000",
             "http://0.0.0.0:6000",
             "http://[::1]:6000",
+            "http://aula-3.local:6000",
         ] {
             assert_eq!(
                 identidad(local, otra),
@@ -189,7 +194,6 @@ mod tests {
             "peer_1",
             "https://127.0.0.1:1",
             "http://127.0.0.1:1/ruta",
-            "http://alguien:1",
             "http://127.0.0.1:0",
         ] {
             assert_eq!(identidad(malo, "127.0.0.1"), Err(400), "{malo}");
