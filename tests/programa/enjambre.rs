@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -360,28 +360,36 @@ fn quien_lo_guarda_con_otro_nombre_se_suma_y_quien_no_sabe_o_calla_no_estorba() 
 #[test]
 fn ni_un_par_ni_un_maestro_mudos_retrasan_el_principio() {
     let contenido = datos(1000);
-    let (par, mudo, maestro) = (Falso::nuevo(&contenido, Mana::Honrado), libre(), libre());
-    let direccion = |escucha: &TcpListener| escucha.local_addr().unwrap().to_string();
-    let opciones = [
-        "--peer".into(),
-        direccion(&mudo),
-        "--peer".into(),
-        par.direccion.to_string(),
-        "--maestro".into(),
-        format!("http://{}", direccion(&maestro)),
-        "--espera".into(),
-        "20".into(),
-    ];
-    let carpeta = tempfile::tempdir().unwrap();
-    let empezo = Instant::now();
-    let salida = acabar(empezar(&carpeta, &opciones));
-    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
-    assert!(
-        empezo.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        empezo.elapsed()
-    );
-    asegurar_bueno(&carpeta, &contenido);
+    let (par, mudo) = (Falso::nuevo(&contenido, Mana::Honrado), libre());
+    let mudo = mudo
+        .local_addr()
+        .map(|direccion| (direccion, mudo))
+        .unwrap();
+    let maestro = ["--maestro".to_string(), format!("http://{}", mudo.0)];
+    for con_maestro in [&maestro[..0], &maestro[..]] {
+        let peers = [mudo.0, par.direccion].map(|peer| ["--peer".into(), peer.to_string()]);
+        let espera = ["--espera".into(), "20".into()];
+        let opciones = [&peers.concat()[..], &espera, con_maestro].concat();
+        let carpeta = tempfile::tempdir().unwrap();
+        let empezo = Instant::now();
+        let mut proceso = empezar(&carpeta, &opciones);
+        hasta_que("que lo baje", || {
+            carpeta.path().join(NOMBRE).exists().then_some(())
+        });
+        assert!(
+            empezo.elapsed() < Duration::from_secs(8),
+            "{:?}",
+            empezo.elapsed()
+        );
+        if con_maestro.is_empty() {
+            assert_eq!(codigo(&acabar(proceso)), Some(0));
+        } else {
+            // Para decir que el maestro no contesta, sí se le espera.
+            proceso.kill().unwrap();
+            proceso.wait().unwrap();
+        }
+        asegurar_bueno(&carpeta, &contenido);
+    }
 }
 
 #[test]

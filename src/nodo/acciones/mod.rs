@@ -201,14 +201,16 @@ fn de_los_que_contestan(vecinos: &Vecinos, pedido: &Pedido) -> Result<Descargado
         };
         let busqueda = arrancar_en(ambito, "busqueda", buscar)?;
         let primeros = los_primeros(&hallados, pedido.parada);
-        let mut fin = match primeros.is_empty() {
-            true => Err(NoDescargado::NoEncontrado),
-            false => descargar_de(&primeros, pedido),
+        let mut fin = match &primeros {
+            Some(primeros) => descargar_de(primeros, pedido),
+            None => Err(NoDescargado::NoEncontrado),
         };
-        let no_se_pudo = !matches!(fin, Ok(_) | Err(NoDescargado::Cancelado));
-        if no_se_pudo && esperar_a_los_demas(&hallados, pedido.parada) {
+        // Un maestro que falla se dice, aunque no haya hecho falta.
+        let se_espera = fin.is_err() || vecinos.maestro.is_some();
+        if se_espera && acaban_de_buscar(&hallados, pedido.parada) {
             let todos = busqueda.join().unwrap_or_else(|_| Ok(Vec::new()))?;
-            if todos.len() > primeros.len() {
+            let faltaban = todos.len() > primeros.map_or(0, |primeros| primeros.len());
+            if faltaban && fin.is_err() {
                 fin = descargar_de(&todos, pedido);
             }
         }
@@ -220,18 +222,16 @@ fn de_los_que_contestan(vecinos: &Vecinos, pedido: &Pedido) -> Result<Descargado
     })
 }
 
-/// Los que se hallen hasta un poco después del primero.
-fn los_primeros(hallados: &Receiver<Hallado>, parada: &Parada) -> Vec<Hallado> {
+/// Los que se hallen hasta un poco después del primero, si alguien calla. `None` si nadie calla: se
+/// buscó a todos, y ya se sabrá en qué orden van.
+fn los_primeros(hallados: &Receiver<Hallado>, parada: &Parada) -> Option<Vec<Hallado>> {
     let mut primeros = Vec::new();
     let mut limite = never();
     loop {
         select! {
-            recv(hallados) -> hallado => match hallado {
-                Ok(hallado) => primeros.push(hallado),
-                Err(_) => return primeros,
-            },
-            recv(limite) -> _ => return primeros,
-            recv(parada.canal()) -> _ => return primeros,
+            recv(hallados) -> hallado => primeros.push(hallado.ok()?),
+            recv(limite) -> _ => return Some(primeros),
+            recv(parada.canal()) -> _ => return None,
         }
         if primeros.len() == 1 {
             limite = after(GRACIA);
@@ -240,7 +240,7 @@ fn los_primeros(hallados: &Receiver<Hallado>, parada: &Parada) -> Vec<Hallado> {
 }
 
 /// Espera a que se acabe de buscar. Falso si se dejó.
-fn esperar_a_los_demas(hallados: &Receiver<Hallado>, parada: &Parada) -> bool {
+fn acaban_de_buscar(hallados: &Receiver<Hallado>, parada: &Parada) -> bool {
     loop {
         select! {
             recv(hallados) -> hallado => if hallado.is_err() {

@@ -397,13 +397,14 @@ impl Bloques {
     }
 
     /// El lugar del bloque sin pedir que menos fuentes tengan, de los que tiene esa. A igualdad,
-    /// cualquiera.
+    /// cualquiera; pero el último, que suele ser corto, tras los demás: con él no hay qué repartir.
     fn el_menos_repetido(&mut self, fuente: usize) -> Option<usize> {
         let tiene = self.tienen.get(&fuente)?;
         let (azar, en_orden) = (self.azar, self.en_orden);
         self.azar = self.azar.rotate_left(1).wrapping_mul(MEZCLA);
         let suerte = |bloque: u64| match en_orden {
             true => bloque,
+            false if bloque + 1 == self.cuantos => u64::MAX,
             false => (bloque ^ azar).wrapping_mul(MEZCLA).rotate_left(32),
         };
         let suyos = self.sin_pedir.iter().copied().enumerate();

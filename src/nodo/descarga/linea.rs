@@ -53,6 +53,8 @@ pub struct Linea<'a> {
     respuestas: u32,
     /// Los bloques que se le han pedido a esa conexión.
     bloques_pedidos: u32,
+    /// Y los que dio.
+    bloques_dados: u32,
     /// ¿La abrió el otro?
     pub prestada: bool,
 }
@@ -67,6 +69,7 @@ impl<'a> Linea<'a> {
             conexion: None,
             respuestas: 0,
             bloques_pedidos: 0,
+            bloques_dados: 0,
             prestada: false,
         }
     }
@@ -92,9 +95,10 @@ impl<'a> Linea<'a> {
     }
 
     /// ¿Se le puede pedir algo antes de que conteste a lo anterior? A quien cierra tras cada
-    /// respuesta no: perdería las dos.
+    /// respuesta no: perdería las dos. Y de quien aún no dio ninguno, de uno en uno: que el segundo
+    /// se lo lleve otra conexión.
     pub fn aguanta_dos(&self) -> bool {
-        self.respuestas >= AGUANTA
+        self.respuestas >= AGUANTA && (self.prestada || self.bloques_dados > 0)
     }
 
     /// Se cerró sin contestar: si ya se había usado, la suelta para abrir otra. Falso si no se
@@ -111,7 +115,7 @@ impl<'a> Linea<'a> {
     /// La que no llegó a abrirse no dice nada de la fuente.
     pub fn romper(&mut self) -> bool {
         let en_vano = self.bloques_pedidos > 0 || self.respuestas == 0;
-        (self.respuestas, self.bloques_pedidos) = (0, 0);
+        (self.respuestas, self.bloques_pedidos, self.bloques_dados) = (0, 0, 0);
         self.conexion.take().is_some() && en_vano
     }
 
@@ -247,6 +251,7 @@ impl<'a> Linea<'a> {
             return Err(FalloPar::Miente(que));
         }
         self.respuestas += 1;
+        self.bloques_dados += 1;
         Ok(bandeja)
     }
 
