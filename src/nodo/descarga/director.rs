@@ -439,7 +439,10 @@ impl<'a> Director<'a> {
     /// durante `--esperar-red`. Falso si no hay a quién, o ya se esperó bastante.
     fn esperar_a_la_red(&mut self) -> bool {
         let (plazo, ahora) = (self.pedido.limites.esperar_red, Instant::now());
-        let puede_volver = |se_fue: &SeFue| se_fue.dados > 0 && se_fue.en_vano < EN_VANO;
+        // Si lo bajado lo dieron otros, que también lo están bajando, puede que aún lo completen.
+        let lo_dieron_otros = self.dieron_los_que_acompanan();
+        let sirvio = |se_fue: &SeFue| se_fue.dados > 0 || lo_dieron_otros;
+        let puede_volver = |se_fue: &SeFue| sirvio(se_fue) && se_fue.en_vano < EN_VANO;
         let vuelven = |fuente: &Candidata| fuente.se_fue.as_ref().is_some_and(puede_volver);
         if plazo.is_zero() || !self.fuentes.iter().any(vuelven) {
             return false;
@@ -459,6 +462,12 @@ impl<'a> Director<'a> {
             }
         }
         true
+    }
+
+    fn dieron_los_que_acompanan(&self) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        let mut lugares = 0..self.fuentes.len();
+        lugares.any(|lugar| self.fuentes[lugar].acompana && plan.dados(lugar) > 0)
     }
 
     /// ¿Se está esperando a la red, y desde entonces no ha llegado nada?

@@ -358,12 +358,10 @@ impl<'a> Fuente<'a> {
                 tanda.no_antes = luego;
                 cola.devolver_por_ocupada(bloque, tanda.quien);
             }
-            // Un par puede dejarlo a medias, o estar dándole su nombre: se le vuelve a preguntar.
-            Err(FalloPar::NoLoTiene) if tanda.mirar.is_some() => {
-                tanda.no_antes = luego;
-                cola.devolver_porque_no_lo_tiene(bloque, tanda.quien);
-            }
-            Err(FalloPar::AunNo) => {
+            // Quien lo tiene entero no puede decir que no. Un par sí: puede dejarlo a medias, o estar
+            // dándole su nombre.
+            Err(FalloPar::NoLoTiene) if tanda.mirar.is_none() => return Err(FalloPar::NoLoTiene),
+            Err(FalloPar::AunNo | FalloPar::NoLoTiene) => {
                 tanda.no_antes = luego;
                 cola.devolver_porque_no_lo_tiene(bloque, tanda.quien);
             }
