@@ -294,8 +294,8 @@ varias() {
     decir "  de una $una s, de tres $tres s: $(entre "$una" "$tres") veces"
 }
 
-# El menú de un nodo que baja en 127.0.0.N: lee de una tubería suya, abierta en el descriptor que deja
-# en $descriptor.
+# El menú de un nodo que baja, en 127.0.0.N. Lee de una tubería suya: el descriptor por el que se le
+# escribe se añade a la lista que se diga.
 arrancar_menu() {
     local n=$1 descriptores=$2
     shift 2
@@ -323,15 +323,18 @@ enjambre() {
     empezo=$EPOCHREALTIME
     for n in "${teclas[@]}"; do printf '2\nimagen\n1\n' >&"$n"; done
     for n in "${doce[@]}"; do
-        until [ -f "$trabajo/e$n/imagen" ] || grep -q "ERROR AL" "$trabajo/e$n.dice"; do pausa 0.05; done
+        until [ -f "$trabajo/e$n/imagen" ] || grep -q "ERROR AL" "$trabajo/e$n.dice"; do
+            pausa 0.05
+        done
         cmp -s "$trabajo/e/imagen" "$trabajo/e$n/imagen" ||
             { decir "¡al $n no le llegó bien!"; cat "$trabajo/e$n.dice"; exit 1; }
     done
     ultimo=$(entre_dos "$empezo" "$EPOCHREALTIME")
     ideal=$(entre 67.108864 6.25)
     solo=$(awk -v i="$ideal" 'BEGIN { print 12 * i }')
-    decir "  el último acaba en $ultimo s: $(entre "$solo" "$ultimo") veces más pronto que sólo de la" \
-        "  semilla ($solo s) y $(entre "$ultimo" "$ideal") veces lo que tarda ella en mandarlo una vez ($ideal s)"
+    decir "  el último acaba en $ultimo s:" \
+        "  $(entre "$solo" "$ultimo") veces antes que todos sólo de la semilla ($solo s)" \
+        "  $(entre "$ultimo" "$ideal") veces el ideal: lo que tarda ella en mandarlo una vez ($ideal s)"
     decir "  memoria máxima de uno que baja y reparte: $(memoria_maxima "${procesos[-1]}") MiB"
     for n in "${teclas[@]}"; do printf '3\n' >&"$n"; exec {n}>&-; done
 }

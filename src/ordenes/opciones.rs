@@ -69,7 +69,7 @@ pub struct Opciones {
     /// Bytes por segundo que sirve, entre todos los que le piden: 5MB, 500KB (sin esto, sin tope)
     #[arg(long, value_name = "TASA", value_parser = leer_ritmo)]
     pub ritmo: Option<u64>,
-    /// Segundos que se espera a que vuelva la red a mitad de una descarga (60 si no se dice; 0 = no)
+    /// Segundos que una descarga espera a que vuelva la red (60 si no se dice; 0 = no)
     #[arg(long, value_name = "SEGUNDOS", value_parser = leer_espera_de_red)]
     pub esperar_red: Option<Duration>,
     /// Directorio «maestro» en que registrarse y al que preguntar, por ejemplo

@@ -1,11 +1,13 @@
 //! Lo que se sirve: abrir un archivo por su nombre y saber su huella, sin hacer esperar de más.
 //!
 //! También se encuentra por su huella, se llame aquí como se llame, y aunque se esté bajando aún
-//! (`en_curso.rs`). Un nodo sirve su carpeta; `nodo enviar` sirve un solo archivo, esté donde esté. Para las
-//! palabras del protocolo es lo mismo. Las huellas se calculan en un hilo aparte
-//! ([`Estante::trabajar`]), por turnos de unos cuantos bloques: lo pedido va delante, y un archivo
-//! de 50 GiB no retiene a uno pequeño. Se recuerdan por archivo (no por el nombre con que se pida:
-//! «ñ» se escribe de dos formas) mientras su tamaño y su fecha no cambien. Nada se guarda en disco.
+//! (`en_curso.rs`). Un nodo sirve su carpeta; `nodo enviar` sirve un solo archivo, esté donde esté.
+//! Para las palabras del protocolo es lo mismo.
+//!
+//! Las huellas se calculan en un hilo aparte ([`Estante::trabajar`]), por turnos de unos cuantos
+//! bloques: lo pedido va delante, y un archivo de 50 GiB no retiene a uno pequeño. Se recuerdan por
+//! archivo (no por el nombre con que se pida: «ñ» se escribe de dos formas) mientras su tamaño y su
+//! fecha no cambien. Nada se guarda en disco.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;

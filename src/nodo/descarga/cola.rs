@@ -1,8 +1,8 @@
 //! La cola de bloques de una descarga: qué tiene cada fuente, quién baja qué y cuándo está todo. No
 //! sabe de red ni de disco.
 //!
-//! Cada conexión saca un bloque, lo baja y lo guarda, o lo devuelve si no pudo. De los que su fuente
-//! tiene se lleva el menos repetido, y a igualdad, al azar: si todos empezaran por el mismo, nadie
+//! Cada conexión saca un bloque, lo baja y lo guarda, o lo devuelve si no pudo. De los que tiene su
+//! fuente se lleva el menos repetido, y a igualdad, al azar: si todos empezaran por el mismo, nadie
 //! tendría nada que dar a los demás. Una cola a la que se devuelven cosas no se cierra sola al
 //! vaciarse: por eso se cuentan los que faltan. Al final, cuando ya no queda ninguno sin pedir,
 //! quien esté libre pide también uno que otra fuente lleve demasiado bajando: ninguna lenta retiene

@@ -4,8 +4,8 @@
 //! Corre en el hilo que pidió la descarga; cada fuente tiene el suyo (`fuente.rs`). Se empieza con
 //! la primera que diga qué tiene, y las demás se suman según llegan. Si hay dos archivos distintos
 //! con ese nombre, mientras no llegue un bloque bueno gana el que tengan más. A los demás pares se
-//! les manda acompañar: que den los bloques que tengan, cuando los tengan. No habla con nadie por la
-//! red: sólo manda encomiendas y recibe partes, por canales.
+//! les manda acompañar: que den los bloques que tengan, cuando los tengan. No habla con nadie por
+//! la red: sólo manda encomiendas y recibe partes, por canales.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -269,7 +269,7 @@ impl<'a> Fuente<'a> {
             let fin = self.sacar_bloques(linea, plan, tanda);
             plan.cola.olvidar(fuente);
             let Err(fallo) = fin else { return };
-            // Un nodo que no conoce la palabra, o que no quiere: no mintió, pero no hay qué pedirle.
+            // No conoce la palabra, o no quiere: no es mentir, pero no hay qué pedirle.
             if let FalloPar::Rechaza(motivo) = &fallo {
                 log::debug!("{} no dice qué bloques tiene: {motivo}", linea.direccion);
                 return;
@@ -358,7 +358,7 @@ impl<'a> Fuente<'a> {
                 tanda.no_antes = luego;
                 cola.devolver_por_ocupada(bloque, tanda.quien);
             }
-            // Quien lo tiene entero no puede decir que no. Un par sí: puede dejarlo a medias, o estar
+            // Quien lo tiene entero no puede decir que no. Un par sí: pudo dejarlo a medias, o está
             // dándole su nombre.
             Err(FalloPar::NoLoTiene) if tanda.mirar.is_none() => return Err(FalloPar::NoLoTiene),
             Err(FalloPar::AunNo | FalloPar::NoLoTiene) => {

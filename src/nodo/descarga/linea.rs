@@ -215,8 +215,8 @@ impl<'a> Linea<'a> {
         ))
     }
 
-    /// Recibe en una bandeja el bloque pedido, y comprueba su huella. Si se pidieron `mas` cosas, lo
-    /// que le sobre a este es el principio de la respuesta siguiente.
+    /// Recibe en una bandeja el bloque pedido, y comprueba su huella. Si se pidieron `mas` cosas,
+    /// lo que le sobre a este es el principio de la respuesta siguiente.
     pub fn recibir_bloque<'p>(
         &mut self,
         plan: &'p Plan,

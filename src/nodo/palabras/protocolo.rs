@@ -17,8 +17,8 @@ pub const PRIMERA_PALABRA: usize = 16;
 /// El motivo con que se contesta a `BLOQUES` cuando la huella aún no está: quien pide vuelve a
 /// preguntar.
 pub const CALCULANDO: &str = "calculando la huella";
-/// El motivo con que se contesta a `OBTENER` cuando ya se mandan bastantes bloques a la vez: se pide
-/// a otro, o se repite enseguida.
+/// El motivo con que se contesta a `OBTENER` cuando ya se mandan bastantes bloques a la vez: se
+/// pide a otro, o se repite enseguida.
 pub const OCUPADO: &str = "ocupado";
 /// El motivo con que se contesta a `OBTENER` cuando ese bloque de lo que se está bajando no ha
 /// llegado.
@@ -583,7 +583,10 @@ mod tests {
         }
 
         #[test]
-        fn lo_que_se_tiene_cabe_en_una_linea(existencias in existencias(), tope in 200..5000_usize) {
+        fn lo_que_se_tiene_cabe_en_una_linea(
+            existencias in existencias(),
+            tope in 200..5000_usize,
+        ) {
             let recortadas = existencias.clone().en_una_linea_de(tope);
             prop_assert!(!recortadas.tramos.vacios());
             let linea = format!("{}\n", Respuesta::Tengo(recortadas));

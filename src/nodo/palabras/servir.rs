@@ -1,4 +1,5 @@
-//! Servir archivos: `INFO`, `BLOQUES`, `TENGO` y `OBTENER`, y cómo se manda un tramo, en trozos grandes.
+//! Servir archivos: `INFO`, `BLOQUES`, `TENGO` y `OBTENER`, y cómo se manda un tramo, en trozos
+//! grandes.
 //!
 //! De mandar bytes se encarga [`enviar_tramo`], lo pida un nodo de la guía (`servidor.rs`), uno de
 //! los nuestros, quien aceptó un envío (`descarga/envio.rs`) o un navegador (`web/`). No sabe quién
@@ -214,8 +215,8 @@ pub fn escribir_lista(
     Ok(())
 }
 
-/// `OBTENER`: lo que pase del final se recorta. Lo que se envió, si no empezaba más allá, si ya está
-/// aquí y si no se mandaba ya bastante a la vez.
+/// `OBTENER`: lo que pase del final se recorta. Lo que se envió, si no empezaba más allá, si ya
+/// está aquí y si no se mandaba ya bastante a la vez.
 fn contestar_tramo(
     conexion: &mut Conexion,
     (desde, longitud): (u64, u64),
