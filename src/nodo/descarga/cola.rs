@@ -73,8 +73,8 @@ struct Bloques {
     tienen: HashMap<usize, Tiene>,
     /// Cuántas de las que no lo tienen todo tienen cada bloque.
     repetido: Vec<u32>,
-    /// Conexiones que están sacando bloques.
-    conexiones: usize,
+    /// Las conexiones que están sacando bloques, o esperándolos.
+    dentro: HashSet<Quien>,
     /// Fuentes que ya no sacan más.
     echadas: HashSet<usize>,
     /// Fuentes que alguna vez dijeron que no daban abasto: no se les piden copias.
@@ -111,7 +111,7 @@ impl Cola {
             faltan: cuantos,
             tienen: HashMap::new(),
             repetido: Vec::new(),
-            conexiones: 0,
+            dentro: HashSet::new(),
             echadas: HashSet::new(),
             ocupadas: HashSet::new(),
             empezada: false,
@@ -182,13 +182,15 @@ impl Cola {
     // ----- Sacar y devolver -----
 
     /// Una conexión más se pone a sacar bloques.
-    pub fn entrar(&self) {
-        cerrojo(&self.bloques).conexiones += 1;
+    pub fn entrar(&self, quien: Quien) {
+        cerrojo(&self.bloques).dentro.insert(quien);
     }
 
-    /// Una conexión deja de sacar bloques.
-    pub fn salir(&self) {
-        cerrojo(&self.bloques).conexiones -= 1;
+    /// Una conexión deja de sacar bloques: otra de su fuente puede ocupar su puesto.
+    pub fn salir(&self, quien: Quien) {
+        let mut bloques = cerrojo(&self.bloques);
+        bloques.dentro.remove(&quien);
+        self.avisar(bloques);
     }
 
     /// El siguiente bloque para `quien`, que no lo quiere antes de `no_antes`. Si no hay ninguno
@@ -217,7 +219,7 @@ impl Cola {
     /// espera.
     pub fn sacar_otro(&self, quien: Quien) -> Option<u64> {
         let mut bloques = cerrojo(&self.bloques);
-        let podrian = bloques.conexiones.min(CONEXIONES_POR_DESCARGA);
+        let podrian = bloques.dentro.len().min(CONEXIONES_POR_DESCARGA);
         if bloques.sin_pedir.len() < podrian || !bloques.sigue(quien.fuente) {
             return None;
         }
@@ -388,11 +390,14 @@ impl Bloques {
     }
 
     /// ¿Puede esa conexión, que está libre, ponerse a bajar? Las de una descarga tienen tope, y las
-    /// de una fuente también: menos, cuantas más fuentes haya.
+    /// de una fuente también: menos, cuantas más fuentes haya. Van por orden; si una se corta, la
+    /// que sigue ocupa su puesto.
     fn cabe_otra(&self, quien: Quien) -> bool {
         let de_cada_una = CONEXIONES_POR_DESCARGA / self.tienen.len().max(1);
         let bajando = self.en_vuelo.values().flat_map(|v| v.por.iter());
-        quien.conexion < de_cada_una.clamp(1, CONEXIONES_POR_FUENTE)
+        let va_antes =
+            |otra: &&Quien| otra.fuente == quien.fuente && otra.conexion < quien.conexion;
+        self.dentro.iter().filter(va_antes).count() < de_cada_una.clamp(1, CONEXIONES_POR_FUENTE)
             && bajando.collect::<HashSet<_>>().len() < CONEXIONES_POR_DESCARGA
     }
 
@@ -550,15 +555,14 @@ mod tests {
     #[test]
     fn el_segundo_pedido_no_le_quita_su_bloque_a_otra_conexion() {
         let cola = sin_espera(5);
-        cola.entrar();
-        cola.entrar();
+        (0..2).for_each(|fuente| cola.entrar(de(fuente)));
         let mut sacados = BTreeSet::new();
         for fuente in 0..2 {
             sacados.extend([sacar(&cola, fuente), cola.sacar_otro(de(fuente))]);
         }
         // Queda uno: para quien no espere ninguno.
         assert_eq!(cola.sacar_otro(de(0)), None);
-        cola.salir();
+        cola.salir(de(1));
         sacados.insert(cola.sacar_otro(de(0)));
         assert_eq!(sacados, (0..5).map(Some).collect());
         assert_eq!(cola.sacar_otro(de(0)), None);
@@ -731,9 +735,10 @@ mod tests {
     fn las_conexiones_tienen_tope_por_fuente_y_en_total() {
         let cola = cola(100, OTRA_COPIA);
         (1..8).for_each(|fuente| cola.olvidar(fuente));
+        let suyas = |fuente| (0..8).map(move |conexion| Quien { fuente, conexion });
         let cuantas = |fuentes: Range<usize>| {
-            let suyas = |fuente| (0..8).map(move |conexion| Quien { fuente, conexion });
             let mut pueden = fuentes.flat_map(suyas).collect::<Vec<_>>();
+            pueden.iter().for_each(|quien| cola.entrar(*quien));
             pueden.retain(|quien| ya(&cola, *quien) != Sacado::Nada);
             pueden.len()
         };
@@ -741,6 +746,28 @@ mod tests {
         (1..8).for_each(|fuente| cola.tiene_todo(fuente));
         assert_eq!(cuantas(1..2), 2, "entre ocho, a dos cada una");
         assert_eq!(4 + 2 + cuantas(2..8), CONEXIONES_POR_DESCARGA);
+    }
+
+    #[test]
+    fn si_una_conexion_se_corta_otra_de_su_fuente_ocupa_su_puesto() {
+        let cola = cola(100, OTRA_COPIA);
+        let [primera, segunda, tercera] = [0, 1, 2].map(|conexion| Quien {
+            fuente: 0,
+            conexion,
+        });
+        [primera, segunda, tercera].map(|quien| cola.entrar(quien));
+        assert_eq!(
+            ya(&cola, tercera),
+            Sacado::Nada,
+            "entre ocho, a dos cada una"
+        );
+        let luego = Instant::now() + Duration::from_secs(60);
+        thread::scope(|ambito| {
+            let espera = ambito.spawn(|| cola.sacar(tercera, Instant::now(), luego));
+            cola.salir(primera);
+            assert!(matches!(espera.join().unwrap(), Sacado::Bloque(_)));
+        });
+        assert!(matches!(ya(&cola, segunda), Sacado::Bloque(_)));
     }
 
     #[test]

@@ -299,9 +299,9 @@ impl<'a> Fuente<'a> {
         plan: &Plan,
         mut tanda: Tanda,
     ) -> Result<(), FalloPar> {
-        plan.cola.entrar();
+        plan.cola.entrar(tanda.quien);
         let fin = self.pedir_y_recibir(linea, plan, &mut tanda);
-        plan.cola.salir();
+        plan.cola.salir(tanda.quien);
         if fin.as_ref().is_err_and(es_culpa_suya) {
             plan.cola.echar(self.lugar);
         }
