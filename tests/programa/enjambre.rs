@@ -214,14 +214,16 @@ fn lo_que_se_deja_a_medias_ya_no_se_da_y_se_puede_volver_a_pedir() {
 
 #[test]
 fn se_baja_de_quien_aun_lo_esta_bajando_aunque_llegue_despues() {
-    let contenido = contenido();
+    let contenido = datos(12 * BLOQUE);
     let compuerta = Arc::new(Compuerta::default());
-    // Uno da dos bloques a quien se los pida; después, nada hasta que se abra.
-    let semilla = Falso::nuevo(&contenido, Mana::RetenidoTras(2, Arc::clone(&compuerta)));
+    // Da ocho bloques a quien se los pida; después, nada hasta que se abra. Al segundo le retendrá
+    // cuatro: de los del primero, alguno queda que pedirle a él.
+    let semilla = Falso::nuevo(&contenido, Mana::RetenidoTras(8, Arc::clone(&compuerta)));
     let (una, otra) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut primero = menu(&una, &[semilla.direccion], &[]);
     pedir(&mut primero);
     let pregunta = format!("TENGO:0:{}", huella(&contenido));
+    semilla.registro.esperar("OBTENER", 9);
     preguntar_hasta(primero.direccion(), &pregunta, "TENGO:");
     // El segundo sólo puede sacar algo del primero, que no lo tiene entero.
     let mut segundo = menu(&otra, &[semilla.direccion, primero.direccion()], &[]);

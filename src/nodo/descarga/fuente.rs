@@ -7,6 +7,7 @@
 //! cuáles tiene y se le piden por su huella.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::iter;
 use std::sync::Arc;
 use std::thread;
@@ -21,6 +22,7 @@ use crate::nodo::descarga::pedido::{NoDescargado, Pedido};
 use crate::nodo::descarga::plan::Plan;
 use crate::nodo::palabras::pedir::FalloPar;
 use crate::nodo::palabras::protocolo::Info;
+use crate::red::conexion::FalloRed;
 use crate::red::hilos::arrancar_en;
 
 /// Cada cuánto se vuelve a preguntar a quien aún calcula la huella.
@@ -190,7 +192,8 @@ impl<'a> Fuente<'a> {
                 Parte::Presentada(self.lugar, Ok(Info { tamano, huella }))
             }
             fallo if es_de_la_red(&fallo) && !linea.prestada => {
-                Parte::SeFue(self.lugar, fallo, linea.romper())
+                let en_vano = linea.romper() || la_cortaron(&fallo);
+                Parte::SeFue(self.lugar, fallo, en_vano)
             }
             fallo => Parte::Retirada(self.lugar, fallo),
         });
@@ -277,7 +280,7 @@ impl<'a> Fuente<'a> {
             if !es_de_la_red(&fallo) {
                 return self.decir(Parte::Retirada(fuente, fallo));
             }
-            let (ahora, fue_en_vano) = (plan.dados(fuente), linea.romper());
+            let (ahora, fue_en_vano) = (plan.dados(fuente), linea.romper() || la_cortaron(&fallo));
             en_vano = match ahora > dados {
                 true => 0,
                 false => en_vano + u32::from(fue_en_vano),
@@ -459,4 +462,14 @@ fn es_culpa_suya(fallo: &FalloPar) -> bool {
 /// Ni mintió ni dijo que no: dejó de estar.
 fn es_de_la_red(fallo: &FalloPar) -> bool {
     matches!(fallo, FalloPar::Cerro | FalloPar::Red(_))
+}
+
+/// Había alguien, y cortó; también si fue antes de que esta máquina diera la conexión por abierta.
+/// Que nadie conteste o que no haya camino es otra cosa.
+fn la_cortaron(fallo: &FalloPar) -> bool {
+    match fallo {
+        FalloPar::Red(FalloRed::Cortada) => true,
+        FalloPar::Red(FalloRed::Sistema(error)) => error.kind() == ErrorKind::Other,
+        _ => false,
+    }
 }
