@@ -755,7 +755,9 @@ mod tests {
             fuente: 0,
             conexion,
         });
-        [primera, segunda, tercera].map(|quien| cola.entrar(quien));
+        for quien in [primera, segunda, tercera] {
+            cola.entrar(quien);
+        }
         assert_eq!(
             ya(&cola, tercera),
             Sacado::Nada,
