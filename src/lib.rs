@@ -7,6 +7,7 @@ pub mod config;
 pub mod consola;
 pub mod fallo;
 pub mod fuera;
+pub mod grpc;
 pub mod guia;
 pub mod http;
 pub mod laboratorio;

@@ -118,7 +118,8 @@ fn preguntar(
         format!("{tipo}\r\nContent-Length: {}\r\n\r\n{cuerpo}", cuerpo.len())
     });
     let pregunta = format!(
-        "{metodo} {ruta} HTTP/1.0\r\nHost: {anfitrion}\r\nAccept: application/json, */*\r\n{contenido}"
+        "{metodo} {ruta} HTTP/1.0\r\nHost: {anfitrion}\r\nAccept: application/json, */*\r\n\
+         {contenido}"
     );
     conexion.prepararse_a_enviar()?;
     let cabeza = pregunta.find("\r\n\r\n").map_or(0, |fin| fin + 4);
@@ -249,6 +250,7 @@ fn entera(bytes: &[u8], fin: bool) -> Result<Option<(u16, &[u8])>, NoEsHttp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::red::maquina::aceptar;
     use proptest::prelude::*;
     use std::io::{Read, Write};
     use std::net::TcpListener;
@@ -259,7 +261,7 @@ mod tests {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/x?y=1", escucha.local_addr().unwrap());
         let hilo = thread::spawn(move || {
-            let mut cliente = escucha.accept().unwrap().0;
+            let mut cliente = aceptar(&escucha).unwrap().0;
             let mut bytes = [0; 4096];
             let leidos = cliente.read(&mut bytes).unwrap();
             // De uno en uno: ninguna respuesta tiene por qué llegar junta.

@@ -109,6 +109,11 @@ impl RespuestaHttp {
         }
     }
 
+    /// Si es un fallo, por qué.
+    pub fn por_que(&self) -> &str {
+        self.motivo.as_deref().unwrap_or_default()
+    }
+
     /// Una página; `extra` va en su `<head>` y `cuerpo` en su `<body>`, ya escapados.
     pub fn pagina(codigo: u16, titulo: &str, extra: &str, cuerpo: &str) -> RespuestaHttp {
         // Con un icono vacío, para que el navegador no busque otro en cada visita.

@@ -3,6 +3,7 @@
 use super::peticion::{TOPE_CABECERAS, TOPE_CABEZA};
 use super::*;
 use crate::config::Limites;
+use crate::red::maquina::aceptar;
 use proptest::prelude::*;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -231,7 +232,8 @@ fn las_fechas_son_de_http_y_ninguna_revienta() {
     );
     let antes = UNIX_EPOCH - Duration::from_secs(1);
     assert_eq!(fecha_http(antes), fecha_http(UNIX_EPOCH));
-    let despues = UNIX_EPOCH + Duration::from_secs(1 << 40);
+    // Más allá no llega el reloj de Windows.
+    let despues = UNIX_EPOCH + Duration::from_secs(1 << 39);
     assert_eq!(fecha_http(despues), "Fri, 31 Dec 9999 23:59:59 GMT");
     let cabeza = String::from_utf8(RespuestaHttp::vacia(200).cabeza()).unwrap();
     let escrita = cabeza
@@ -259,7 +261,7 @@ fn conversar(
     let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut cliente = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
     let servidor = thread::spawn(move || {
-        let (socket, desde) = escucha.accept().unwrap();
+        let (socket, desde) = aceptar(&escucha).unwrap();
         let mut conexion = Conexion::aceptada(&Arc::new(socket), desde, &Limites::default());
         let _ = atender(&mut conexion, contestar);
     });
@@ -272,8 +274,14 @@ fn conversar(
 
 #[test]
 fn quien_manda_demasiado_llega_a_ver_el_413() {
-    let mut pregunta = b"POST / HTTP/1.0\r\nContent-Length: 20000000\r\n\r\n".to_vec();
-    pregunta.resize(20_000_000, b'x');
+    // Tirarlo todo cabe de sobra en lo que dura la despedida, pero con Wine cada lectura es lenta.
+    let cuanto = if crate::bajo_wine() {
+        4_000_000
+    } else {
+        20_000_000
+    };
+    let mut pregunta = format!("POST / HTTP/1.0\r\nContent-Length: {cuanto}\r\n\r\n").into_bytes();
+    pregunta.resize(cuanto, b'x');
     let recibido = conversar(&pregunta, |c, p| {
         leer_cuerpo(c, p, 1024, || Ok(())).map(|_| RespuestaHttp::vacia(200))
     })
@@ -290,7 +298,7 @@ fn a_quien_pregunta_antes_de_mandar_se_le_dice_que_siga() {
     let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut cliente = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
     let servidor = thread::spawn(move || {
-        let (socket, desde) = escucha.accept().unwrap();
+        let (socket, desde) = aceptar(&escucha).unwrap();
         let mut conexion = Conexion::aceptada(&Arc::new(socket), desde, &Limites::default());
         let eco = |c: &mut Conexion, p: &mut PeticionHttp| {
             let (cuerpo, _) = leer_cuerpo(c, p, 99, || Ok(()))?;
@@ -341,8 +349,9 @@ fn un_envio_que_falla_a_medias_no_parece_entero() {
         });
         Ok(RespuestaHttp::flujo(200, 10, enviar))
     };
+    let recibido = conversar(b"GET / HTTP/1.0\r\n\r\n", contestar);
     assert!(
-        conversar(b"GET / HTTP/1.0\r\n\r\n", contestar).is_err(),
+        recibido.is_err() || crate::se_pierde_el_rst(),
         "tenía que llegar un RST"
     );
 }

@@ -24,6 +24,7 @@ use jiff::tz::TimeZone;
 use crate::config::MAX_MENSAJES;
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
+use crate::grpc;
 use crate::guia::CONEXION;
 use crate::laboratorio::puesto::Puesto;
 use crate::nodo::carpeta::huellas::{Estante, Origen};
@@ -70,6 +71,8 @@ pub struct Nodo {
     pub maestro: Option<Arc<Inscripcion>>,
     /// Lo que comparten las peticiones REST.
     pub web: Web,
+    /// Lo que comparten las conversaciones en gRPC.
+    pub grpc: Arc<grpc::Salon>,
     /// La de esta máquina. Se mira al arrancar: leerla no cabe en la pila de un hilo de conexión.
     zona: TimeZone,
     mensajes: Mutex<VecDeque<Mensaje>>,
@@ -133,6 +136,7 @@ impl Nodo {
             recepciones: TurnosPorIp::nuevos(MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP),
             maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion, &testigo))),
             web: Web::default(),
+            grpc: Arc::default(),
             zona: TimeZone::system(),
             mensajes: Mutex::default(),
             vistas: Mutex::default(),

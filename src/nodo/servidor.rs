@@ -47,6 +47,7 @@ pub fn gestionar_peticion(mut conexion: Conexion, nodo: &Nodo) {
         Habla::Guia => responder_a_la_guia(&mut conexion, nodo),
         Habla::Ampliada => contestar::conversar(&mut conexion, limite, nodo),
         Habla::Http => web::responder(&mut conexion, nodo),
+        Habla::Grpc => crate::grpc::responder(&mut conexion, limite, nodo),
     });
     if let Err(corte) = atendida {
         debug!("se cierra {desde}: {corte}");

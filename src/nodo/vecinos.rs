@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -84,6 +84,11 @@ impl Vecinos {
     pub fn soy_yo(&self, peer: SocketAddr) -> bool {
         let es_peer = |nuestra| es_la_misma(peer, nuestra);
         self.escucha.is_some_and(es_peer)
+    }
+
+    /// ¿Es `ip` la de un peer de la lista? Sólo de ellos se recibe; el puerto no cuenta.
+    pub fn conoce_la_ip(&self, ip: IpAddr) -> bool {
+        self.peers.iter().any(|peer| peer.ip() == ip)
     }
 
     /// ¿No hay a quién preguntar, ni quien lo diga?

@@ -12,6 +12,7 @@ use crate::config::{Config, Limites};
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
 use crate::fuera;
+use crate::grpc;
 use crate::laboratorio;
 use crate::laboratorio::puesto::{Instrumental, Montado};
 use crate::nodo::{acciones, arranque, menu};
@@ -124,6 +125,16 @@ fn cumplir_practica(
         } => balanceador::abrir(&donde, &backends, conducta, limites, consola),
         Practica::Backend { donde, nombre } => backend::abrir(&donde, nombre, limites, consola),
         Practica::Solicitar { a, veces, texto } => backend::solicitar(a, veces, &texto, consola),
-        Practica::Maestro { donde, .. } => maestro::abrir(&donde, limites, consola),
+        Practica::Maestro {
+            tracker: Some(_), ..
+        } if !grpc::COMPILADO => {
+            consola
+                .pantalla
+                .aviso(format!("nodo: --tracker: {}", grpc::SIN_GRPC));
+            Ok(Salida::MalEscrito)
+        }
+        Practica::Maestro { donde, tracker, .. } => {
+            maestro::abrir(&donde, tracker, limites, consola)
+        }
     }
 }

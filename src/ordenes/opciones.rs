@@ -14,6 +14,7 @@ use clap_complete::Shell;
 
 use crate::config::*;
 use crate::fallo::Fallo;
+use crate::grpc::PUERTO_DEL_TRACKER;
 use crate::http::url::Url;
 use crate::laboratorio::Experimento;
 use crate::laboratorio::puesto::{ConDiario, Instrumental};
@@ -241,6 +242,12 @@ pub enum Practica {
         /// Dónde escucha (puerto 9000 si no se dice).
         #[command(flatten)]
         donde: DondeEscucha,
+        /// El tracker.
+        #[arg(long, value_name = "PUERTO", value_parser = leer_puerto, num_args = 0..=1,
+              default_missing_value = PUERTO_DEL_TRACKER,
+              help = format!("También por gRPC, en otro puerto ({PUERTO_DEL_TRACKER} si no se \
+                              dice)"))]
+        tracker: Option<u16>,
         /// El diario.
         #[command(flatten)]
         diario: ConDiario,
@@ -300,7 +307,8 @@ impl Argumentos {
             return;
         };
         match practica {
-            Practica::Balanceador { donde, diario, .. } | Practica::Maestro { donde, diario } => {
+            Practica::Balanceador { donde, diario, .. }
+            | Practica::Maestro { donde, diario, .. } => {
                 donde.completar(antes);
                 diario.completar(antes);
             }

@@ -86,7 +86,9 @@ pub fn descargar(
         }
     }?;
     if salida != Salida::Bien {
-        // La carpeta que se creó para nada, y las de encima: `remove_dir` sólo quita las vacías.
+        // La carpeta que se creó para nada, y las de encima: `remove_dir` sólo quita las vacías, y
+        // en Windows ninguna abierta.
+        drop(carpeta);
         let _ = faltaban.iter().try_for_each(fs::remove_dir);
     }
     Ok(salida)

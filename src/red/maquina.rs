@@ -2,9 +2,9 @@
 //! caben.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Descriptores que no son de conexiones: los tres del proceso, la carpeta, el que escucha, la
 /// reserva y las conexiones que abre el propio nodo.
@@ -58,6 +58,15 @@ pub fn enlazar_en_todas(puerto: u16) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// El `accept` del sistema, y que el socket no lo herede ningún proceso que se arranque después:
+/// mientras tuviera su copia, cerrarlo aquí no lo cerraría. El de la biblioteca estándar no lo
+/// asegura en Windows.
+pub fn aceptar(escucha: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, desde) = SockRef::from(escucha).accept()?;
+    let desde = desde.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+    Ok((socket.into(), desde))
+}
+
 /// La IP con que los demás ven a esta máquina al hablar con `peer`. No manda ningún paquete:
 /// conectar un socket UDP sólo pregunta al sistema por dónde saldría.
 pub fn ip_en_la_red(peer: SocketAddr) -> Option<IpAddr> {
@@ -100,7 +109,6 @@ fn descriptores_del_proceso() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpStream;
 
     fn dir(texto: &str) -> SocketAddr {
         texto.parse().unwrap()
@@ -134,7 +142,7 @@ mod tests {
         };
         let puerto = escucha.local_addr().unwrap().port();
         TcpStream::connect((Ipv4Addr::LOCALHOST, puerto)).unwrap();
-        let desde = sin_mapear(escucha.accept().unwrap().1);
+        let desde = sin_mapear(aceptar(&escucha).unwrap().1);
         assert_eq!(desde.ip(), Ipv4Addr::LOCALHOST);
     }
 

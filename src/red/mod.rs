@@ -69,7 +69,7 @@ pub fn atender_conexiones(
     let turnos = Turnos::nuevos(tope);
     // El turno va antes que `accept`: así lo que no cabe espera fuera, sin gastar un descriptor.
     while let Some(turno) = turnos.pedir(Duration::MAX, parada) {
-        let (socket, desde) = match escucha.accept() {
+        let (socket, desde) = match maquina::aceptar(&escucha) {
             _ if parada.avisada() => break,
             Ok((socket, desde)) => (Arc::new(socket), sin_mapear(desde)),
             Err(error) => {
@@ -81,11 +81,10 @@ pub fn atender_conexiones(
         // Sin retardo de Nagle: una respuesta corta sale ya. Si falla, sólo irá más lenta.
         let _ = socket.set_nodelay(true);
         let apuntada = parada.apuntar(&socket, Trato::DejaDeLeer);
-        let conexion = Conexion::aceptada(&socket, desde, limites);
+        let conexion = Conexion::aceptada(&socket, desde, limites).apuntada(apuntada);
         let gestionar = Arc::clone(&gestionar);
         let lanzado = hilos.lanzar(move || {
             gestionar(conexion);
-            drop(apuntada);
             // Primero se cierra el socket y luego pasa el siguiente: cabe en los mismos
             // descriptores.
             drop(socket);

@@ -38,7 +38,9 @@ struct Sockets {
 pub enum Trato {
     /// Deja de leer: si estaba ociosa lee un fin, y si estaba enviando sigue hasta acabar.
     DejaDeLeer,
-    /// Sigue como si nada.
+    /// No se toca: quien lo lleva mira la parada y se despide a su manera.
+    LoMiraEl,
+    /// Sigue como si nada, y no cuenta como una conexión del servidor.
     Sigue,
 }
 
@@ -116,11 +118,11 @@ impl Parada {
         Apuntado { parada, numero }
     }
 
-    /// Cuántos sockets apuntados dejarán de leer al avisar: las conexiones de un servidor.
+    /// Cuántos sockets apuntados son conexiones de un servidor.
     pub fn conexiones(&self) -> usize {
         let sockets = cerrojo(&self.sockets);
         let tratos = sockets.vivos.values().map(|(trato, _)| *trato);
-        tratos.filter(|trato| *trato == Trato::DejaDeLeer).count()
+        tratos.filter(|trato| *trato != Trato::Sigue).count()
     }
 }
 
@@ -134,6 +136,20 @@ pub fn cerrar(socket: &TcpStream, sentido: Shutdown) {
 pub struct Apuntado {
     parada: Parada,
     numero: u64,
+}
+
+impl Apuntado {
+    /// La parada en que está.
+    pub fn parada(&self) -> &Parada {
+        &self.parada
+    }
+
+    /// Desde ahora, al avisar se le trata así.
+    pub fn tratar(&self, trato: Trato) {
+        if let Some(vivo) = cerrojo(&self.parada.sockets).vivos.get_mut(&self.numero) {
+            vivo.0 = trato;
+        }
+    }
 }
 
 impl Drop for Apuntado {

@@ -45,7 +45,8 @@ impl Servidor {
     ) -> Result<Servidor, Fallo> {
         let fallo = |e: io::Error| Fallo::de_sistema("preparando el servidor", &e);
         let direccion = escucha.local_addr().map_err(fallo)?;
-        let reserva = escucha.try_clone().map_err(fallo)?;
+        // En Windows, la copia de la biblioteca estándar la heredaría un proceso que se arranque.
+        let reserva = SockRef::from(&escucha).try_clone().map_err(fallo)?.into();
         let tope = conexiones_posibles(max_conexiones);
         let (suya, limites) = (parada.clone(), limites.clone());
         let hilo = arrancar("servidor", move || {

@@ -66,8 +66,8 @@ impl Ajeno {
     }
 }
 
-/// Como los servidores del curso: hasta la línea en blanco, por mucho que tarde. (De `INFO` basta su
-/// línea: a los que la esperan entera se les deja a los 10 s, y la prueba no enseñaría más.)
+/// Como los servidores del curso: hasta la línea en blanco, por mucho que tarde. (De `INFO` basta
+/// su línea: a los que la esperan entera se les deja a los 10 s, y la prueba no enseñaría más.)
 fn leer_peticion(socket: &mut TcpStream) -> Option<String> {
     let mut peticion = Vec::new();
     let mut byte = [0];

@@ -2,7 +2,7 @@
 
 #[cfg(unix)]
 use super::comun::falsos::Charla;
-use super::comun::{Proceso, preguntar, responde};
+use super::comun::{Proceso, dicho, orden, preguntar, quejas, responde};
 use crate::guia::{SALIENDO, SELECCIONE};
 
 #[test]
@@ -28,6 +28,43 @@ fn el_menu_sale_con_3_y_con_el_fin_de_la_entrada() {
     nodo.entrada = None;
     assert_eq!(nodo.terminar(), Some(0));
     assert!(nodo.esperar(SALIENDO).contains(SELECCIONE));
+}
+
+/// En Windows la ruta literal de una carpeta empieza por `\\?\`, y nadie la escribe así.
+#[test]
+fn las_rutas_se_dicen_como_se_escriben() {
+    let (suya, mia) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(suya.path().join("hola.txt"), "hola").unwrap();
+    let nodo = Proceso::nodo(suya.path(), &[]);
+    let mut visto = nodo.esperar("y comparto ");
+    let peer = nodo.direccion().to_string();
+    let mia = mia.path().to_str().unwrap();
+    let (no_esta, es_un_archivo) = (format!("{mia}/no está"), format!("{mia}/hola.txt"));
+    for argumentos in [
+        &["descargar", "hola.txt", "--de", &peer, "--carpeta", mia][..],
+        &["descargar", "hola.txt", "--de", &peer, "--carpeta", mia],
+        &["huella", &es_un_archivo, &no_esta],
+        &["listar", "--carpeta", &no_esta],
+        &["listar", "--carpeta", &es_un_archivo],
+        &["enviar", &no_esta, "--a", &peer],
+        &[
+            "torrent",
+            "hola.txt",
+            "--carpeta",
+            mia,
+            "--peer",
+            &peer,
+            "-o",
+            &no_esta,
+        ],
+        &["listar", "--carpeta", mia, "--diario", &es_un_archivo],
+        &["informe", &no_esta],
+    ] {
+        let salida = orden(argumentos);
+        visto += &(dicho(&salida) + &quejas(&salida));
+    }
+    assert!(visto.matches("hola.txt").count() > 3, "{visto}");
+    assert!(!visto.contains(r"\\?\"), "{visto}");
 }
 
 #[cfg(unix)]

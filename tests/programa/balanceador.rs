@@ -1,6 +1,7 @@
 //! El balanceador, el backend y el cliente de verdad, con los programas del documento a los dos
 //! lados.
 
+use super::comun::aceptar;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -360,7 +361,7 @@ fn ctrl_c_deja_de_solicitar_aunque_nadie_conteste() {
     let escucha = libre();
     let a = escucha.local_addr().unwrap().to_string();
     let programa = Programa::arrancar(&["solicitar", "--a", &a, "--veces", "3"]);
-    let (muda, _) = escucha.accept().unwrap();
+    let (muda, _) = aceptar(&escucha).unwrap();
     let antes = Instant::now();
     programa.ctrl_c();
     assert_eq!(programa.terminar().0, 130);

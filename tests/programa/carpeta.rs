@@ -2,7 +2,7 @@
 //! hace daño.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::comun::falsos::{BLOQUE, Charla, Compuerta, Falso, Mana, huella};
 use super::comun::{
-    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, nombres,
+    Lanzar, PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, nombres,
     preguntar, quejas, responde, senal,
 };
 use crate::guia::{DESCARGADO, ENVIO_COMPLETO};
@@ -29,8 +29,7 @@ fn empezar(nombre: &str, carpeta: &Path, fuentes: &[SocketAddr]) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .lanzar()
 }
 
 fn descargar(nombre: &str, carpeta: &Path, fuentes: &[SocketAddr]) -> Output {
@@ -345,7 +344,7 @@ fn lo_que_no_cabe_se_dice_antes_de_pedir_nada() {
     let mut enviar = super::comun::nodo();
     enviar.arg("enviar").arg(suya.path().join(NOMBRE));
     enviar.args(["--a", &nodo.direccion().to_string()]);
-    let salida = enviar.output().unwrap();
+    let salida = enviar.recoger();
     assert_eq!(codigo(&salida), Some(1));
     assert!(quejas(&salida).contains("no cabe"), "{}", quejas(&salida));
     assert!(nombres(&disco.0).is_empty());
@@ -467,7 +466,11 @@ fn cortado_o_crecido_mientras_se_sirve_la_guia_recibe_un_error() {
         cortar(&carpeta, nuevo);
         let mut todo = Vec::new();
         let fin = conexion.read_to_end(&mut todo);
-        assert!(fin.is_err(), "un final normal con {} bytes", todo.len());
+        assert!(
+            fin.is_err() || crate::se_pierde_el_rst(),
+            "un final normal con {} bytes",
+            todo.len()
+        );
         assert!(!nodo.texto().contains(ENVIO_COMPLETO));
     }
 }
@@ -507,8 +510,14 @@ fn mientras_se_reemplaza_no_se_da_la_huella_de_una_mezcla() {
     });
     let poner = |n: usize| {
         let nuevo = carpeta.path().join(".nuevo");
-        fs::hard_link(aparte.path().join(n.to_string()), &nuevo).unwrap();
-        fs::rename(&nuevo, &ruta).unwrap();
+        if !nuevo.exists() {
+            fs::hard_link(aparte.path().join(n.to_string()), &nuevo).unwrap();
+        }
+        match fs::rename(&nuevo, &ruta) {
+            // No todos los Windows dejan reemplazar un archivo que se está leyendo: otra vez será.
+            Err(e) if cfg!(windows) && e.kind() == ErrorKind::PermissionDenied => {}
+            puesto => puesto.unwrap(),
+        }
     };
     poner(1);
     let nodo = Proceso::nodo(carpeta.path(), &[]);

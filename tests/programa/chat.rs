@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::comun::practicas::{Programa, libre, todo};
-use super::comun::{PACIENCIA, conectar};
+use super::comun::{PACIENCIA, aceptar, conectar};
 
 fn servidor() -> (Programa, SocketAddr) {
     Programa::servidor(&["chat", "--servidor", "127.0.0.1:0"])
@@ -16,7 +17,7 @@ fn cliente() -> (Programa, TcpStream) {
     let escucha = libre();
     let a = escucha.local_addr().unwrap().to_string();
     let programa = Programa::arrancar(&["chat", "--conectar", &a]);
-    let par = escucha.accept().unwrap().0;
+    let par = aceptar(&escucha).unwrap().0;
     par.set_read_timeout(Some(PACIENCIA)).unwrap();
     (programa, par)
 }
@@ -111,17 +112,17 @@ fn el_servidor_sigue_con_los_demas_cuando_uno_se_corta() {
 pub fn un_par_que_no_lee_no_para_a_los_demas_ni_la_salida() {
     let (mut programa, a) = servidor();
     let _sordo = entrar(&mut programa, a);
-    let mut par = entrar(&mut programa, a);
+    let par = Arc::new(entrar(&mut programa, a));
     // Más de lo que cabe en los búferes del sistema y en su buzón.
     let mucho = "x".repeat(60_000);
     let lector = std::thread::spawn({
-        let par = par.try_clone().unwrap();
+        let par = Arc::clone(&par);
         move || todo(&par).len()
     });
     let veces = 200;
     (0..veces).for_each(|_| programa.escribir(&mucho));
     programa.esperar("no lee: hasta que lo haga");
-    par.write_all(b"yo si leo").unwrap();
+    (&*par).write_all(b"yo si leo").unwrap();
     programa.esperar("yo si leo");
     programa.escribir("exit");
     let antes = Instant::now();
@@ -141,7 +142,7 @@ fn pregunta_como_el_documento_y_lo_que_no_vale_lo_vuelve_a_preguntar() {
     for respuesta in ["x", "c", "casa", "", "99999", "0", &puerto.to_string()] {
         programa.escribir(respuesta);
     }
-    let mut par = escucha.accept().unwrap().0;
+    let mut par = aceptar(&escucha).unwrap().0;
     par.write_all(b"buenas").unwrap();
     programa.esperar("buenas");
     programa.fin_de_la_entrada();

@@ -12,7 +12,9 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::comun::falsos::{BLOQUE, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques};
-use super::comun::{PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, nombres, quejas};
+use super::comun::{
+    Lanzar, PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, nombres, quejas,
+};
 use crate::config::Limites;
 use crate::consola::progreso::Progreso;
 use crate::guia::{DESCARGADO, NO_ENCONTRADO, SELECCIONE};
@@ -53,8 +55,7 @@ fn empezar(carpeta: &TempDir, fuentes: &[SocketAddr]) -> Child {
     orden_de_descargar(NOMBRE, carpeta.path(), fuentes)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .lanzar()
 }
 
 fn leer(carpeta: &TempDir, nombre: &str) -> Vec<u8> {
@@ -139,9 +140,7 @@ fn tamanos_en_los_bordes_de_bloque_y_de_bufer_de_una_y_de_tres_fuentes() {
         let carpeta = tempfile::tempdir().unwrap();
         for tamano in tamanos {
             let nombre = format!("{tamano}.bin");
-            let salida = orden_de_descargar(&nombre, carpeta.path(), fuentes)
-                .output()
-                .unwrap();
+            let salida = orden_de_descargar(&nombre, carpeta.path(), fuentes).recoger();
             assert_eq!(codigo(&salida), Some(0), "{tamano}: {}", quejas(&salida));
             assert!(leer(&carpeta, &nombre) == todo[..tamano], "{tamano}");
             let esperada = format!("huella {} · comprobado", huella(&todo[..tamano]));
@@ -168,11 +167,7 @@ fn sin_decir_de_quien_se_baja_de_todos_los_que_lo_tienen() {
     for par in [&uno, &otro, &sin] {
         orden.args(["--peer", &par.direccion.to_string()]);
     }
-    let proceso = orden
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let proceso = orden.stdout(Stdio::piped()).stderr(Stdio::piped()).lanzar();
     for par in [&uno, &otro] {
         par.registro.esperar("OBTENER:", 1);
     }
@@ -551,7 +546,10 @@ fn dos_que_gotean_y_una_buena(contenido: &[u8]) {
     asegurar_bueno(&salida, &carpeta, contenido);
     // Diez segundos para poder pedir la tercera copia; de las otras no se cansa hasta los quince.
     let tardo = antes.elapsed();
-    assert!(tardo < Duration::from_secs(14), "{tardo:?}");
+    let tope = Duration::from_secs(14) + crate::holgura();
+    assert!(tardo < tope, "{tardo:?}");
+    let quejas = quejas(&salida);
+    assert!(!quejas.contains("[FUENTE RETIRADA]"), "{quejas}");
 }
 
 fn la_guia_que_gotea(contenido: &[u8]) {
@@ -860,6 +858,9 @@ fn la_guia_que_se_corta_no_deja_un_archivo_bueno() {
     let guia = Falso::nuevo(&datos(3 << 20), Mana::GuiaCortada);
     let carpeta = tempfile::tempdir().unwrap();
     let salida = descargar(&carpeta, &[guia.direccion]);
+    if crate::se_pierde_el_rst() {
+        return; // Y sin longitud ni RST, media es como entera: es lo que le pasa a la guía.
+    }
     asegurar_que_no(&salida, &carpeta);
     // Si otro de la guía lo tiene, de él.
     let entera = Falso::nuevo(b"corto y entero", Mana::Guia);
@@ -881,8 +882,7 @@ fn una_guia_sin_fin_que_llena_el_disco_no_deja_nada() {
         .arg(orden.get_program())
         .args(orden.get_args())
         .stdin(Stdio::null())
-        .output()
-        .unwrap();
+        .recoger();
     asegurar_que_no(&salida, &carpeta);
     assert!(nombres(&carpeta).is_empty(), "{}", quejas(&salida));
 }

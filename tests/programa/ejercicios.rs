@@ -13,7 +13,7 @@ use std::thread;
 
 use super::comun::practicas::{Programa, backend, libre};
 use super::comun::{
-    PACIENCIA, Proceso, codigo, conectar, dicho, nodo, orden, preguntar_y_cerrar, quejas,
+    Lanzar, PACIENCIA, Proceso, codigo, conectar, dicho, nodo, orden, preguntar_y_cerrar, quejas,
 };
 use crate::guia::SELECCIONE;
 
@@ -131,7 +131,7 @@ fn ejercicio_02_una_cuarta_fila() {
     fs::write(carpeta.join("del-cuarto.txt"), "4").unwrap();
     let mut listar = nodo();
     listar.current_dir(&aparte).args(["listar", "--nodo", "4"]);
-    let salida = listar.output().unwrap();
+    let salida = listar.recoger();
     if dicho(&salida) != "del-cuarto.txt\n" {
         let llego = dicho(&salida) + &quejas(&salida);
         let se_pidio = "`nodo listar --nodo 4`, con compartidos/nodo4/del-cuarto.txt";

@@ -13,8 +13,8 @@ use super::comun::falsos::{
     BLOQUE, Charla, Compuerta, Falso, Mana, Puente, huella, huellas_de_bloques,
 };
 use super::comun::{
-    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, nodo, nombres, quejas, responde,
-    senal,
+    Lanzar, PACIENCIA, Proceso, acabar, aceptar, codigo, conectar, datos, dicho, nodo, nombres,
+    quejas, responde, senal,
 };
 use crate::config::Limites;
 use crate::consola::eventos::Avisador;
@@ -45,8 +45,7 @@ fn empezar_a_enviar(ruta: &Path, a: SocketAddr) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .lanzar()
 }
 
 fn enviar(ruta: &Path, a: SocketAddr) -> Output {
@@ -189,7 +188,7 @@ fn el_archivo_que_cambia_mientras_se_envia_no_llega_como_bueno() {
 
 /// Acepta una conexión y da lo que se le ofrece, ya leído.
 fn que_me_ofrezcan(escucha: &TcpListener) -> (Charla, String) {
-    let mut charla = Charla::de(escucha.accept().unwrap().0);
+    let mut charla = Charla::de(aceptar(escucha).unwrap().0);
     let oferta = charla.oir().unwrap();
     (charla, oferta)
 }
@@ -608,8 +607,7 @@ fn una_oferta_que_no_da_nada_no_le_impide_a_su_dueno_bajarlo() {
         .args(["descargar", NOMBRE, "--carpeta"])
         .arg(carpeta.path())
         .args(["--de", &par.direccion.to_string()])
-        .output()
-        .unwrap();
+        .recoger();
     assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
     assert!(fs::read(carpeta.path().join(NOMBRE)).unwrap() == contenido);
     // Y si al final da lo suyo, se guarda aparte.
@@ -627,7 +625,7 @@ fn una_oferta_que_no_da_nada_no_le_impide_a_su_dueno_bajarlo() {
 fn quien_ofrece_y_calcula_sin_fin_se_deja_con_el_tiempo() {
     let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut oferta = Charla::con(escucha.local_addr().unwrap());
-    let (socket, desde) = escucha.accept().unwrap();
+    let (socket, desde) = aceptar(&escucha).unwrap();
     let limites = Limites {
         calcular: Duration::from_secs(2),
         ..Limites::default()
@@ -692,7 +690,7 @@ fn a_quien_deja_de_recibir_no_se_le_manda_para_siempre() {
     // Quien sirve.
     let (acabo, fin) = mpsc::channel();
     let mut pide = Charla::con(peer);
-    let (socket, desde) = escucha.accept().unwrap();
+    let (socket, desde) = aceptar(&escucha).unwrap();
     let carpeta = Carpeta::abrir(suya.path()).unwrap();
     thread::spawn(move || {
         let (avisador, _oyente) = Avisador::nuevo(1);

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::comun::{PACIENCIA, Proceso, codigo, conectar, datos, dicho, orden, preguntar, quejas};
+use super::comun::{
+    PACIENCIA, Proceso, codigo, conectar, datos, dicho, entrantes, orden, preguntar, quejas,
+};
 use crate::guia::{DESCARGADO, ERROR_AL_DESCARGAR, NO_ENCONTRADO};
 use socket2::SockRef;
 
@@ -77,8 +79,8 @@ impl NodoDeLaGuia {
         let suyo = Arc::clone(&oido);
         // Termina con el proceso de la prueba, como el hilo `daemon` de la guía.
         thread::spawn(move || {
-            for conexion in escucha.incoming() {
-                let (conexion, suyo) = (conexion.unwrap(), Arc::clone(&suyo));
+            for conexion in entrantes(&escucha) {
+                let suyo = Arc::clone(&suyo);
                 thread::spawn(move || gestionar_peticion(conexion, modo, contenido, &suyo));
             }
         });

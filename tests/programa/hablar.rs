@@ -7,7 +7,9 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::comun::practicas::{Programa, libre, todo};
-use super::comun::{PACIENCIA, Proceso, acabar, codigo, datos, dicho, nodo, quejas};
+use super::comun::{
+    Lanzar, PACIENCIA, Proceso, acabar, aceptar, codigo, datos, dicho, nodo, quejas,
+};
 
 /// Habla con `a`, con esa entrada en una tubería, y recoge lo que sale.
 fn hablar(a: &str, opciones: &[&str], entrada: &[u8]) -> Output {
@@ -17,8 +19,7 @@ fn hablar(a: &str, opciones: &[&str], entrada: &[u8]) -> Output {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .lanzar();
     // Puede irse antes de leerla.
     let _ = hijo.stdin.take().unwrap().write_all(entrada);
     acabar(hijo)
@@ -38,7 +39,7 @@ fn con_bytes() -> (Programa, TcpStream) {
     let escucha = libre();
     let a = escucha.local_addr().unwrap().to_string();
     let programa = Programa::arrancar(&["hablar", &a, "--bytes"]);
-    let otro = escucha.accept().unwrap().0;
+    let otro = aceptar(&escucha).unwrap().0;
     otro.set_read_timeout(Some(PACIENCIA)).unwrap();
     (programa, otro)
 }
@@ -152,7 +153,7 @@ fn por_tuberias_pasan_los_bytes_tal_cual_y_el_fin_de_la_entrada_es_el_fin() {
     let a = escucha.local_addr().unwrap().to_string();
     let mandado: Vec<u8> = [&b"\x1b[2J\xff\r\n\\c\n"[..], &datos(300_000)].concat();
     let suyo = std::thread::spawn(move || {
-        let mut otro = escucha.accept().unwrap().0;
+        let mut otro = aceptar(&escucha).unwrap().0;
         let leido = todo(&otro);
         otro.write_all(&leido).unwrap();
         leido

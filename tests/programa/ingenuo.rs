@@ -13,7 +13,8 @@ use std::process::{Output, Stdio};
 use std::thread;
 
 use super::comun::{
-    PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, nodo, orden, preguntar, quejas,
+    Lanzar, PACIENCIA, Proceso, acabar, aceptar, codigo, conectar, datos, dicho, nodo, orden,
+    preguntar, quejas,
 };
 
 const PREGUNTA: &str = "Seleccione una opción: ";
@@ -37,8 +38,7 @@ fn pedir_a(puerto: u16, carpeta: &Path, entrada: &str) -> Output {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .lanzar();
     let mut teclado = hijo.stdin.take().unwrap();
     // Si ya terminó, no le queda nada que leer.
     let _ = teclado.write_all(entrada.as_bytes());
@@ -53,7 +53,7 @@ fn par_que_se_corta() -> u16 {
     let puerto = escucha.local_addr().unwrap().port();
     thread::spawn(move || {
         for respuesta in [b"SI", b"OK"] {
-            let mut conexion = escucha.accept().unwrap().0;
+            let mut conexion = aceptar(&escucha).unwrap().0;
             conexion.set_read_timeout(Some(PACIENCIA)).unwrap();
             let _ = conexion.read(&mut [0; 1024]).unwrap();
             conexion.write_all(respuesta).unwrap();

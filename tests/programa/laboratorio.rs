@@ -6,9 +6,12 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Instant;
 
 use super::comun::falsos::{BLOQUE, huella};
-use super::comun::{Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, quejas};
+use super::comun::{
+    Lanzar, PACIENCIA, Proceso, acabar, codigo, conectar, datos, dicho, leer_todo, nodo, quejas,
+};
 use crate::laboratorio::diagrama::Ejecucion;
 use crate::laboratorio::suceso::{Clase, Suceso};
 use proptest::prelude::*;
@@ -22,6 +25,15 @@ fn leer_diario(ruta: &Path) -> Vec<Suceso> {
         .lines()
         .map(|linea| Suceso::de_json(linea).unwrap())
         .collect()
+}
+
+/// Espera a que un diario diga algo.
+fn esperar_en(ruta: &Path, que: &str) {
+    let limite = Instant::now() + PACIENCIA;
+    while !fs::read_to_string(ruta).unwrap().contains(que) {
+        assert!(Instant::now() < limite, "no apuntó {que}");
+        std::thread::yield_now();
+    }
 }
 
 /// Las líneas de un sentido, por conexión: la pareja de direcciones vista desde quien conecta, el
@@ -54,7 +66,7 @@ fn en_los_dos_diarios_esta_lo_mismo_visto_de_los_dos_lados() {
     let (suya, mia) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(suya.path().join(NOMBRE), datos(2 * BLOQUE + 9)).unwrap();
     let (uno, otro) = (mia.path().join("uno.jsonl"), mia.path().join("otro.jsonl"));
-    let mut sirve = Proceso::nodo(
+    let mut sirve = Proceso::nodo_educado(
         suya.path(),
         &["--peer", "127.0.0.1:9", "--diario", uno.to_str().unwrap()],
     );
@@ -72,7 +84,7 @@ fn en_los_dos_diarios_esta_lo_mismo_visto_de_los_dos_lados() {
             .args(palabras)
             .args(["--peer", &peer, "--carpeta"])
             .arg(mia.path());
-        let salida = orden.arg("--diario").arg(&otro).output().unwrap();
+        let salida = orden.arg("--diario").arg(&otro).recoger();
         assert_eq!(
             codigo(&salida),
             Some(0),
@@ -88,8 +100,7 @@ fn en_los_dos_diarios_esta_lo_mismo_visto_de_los_dos_lados() {
         assert_eq!(ordinales, (1..=diario.len() as u64).collect::<Vec<_>>());
         todo.push(diario);
     }
-    sirve.senal("TERM");
-    sirve.terminar();
+    sirve.despedir();
     let servido = leer_diario(&uno);
     for (aqui, alli) in [(Clase::Envia, Clase::Recibe), (Clase::Recibe, Clase::Envia)] {
         let mut pedido: Vec<_> = todo.iter().flat_map(|d| lineas(d, aqui, true)).collect();
@@ -118,12 +129,12 @@ fn un_diario_que_no_cabe_se_dice_y_el_nodo_sigue() {
     assert_eq!(sirve.terminar(), Some(130));
     let mut orden = nodo();
     orden.args(["buscar", NOMBRE, "--diario", "/dev/full", "--peer"]);
-    let salida = orden.arg(sirve.direccion().to_string()).output().unwrap();
+    let salida = orden.arg(sirve.direccion().to_string()).recoger();
     assert_eq!(codigo(&salida), Some(1));
     assert!(quejas(&salida).contains("/dev/full está incompleto"));
     let mut orden = nodo();
     orden.args(["servir", "--diario", "/no/hay/tal/carpeta"]);
-    let salida = orden.output().unwrap();
+    let salida = orden.recoger();
     assert_eq!(codigo(&salida), Some(1));
     assert!(
         quejas(&salida).contains("creando el diario"),
@@ -138,7 +149,7 @@ fn el_diario_de_lo_que_no_se_pudo_tambien_se_guarda() {
     let ruta = carpeta.path().join("d.jsonl");
     let mut programa = nodo();
     programa.args(["chat", "--conectar", "127.0.0.1:9", "--diario"]);
-    let salida = programa.arg(&ruta).output().unwrap();
+    let salida = programa.arg(&ruta).recoger();
     assert_eq!(codigo(&salida), Some(1), "{}", quejas(&salida));
     let clases: Vec<_> = leer_diario(&ruta).iter().map(|s| s.clase).collect();
     assert_eq!(clases, [Clase::Conecta, Clase::Cierra]);
@@ -149,12 +160,11 @@ fn lo_que_no_es_texto_tambien_se_apunta() {
     let carpeta = tempfile::tempdir().unwrap();
     let ruta = carpeta.path().join("d.jsonl");
     let opciones = ["--peer", "127.0.0.1:9", "--diario", ruta.to_str().unwrap()];
-    let mut sirve = Proceso::nodo(carpeta.path(), &opciones);
+    let mut sirve = Proceso::nodo_educado(carpeta.path(), &opciones);
     let mut conexion = conectar(sirve.direccion());
     conexion.write_all(b"INFO:\xff\"\n").unwrap();
     assert!(leer_todo(&mut conexion).starts_with(b"ERROR:"));
-    sirve.senal("TERM");
-    sirve.terminar();
+    sirve.despedir();
     let diario = leer_diario(&ruta);
     let recibido = diario.iter().find(|s| s.clase == Clase::Recibe).unwrap();
     assert_eq!((recibido.n, recibido.bytes), (1, 8));
@@ -166,8 +176,8 @@ fn sin_diario(ruta: &Path) -> String {
     let mut orden = nodo();
     orden.args(["buscar", NOMBRE, "--peer", "127.0.0.1:9", "--diario"]);
     let hijo = orden.arg(ruta).stdin(Stdio::null());
-    let hijo = hijo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let salida = acabar(hijo.unwrap());
+    let hijo = hijo.stdout(Stdio::piped()).stderr(Stdio::piped()).lanzar();
+    let salida = acabar(hijo);
     assert_eq!(codigo(&salida), Some(1));
     assert_eq!(dicho(&salida), "");
     quejas(&salida)
@@ -187,7 +197,7 @@ fn un_diario_no_pisa_lo_de_otro() {
 
     // Dos veces la misma orden: la segunda no estropea el de la primera.
     let opciones = ["--peer", "127.0.0.1:9", "--diario", ruta.to_str().unwrap()];
-    let mut sirve = Proceso::nodo(carpeta.path(), &opciones);
+    let mut sirve = Proceso::nodo_educado(carpeta.path(), &opciones);
     preguntar(sirve.direccion(), "BUSCAR:nada");
     let queja = sin_diario(&ruta);
     assert!(
@@ -195,8 +205,7 @@ fn un_diario_no_pisa_lo_de_otro() {
         "{queja}"
     );
     preguntar(sirve.direccion(), "BUSCAR:nada");
-    sirve.senal("TERM");
-    sirve.terminar();
+    sirve.despedir();
     let diario = leer_diario(&ruta);
     assert_eq!(
         diario.iter().filter(|s| s.clase == Clase::Acepta).count(),
@@ -207,7 +216,7 @@ fn un_diario_no_pisa_lo_de_otro() {
     fs::write(&ruta, "{\"i").unwrap();
     let mut orden = nodo();
     orden.args(["buscar", NOMBRE, "--peer", "127.0.0.1:9", "--diario"]);
-    orden.arg(&ruta).output().unwrap();
+    orden.arg(&ruta).recoger();
     assert_eq!(leer_diario(&ruta).first().map(|s| s.i), Some(1));
 }
 
@@ -235,8 +244,14 @@ fn las_practicas_apuntan_sus_conexiones_y_el_maestro_tambien_lo_que_se_dice() {
         }
         let mut sirve = Proceso::nuevo(programa);
         preguntar(sirve.direccion(), "GET /peers HTTP/1.0\r\n\r\n");
-        sirve.senal("TERM");
-        sirve.terminar();
+        if cfg!(unix) {
+            sirve.senal("TERM");
+            sirve.terminar();
+        } else {
+            // Ahí no hay manera de pedírselo: se le deja apuntar el final, y se le mata.
+            esperar_en(&ruta, "\"cierra\"");
+            sirve.matar();
+        }
         let diario = leer_diario(&ruta);
         let hay = |clase| {
             diario
@@ -390,7 +405,7 @@ proptest! {
             orden.args(["--de", &fuente.direccion().to_string()]);
         }
         let hijo = orden.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let salida = acabar(hijo.spawn().unwrap());
+        let salida = acabar(hijo.lanzar());
         prop_assert_eq!(codigo(&salida), Some(0), "{}: {}", lista, quejas(&salida));
         let llego = fs::read(mia.path().join(NOMBRE)).unwrap();
         prop_assert!(huella(&llego) == huella(&contenido), "{}", lista);
@@ -409,23 +424,16 @@ fn corrida(donde: &Path, pasos: &[(u8, u8)]) -> Vec<PathBuf> {
         let carpeta = donde.join(n.to_string());
         fs::create_dir(&carpeta).unwrap();
         fs::write(carpeta.join(format!("{n}.bin")), datos(BLOQUE / 2 + n)).unwrap();
-        let mut programa = nodo();
-        programa.args([
-            "servir",
-            "--puerto",
-            "0",
-            "--nombre",
-            &format!("n{n}"),
-            "--carpeta",
-        ]);
-        programa.arg(&carpeta).arg("--diario").arg(diario(n));
+        let mut opciones = vec!["--nombre".to_string(), format!("n{n}")];
+        opciones.extend(["--diario".into(), diario(n).display().to_string()]);
         for antes in &nodos {
-            programa.args(["--peer", &antes.direccion().to_string()]);
+            opciones.extend(["--peer".into(), antes.direccion().to_string()]);
         }
         if n == 0 {
-            programa.args(["--peer", "127.0.0.1:9"]);
+            opciones.extend(["--peer".into(), "127.0.0.1:9".into()]);
         }
-        nodos.push(Proceso::nuevo(programa));
+        let opciones: Vec<&str> = opciones.iter().map(String::as_str).collect();
+        nodos.push(Proceso::nodo_educado(&carpeta, &opciones));
     }
     let ordenes: Vec<_> = pasos
         .iter()
@@ -455,13 +463,12 @@ fn corrida(donde: &Path, pasos: &[(u8, u8)]) -> Vec<PathBuf> {
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped());
-            orden.spawn().unwrap()
+            orden.lanzar()
         })
         .collect();
     ordenes.into_iter().for_each(|orden| drop(acabar(orden)));
     for mut nodo in nodos {
-        nodo.senal("TERM");
-        nodo.terminar();
+        nodo.despedir();
     }
     (0..3 + pasos.len()).map(diario).collect()
 }

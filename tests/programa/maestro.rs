@@ -1,7 +1,7 @@
 //! El maestro de verdad, por la red: las seis rutas, la caducidad y lo que se rechaza.
 
 use super::comun::rest::{enviar, mandar, molestar, pedir};
-use super::comun::{Proceso, codigo, dicho, orden, quejas};
+use super::comun::{Proceso, aceptar, codigo, dicho, orden, quejas};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -116,7 +116,7 @@ pub fn a_quien_no_dio_ttl_se_le_pregunta_con_un_final_limpio_hasta_que_falta() {
         "/register",
         &json!({"peer": peer, "files": ["a"]}),
     );
-    let mut visita = escucha.accept().unwrap().0;
+    let mut visita = aceptar(&escucha).unwrap().0;
     assert_eq!(
         visita.read(&mut [0; 8]).unwrap(),
         0,
@@ -437,4 +437,19 @@ fn lo_que_va_a_todos_va_tambien_a_quien_da_el_maestro() {
         "{}",
         quejas(&salida)
     );
+}
+
+#[cfg(not(feature = "grpc"))]
+#[test]
+fn sin_grpc_no_hay_tracker_y_se_dice_como_tenerlo() {
+    for opciones in [
+        &["maestro", "--tracker"][..],
+        &["maestro", "--tracker", "0"],
+    ] {
+        let salida = super::comun::orden(opciones);
+        assert_eq!(super::comun::codigo(&salida), Some(2));
+        let frase = super::comun::quejas(&salida);
+        assert!(frase.contains("cargo build --features grpc"), "{frase}");
+        assert!(super::comun::dicho(&salida).is_empty());
+    }
 }

@@ -8,7 +8,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::comun::{PACIENCIA, Proceso, conectar, nodo, preguntar_y_cerrar};
+use super::comun::{
+    Lanzar, PACIENCIA, Proceso, aceptar, conectar, entrantes, nodo, preguntar_y_cerrar,
+};
 use crate::guia::{
     ARCHIVOS_DISPONIBLES, CONEXION, DE_DONDE, DESCARGADO, DISPONIBLE_EN, ENVIO_COMPLETO,
     ERROR_AL_DESCARGAR, ESCUCHANDO, NO_SE_ENCONTRO, OPCION_INVALIDA, QUE_ARCHIVO, SALIENDO,
@@ -193,8 +195,7 @@ fn si_nadie_lee_la_salida_el_nodo_no_se_queda_girando() {
     let mut hijo = programa
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+        .lanzar();
     drop(hijo.stdout.take());
     // Cada vuelta falla al pintar: en la primera que lo nota, se va.
     let mut entrada = hijo.stdin.take().unwrap();
@@ -299,7 +300,7 @@ fn par_lento() -> (SocketAddr, Sender<()>) {
     let direccion = escucha.local_addr().unwrap();
     let (decir, oir) = channel();
     thread::spawn(move || {
-        let (mut conexion, _) = escucha.accept().unwrap();
+        let (mut conexion, _) = aceptar(&escucha).unwrap();
         oir.recv_timeout(PACIENCIA).unwrap();
         conexion.write_all(b"SI").unwrap();
     });
@@ -411,8 +412,8 @@ fn guia_que_no_acaba() -> (SocketAddr, Receiver<()>) {
     let direccion = escucha.local_addr().unwrap();
     let (decir, oir) = channel();
     thread::spawn(move || {
-        for conexion in escucha.incoming() {
-            let (conexion, decir) = (conexion.unwrap(), decir.clone());
+        for conexion in entrantes(&escucha) {
+            let decir = decir.clone();
             thread::spawn(move || no_acabar(conexion, &decir));
         }
     });

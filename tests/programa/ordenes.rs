@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::comun::{Proceso, acabar, codigo, datos, dicho, nodo, orden, quejas};
+use super::comun::{Lanzar, Proceso, acabar, aceptar, codigo, datos, dicho, nodo, orden, quejas};
 use crate::config::{CARPETA_ARCHIVOS, PEERS};
 use crate::guia::{DESCARGADO, ENVIO_COMPLETO, NO_ENCONTRADO, NO_SE_ENCONTRO};
 use socket2::{Domain, Socket, Type};
@@ -28,7 +28,7 @@ fn nodo_con(archivos: &[(&str, &str)], opciones: &[&str]) -> (tempfile::TempDir,
 fn orden_en(donde: &Path, argumentos: &[&str]) -> Output {
     let mut programa = nodo();
     programa.args(argumentos).current_dir(donde);
-    programa.stdin(Stdio::null()).output().unwrap()
+    programa.stdin(Stdio::null()).recoger()
 }
 
 fn esta_vacia(carpeta: &Path) -> bool {
@@ -286,7 +286,7 @@ fn ctrl_c_deja_la_huella_y_localizar_a_medias_con_130() {
         programa.args(argumentos).env("RUST_LOG", "nodo=trace");
         programa.args(["--peer", NADIE]).current_dir(carpeta.path());
         programa.stdin(Stdio::piped()).stderr(Stdio::piped());
-        let mut hijo = programa.spawn().unwrap();
+        let mut hijo = programa.lanzar();
         // Una entrada en que nadie escribe, y que sigue abierta.
         let _entrada = hijo.stdin.take();
         // Cuando dice algo por el registro ya atiende las señales.
@@ -346,8 +346,7 @@ fn huella_con(donde: &Path, archivos: &[&str], entrada: &[u8]) -> Output {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .lanzar();
     let mut suya = hijo.stdin.take().unwrap();
     std::thread::scope(|ambito| {
         // Quien no la lee la cierra.
@@ -638,9 +637,9 @@ fn ctrl_c_deja_una_orden_a_medias_con_130() {
             .args(["--peer", &peer, "--carpeta", donde, "--espera", "60"])
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let mut hijo = programa.spawn().unwrap();
+        let mut hijo = programa.lanzar();
         // En cuanto se conecta ya atiende las señales.
-        let (_conexion, _) = mudo.accept().unwrap();
+        let (_conexion, _) = aceptar(&mudo).unwrap();
         let antes = Instant::now();
         let pid = hijo.id().to_string();
         let kill = std::process::Command::new("kill")

@@ -3,6 +3,7 @@
 //!
 //! Se miran todas: el README y las que están junto al código, en `src/`.
 
+use super::comun::Lanzar;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -243,7 +244,7 @@ fn la_ayuda_dice_los_valores_de_config() {
 
 fn ayuda_de(argumentos: &[&str]) -> String {
     let mut programa = Command::new(env!("CARGO_BIN_EXE_nodo"));
-    let ayuda = programa.args(argumentos).output().unwrap();
+    let ayuda = programa.args(argumentos).recoger();
     String::from_utf8(ayuda.stdout).expect("la ayuda es texto")
 }
 
@@ -276,14 +277,27 @@ fn las_ordenes_y_opciones_estan_en_el_readme() {
     }
 }
 
-/// `.ci/run` saca la orden de pruebas de la marca del README: tiene que estar, y ser una.
+/// `.ci/run` saca del README lo que va tras cada marca: tiene que estar, y ser lo que se espera.
 #[test]
-fn la_orden_de_pruebas_esta_marcada() {
+fn lo_que_hace_ci_esta_marcado() {
     let readme = leer("README.md");
-    let marca = readme.split_once("<!-- pruebas -->");
-    let (_, tras_la_marca) = marca.expect("falta la marca <!-- pruebas -->");
-    assert!(tras_la_marca.starts_with("\n```sh\ncargo test\n```\n"));
-    assert!(leer(".ci/run").contains("<!-- pruebas -->"));
+    for (paso, ordenes) in [
+        ("pruebas", "cargo test"),
+        (
+            "antes de clase",
+            "mkdir .cargo\ncargo vendor --locked > .cargo/config.toml",
+        ),
+        ("en clase", "cargo build --offline"),
+    ] {
+        let marca = readme.split_once(&format!("<!-- {paso} -->"));
+        let (_, tras_la_marca) = marca.unwrap_or_else(|| panic!("falta <!-- {paso} -->"));
+        assert!(tras_la_marca.starts_with(&format!("\n```sh\n{ordenes}\n```\n")));
+        let lo_saca = [
+            format!("del_readme {paso}"),
+            format!("del_readme \"{paso}\""),
+        ];
+        assert!(lo_saca.iter().any(|orden| leer(".ci/run").contains(orden)));
+    }
 }
 
 /// Los scripts que se nombran existen y se pueden ejecutar.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::comun::rest::{MaestroFalso, admitir, enviar, hasta_que, mandar, pedir};
 use super::comun::{PACIENCIA, Proceso, orden};
+use crate::grpc;
 use crate::guia::ENVIO_COMPLETO;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -69,7 +70,7 @@ fn las_rutas_del_nodo_tienen_la_forma_acordada() {
     assert_eq!(
         pedir(a_donde, "/info", "").json(),
         json!({
-            "id": "prueba", "rest_url": url, "grpc_port": 0,
+            "id": "prueba", "rest_url": url, "grpc_port": grpc::puerto(nodo.puerto),
             "puerto": nodo.puerto, "files": files,
         })
     );
@@ -83,7 +84,9 @@ fn las_rutas_del_nodo_tienen_la_forma_acordada() {
         pedir(a_donde, "/locate?file=sub/%C3%B1and%C3%BA+1.txt", "").json(),
         json!({
             "file": "sub/ñandú 1.txt",
-            "peers": [{"rest": url, "grpc_port": 0, "puerto": nodo.puerto}],
+            "peers": [{
+                "rest": url, "grpc_port": grpc::puerto(nodo.puerto), "puerto": nodo.puerto,
+            }],
         })
     );
     assert_eq!(

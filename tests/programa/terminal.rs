@@ -13,7 +13,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::comun::{PACIENCIA, codigo, conectar, nodo, preguntar_y_cerrar, quejas, senal};
+use super::comun::{
+    PACIENCIA, aceptar, codigo, conectar, entrantes, nodo, preguntar_y_cerrar, quejas, senal,
+};
 use crate::guia::{ESCUCHANDO, NO_SE_ENCONTRO, OPCION_INVALIDA, QUE_ARCHIVO, SALIENDO, SELECCIONE};
 use crate::nodo::menu;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -423,9 +425,8 @@ fn guia_que_no_acaba() -> SocketAddr {
     let escucha = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let direccion = escucha.local_addr().unwrap();
     thread::spawn(move || {
-        for conexion in escucha.incoming() {
+        for mut conexion in entrantes(&escucha) {
             thread::spawn(move || {
-                let mut conexion = conexion.unwrap();
                 let mut pedido = [0; 100];
                 let leido = conexion.read(&mut pedido).unwrap_or(0);
                 match &pedido[..leido] {
@@ -506,7 +507,7 @@ fn al_hablar_a_mano_lo_ajeno_se_limpia_y_lo_partido_se_junta() {
     let mut programa = nodo();
     programa.args(["hablar", &escucha.local_addr().unwrap().to_string()]);
     let mut terminal = Pseudoterminal::con(programa, 24, 80);
-    let mut otro = BufReader::new(escucha.accept().unwrap().0);
+    let mut otro = BufReader::new(aceptar(&escucha).unwrap().0);
     terminal.esperar("[CONECTADO] Con 127.0.0.1:");
     let mut leido = String::new();
     terminal.teclear("LISTAR\n");

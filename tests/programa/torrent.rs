@@ -12,7 +12,7 @@ use tempfile::{TempDir, tempdir};
 
 use super::comun::falsos::{Falso, Mana};
 use super::comun::rest::pedir;
-use super::comun::{Proceso, codigo, datos, dicho, nombres, orden, quejas};
+use super::comun::{Lanzar, Proceso, codigo, datos, dicho, nombres, orden, quejas};
 use crate::http::url::{Url, codificar_ruta};
 
 /// Nadie escucha en el puerto 1.
@@ -277,7 +277,7 @@ fn ctrl_c_lo_deja_sin_escribir_nada() {
     programa
         .env("RUST_LOG", "nodo=debug")
         .stderr(std::process::Stdio::piped());
-    let mut hijo = programa.spawn().unwrap();
+    let mut hijo = programa.lanzar();
     // Cuando le ha preguntado ya atiende las señales.
     let mut registro = std::io::BufReader::new(hijo.stderr.take().unwrap());
     let mut linea = String::new();

@@ -2,17 +2,19 @@
 //! escriben con `--de`.
 //!
 //! De cada fuente se usa lo primero que entienda: nuestro protocolo, por bloques y de todas a la
-//! vez; las palabras de la guía; y, si nada de eso dio el archivo, las [`maneras`] de aquí, una
+//! vez; las palabras de la guía; y, si nada de eso dio el archivo, las `maneras` de aquí, una
 //! fuente detrás de otra. Ninguna trae huella: lo que llega queda sin comprobar, y se dice. No está
 //! en la guía. No escribe en pantalla.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::consola::preguntar_a_todos;
 use crate::fallo::Fallo;
-use crate::http::cliente::{ArchivoQueLlega, Cabeza, pedir_archivo};
-use crate::http::url::codificar_ruta;
+use crate::grpc;
+use crate::http::cliente::{ArchivoQueLlega, Cabeza, pedir_archivo, resolver};
+use crate::http::url::{Url, codificar_ruta};
 use crate::nodo::cliente::descargar_archivo;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::plan::Destino;
@@ -133,11 +135,35 @@ fn de_una_ajena(ajena: &Hallado, pedido: &Pedido) -> Result<Descargado, NoDescar
     })
 }
 
-/// `Download`, por gRPC, que este programa no habla.
-fn por_grpc(ajena: &Hallado, _: &Pedido) -> Result<Descargado, Tropiezo> {
-    let puerto = ajena.grpc_port;
-    let motivo = format!("habla gRPC en el puerto {puerto}, y este programa no");
-    Err(Tropiezo::NoSeHabla(motivo))
+/// `Download`, por gRPC: el archivo entero en un mensaje.
+fn por_grpc(ajena: &Hallado, pedido: &Pedido) -> Result<Descargado, Tropiezo> {
+    let (empezo, puerto) = (Instant::now(), ajena.grpc_port);
+    if !grpc::COMPILADO {
+        let motivo = format!("habla gRPC en el puerto {puerto}, y este programa no");
+        return Err(Tropiezo::NoSeHabla(motivo));
+    }
+    let nombre = &Destino::nuevo(pedido.nombre, false)?.nombre;
+    let no_es_url = || Tropiezo::NoSeHabla(format!("«{}» no es una URL", ajena.rest));
+    let url = Url::leer(&ajena.rest).ok_or_else(no_es_url)?;
+    let (limites, parada) = (pedido.limites, pedido.parada);
+    let mut direccion = resolver(&url, limites.conectar, parada)?;
+    direccion.set_port(puerto);
+    let bajado = grpc::bajar(direccion, pedido.nombre, limites, parada);
+    if parada.avisada() {
+        return Err(NoDescargado::Cancelado.into());
+    }
+    let contenido = bajado?.ok_or(NoDescargado::NoEncontrado)?;
+    (pedido.avisar)(format!(
+        "[SIN COMPROBAR] {} lo da por gRPC: no dice la huella de {nombre}, así que no se puede \
+         comprobar",
+        ajena.rest
+    ));
+    let tamano = contenido.len() as u64;
+    pedido.carpeta.ver_si_cabe(nombre, tamano)?;
+    let mut queda = contenido.as_slice();
+    let llega = |destino: &mut [u8]| Ok(queda.read(destino).unwrap_or(0));
+    let guardado = guardar_sin_comprobar(nombre, Some(tamano), empezo, pedido, llega);
+    Ok(guardado?)
 }
 
 /// `GET /files/<nombre>`.

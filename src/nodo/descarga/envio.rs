@@ -6,7 +6,7 @@
 //! los papeles se invierten. Así no hay un segundo camino por el que escribir en disco, ni un
 //! puerto de vuelta que el cortafuegos cierre. No escribe en pantalla.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -80,13 +80,18 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
 /// llegando.
 fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<TurnoDeIp, String> {
     let ip = desde.ip();
-    if !nodo.vecinos.peers.iter().any(|peer| peer.ip() == ip) {
-        return Err(format!("{ip} no está entre los peers de este nodo"));
+    if !nodo.vecinos.conoce_la_ip(ip) {
+        return Err(no_es_peer(ip));
     }
     NombreRecibible::nuevo(nombre).map_err(|malo| malo.to_string())?;
     let muchos = "ya está recibiendo demasiados archivos; prueba dentro de un rato";
     let turno = nodo.recepciones.pedir(ip, Duration::ZERO, &nodo.saliendo);
     turno.ok_or_else(|| muchos.into())
+}
+
+/// Lo que se dice a quien no está en la lista.
+pub fn no_es_peer(ip: IpAddr) -> String {
+    format!("{ip} no está entre los peers de este nodo")
 }
 
 // ----- Quien envía -----

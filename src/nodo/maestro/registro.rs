@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::config::{Limites, MAX_ARCHIVOS, MAX_CONEXIONES, MAX_NOMBRE_DE_ARCHIVO};
 use crate::fallo::Fallo;
+use crate::grpc;
 use crate::http::cliente::{pedir, resolver};
 use crate::http::url::Url;
 use crate::nodo::Nodo;
@@ -97,7 +98,8 @@ impl Inscripcion {
         let yo = self.quien_soy(parada)?;
         let registro = json!({
             "peer": yo.peer, "files": los_que_caben(archivos),
-            "grpc_port": 0, "puerto": self.escucha.port(), "ttl": TTL,
+            "grpc_port": grpc::puerto(self.escucha.port()),
+            "puerto": self.escucha.port(), "ttl": TTL,
         });
         yo.mandar("/register", &registro, PLAZOS, parada)?;
         Ok(yo)

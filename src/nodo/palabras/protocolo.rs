@@ -8,6 +8,7 @@
 use std::fmt;
 
 use crate::config::MAX_NOMBRE;
+use crate::grpc;
 use crate::nodo::carpeta::huella::Huella;
 use crate::nodo::palabras::tramos::Tramos;
 
@@ -33,6 +34,8 @@ pub enum Habla {
     Ampliada,
     /// Un navegador o `curl`.
     Http,
+    /// Un programa con gRPC, que empieza por `PRI * HTTP/2.0`; si este nodo se compiló con él.
+    Grpc,
 }
 
 /// Lo que dicen los primeros bytes de una conexión.
@@ -63,6 +66,7 @@ fn primera_palabra(bytes: &[u8]) -> Primera {
     match mirados.iter().position(separa) {
         Some(donde) => Primera::Es(match (&mirados[..donde], mirados[donde]) {
             (b"BUSCAR" | b"DESCARGAR", b':') => Habla::Guia,
+            (b"PRI", b' ') if grpc::COMPILADO => Habla::Grpc,
             (_, b' ') => Habla::Http,
             _ => Habla::Ampliada,
         }),
@@ -438,7 +442,19 @@ mod tests {
             (b"\r\nBUSCAR:x", Primera::Es(Habla::Ampliada)),
             (b"\r\n\r\nGET / ", Primera::Es(Habla::Ampliada)),
         ];
-        for (bytes, quien) in casos.into_iter().chain(http_o_nada) {
+        // Sin gRPC, es un HTTP que no se entiende.
+        let de_grpc = if grpc::COMPILADO {
+            Habla::Grpc
+        } else {
+            Habla::Http
+        };
+        let por_grpc: [(&[u8], _); 3] = [
+            (b"PRI * HTTP/2.0\r\n", Primera::Es(de_grpc)),
+            (b"PRI", Primera::Falta),
+            (b"PRIMO / HTTP/1.1", Primera::Es(Habla::Http)),
+        ];
+        let todos = casos.into_iter().chain(http_o_nada).chain(por_grpc);
+        for (bytes, quien) in todos {
             assert_eq!(
                 quien_habla(bytes),
                 quien,

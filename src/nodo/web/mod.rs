@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::consola::preguntar_a_todos;
+use crate::grpc;
 use crate::http::{self, CorteHttp, PeticionHttp, RespuestaHttp};
 use crate::http::{con_lista, pieza, rechazar, solo_admite};
 use crate::nodo::Nodo;
@@ -93,7 +94,10 @@ fn contestar(
         (_, "/info") => {
             let yo = aqui(conexion, nodo);
             let (rest_url, puerto) = (format!("http://{yo}"), yo.port());
-            let info = json!({"id": quien, "rest_url": rest_url, "grpc_port": 0, "puerto": puerto});
+            let grpc_port = grpc::puerto(puerto);
+            let info = json!({
+                "id": quien, "rest_url": rest_url, "grpc_port": grpc_port, "puerto": puerto,
+            });
             con_archivos(info, compartidos(nodo)?)
         }
         (_, "/vivo") => vivo::pagina(conexion, nodo),
@@ -150,7 +154,11 @@ fn localizar_desde_aqui(
 ) -> Result<RespuestaHttp, CorteHttp> {
     let mut peers = Vec::new();
     if lo_tengo(archivo, nodo)? {
-        peers.push(Hallado::nuestro(aqui(conexion, nodo)));
+        let yo = aqui(conexion, nodo);
+        peers.push(Hallado {
+            grpc_port: grpc::puerto(yo.port()),
+            ..Hallado::nuestro(yo)
+        });
     } else {
         let turno = nodo.web.turnos.pedir(ESPERA_DE_TURNO, &nodo.saliendo);
         let frase = "se está buscando demasiado a la vez; prueba dentro de un rato";

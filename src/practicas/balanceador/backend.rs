@@ -168,6 +168,7 @@ impl Reparto {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::red::maquina::aceptar;
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::sync::Arc;
@@ -176,7 +177,7 @@ mod tests {
     fn pareja() -> (Conexion, TcpStream) {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
         let cliente = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
-        let (socket, desde) = escucha.accept().unwrap();
+        let (socket, desde) = aceptar(&escucha).unwrap();
         (
             Conexion::aceptada(&Arc::new(socket), desde, &Limites::default()),
             cliente,
@@ -228,7 +229,7 @@ mod tests {
         let a = escucha.local_addr().unwrap();
         thread::scope(|ambito| {
             ambito.spawn(|| {
-                let mut conexion = escucha.accept().unwrap().0;
+                let mut conexion = aceptar(&escucha).unwrap().0;
                 // Se lee lo pedido: cerrar sin leerlo mandaría un RST.
                 conexion.read_exact(&mut [0; 5]).unwrap();
                 contestar(conexion);
@@ -266,7 +267,7 @@ mod tests {
         let (a, parada) = (escucha.local_addr().unwrap(), Parada::nueva());
         thread::scope(|ambito| {
             let espera = ambito.spawn(|| una(a, Duration::from_secs(60), &parada));
-            let _mudo = escucha.accept().unwrap();
+            let _mudo = aceptar(&escucha).unwrap();
             parada.cortar();
             assert!(espera.join().unwrap().is_err());
         });

@@ -233,6 +233,7 @@ impl Canal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::red::maquina::aceptar;
     use std::net::TcpListener;
     use std::thread;
 
@@ -243,7 +244,7 @@ mod tests {
         fuera
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
-        (fuera, Arc::new(escucha.accept().unwrap().0))
+        (fuera, Arc::new(aceptar(&escucha).unwrap().0))
     }
 
     fn unir(
@@ -251,10 +252,11 @@ mod tests {
         suyo: &Arc<TcpStream>,
         silencio: Duration,
     ) -> thread::JoinHandle<()> {
-        let canal = Canal::nuevo(&nuestro, suyo, silencio).unwrap();
+        let suyo = Arc::clone(suyo);
         thread::spawn(move || {
             let mut bufer = vec![0; BUFER];
             let leido = (&*nuestro).read(&mut bufer).unwrap();
+            let canal = Canal::nuevo(&nuestro, &suyo, silencio).unwrap();
             if canal.conversacion_breve(&mut bufer, leido) {
                 return canal.ida(bufer);
             }
@@ -398,7 +400,9 @@ mod tests {
 
     #[test]
     fn un_cliente_que_se_corta_suelta_al_backend() {
-        let (mut cliente, backend, canal) = unidos(SILENCIO);
+        let silencio = Duration::from_secs(5);
+        let (mut cliente, backend, canal) = unidos(silencio);
+        let antes = Instant::now();
         cliente.write_all(b"x").unwrap();
         socket2::SockRef::from(&cliente)
             .set_linger(Some(Duration::ZERO))
@@ -407,5 +411,6 @@ mod tests {
         // Un final normal, no un RST: el backend del curso no atrapa errores.
         assert_eq!(todo(&backend), b"x");
         canal.join().unwrap();
+        assert!(antes.elapsed() < silencio || crate::se_pierde_el_rst());
     }
 }

@@ -153,6 +153,7 @@ fn esta_sano(direccion: SocketAddr, parada: &Parada) -> bool {
 mod tests {
     use super::*;
     use crate::consola::eventos::Oyente;
+    use crate::red::maquina::aceptar;
     use crossbeam_channel::select;
     use std::collections::HashMap;
     use std::io::{Read, Write};
@@ -224,7 +225,7 @@ mod tests {
         let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
         let direccion = escucha.local_addr().unwrap();
         let backend = thread::spawn(move || {
-            let mut conexion = escucha.accept().unwrap().0;
+            let mut conexion = aceptar(&escucha).unwrap().0;
             let leido = conexion.read(&mut [0; 1024]).unwrap();
             conexion.write_all(b"Response from Server 1\n").unwrap();
             // Si el otro cerrara sin leer la respuesta, aquí llegaría un RST y no un final.
@@ -247,9 +248,9 @@ mod tests {
         let parada = Parada::nueva();
         thread::scope(|ambito| {
             ambito.spawn(|| vigilar(&vivos, Duration::from_millis(10), &parada));
-            drop(escucha.accept().unwrap());
+            drop(aceptar(&escucha).unwrap());
             assert_eq!(vivos.siguiente(), None, "con un acierto no basta");
-            drop(escucha.accept().unwrap());
+            drop(aceptar(&escucha).unwrap());
             assert!(siguiente_aviso(&oir).starts_with("[VUELVE]"));
             assert_eq!(vivos.siguiente(), Some(0));
             parada.avisar();

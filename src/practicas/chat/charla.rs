@@ -289,6 +289,7 @@ impl Oido {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::red::maquina::aceptar;
     use proptest::prelude::*;
     use std::io::{Read, Write};
     use std::net::TcpListener;
@@ -369,7 +370,7 @@ mod tests {
         let suyo = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
         suyo.set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
-        (Arc::new(escucha.accept().unwrap().0), suyo)
+        (Arc::new(aceptar(&escucha).unwrap().0), suyo)
     }
 
     fn conexion(socket: &Arc<TcpStream>, otro: SocketAddr) -> Conexion {

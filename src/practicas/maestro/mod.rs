@@ -21,6 +21,7 @@ pub mod directorio;
 pub mod vigilante;
 
 use std::iter;
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,7 @@ use crate::config::{Limites, MAX_CONEXIONES};
 use crate::consola::Consola;
 use crate::consola::eventos::Avisador;
 use crate::fallo::{Fallo, Salida};
+use crate::grpc;
 use crate::http::{CorteHttp, PeticionHttp, Pieza, RespuestaHttp, con_lista, pieza};
 use crate::http::{atender, leer_cuerpo, leer_json, rechazar, solo_admite};
 use crate::ordenes::opciones::DondeEscucha;
@@ -61,9 +63,10 @@ const ESPERA_DE_TURNO: Duration = Duration::from_secs(20);
 /// Archivos de `GET /directory` que se escriben cada vez que se toca el directorio.
 const POR_VEZ: usize = 32;
 
-/// `nodo maestro`: atiende hasta Ctrl-C.
+/// `nodo maestro`: atiende hasta Ctrl-C. Con `tracker`, también por gRPC en ese puerto.
 pub fn abrir(
     donde: &DondeEscucha,
+    tracker: Option<u16>,
     limites: &Limites,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
@@ -84,14 +87,26 @@ pub fn abrir(
     let registros = arrancar("registros", move || {
         por_hacer.into_iter().for_each(|tarea: Tarea| tarea());
     })?;
+    let por_grpc = |puerto| {
+        let en = SocketAddr::new(direccion.ip(), puerto);
+        grpc::abrir_tracker(en, &maestro.guarda, &avisador, limites, &parada)
+    };
+    let tracker = tracker.map(por_grpc).transpose()?;
     let (guarda, hasta) = (Arc::clone(&maestro.guarda), parada.clone());
     let vigilante = arrancar("vigilante", move || vigilar(&guarda, &avisador, &hasta))?;
     let gestionar = move |conexion| gestionar_registro(conexion, &maestro);
     let servidor = Servidor::arrancar(escucha, MAX_CONEXIONES, limites, parada.clone(), gestionar)?;
     let linea = format!("[ESCUCHANDO] Maestro activo en puerto {}", direccion.port());
     consola.pantalla.linea(linea);
+    if let Some((_, en)) = &tracker {
+        let linea = format!("[ESCUCHANDO] Tracker gRPC activo en puerto {}", en.port());
+        consola.pantalla.linea(linea);
+    }
     let salida = consola.mirar();
     consola.despedir(servidor);
+    if let Some((servidor, _)) = tracker {
+        consola.despedir(servidor);
+    }
     parada.cortar();
     vigilante.esperar();
     registros.esperar();

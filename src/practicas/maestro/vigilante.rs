@@ -125,6 +125,7 @@ mod tests {
     use super::*;
     use crate::practicas::maestro::directorio::Ficha;
     use crate::red::hilos::arrancar;
+    use crate::red::maquina::aceptar;
     use std::sync::Arc;
 
     fn ficha(n: u16) -> Ficha {
@@ -166,7 +167,7 @@ mod tests {
         let direccion = escucha.local_addr().unwrap();
         assert_eq!(sigue(direccion, &Parada::nueva()), Some(true));
         // Ve un final normal, no un corte.
-        let (mut visita, _) = escucha.accept().unwrap();
+        let (mut visita, _) = aceptar(&escucha).unwrap();
         assert_eq!(std::io::Read::read(&mut visita, &mut [0]).unwrap(), 0);
         drop(escucha);
         assert_eq!(sigue(direccion, &Parada::nueva()), Some(false));

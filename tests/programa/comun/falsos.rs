@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use blake3::hazmat::HasherExt;
 use socket2::SockRef;
 
-use super::{PACIENCIA, conectar};
+use super::{PACIENCIA, conectar, entrantes};
 
 /// Bytes de un bloque del protocolo.
 pub const BLOQUE: usize = 4 << 20;
@@ -221,8 +221,7 @@ impl Falso {
         let suyo = Arc::clone(&registro);
         let vivo = Arc::new(Mutex::new(true));
         thread::spawn(move || {
-            for conexion in escucha.incoming() {
-                let conexion = conexion.unwrap();
+            for conexion in entrantes(&escucha) {
                 if !*vivo.lock().unwrap() {
                     // Desapareció: ni esta ni las siguientes.
                     let _ = SockRef::from(&conexion).set_linger(Some(Duration::ZERO));
@@ -504,8 +503,7 @@ impl Puente {
         let registro = Arc::new(Registro::default());
         let (suyo, al_pedir) = (Arc::clone(&registro), Arc::new(al_pedir));
         thread::spawn(move || {
-            for cliente in escucha.incoming() {
-                let cliente = cliente.unwrap();
+            for cliente in entrantes(&escucha) {
                 let Ok(nodo) = TcpStream::connect(hacia) else {
                     let _ = SockRef::from(&cliente).set_linger(Some(Duration::ZERO));
                     continue;
@@ -515,14 +513,15 @@ impl Puente {
                 } else {
                     (cliente, nodo)
                 };
-                let otra = (pide.try_clone().unwrap(), sirve.try_clone().unwrap());
+                let (pide, sirve) = (Arc::new(pide), Arc::new(sirve));
+                let otra = (Arc::clone(&pide), Arc::clone(&sirve));
                 let (registro, al_pedir) = (Arc::clone(&suyo), Arc::clone(&al_pedir));
                 thread::spawn(move || {
                     let _ = pasar_lineas(&pide, &sirve, &registro, &*al_pedir);
                     let _ = sirve.shutdown(Shutdown::Write);
                 });
                 thread::spawn(move || {
-                    let _ = std::io::copy(&mut &otra.1, &mut &otra.0);
+                    let _ = std::io::copy(&mut &*otra.1, &mut &*otra.0);
                     let _ = otra.0.shutdown(Shutdown::Both);
                 });
             }

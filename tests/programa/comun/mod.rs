@@ -8,17 +8,20 @@ pub mod practicas;
 pub mod rest;
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::iter;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Lo más que se espera por algo que tiene que pasar. Sobra en una máquina libre; en una cargada,
-/// no estorba.
-pub const PACIENCIA: Duration = Duration::from_secs(60);
+pub use crate::red::maquina::aceptar;
+
+/// Lo más que se espera por algo que tiene que pasar. Sobra en una máquina libre; en una cargada
+/// (o con Wine), no estorba.
+pub const PACIENCIA: Duration = Duration::from_secs(if cfg!(windows) { 300 } else { 60 });
 
 /// El programa, sin la configuración de quien lo prueba.
 pub fn nodo() -> Command {
@@ -27,13 +30,38 @@ pub fn nodo() -> Command {
     programa
 }
 
+/// Arrancar un proceso, que tiene que salir bien.
+pub trait Lanzar {
+    fn lanzar(&mut self) -> Child;
+    /// Y esperarlo.
+    fn recoger(&mut self) -> Output;
+}
+
+impl Lanzar for Command {
+    fn lanzar(&mut self) -> Child {
+        insistir(|| self.spawn())
+    }
+
+    fn recoger(&mut self) -> Output {
+        insistir(|| self.output())
+    }
+}
+
+/// Con Wine, de cada mil procesos alguno no llega ni a empezar («error interno»): otro sí.
+fn insistir<T>(mut arrancar: impl FnMut() -> io::Result<T>) -> T {
+    const ERROR_INTERNO: Option<i32> = Some(1359);
+    let sin_empezar = |e: &io::Error| crate::bajo_wine() && e.raw_os_error() == ERROR_INTERNO;
+    loop {
+        match arrancar() {
+            Err(error) if sin_empezar(&error) => {}
+            arrancado => return arrancado.unwrap(),
+        }
+    }
+}
+
 /// Hace una orden suelta y recoge su salida.
 pub fn orden<A: AsRef<OsStr>>(argumentos: impl IntoIterator<Item = A>) -> Output {
-    nodo()
-        .args(argumentos)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    nodo().args(argumentos).stdin(Stdio::null()).recoger()
 }
 
 /// Espera a que termine un proceso y recoge lo que dijo. Si no termina a tiempo, lo mata y falla.
@@ -123,8 +151,7 @@ impl Proceso {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .lanzar();
         let entrada = hijo.stdin.take();
         let salida = recoger(hijo.stdout.take().unwrap());
         let quejas = recoger(hijo.stderr.take().unwrap());
@@ -164,6 +191,15 @@ impl Proceso {
             .arg(carpeta)
             .args(opciones);
         Proceso::nuevo(programa)
+    }
+
+    /// Un nodo al que se le pedirá que termine con [`Proceso::despedir`]. En Windows un proceso no
+    /// puede mandar un Ctrl-C a otro: ahí va con menú, que se puede cerrar.
+    pub fn nodo_educado(carpeta: &Path, opciones: &[&str]) -> Proceso {
+        match cfg!(windows) {
+            true => Proceso::menu(carpeta, opciones),
+            false => Proceso::nodo(carpeta, opciones),
+        }
     }
 
     /// Un maestro, en ese puerto (0: el que esté libre).
@@ -227,9 +263,17 @@ impl Proceso {
     }
 
     /// Manda una señal (`INT`, `TERM`, `KILL`).
-    #[cfg_attr(not(unix), allow(dead_code, reason = "sólo en Unix hay señales"))]
     pub fn senal(&self, cual: &str) {
         senal(self.hijo.id(), cual);
+    }
+
+    /// Le pide que termine (a uno de [`Proceso::nodo_educado`]) y espera.
+    pub fn despedir(&mut self) {
+        match cfg!(windows) {
+            true => self.escribir("3"),
+            false => self.senal("TERM"),
+        }
+        self.terminar();
     }
 
     /// Lo mata sin avisar (`kill -9`).
@@ -258,7 +302,6 @@ impl Proceso {
 }
 
 /// Manda una señal (`INT`, `TERM`, `KILL`) a un proceso.
-#[cfg_attr(not(unix), allow(dead_code, reason = "sólo en Unix hay señales"))]
 pub fn senal(proceso: u32, cual: &str) {
     let mandada = Command::new("kill")
         .arg(format!("-{cual}"))
@@ -348,6 +391,11 @@ pub fn conectar(a: SocketAddr) -> TcpStream {
     conexion.set_read_timeout(Some(PACIENCIA)).unwrap();
     conexion.set_write_timeout(Some(PACIENCIA)).unwrap();
     conexion
+}
+
+/// Las conexiones que van llegando, sin fin.
+pub fn entrantes(escucha: &TcpListener) -> impl Iterator<Item = TcpStream> {
+    iter::repeat_with(|| aceptar(escucha).unwrap().0)
 }
 
 /// Manda unos bytes de una vez y lee hasta el cierre, como hace un cliente de la guía.

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{PACIENCIA, conectar, nodo};
+use super::{Lanzar, PACIENCIA, conectar, entrantes, nodo};
 
 /// Un `nodo` en marcha. Al soltarlo se mata.
 pub struct Programa {
@@ -27,8 +27,7 @@ impl Programa {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .lanzar();
         let (decir, pantalla) = channel();
         leer_lineas(hijo.stdout.take().unwrap(), decir.clone());
         leer_lineas(hijo.stderr.take().unwrap(), decir);
@@ -162,8 +161,7 @@ pub fn backend_del_curso(escucha: TcpListener, nombre: &str) -> SocketAddr {
     let direccion = escucha.local_addr().unwrap();
     let respuesta = format!("Response from {nombre}\n");
     thread::spawn(move || {
-        for conexion in escucha.incoming() {
-            let mut conexion = conexion.unwrap();
+        for mut conexion in entrantes(&escucha) {
             if conexion.read(&mut [0; 1024]).is_err()
                 || conexion.write(respuesta.as_bytes()).is_err()
             {
@@ -179,8 +177,8 @@ pub fn backend(atender: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> S
     let escucha = libre();
     let direccion = escucha.local_addr().unwrap();
     thread::spawn(move || {
-        for conexion in escucha.incoming() {
-            let (conexion, atender) = (conexion.unwrap(), atender.clone());
+        for conexion in entrantes(&escucha) {
+            let atender = atender.clone();
             thread::spawn(move || atender(conexion));
         }
     });

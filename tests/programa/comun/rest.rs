@@ -1,5 +1,6 @@
 //! Lo que comparten las pruebas de REST: hablar por HTTP con un socket a secas.
 
+use super::entrantes;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -112,7 +113,7 @@ impl MaestroFalso {
         let url = format!("http://{}", escucha.local_addr().unwrap());
         let (dar, llegadas) = unbounded();
         thread::spawn(move || {
-            for mut socket in escucha.incoming().map_while(Result::ok) {
+            for mut socket in entrantes(&escucha) {
                 let mut mandado = vec![0; 1 << 16];
                 let leido = socket.read(&mut mandado).unwrap_or(0);
                 let mandado = String::from_utf8_lossy(&mandado[..leido]).into_owned();
