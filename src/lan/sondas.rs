@@ -1,0 +1,349 @@
+//! Las sondas: preguntar a un par por todos los caminos, y apuntar qué pasó.
+//!
+//! Ninguna necesita ser root. No deciden nada: eso, en `causa.rs`.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::Limites;
+use crate::consola::preguntar_a_todos;
+use crate::fallo::motivo;
+use crate::lan::hechos::{Alrededor, Charla, Hechos, Llegada, Rafaga, Vuelta};
+use crate::lan::interfaces::{Interfaz, puerta_de_enlace, vpn_que_se_lleva};
+use crate::lan::llamame;
+use crate::lan::puerto::MiPuerto;
+use crate::nodo::palabras::pedir::{FalloPar, pedir};
+use crate::nodo::palabras::protocolo::{Palabra, Presentacion, Respuesta};
+use crate::red::conexion::{Conexion, FalloRed};
+use crate::red::hilos::arrancar_en;
+use crate::red::llegar::{NoLlega, Vecino, por_que, vecino};
+use crate::red::maquina::es_de_esta_maquina;
+use crate::red::parada::{Parada, Trato};
+
+/// Cuánto se espera al conectar. Un sistema tarda 3 s en cansarse de preguntar de quién es una IP.
+const CONECTAR: Duration = Duration::from_millis(3400);
+/// Cuánto se espera a lo que se mira después, si no se llegó.
+const ALREDEDOR: Duration = Duration::from_millis(1500);
+/// Cuánto se espera una respuesta corta.
+const RESPUESTA: Duration = Duration::from_secs(2);
+/// Cuánto se espera a que pasen los `HOLA` de un golpe: unas cuantas pérdidas caben.
+const GOLPE: Duration = Duration::from_millis(1500);
+/// Cuánto se espera a que alguien se queje de un UDP.
+const QUEJA: Duration = Duration::from_millis(500);
+
+/// Los `HOLA` que van de un golpe, y lo que mide el nombre en cada uno: entre todos, unos 6000
+/// bytes, que son varios paquetes llenos.
+const CUANTOS_HOLA: usize = 150;
+const NOMBRE_DE_GOLPE: &str = "diagnostico-de-paquetes-largos";
+/// El MSS con que caben en cualquier camino: todos los de IPv4 llevan paquetes de 576 bytes.
+const MSS_CORTO: u32 = 536;
+
+/// Un puerto en que no suele escuchar nadie: quien esté dirá que no.
+const TCP_9: u16 = 9;
+/// El de `traceroute`: quien esté se quejará de que ahí no escucha nadie.
+const UDP_33434: u16 = 33434;
+/// Donde se busca el nodo si no está en el suyo.
+const PUERTOS_DE_NODO: [u16; 4] = [6000, 6001, 6002, 6003];
+
+/// Quién pregunta, y hasta cuándo.
+pub struct Sondas<'a> {
+    /// Cómo se presenta.
+    pub yo: &'a Presentacion,
+    /// A dónde se le puede llamar.
+    pub puerto: &'a MiPuerto,
+    /// Sus interfaces.
+    pub interfaces: &'a [Interfaz],
+    /// Plazos.
+    pub limites: &'a Limites,
+    /// Quien corta.
+    pub parada: &'a Parada,
+    /// Cuándo hay que haber acabado.
+    pub limite: Instant,
+}
+
+/// Lo que se mira alrededor.
+#[derive(Clone, Copy)]
+enum Mirada {
+    Tcp9,
+    Nodo(u16),
+    Udp,
+    Puerta(IpAddr),
+}
+
+impl Sondas<'_> {
+    /// Mira a un par.
+    pub fn mirar(&self, peer: SocketAddr) -> Hechos {
+        let sale = deja_salir(peer);
+        let empezo = Instant::now();
+        let conectado = self.conectar(peer, CONECTAR, RESPUESTA);
+        let tiempo = empezo.elapsed();
+        let llegada = match conectado {
+            Ok(conexion) => Llegada::Llega(self.charlar(conexion)),
+            Err(fallo) => no_llega(peer, &fallo),
+        };
+        let alrededor = match llegada {
+            Llegada::No(por_que) if por_que != NoLlega::SinCamino => self.alrededor(peer),
+            _ => None,
+        };
+        let vpn = vpn_que_se_lleva(peer, self.interfaces);
+        Hechos {
+            peer,
+            sale,
+            llegada,
+            tiempo,
+            alrededor,
+            vpn,
+        }
+    }
+
+    /// Una conexión que no espera más de `plazo` al abrirse, ni más de `respuesta` a lo que se pida.
+    fn conectar(
+        &self,
+        a: SocketAddr,
+        plazo: Duration,
+        respuesta: Duration,
+    ) -> Result<Conexion, FalloRed> {
+        let limites = Limites {
+            respuesta: respuesta.min(self.queda()),
+            ..self.limites.clone()
+        };
+        Conexion::conectar(a, plazo.min(self.queda()), &limites, self.parada)
+    }
+
+    fn queda(&self) -> Duration {
+        self.limite.saturating_duration_since(Instant::now())
+    }
+
+    // ----- Se llegó -----
+
+    /// Averigua con quién se habla.
+    fn charlar(&self, mut conexion: Conexion) -> Charla {
+        let peer = conexion.otro();
+        match pedir(&mut conexion, &Palabra::Hola(self.yo.clone())) {
+            Ok(Respuesta::Hola(quien)) => {
+                let (vuelta, rafaga) = self.ida_y_vuelta(peer);
+                Charla::Nodo {
+                    nombre: quien.nombre,
+                    vuelta,
+                    rafaga,
+                }
+            }
+            Err(FalloPar::Cerro) => self.como_la_guia(peer),
+            Err(FalloPar::Red(FalloRed::Vencio(_))) => Charla::Calla,
+            // La clave de clase entrará aquí: quien la pide contesta a `HOLA` con un error.
+            Err(fallo) => Charla::OtraCosa(fallo.to_string()),
+            Ok(_) => Charla::OtraCosa("contestó otra palabra".into()),
+        }
+    }
+
+    /// Cerró al oír `HOLA`: ¿conoce las palabras de la guía?
+    fn como_la_guia(&self, peer: SocketAddr) -> Charla {
+        let preguntar = || -> Result<bool, FalloRed> {
+            let mut conexion = self.conectar(peer, RESPUESTA, RESPUESTA)?;
+            // Un nombre cualquiera: lo que importa es que conteste.
+            let busca = Palabra::Buscar(NOMBRE_DE_GOLPE.into());
+            conexion.escribir_texto(&busca.to_string())?;
+            let limite = Instant::now() + conexion.limites().respuesta;
+            while conexion.pendiente().len() < 2 && conexion.recibir(limite, "la respuesta")? > 0 {}
+            let dicho = String::from_utf8_lossy(conexion.pendiente()).into_owned();
+            Ok(matches!(dicho.trim_end(), "SI" | "NO"))
+        };
+        match preguntar() {
+            Ok(true) => Charla::DeLaGuia,
+            _ => Charla::OtraCosa("cerró sin contestar, y a BUSCAR tampoco dijo SI ni NO".into()),
+        }
+    }
+
+    /// ¿Llega él a nosotros?, ¿y pasa lo largo? A la vez, por dos conexiones.
+    fn ida_y_vuelta(&self, peer: SocketAddr) -> (Vuelta, Rafaga) {
+        thread::scope(|ambito| {
+            let rafaga = arrancar_en(ambito, "rafaga", || self.rafaga(peer));
+            let vuelta = self.vuelta(peer);
+            let no_se = |por_que: &str| Rafaga::NoSeSabe(por_que.into());
+            let rafaga = match rafaga {
+                Ok(hilo) => hilo.join().unwrap_or_else(|_| no_se("error interno")),
+                Err(fallo) => no_se(&fallo.to_string()),
+            };
+            (vuelta, rafaga)
+        })
+    }
+
+    fn vuelta(&self, peer: SocketAddr) -> Vuelta {
+        let Some(puerto) = self.puerto.al_que_llamar() else {
+            return Vuelta::NoEscuchamos(self.puerto.quien.clone());
+        };
+        let conexion = self.conectar(peer, RESPUESTA, llamame::ESPERA);
+        let pedido = conexion.map_err(FalloPar::from);
+        match pedido.and_then(|mut c| pedir(&mut c, &Palabra::Llamame(puerto))) {
+            Ok(Respuesta::TeVeo(como, ip)) => {
+                let es_mia = es_de_esta_maquina(ip);
+                Vuelta::TeVeo { como, ip, es_mia }
+            }
+            Ok(_) => Vuelta::NoSeSabe("contestó otra palabra".into()),
+            Err(fallo) => Vuelta::NoSeSabe(fallo.to_string()),
+        }
+    }
+
+    fn rafaga(&self, peer: SocketAddr) -> Rafaga {
+        match self.golpe(peer, None) {
+            Ok(()) => Rafaga::Pasa,
+            Err(_) if self.queda() < GOLPE => Rafaga::NoSeSabe("no dio tiempo".into()),
+            Err(FalloRed::Vencio(_)) => Rafaga::NoPasa {
+                con_536: self.golpe_corto(peer),
+            },
+            Err(fallo) => Rafaga::NoSeSabe(fallo.to_string()),
+        }
+    }
+
+    /// ¿Pasan en paquetes cortos? En Windows no se puede elegir lo que mide un paquete.
+    fn golpe_corto(&self, peer: SocketAddr) -> Option<bool> {
+        cfg!(unix).then(|| self.golpe(peer, Some(MSS_CORTO)).is_ok())
+    }
+
+    /// Muchos `HOLA` en una sola escritura, y todas sus respuestas.
+    fn golpe(&self, peer: SocketAddr, mss: Option<u32>) -> Result<(), FalloRed> {
+        let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP));
+        let socket = socket.map_err(FalloRed::Sistema)?;
+        #[cfg(unix)]
+        if let Some(mss) = mss {
+            socket.set_tcp_mss(mss).map_err(FalloRed::Sistema)?;
+        }
+        #[cfg(not(unix))]
+        let _ = mss;
+        let socket = Arc::new(TcpStream::from(socket));
+        let _apuntado = self.parada.apuntar(&socket, Trato::Sigue);
+        let plazo = RESPUESTA.min(self.queda()).max(Duration::from_millis(1));
+        let conectado = socket2::SockRef::from(&*socket).connect_timeout(&peer.into(), plazo);
+        conectado.map_err(FalloRed::Sistema)?;
+        let mut conexion = Conexion::sin_testigo(&socket, peer, self.limites);
+        let limite = Instant::now() + GOLPE.min(self.queda());
+        let yo = Presentacion {
+            puerto: 0,
+            nombre: NOMBRE_DE_GOLPE.into(),
+            id: None,
+        };
+        conexion.escribir_texto(&format!("{}\n", Palabra::Hola(yo)).repeat(CUANTOS_HOLA))?;
+        for _ in 0..CUANTOS_HOLA {
+            let falta = limite.saturating_duration_since(Instant::now());
+            let linea = conexion.leer_linea(falta, "las respuestas")?;
+            let linea = linea.ok_or(FalloRed::Cerrada)?;
+            if !matches!(Respuesta::leer(&linea), Some(Respuesta::Hola(_))) {
+                return Err(FalloRed::Cortada);
+            }
+        }
+        Ok(())
+    }
+
+    // ----- No se llegó -----
+
+    /// Mira lo que hay cerca de quien no contesta, todo a la vez.
+    fn alrededor(&self, peer: SocketAddr) -> Option<Alrededor> {
+        let otros = PUERTOS_DE_NODO.into_iter().filter(|p| *p != peer.port());
+        let puerta = puerta_de_enlace()
+            .map(IpAddr::from)
+            .filter(|ip| *ip != peer.ip());
+        let mut miradas = vec![Mirada::Tcp9, Mirada::Udp];
+        miradas.extend(otros.map(Mirada::Nodo));
+        miradas.extend(puerta.map(Mirada::Puerta));
+        let mut visto = Alrededor {
+            vecino: Vecino::NoSeSabe,
+            tcp_9: false,
+            udp: false,
+            nodos: Vec::new(),
+            puerta: puerta.map(|ip| (ip, false)),
+        };
+        let pregunta = |mirada| self.echar(peer, mirada);
+        let miradas = &miradas;
+        let hecho = preguntar_a_todos(miradas, pregunta, |respuestas| {
+            for (lugar, esta) in respuestas.iter().filter(|(_, esta)| *esta) {
+                match miradas[lugar] {
+                    Mirada::Tcp9 => visto.tcp_9 = esta,
+                    Mirada::Udp => visto.udp = esta,
+                    Mirada::Nodo(puerto) => visto.nodos.push(puerto),
+                    Mirada::Puerta(ip) => visto.puerta = Some((ip, esta)),
+                }
+            }
+        });
+        hecho.ok()?;
+        visto.vecino = vecino(peer.ip());
+        visto.nodos.sort_unstable();
+        Some(visto)
+    }
+
+    fn echar(&self, peer: SocketAddr, mirada: Mirada) -> bool {
+        match mirada {
+            Mirada::Tcp9 => match self.conectar(con_puerto(peer, TCP_9), ALREDEDOR, RESPUESTA) {
+                Ok(_) => true,
+                Err(fallo) => matches!(
+                    no_llega(peer, &fallo),
+                    Llegada::No(NoLlega::Rechazada | NoLlega::Rechaza)
+                ),
+            },
+            Mirada::Nodo(puerto) => {
+                let conexion = self.conectar(con_puerto(peer, puerto), ALREDEDOR, ALREDEDOR);
+                let hola = Palabra::Hola(self.yo.clone());
+                let dicho = conexion.map(|mut conexion| pedir(&mut conexion, &hola));
+                matches!(dicho, Ok(Ok(Respuesta::Hola(_))))
+            }
+            Mirada::Udp => hay_queja(con_puerto(peer, UDP_33434)),
+            Mirada::Puerta(ip) => {
+                let se_queja = hay_queja(SocketAddr::new(ip, UDP_33434));
+                se_queja || vecino(ip) == Vecino::Esta
+            }
+        }
+    }
+}
+
+fn con_puerto(mut peer: SocketAddr, puerto: u16) -> SocketAddr {
+    peer.set_port(puerto);
+    peer
+}
+
+fn no_llega(peer: SocketAddr, fallo: &FalloRed) -> Llegada {
+    match fallo {
+        FalloRed::Vencio(_) => Llegada::No(NoLlega::NoContesta),
+        FalloRed::Sistema(error) => {
+            let por_que = NoLlega::en(error).or_else(|| por_que(peer, error));
+            por_que.map_or_else(|| Llegada::Otra(motivo(error)), Llegada::No)
+        }
+        otro => Llegada::Otra(otro.to_string()),
+    }
+}
+
+/// Un socket UDP que sólo habla con `a`.
+fn udp_hacia(a: SocketAddr) -> io::Result<UdpSocket> {
+    let cualquiera: IpAddr = match a {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((cualquiera, 0))?;
+    socket.connect(a)?;
+    Ok(socket)
+}
+
+/// ¿Deja este sistema salir un UDP hacia ahí? Un TCP al que no deja sólo parece que nadie
+/// contesta; de un UDP lo dice.
+fn deja_salir(peer: SocketAddr) -> bool {
+    let prohibido = |a: SocketAddr| {
+        let mandado = udp_hacia(a).and_then(|socket| socket.send(b"\n"));
+        mandado.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
+    };
+    !prohibido(con_puerto(peer, UDP_33434)) && !prohibido(peer)
+}
+
+/// ¿Contesta alguien a un UDP, aunque sea que ahí no escucha nadie?
+fn hay_queja(a: SocketAddr) -> bool {
+    let Ok(socket) = udp_hacia(a) else {
+        return false;
+    };
+    let preparado = socket
+        .set_read_timeout(Some(QUEJA))
+        .and_then(|()| socket.send(b"\n"));
+    let oido = preparado.and_then(|_| socket.recv(&mut [0]));
+    oido.map_or_else(|e| e.kind() == io::ErrorKind::ConnectionRefused, |_| true)
+}
