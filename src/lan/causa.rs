@@ -66,7 +66,7 @@ impl Causa {
             Llegada::Otra(motivo) => Causa::Otra(motivo.clone()),
             Llegada::No(por_que) => {
                 let alrededor = hechos.alrededor.as_ref();
-                let vpn = hechos.vpn.as_ref().filter(|_| !hechos.da_senales());
+                let vpn = hechos.vpn.as_ref().filter(|_| !hechos.contesta_algo());
                 let nodos = alrededor
                     .map(|a| &a.nodos)
                     .filter(|nodos| !nodos.is_empty());
@@ -96,6 +96,7 @@ impl Causa {
             NoLlega::NadieConEsaIp if otros_contestan => Causa::NadieConEsaIp,
             NoLlega::NadieConEsaIp if esta_la_puerta => Causa::Aislamiento,
             NoLlega::Calla | NoLlega::NoContesta if a_lo_demas => Causa::CallaEsePuerto(puerto),
+            NoLlega::NoSeAlcanza if a_lo_demas => Causa::NoLlega(NoLlega::Rechaza),
             por_que => Causa::NoLlega(por_que),
         }
     }
@@ -146,12 +147,12 @@ impl fmt::Display for Causa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let un_sentido = "sólo en un sentido: tú llegas a él y él no llega a ti";
         match self {
-            Causa::Bien(nombre) => write!(f, "bien: es {nombre}, y se ven en los dos sentidos"),
+            Causa::Bien(nombre) => write!(f, "bien, es {nombre} y se ven en los dos sentidos"),
             Causa::BienDeIda(nombre, por_que) => write!(
                 f,
-                "bien: es {nombre}; si él llega a ti no se pudo comprobar (a LLAMAME {por_que})"
+                "bien, es {nombre}; si él llega a ti no se pudo comprobar (a LLAMAME {por_que})"
             ),
-            Causa::DeLaGuia => f.write_str("bien: es un nodo de la guía"),
+            Causa::DeLaGuia => f.write_str("bien, es un nodo de la guía"),
             Causa::NoLlega(por_que) => por_que.fmt(f),
             Causa::NadieConEsaIp => {
                 f.write_str("no hay nadie con esa IP en tu red, donde otros sí contestan")
@@ -338,6 +339,14 @@ mod tests {
         };
         let causa = Causa::de(&sin_llegar(NoLlega::NoContesta, sin_tabla), false);
         assert_eq!(causa, Causa::CallaEsePuerto(6000));
+        let sin_tabla = Alrededor {
+            udp: true,
+            ..nada()
+        };
+        let causa = Causa::de(&sin_llegar(NoLlega::NoSeAlcanza, sin_tabla), false);
+        assert_eq!(causa, Causa::NoLlega(NoLlega::Rechaza));
+        let causa = Causa::de(&sin_llegar(NoLlega::NoSeAlcanza, nada()), false);
+        dice(&causa, &["no se puede llegar", "redes distintas"]);
         let causa = Causa::de(&sin_llegar(NoLlega::NoContesta, nada()), true);
         dice(&causa, &["plazo", "calla", "aísla"]);
     }

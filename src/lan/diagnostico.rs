@@ -54,6 +54,7 @@ pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
     let sondas = Sondas {
         yo: &yo,
         puerto: &puerto,
+        peers: &vecinos.peers,
         interfaces: &mias,
         limites: &config.limites,
         parada: &parada,
@@ -121,7 +122,7 @@ fn contar(vistos: &[Hechos], mias: &[Interfaz], mi_puerto: u16, pantalla: &mut P
         let remedio = botica.remedio(hechos.peer, &causa);
         pantalla.tanda([
             String::new(),
-            format!("{} {causa}.", hechos.peer),
+            format!("{}: {causa}.", hechos.peer),
             format!("  Qué hacer: {remedio}"),
         ]);
         pantalla.tanda(hechos.contar().iter().map(|visto| format!("    {visto}")));

@@ -105,15 +105,20 @@ pub struct Alrededor {
 }
 
 impl Hechos {
-    /// ¿Dio alguna señal de estar ahí?
-    pub fn da_senales(&self) -> bool {
-        let conecta = match self.llegada {
+    /// ¿Contestó algo, aunque fuera que no?
+    pub fn contesta_algo(&self) -> bool {
+        let al_conectar = match self.llegada {
             Llegada::Llega(_) => true,
             Llegada::No(por_que) => matches!(por_que, NoLlega::Rechazada | NoLlega::Rechaza),
             Llegada::Otra(_) => false,
         };
-        let alrededor = |a: &Alrededor| a.vecino == Vecino::Esta || a.tcp_9 || a.udp;
-        conecta || self.alrededor.as_ref().is_some_and(alrededor)
+        al_conectar || self.alrededor.as_ref().is_some_and(|a| a.tcp_9 || a.udp)
+    }
+
+    /// ¿Dio alguna señal de estar ahí?
+    pub fn da_senales(&self) -> bool {
+        let esta = |a: &Alrededor| a.vecino == Vecino::Esta;
+        self.contesta_algo() || self.alrededor.as_ref().is_some_and(esta)
     }
 
     /// Lo que se vio, en frases cortas.
@@ -126,9 +131,9 @@ impl Hechos {
         };
         let mut visto = vec![format!("TCP {puerto}: {al_conectar}")];
         if !self.sale {
-            visto.push("mandar un UDP: este sistema no lo deja salir (EPERM)".into());
+            visto.push("este sistema no deja salir lo que va a él".into());
         }
-        visto.extend(self.alrededor.iter().flat_map(Alrededor::contar));
+        visto.extend(self.alrededor.iter().flat_map(|a| a.contar(self.peer.ip())));
         visto
     }
 }
@@ -137,6 +142,7 @@ fn en_corto(por_que: NoLlega) -> &'static str {
     match por_que {
         NoLlega::NoSale => "este sistema no lo deja salir",
         NoLlega::SinCamino => "el sistema dice que no hay camino",
+        NoLlega::NoSeAlcanza => "contestaron que no se puede llegar",
         NoLlega::NadieConEsaIp => "nadie dijo tener esa IP",
         NoLlega::Rechaza => "contestaron que está prohibido",
         NoLlega::Rechazada => "rechazada",
@@ -145,7 +151,7 @@ fn en_corto(por_que: NoLlega) -> &'static str {
 }
 
 impl Alrededor {
-    fn contar(&self) -> Vec<String> {
+    fn contar(&self, ip: IpAddr) -> Vec<String> {
         let contesta = |si: bool| if si { "contesta" } else { "sin respuesta" };
         let mut visto = vec![
             match self.vecino {
@@ -153,7 +159,7 @@ impl Alrededor {
                 Vecino::NoEsta => {
                     "en la tabla de vecinos: se preguntó por él y nadie contestó".into()
                 }
-                Vecino::NoSeSabe => NO_SE_VE.to_string(),
+                Vecino::NoSeSabe => sin_tabla(ip).into(),
             },
             format!("TCP 9: {}", contesta(self.tcp_9)),
             format!("UDP 33434: {}", contesta(self.udp)),
@@ -163,7 +169,8 @@ impl Alrededor {
             true => "de 6000 a 6003: ningún otro nodo".into(),
             false => format!("hay un nodo en el {}", nodos.join(" y en el ")),
         });
-        visto.extend(self.puerta.map(|(ip, esta)| {
+        let puerta = self.puerta.filter(|_| self.vecino != Vecino::Esta);
+        visto.extend(puerta.map(|(ip, esta)| {
             let esta = if esta { "está" } else { "no contesta" };
             format!("la puerta de enlace {ip}: {esta}")
         }));
@@ -171,12 +178,16 @@ impl Alrededor {
     }
 }
 
-/// Lo que se dice cuando no hay tabla de vecinos que mirar.
-const NO_SE_VE: &str = if cfg!(target_os = "linux") {
-    "no está en la tabla de vecinos: es IPv6, que ahí no se ve, o se va por otra máquina"
-} else {
-    "en este sistema no se puede ver la tabla de vecinos"
-};
+/// Lo que se dice cuando la tabla de vecinos no dice nada.
+fn sin_tabla(ip: IpAddr) -> &'static str {
+    match ip {
+        _ if !cfg!(target_os = "linux") => {
+            "en este sistema no se puede ver la tabla de vecinos: se sabe menos"
+        }
+        IpAddr::V6(_) => "de IPv6 no se puede ver la tabla de vecinos: se sabe menos",
+        IpAddr::V4(_) => "no está en la tabla de vecinos",
+    }
+}
 
 impl fmt::Display for Charla {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

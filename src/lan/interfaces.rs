@@ -75,7 +75,10 @@ impl Interfaz {
 /// hay otra.
 pub fn interfaces() -> Vec<Interfaz> {
     let todas = get_if_addrs().unwrap_or_default();
-    let todas: Vec<_> = todas.into_iter().filter(|i| !i.is_loopback()).collect();
+    let todas: Vec<_> = todas
+        .into_iter()
+        .filter(|i| !i.is_loopback() && i.is_oper_up())
+        .collect();
     let de_enlace = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     let hay_otra = todas.iter().any(|i| !de_enlace(&i.ip()));
     let sirven = todas

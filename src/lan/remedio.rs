@@ -162,10 +162,13 @@ impl Botica<'_> {
                 let orden = self.cortafuegos.abrir(peer.port(), Sentido::Salida);
                 format!("Déjalo salir: {orden}")
             }
-            NoLlega::SinCamino if self.cortafuegos == Cortafuegos::Mac => {
+            NoLlega::SinCamino | NoLlega::NoSeAlcanza if self.cortafuegos == Cortafuegos::Mac => {
                 "Conecta las dos a la misma red, y mira que nodo esté permitido en Ajustes del \
                  Sistema → Privacidad → Red local."
                     .into()
+            }
+            NoLlega::NoSeAlcanza => {
+                format!("Conecta las dos a la misma red. {}", self.mirar_su_ip(peer))
             }
             NoLlega::SinCamino => {
                 "Conecta las dos computadoras a la misma red (la misma WiFi, con \

@@ -22,7 +22,7 @@ use crate::nodo::palabras::protocolo::{Palabra, Presentacion, Respuesta};
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::hilos::arrancar_en;
 use crate::red::llegar::{NoLlega, Vecino, por_que, vecino};
-use crate::red::maquina::es_de_esta_maquina;
+use crate::red::maquina::{es_de_esta_maquina, es_la_misma};
 use crate::red::parada::{Parada, Trato};
 
 /// Cuánto se espera al conectar. Un sistema tarda 3 s en cansarse de preguntar de quién es una IP.
@@ -56,6 +56,8 @@ pub struct Sondas<'a> {
     pub yo: &'a Presentacion,
     /// A dónde se le puede llamar.
     pub puerto: &'a MiPuerto,
+    /// A quiénes se mira.
+    pub peers: &'a [SocketAddr],
     /// Sus interfaces.
     pub interfaces: &'a [Interfaz],
     /// Plazos.
@@ -78,17 +80,21 @@ enum Mirada {
 impl Sondas<'_> {
     /// Mira a un par.
     pub fn mirar(&self, peer: SocketAddr) -> Hechos {
-        let sale = deja_salir(peer);
-        let empezo = Instant::now();
+        let (empezo, perdidos) = (Instant::now(), syn_que_no_salieron());
         let conectado = self.conectar(peer, CONECTAR, RESPUESTA);
         let tiempo = empezo.elapsed();
+        let salen = syn_que_no_salieron() == perdidos;
         let llegada = match conectado {
             Ok(conexion) => Llegada::Llega(self.charlar(conexion)),
             Err(fallo) => no_llega(peer, &fallo),
         };
-        let alrededor = match llegada {
-            Llegada::No(por_que) if por_que != NoLlega::SinCamino => self.alrededor(peer),
-            _ => None,
+        let (sale, alrededor) = match llegada {
+            Llegada::Llega(_) => (true, None),
+            Llegada::No(NoLlega::Calla | NoLlega::NoContesta) => {
+                (salen && deja_salir(peer), self.alrededor(peer))
+            }
+            Llegada::No(NoLlega::SinCamino) | Llegada::Otra(_) => (deja_salir(peer), None),
+            Llegada::No(_) => (deja_salir(peer), self.alrededor(peer)),
         };
         let vpn = vpn_que_se_lleva(peer, self.interfaces);
         Hechos {
@@ -243,10 +249,10 @@ impl Sondas<'_> {
 
     /// Mira lo que hay cerca de quien no contesta, todo a la vez.
     fn alrededor(&self, peer: SocketAddr) -> Option<Alrededor> {
-        let otros = PUERTOS_DE_NODO.into_iter().filter(|p| *p != peer.port());
-        let puerta = puerta_de_enlace()
-            .map(IpAddr::from)
-            .filter(|ip| *ip != peer.ip());
+        let otros = PUERTOS_DE_NODO.into_iter();
+        let otros = otros.filter(|puerto| self.no_es_de_la_lista(con_puerto(peer, *puerto)));
+        let puerta = puerta_de_enlace().map(IpAddr::from);
+        let puerta = puerta.filter(|ip| peer.is_ipv4() && *ip != peer.ip());
         let mut miradas = vec![Mirada::Tcp9, Mirada::Udp];
         miradas.extend(otros.map(Mirada::Nodo));
         miradas.extend(puerta.map(Mirada::Puerta));
@@ -273,6 +279,11 @@ impl Sondas<'_> {
         visto.vecino = vecino(peer.ip());
         visto.nodos.sort_unstable();
         Some(visto)
+    }
+
+    /// A los demás de la lista ya se les mira, y a uno mismo no.
+    fn no_es_de_la_lista(&self, otro: SocketAddr) -> bool {
+        !self.peers.contains(&otro) && !es_la_misma(otro, self.puerto.direccion)
     }
 
     fn echar(&self, peer: SocketAddr, mirada: Mirada) -> bool {
@@ -326,14 +337,34 @@ fn udp_hacia(a: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// ¿Deja este sistema salir un UDP hacia ahí? Un TCP al que no deja sólo parece que nadie
-/// contesta; de un UDP lo dice.
+/// ¿Deja este sistema salir un UDP hacia ahí? De un UDP dice que no lo deja; de un TCP no dice
+/// nada, y parece que es el otro quien calla.
 fn deja_salir(peer: SocketAddr) -> bool {
     let prohibido = |a: SocketAddr| {
         let mandado = udp_hacia(a).and_then(|socket| socket.send(b"\n"));
         mandado.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
     };
     !prohibido(con_puerto(peer, UDP_33434)) && !prohibido(peer)
+}
+
+/// Cuántos intentos de conectar, de todos los de esta máquina, no llegaron a salir de ella: así se
+/// nota un cortafuegos de salida que sólo mira TCP.
+#[cfg(target_os = "linux")]
+fn syn_que_no_salieron() -> u64 {
+    let cuentas = std::fs::read_to_string("/proc/net/netstat").unwrap_or_default();
+    let mut de_tcp = cuentas.lines().filter(|linea| linea.starts_with("TcpExt:"));
+    let (nombres, valores) = (de_tcp.next().unwrap_or(""), de_tcp.next().unwrap_or(""));
+    let mut parejas = nombres.split_whitespace().zip(valores.split_whitespace());
+    let cuenta = parejas.find(|(nombre, _)| *nombre == "TCPRetransFail");
+    cuenta
+        .and_then(|(_, valor)| valor.parse().ok())
+        .unwrap_or(0)
+}
+
+/// En este sistema no se cuenta.
+#[cfg(not(target_os = "linux"))]
+fn syn_que_no_salieron() -> u64 {
+    0
 }
 
 /// ¿Contesta alguien a un UDP, aunque sea que ahí no escucha nadie?

@@ -19,6 +19,8 @@ pub enum NoLlega {
     NoSale,
     /// Este sistema no sabe por dónde se va.
     SinCamino,
+    /// Alguien dice que no se puede llegar, y no se sabe más.
+    NoSeAlcanza,
     /// Nadie contestó en esta red cuando se preguntó por esa IP.
     NadieConEsaIp,
     /// Hay alguien, y dice que no se puede llegar.
@@ -37,6 +39,10 @@ impl fmt::Display for NoLlega {
             NoLlega::NoSale => "tu cortafuegos de salida no deja pasar lo que va a esa dirección",
             NoLlega::SinCamino => {
                 "no hay camino hasta esa dirección, las dos máquinas están en redes distintas"
+            }
+            NoLlega::NoSeAlcanza => {
+                "no se puede llegar a esa dirección (las dos máquinas están en redes distintas, no \
+                 hay nadie con esa IP o un cortafuegos la rechaza)"
             }
             NoLlega::NadieConEsaIp => "no hay nadie con esa IP, o la red aísla a los equipos",
             NoLlega::Rechaza => "esa máquina está, pero su cortafuegos rechaza la conexión",
@@ -101,6 +107,7 @@ fn segun(clase: io::ErrorKind, hay_camino: bool, vecino: Vecino) -> Option<NoLle
                 _ if !hay_camino => NoLlega::SinCamino,
                 Vecino::Esta => NoLlega::Rechaza,
                 Vecino::NoEsta => NoLlega::NadieConEsaIp,
+                Vecino::NoSeSabe if clase == Clase::HostUnreachable => NoLlega::NoSeAlcanza,
                 Vecino::NoSeSabe => NoLlega::SinCamino,
             }
         }
@@ -170,7 +177,13 @@ mod tests {
                 NoLlega::SinCamino,
             ),
             (Clase::HostUnreachable, false, NoSeSabe, NoLlega::SinCamino),
-            (Clase::HostUnreachable, true, NoSeSabe, NoLlega::SinCamino),
+            (Clase::HostUnreachable, true, NoSeSabe, NoLlega::NoSeAlcanza),
+            (
+                Clase::NetworkUnreachable,
+                true,
+                NoSeSabe,
+                NoLlega::SinCamino,
+            ),
             (Clase::HostUnreachable, true, NoEsta, NoLlega::NadieConEsaIp),
             (Clase::HostUnreachable, true, Esta, NoLlega::Rechaza),
             (Clase::NetworkUnreachable, true, Esta, NoLlega::Rechaza),
