@@ -179,7 +179,12 @@ impl Botica<'_> {
                 "{} Si es esa, la red aísla: usa el punto de acceso de un teléfono o un cable.",
                 self.mirar_su_ip(peer)
             ),
-            NoLlega::Rechaza | NoLlega::Calla => en_la_otra(peer),
+            NoLlega::Rechaza => en_la_otra(peer),
+            NoLlega::Calla => format!(
+                "{} Si ya está abierto, o la red aísla a los equipos o acaba de irse: en un minuto \
+                 se sabrá.",
+                en_la_otra(peer)
+            ),
             NoLlega::Rechazada => format!(
                 "En esa computadora arranca el nodo y mira qué puerto dice; si es el {}, {}",
                 peer.port(),
