@@ -834,8 +834,8 @@ mod espacios {
 
     fn una_vpn_se_lleva_la_red(aula: &Aula) {
         aula.yo.hacer(
-            "ip link add wg9 type dummy; ip addr add 10.99.0.2/24 dev wg9; ip link set wg9 up
-             ip route add 10.77.0.0/25 dev wg9",
+            "ip link add wg9 type veth peer name wg8; ip addr add 10.99.0.2/24 dev wg9
+             ip link set wg8 up; ip link set wg9 up; ip route add 10.77.0.0/25 dev wg9",
         );
         aula.mal(ANA, &["tu VPN (wg9)", "Apaga la VPN"]);
         let dijo = dicho(&aula.decir(&["diagnostico", ANA]));
