@@ -527,7 +527,8 @@ mod tests {
                 de: nombre(),
                 texto: nombre(),
             },
-            Palabra::Mensaje { .. } => Palabra::Obtener {
+            Palabra::Mensaje { .. } => Palabra::Llamame(6000),
+            Palabra::Llamame(_) => Palabra::Obtener {
                 desde: 1,
                 longitud: 2,
                 nombre: nombre(),
@@ -537,8 +538,7 @@ mod tests {
                 nombre: nombre(),
                 id: None,
             }),
-            Palabra::Hola(_) => Palabra::Llamame(6000),
-            Palabra::Llamame(_) => return None,
+            Palabra::Hola(_) => return None,
         })
     }
 
