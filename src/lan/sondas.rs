@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::Limites;
 use crate::consola::preguntar_a_todos;
@@ -23,7 +23,7 @@ use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::hilos::arrancar_en;
 use crate::red::llegar::{NoLlega, Vecino, por_que, vecino};
 use crate::red::maquina::{es_de_esta_maquina, es_la_misma};
-use crate::red::parada::{Parada, Trato};
+use crate::red::parada::{Apuntado, Parada, Trato};
 
 /// Cuánto se espera al conectar. Un sistema tarda 3 s en cansarse de preguntar de quién es una IP.
 const CONECTAR: Duration = Duration::from_millis(3400);
@@ -33,6 +33,8 @@ const ALREDEDOR: Duration = Duration::from_millis(1500);
 const RESPUESTA: Duration = Duration::from_secs(2);
 /// Cuánto se espera a que pasen los `HOLA` de un golpe: unas cuantas pérdidas caben.
 const GOLPE: Duration = Duration::from_millis(1500);
+/// Conectar con un plazo de cero es un error.
+const UN_MOMENTO: Duration = Duration::from_millis(1);
 /// Cuánto se espera a que alguien se queje de un UDP.
 const QUEJA: Duration = Duration::from_millis(500);
 
@@ -183,9 +185,9 @@ impl Sondas<'_> {
         let Some(puerto) = self.puerto.al_que_llamar() else {
             return Vuelta::NoEscuchamos(self.puerto.quien.clone());
         };
-        let conexion = self.conectar(peer, RESPUESTA, llamame::ESPERA);
+        let conexion = self.conectar_desde_aqui(peer, None, llamame::ESPERA);
         let pedido = conexion.map_err(FalloPar::from);
-        match pedido.and_then(|mut c| pedir(&mut c, &Palabra::Llamame(puerto))) {
+        match pedido.and_then(|(mut c, _)| pedir(&mut c, &Palabra::Llamame(puerto))) {
             Ok(Respuesta::TeVeo(como, ip)) => {
                 let es_mia = es_de_esta_maquina(ip);
                 Vuelta::TeVeo { como, ip, es_mia }
@@ -213,20 +215,7 @@ impl Sondas<'_> {
 
     /// Muchos `HOLA` en una sola escritura, y todas sus respuestas.
     fn golpe(&self, peer: SocketAddr, mss: Option<u32>) -> Result<(), FalloRed> {
-        let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP));
-        let socket = socket.map_err(FalloRed::Sistema)?;
-        #[cfg(unix)]
-        if let Some(mss) = mss {
-            socket.set_tcp_mss(mss).map_err(FalloRed::Sistema)?;
-        }
-        #[cfg(not(unix))]
-        let _ = mss;
-        let socket = Arc::new(TcpStream::from(socket));
-        let _apuntado = self.parada.apuntar(&socket, Trato::Sigue);
-        let plazo = RESPUESTA.min(self.queda()).max(Duration::from_millis(1));
-        let conectado = socket2::SockRef::from(&*socket).connect_timeout(&peer.into(), plazo);
-        conectado.map_err(FalloRed::Sistema)?;
-        let mut conexion = Conexion::sin_testigo(&socket, peer, self.limites);
+        let (mut conexion, _apuntada) = self.conectar_desde_aqui(peer, mss, GOLPE)?;
         let limite = Instant::now() + GOLPE.min(self.queda());
         let yo = Presentacion {
             puerto: 0,
@@ -243,6 +232,45 @@ impl Sondas<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Una conexión que sale de la IP en que se escucha, si es una: es a la que le llamarán. Y con
+    /// los paquetes que se digan.
+    fn conectar_desde_aqui(
+        &self,
+        a: SocketAddr,
+        mss: Option<u32>,
+        respuesta: Duration,
+    ) -> Result<(Conexion, Apuntado), FalloRed> {
+        let preparar = || -> io::Result<Socket> {
+            let socket = Socket::new(Domain::for_address(a), Type::STREAM, Some(Protocol::TCP))?;
+            let mia = self.puerto.direccion.ip();
+            let vale = mia.is_ipv4() == a.is_ipv4() && mia.is_loopback() == a.ip().is_loopback();
+            if vale && !mia.is_unspecified() {
+                socket.bind(&SocketAddr::new(mia, 0).into())?;
+            }
+            #[cfg(unix)]
+            if let Some(mss) = mss {
+                socket.set_tcp_mss(mss)?;
+            }
+            #[cfg(not(unix))]
+            let _ = mss;
+            Ok(socket)
+        };
+        let socket = Arc::new(TcpStream::from(preparar().map_err(FalloRed::Sistema)?));
+        let apuntado = self.parada.apuntar(&socket, Trato::Sigue);
+        let plazo = RESPUESTA.min(self.queda()).max(UN_MOMENTO);
+        let conectado = SockRef::from(&*socket).connect_timeout(&a.into(), plazo);
+        conectado.map_err(FalloRed::Sistema)?;
+        // Antes de conectarse no había nada que cortar.
+        if self.parada.cortada() {
+            return Err(FalloRed::Cortada);
+        }
+        let limites = Limites {
+            respuesta: respuesta.min(self.queda()),
+            ..self.limites.clone()
+        };
+        Ok((Conexion::sin_testigo(&socket, a, &limites), apuntado))
     }
 
     // ----- No se llegó -----

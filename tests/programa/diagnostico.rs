@@ -262,6 +262,21 @@ fn uno_mismo_no_se_mira_y_sin_nadie_sale_con_1() {
     assert!(dijo.contains("es esta computadora"), "{dijo}");
 }
 
+/// Con `--ip`, se llama desde esa: es a la que le contestarán.
+#[cfg(target_os = "linux")]
+#[test]
+fn con_otra_ip_de_esta_maquina_tambien_se_ven() {
+    let (_carpeta, otro) = un_nodo();
+    let peer = otro.direccion().to_string();
+    let salida = orden(["diagnostico", &peer, "--puerto", "0", "--ip", "127.0.0.29"]);
+    comprobar(
+        &salida,
+        otro.direccion(),
+        0,
+        &["bien, es ana", "TE_VEO:SI:127.0.0.29"],
+    );
+}
+
 // ----- LLAMAME -----
 
 /// Manda una línea y lee otra.
