@@ -22,7 +22,7 @@ use crate::nodo::palabras::protocolo::Presentacion;
 use crate::nodo::vecinos::Vecinos;
 use crate::red::maquina::ip_en_la_red;
 use crate::red::parada::Parada;
-use crate::texto::duracion;
+use crate::texto::{cuenta, duracion};
 
 /// Lo que dura todo, como mucho: con lo que se tarda en pintar, menos de 8 s.
 const PLAZO: Duration = Duration::from_millis(7500);
@@ -60,10 +60,15 @@ pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
         parada: &parada,
         limite: empezo + PLAZO,
     };
+    let a_cuantos = cuenta(vecinos.peers.len(), "nodo", "nodos");
+    let espera = format!("Mirando {a_cuantos}: 8 s como mucho.");
+    consola.pantalla.aviso(espera);
     let mut vistos: Vec<Hechos> = Vec::new();
     let llega = |_: &mut Pantalla, _, hechos| vistos.push(hechos);
     let acabo = consola.consultar(&vecinos.peers, &parada, |peer| sondas.mirar(peer), llega)?;
     let mi_puerto = puerto.direccion.port();
+    // Si otro nos está pidiendo que le llamemos, no se le espera.
+    parada.cortar();
     puerto.cerrar(consola);
     if !acabo {
         return Ok(Salida::Interrumpido);

@@ -211,6 +211,7 @@ impl Botica<'_> {
             Quien::SoloAqui(_) => {
                 format!("Arranca tu nodo para todas las redes: nodo --ip 0.0.0.0 --peer {peer}")
             }
+            Quien::Nadie(motivo) => format!("Arregla antes por qué no se abre tu puerto: {motivo}"),
             _ => format!("Elige un puerto que esté libre: nodo --puerto 6001 --peer {peer}"),
         }
     }

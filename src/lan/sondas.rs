@@ -154,7 +154,7 @@ impl Sondas<'_> {
         let preguntar = || -> Result<bool, FalloRed> {
             let mut conexion = self.conectar(peer, RESPUESTA, RESPUESTA)?;
             // Un nombre cualquiera: lo que importa es que conteste.
-            let busca = Palabra::Buscar(NOMBRE_DE_GOLPE.into());
+            let busca = Palabra::Buscar("diagnostico".into());
             conexion.escribir_texto(&busca.to_string())?;
             let limite = Instant::now() + conexion.limites().respuesta;
             while conexion.pendiente().len() < 2 && conexion.recibir(limite, "la respuesta")? > 0 {}
@@ -189,7 +189,7 @@ impl Sondas<'_> {
         let pedido = conexion.map_err(FalloPar::from);
         match pedido.and_then(|(mut c, _)| pedir(&mut c, &Palabra::Llamame(puerto))) {
             Ok(Respuesta::TeVeo(como, ip)) => {
-                let es_mia = es_de_esta_maquina(ip);
+                let es_mia = es_de_esta_maquina(ip) || es_de_enlace(ip);
                 Vuelta::TeVeo { como, ip, es_mia }
             }
             Ok(_) => Vuelta::NoSeSabe("contestó otra palabra".into()),
@@ -336,6 +336,11 @@ impl Sondas<'_> {
             }
         }
     }
+}
+
+/// Las IPv6 de enlace no salen de su cable: nadie las cambia por el camino.
+fn es_de_enlace(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 fn con_puerto(mut peer: SocketAddr, puerto: u16) -> SocketAddr {
