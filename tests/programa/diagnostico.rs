@@ -7,12 +7,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::comun::{PACIENCIA, Proceso, codigo, conectar, dicho, nodo, orden, quejas};
+use super::comun::{PACIENCIA, Proceso, codigo, conectar, dicho, orden, quejas};
 use socket2::{Domain, Socket, Type};
 
 /// Lo que dura un diagnóstico, como mucho.
@@ -444,9 +444,11 @@ fn salir_corta_una_llamada_a_medias() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_deja_un_diagnostico_con_130() {
+    use std::process::Stdio;
+
     let mudo = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let peer = mudo.local_addr().unwrap().to_string();
-    let mut programa = nodo();
+    let mut programa = super::comun::nodo();
     programa.args(["diagnostico", "--puerto", "0", &peer]);
     let mut hijo = programa
         .stdout(Stdio::null())
@@ -474,7 +476,7 @@ pub use espacios::cada_causa_se_dice_con_su_frase;
 mod espacios {
     use super::*;
     use crate::programa::comun::acabar;
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
     use tempfile::TempDir;
 
     /// Un espacio de red, vivo mientras lo esté un proceso que sólo espera el fin de su entrada: se
