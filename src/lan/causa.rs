@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::lan::hechos::{Alrededor, Charla, Hechos, Llegada, Rafaga, Vuelta};
+use crate::lan::hechos::{Alrededor, Charla, Hechos, Llegada, Rafaga, Vuelta, los_puertos};
 use crate::lan::puerto::Quien;
 use crate::nodo::palabras::protocolo::ComoTeVeo;
 use crate::red::llegar::NoLlega;
@@ -112,40 +112,44 @@ impl Causa {
             Charla::OtraCosa(_) => return Causa::OtroPrograma,
             Charla::Calla => return Causa::Mudo,
         };
-        match (vuelta, rafaga) {
-            (
-                Vuelta::TeVeo {
-                    como: ComoTeVeo::Si,
-                    ..
-                },
-                Rafaga::Pasa | Rafaga::NoSeSabe(_),
-            ) => Causa::Bien(nombre),
-            (Vuelta::NoSeSabe(por_que), Rafaga::Pasa | Rafaga::NoSeSabe(_)) => {
-                Causa::BienDeIda(nombre, por_que.clone())
+        let lo_largo = match rafaga {
+            Rafaga::NoPasa { con_536 } => Some(Causa::Mtu(*con_536 == Some(true))),
+            Rafaga::Pasa | Rafaga::NoSeSabe(_) => None,
+        };
+        match vuelta {
+            Vuelta::TeVeo { como, .. } if *como == ComoTeVeo::Si => {
+                lo_largo.unwrap_or(Causa::Bien(nombre))
             }
-            (
-                Vuelta::TeVeo {
-                    como: ComoTeVeo::Si,
-                    ..
-                }
-                | Vuelta::NoSeSabe(_),
-                Rafaga::NoPasa { con_536 },
-            ) => Causa::Mtu(*con_536 == Some(true)),
-            (
-                Vuelta::TeVeo {
-                    es_mia: false, ip, ..
-                },
-                _,
-            ) => Causa::Nat(*ip),
-            (Vuelta::TeVeo { como, .. }, _) => Causa::SoloEnUnSentido(*como),
-            (Vuelta::NoEscuchamos(quien), _) => Causa::NoEscuchamos(quien.clone()),
+            Vuelta::NoSeSabe(por_que) => {
+                lo_largo.unwrap_or_else(|| Causa::BienDeIda(nombre, por_que.clone()))
+            }
+            Vuelta::TeVeo { ip, es_mia, .. } if !es_mia => Causa::Nat(*ip),
+            Vuelta::TeVeo { como, .. } => Causa::SoloEnUnSentido(*como),
+            Vuelta::NoEscuchamos(quien) => Causa::NoEscuchamos(quien.clone()),
+        }
+    }
+
+    /// Por qué él no llega a nosotros.
+    fn por_que_no_llega_a_mi(&self) -> String {
+        match self {
+            Causa::SoloEnUnSentido(ComoTeVeo::NoEsNodo) => {
+                "donde él llama no contesta un nodo".into()
+            }
+            Causa::SoloEnUnSentido(ComoTeVeo::Plazo) => "tu cortafuegos de entrada calla".into(),
+            Causa::Nat(ip) => {
+                format!("hay un NAT en medio (te ve con la IP {ip}, que no es tuya)")
+            }
+            Causa::NoEscuchamos(Quien::SoloAqui(nodo)) => {
+                format!("tu nodo {nodo} sólo escucha en esta computadora")
+            }
+            Causa::NoEscuchamos(_) => "en tu puerto no escucha ningún nodo".into(),
+            _ => "tu cortafuegos de entrada lo rechaza".into(),
         }
     }
 }
 
 impl fmt::Display for Causa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let un_sentido = "sólo en un sentido: tú llegas a él y él no llega a ti";
         match self {
             Causa::Bien(nombre) => write!(f, "bien, es {nombre} y se ven en los dos sentidos"),
             Causa::BienDeIda(nombre, por_que) => write!(
@@ -166,37 +170,22 @@ impl fmt::Display for Causa {
                 "esa máquina contesta a lo demás, pero su cortafuegos calla en el puerto {puerto}"
             ),
             Causa::OtroPuerto(nodos) => {
-                let nodos: Vec<String> = nodos.iter().map(u16::to_string).collect();
-                let nodos = nodos.join(" y en el ");
-                write!(f, "es otro puerto: ahí no hay ningún nodo, y en el {nodos} sí")
+                let nodos = los_puertos(nodos);
+                write!(f, "es otro puerto: hay un nodo en el {nodos}, y ahí no")
             }
-            Causa::Vpn(vpn) => write!(
-                f,
-                "tu VPN ({vpn}) se lleva lo que va a esa dirección, y por ella no se llega"
-            ),
+            Causa::Vpn(vpn) => {
+                write!(f, "tu VPN ({vpn}) se lleva lo que va a él, y no llega")
+            }
             Causa::OtroPrograma => {
                 f.write_str("otro programa tiene ese puerto: contesta, y no habla el protocolo")
             }
             Causa::Mudo => f.write_str(
-                "deja conectar y no dice nada: otro programa tiene ese puerto, o el nodo está parado",
+                "deja conectar y calla: otro programa tiene ese puerto, o el nodo está parado",
             ),
-            Causa::SoloEnUnSentido(como) => {
-                let tu_cortafuegos = match como {
-                    ComoTeVeo::NoEsNodo => "donde él llama no contesta un nodo",
-                    ComoTeVeo::Plazo => "tu cortafuegos de entrada calla",
-                    _ => "tu cortafuegos de entrada lo rechaza",
-                };
-                write!(f, "{un_sentido}, porque {tu_cortafuegos}")
-            }
-            Causa::Nat(ip) => write!(
-                f,
-                "{un_sentido}, porque hay un NAT en medio (te ve con la IP {ip}, que no es tuya)"
-            ),
-            Causa::NoEscuchamos(Quien::SoloAqui(nodo)) => {
-                write!(f, "{un_sentido}, porque tu nodo {nodo} sólo escucha en esta computadora")
-            }
-            Causa::NoEscuchamos(_) => {
-                write!(f, "{un_sentido}, porque en tu puerto no escucha ningún nodo")
+            Causa::SoloEnUnSentido(_) | Causa::Nat(_) | Causa::NoEscuchamos(_) => {
+                let por_que = self.por_que_no_llega_a_mi();
+                let un_sentido = "sólo en un sentido: tú llegas a él y él no llega a ti";
+                write!(f, "{un_sentido}, porque {por_que}")
             }
             Causa::Mtu(true) => f.write_str(
                 "lo corto pasa y lo largo se pierde: es la MTU, un túnel en medio tira los \

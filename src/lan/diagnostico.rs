@@ -33,11 +33,8 @@ const ESPERA_DEL_MAESTRO: Duration = Duration::from_secs(1);
 pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
     let empezo = Instant::now();
     let aqui = SocketAddr::new(config.ip, config.puerto);
-    let nombre = config
-        .nombre
-        .clone()
-        .unwrap_or_else(|| "diagnostico".into());
-    let mut vecinos = Vecinos::nuevos(config, nombre, Some(aqui));
+    let nombre = config.nombre.as_deref().unwrap_or("diagnostico");
+    let mut vecinos = Vecinos::nuevos(config, nombre.into(), Some(aqui));
     vecinos.espera = vecinos.espera.min(ESPERA_DEL_MAESTRO);
     let Some((vecinos, _)) = acciones::todos(consola, &vecinos)? else {
         return Ok(Salida::Interrumpido);
@@ -51,35 +48,43 @@ pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
     let puerto = MiPuerto::abrir(config, &yo, &mias, &parada)?;
     presentar(&puerto, &mias, &vecinos.peers, &mut consola.pantalla);
     decir_los_mios(config, &vecinos, &mut consola.pantalla);
-    let sondas = Sondas {
-        yo: &yo,
-        puerto: &puerto,
-        peers: &vecinos.peers,
-        interfaces: &mias,
-        limites: &config.limites,
-        parada: &parada,
-        limite: empezo + PLAZO,
-    };
-    let a_cuantos = cuenta(vecinos.peers.len(), "nodo", "nodos");
-    let espera = format!("Mirando {a_cuantos}: 8 s como mucho.");
-    consola.pantalla.aviso(espera);
-    let mut vistos: Vec<Hechos> = Vec::new();
-    let llega = |_: &mut Pantalla, _, hechos| vistos.push(hechos);
-    let acabo = consola.consultar(&vecinos.peers, &parada, |peer| sondas.mirar(peer), llega)?;
+    let vistos = mirar_a_todos(
+        consola,
+        &Sondas {
+            yo: &yo,
+            puerto: &puerto,
+            peers: &vecinos.peers,
+            interfaces: &mias,
+            limites: &config.limites,
+            parada: &parada,
+            limite: empezo + PLAZO,
+        },
+    )?;
     let mi_puerto = puerto.direccion.port();
     // Si otro nos está pidiendo que le llamemos, no se le espera.
     parada.cortar();
     puerto.cerrar(consola);
-    if !acabo {
+    let Some(vistos) = vistos else {
         return Ok(Salida::Interrumpido);
-    }
-    // En el orden en que se escribieron, no en el que contestaron.
-    let lugar = |hechos: &Hechos| vecinos.peers.iter().position(|peer| *peer == hechos.peer);
-    vistos.sort_by_key(lugar);
+    };
     let bien = contar(&vistos, &mias, mi_puerto, &mut consola.pantalla);
     let tiempo = duracion(empezo.elapsed());
     consola.pantalla.aviso(format!("Mirado en {tiempo}."));
     Ok(Salida::de(true, bien && !vistos.is_empty()))
+}
+
+/// A todos a la vez. Lo que se vio de cada uno, en el orden en que se escribieron; `None` si un
+/// Ctrl-C lo dejó.
+fn mirar_a_todos(consola: &mut Consola, sondas: &Sondas) -> Result<Option<Vec<Hechos>>, Fallo> {
+    let a_cuantos = cuenta(sondas.peers.len(), "nodo", "nodos");
+    let espera = format!("Mirando {a_cuantos}: 8 s como mucho.");
+    consola.pantalla.aviso(espera);
+    let mut vistos: Vec<Hechos> = Vec::new();
+    let mirar = |peer| sondas.mirar(peer);
+    let llega = |_: &mut Pantalla, _, hechos| vistos.push(hechos);
+    let acabo = consola.consultar(sondas.peers, sondas.parada, mirar, llega)?;
+    vistos.sort_by_key(|hechos| sondas.peers.iter().position(|peer| *peer == hechos.peer));
+    Ok(acabo.then_some(vistos))
 }
 
 /// Cómo está esta máquina en la red.

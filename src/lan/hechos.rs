@@ -164,10 +164,9 @@ impl Alrededor {
             format!("TCP 9: {}", contesta(self.tcp_9)),
             format!("UDP 33434: {}", contesta(self.udp)),
         ];
-        let nodos: Vec<String> = self.nodos.iter().map(u16::to_string).collect();
-        visto.push(match nodos.is_empty() {
+        visto.push(match self.nodos.is_empty() {
             true => "de 6000 a 6003: ningún otro nodo".into(),
-            false => format!("hay un nodo en el {}", nodos.join(" y en el ")),
+            false => format!("hay un nodo en el {}", los_puertos(&self.nodos)),
         });
         let puerta = self.puerta.filter(|_| self.vecino != Vecino::Esta);
         visto.extend(puerta.map(|(ip, esta)| {
@@ -176,6 +175,12 @@ impl Alrededor {
         }));
         visto
     }
+}
+
+/// Unos puertos, como se dicen tras «en el».
+pub fn los_puertos(puertos: &[u16]) -> String {
+    let puertos: Vec<String> = puertos.iter().map(u16::to_string).collect();
+    puertos.join(" y en el ")
 }
 
 /// Lo que se dice cuando la tabla de vecinos no dice nada.

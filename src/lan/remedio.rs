@@ -66,8 +66,8 @@ impl Cortafuegos {
                     Sentido::Salida => ("Outbound", "RemotePort"),
                 };
                 format!(
-                    "New-NetFirewallRule -DisplayName nodo -Direction {hacia} -Protocol TCP -{cual} \
-                     {puerto} -Action Allow (en PowerShell, como administrador)"
+                    "New-NetFirewallRule -DisplayName nodo -Direction {hacia} -Protocol TCP \
+                     -{cual} {puerto} -Action Allow (en PowerShell, como administrador)"
                 )
             }
             Cortafuegos::Mac => "Ajustes del Sistema → Red → Firewall → Opciones: permitir \
@@ -107,9 +107,7 @@ impl Botica<'_> {
             Causa::BienDeIda(..) => {
                 "Nada; con la misma versión en los dos se comprueba todo.".into()
             }
-            Causa::DeLaGuia => {
-                "Nada: se busca en él y se le baja; listas, mensajes y envíos no los conoce.".into()
-            }
+            Causa::DeLaGuia => "Nada: sabe buscar y bajar; listas, mensajes y envíos, no.".into(),
             Causa::NoLlega(por_que) => self.para_llegar(peer, *por_que),
             Causa::NadieConEsaIp => self.mirar_su_ip(peer),
             Causa::Aislamiento => {
@@ -126,7 +124,8 @@ impl Botica<'_> {
                 )
             }
             Causa::Vpn(vpn) => format!(
-                "Apaga la VPN ({vpn}) mientras dure la práctica, o dile que deje la red local fuera."
+                "Apaga la VPN ({vpn}) mientras dure la práctica, o dile que deje fuera la red \
+                 local."
             ),
             Causa::OtroPrograma | Causa::Mudo => format!(
                 "En esa computadora, cierra el programa que tiene el puerto {puerto}, o arranca el \

@@ -109,7 +109,7 @@ impl Sondas<'_> {
         }
     }
 
-    /// Una conexión que no espera más de `plazo` al abrirse, ni más de `respuesta` a lo que se pida.
+    /// Una conexión que no espera más de `plazo` al abrirse, ni de `respuesta` a lo que se pida.
     fn conectar(
         &self,
         a: SocketAddr,

@@ -47,7 +47,8 @@ impl fmt::Display for NoLlega {
             NoLlega::NadieConEsaIp => "no hay nadie con esa IP, o la red aísla a los equipos",
             NoLlega::Rechaza => "esa máquina está, pero su cortafuegos rechaza la conexión",
             NoLlega::Calla => {
-                "se acabó el plazo, esa máquina está (o estaba hace un momento) y su cortafuegos calla"
+                "se acabó el plazo, esa máquina está (o estaba hace un momento) y su cortafuegos \
+                 calla"
             }
             NoLlega::Rechazada => {
                 "conexión rechazada, ahí no escucha nadie (el nodo no corre, es otro puerto o su \

@@ -154,7 +154,7 @@ pub fn quien_deja_conectar_y_calla_es_otro_programa_o_esta_parado() {
         &salida,
         direccion,
         1,
-        &["no dice nada", "otro programa", "parado"],
+        &["deja conectar y calla", "otro programa", "parado"],
     );
 }
 
