@@ -83,7 +83,7 @@ fn mirar_a_todos(consola: &mut Consola, sondas: &Sondas) -> Result<Option<Vec<He
     let mirar = |peer| sondas.mirar(peer);
     let llega = |_: &mut Pantalla, _, hechos| vistos.push(hechos);
     let acabo = consola.consultar(sondas.peers, sondas.parada, mirar, llega)?;
-    vistos.sort_by_key(|hechos| sondas.peers.iter().position(|peer| *peer == hechos.peer));
+    vistos.sort_unstable_by_key(|hechos| sondas.peers.iter().position(|peer| *peer == hechos.peer));
     Ok(acabo.then_some(vistos))
 }
 

@@ -32,7 +32,7 @@ const ALREDEDOR: Duration = Duration::from_millis(1500);
 /// Cuánto se espera una respuesta corta.
 const RESPUESTA: Duration = Duration::from_secs(2);
 /// Cuánto se espera a que pasen los `HOLA` de un golpe: unas cuantas pérdidas caben.
-const GOLPE: Duration = Duration::from_millis(1500);
+const GOLPE: Duration = Duration::from_secs(2);
 /// Conectar con un plazo de cero es un error.
 const UN_MOMENTO: Duration = Duration::from_millis(1);
 /// Cuánto se espera a que alguien se queje de un UDP.
