@@ -56,10 +56,12 @@ pub struct MiPuerto {
 impl fmt::Display for MiPuerto {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let puerto = self.direccion.port();
-        let solo_aqui = "sólo en esta computadora, porque sólo se mira a nodos de aquí";
         match &self.quien {
             Quien::Nosotros if self.direccion.ip().is_loopback() => {
-                write!(f, "Escucho en el puerto {puerto}, {solo_aqui}.")
+                write!(
+                    f,
+                    "Escucho en el puerto {puerto}, sólo para esta computadora."
+                )
             }
             Quien::Nosotros => {
                 write!(
@@ -118,11 +120,14 @@ impl MiPuerto {
         })
     }
 
-    /// El puerto al que otro puede llamar, si hay un nodo en él.
-    pub fn al_que_llamar(&self) -> Option<u16> {
-        match self.quien {
-            Quien::Nosotros | Quien::OtroNodo(_) => Some(self.direccion.port()),
-            Quien::SoloAqui(_) | Quien::OtroPrograma | Quien::Nadie(_) => None,
+    /// El puerto al que puede llamar quien tiene esa IP; si no hay, quién lo impide.
+    pub fn al_que_llamar(&self, quien_llama: IpAddr) -> Result<u16, Quien> {
+        let solo_aqui = self.direccion.ip().is_loopback() && !quien_llama.is_loopback();
+        match &self.quien {
+            Quien::Nosotros if solo_aqui => Err(Quien::SoloAqui("diagnostico".into())),
+            Quien::OtroNodo(nombre) if solo_aqui => Err(Quien::SoloAqui(nombre.clone())),
+            Quien::Nosotros | Quien::OtroNodo(_) => Ok(self.direccion.port()),
+            Quien::SoloAqui(_) | Quien::OtroPrograma | Quien::Nadie(_) => Err(self.quien.clone()),
         }
     }
 

@@ -182,8 +182,9 @@ impl Sondas<'_> {
     }
 
     fn vuelta(&self, peer: SocketAddr) -> Vuelta {
-        let Some(puerto) = self.puerto.al_que_llamar() else {
-            return Vuelta::NoEscuchamos(self.puerto.quien.clone());
+        let puerto = match self.puerto.al_que_llamar(peer.ip()) {
+            Ok(puerto) => puerto,
+            Err(quien) => return Vuelta::NoEscuchamos(quien),
         };
         let conexion = self.conectar_desde_aqui(peer, None, llamame::ESPERA);
         let pedido = conexion.map_err(FalloPar::from);

@@ -698,6 +698,12 @@ mod espacios {
     fn todo_bien(aula: &Aula) {
         let bien = &["bien, es ana", "en los dos sentidos", "TE_VEO:SI:10.77.0.1"];
         aula.diagnostico(&[ANA, BEA, LEJOS], 0, bien);
+        let solo_aqui = &[
+            "sólo en un sentido",
+            "sólo escucha en esta computadora",
+            "0.0.0.0",
+        ];
+        aula.diagnostico(&[ANA, "--ip", "127.0.0.1"], 1, solo_aqui);
         let dijo = dicho(&aula.decir(&["diagnostico", ANA]));
         assert!(dijo.contains("10.77.0.1 por eth0"), "{dijo}");
         assert!(
