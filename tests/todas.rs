@@ -54,6 +54,7 @@ mod programa {
     pub mod chat;
     pub mod demostrar;
     pub mod descarga;
+    pub mod diagnostico;
     pub mod diagrama;
     pub mod ejercicios;
     pub mod enjambre;
@@ -90,6 +91,11 @@ fn a_la_vez_las_que_esperan_plazos() {
         chat::un_par_que_no_lee_no_para_a_los_demas_ni_la_salida,
         demostrar::todo_se_ve_en_la_guia_y_nada_en_el_nodo,
         descarga::a_los_mudos_y_a_los_que_gotean_no_se_les_espera,
+        diagnostico::quien_deja_conectar_y_calla_es_otro_programa_o_esta_parado,
+        diagnostico::lo_largo_que_se_pierde_suele_ser_la_mtu,
+        #[cfg(target_os = "linux")]
+        diagnostico::cada_causa_se_dice_con_su_frase,
+        diagnostico::llamame_a_quien_calla_contesta_antes_de_5_s,
         envio::a_quien_calla_no_se_le_espera,
         #[cfg(feature = "grpc")]
         grpc::a_quien_no_acaba_su_saludo_se_le_corta_a_los_10_s,

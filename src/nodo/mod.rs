@@ -27,6 +27,7 @@ use crate::fallo::Fallo;
 use crate::grpc;
 use crate::guia::CONEXION;
 use crate::laboratorio::puesto::Puesto;
+use crate::lan::llamame::Llamadas;
 use crate::nodo::carpeta::huellas::{Estante, Origen};
 use crate::nodo::carpeta::{Archivo, Carpeta};
 use crate::nodo::maestro::registro::Inscripcion;
@@ -67,6 +68,8 @@ pub struct Nodo {
     pub saliendo: Parada,
     /// Los turnos de quienes nos están enviando algo.
     pub recepciones: TurnosPorIp,
+    /// A quiénes se llamó hace un momento porque lo pidieron.
+    pub llamadas: Llamadas,
     /// El maestro en que se registra, si lo hay.
     pub maestro: Option<Arc<Inscripcion>>,
     /// Lo que comparten las peticiones REST.
@@ -134,6 +137,7 @@ impl Nodo {
             avisador,
             laboratorio,
             recepciones: TurnosPorIp::nuevos(MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP),
+            llamadas: Llamadas::default(),
             maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion, &testigo))),
             web: Web::default(),
             grpc: Arc::default(),

@@ -15,6 +15,7 @@ use crate::fuera;
 use crate::grpc;
 use crate::laboratorio;
 use crate::laboratorio::puesto::{Instrumental, Montado};
+use crate::lan::diagnostico;
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
@@ -25,6 +26,9 @@ use sueltas::vecinos_de;
 /// Cumple lo que se escribió, con quien mire los mensajes si se pidió.
 pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, Fallo> {
     let Argumentos { mut nodo, orden } = argumentos;
+    if let Some(Orden::Diagnostico { a_quienes }) = &orden {
+        nodo.solo_con(a_quienes);
+    }
     let montado = match &orden {
         Some(Orden::Practica(practica)) => montar_para(practica),
         _ => {
@@ -77,6 +81,7 @@ fn cumplir_con(
             acciones::mandar_mensaje(consola, &vecinos_de(&config()?), &texto, a)
         }
         Some(Orden::Estado) => acciones::estado(consola, &vecinos_de(&config()?)),
+        Some(Orden::Diagnostico { .. }) => diagnostico::abrir(&config()?, consola),
         Some(Orden::Huella { archivos }) => sueltas::huella(archivos, consola),
         Some(Orden::Localizar { archivo, por }) => {
             sueltas::localizar(&config()?, &archivo, por, consola)

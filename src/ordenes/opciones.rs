@@ -128,6 +128,12 @@ pub enum Orden {
     },
     /// Qué peers responden, quiénes son y en cuánto
     Estado,
+    /// Por qué no nos vemos: qué pasa con cada peer, y qué hacer
+    Diagnostico {
+        /// A quién se mira; sin esto, a todos los peers
+        #[arg(value_name = "IP[:PUERTO]", value_parser = leer_peer)]
+        a_quienes: Vec<SocketAddr>,
+    },
     /// La huella BLAKE3 de un archivo, como la escribe b3sum
     Huella {
         /// Los archivos (- es la entrada estándar)
@@ -290,6 +296,16 @@ pub struct Conducta {
     /// Se conecta al backend sin esperar a que hable el cliente (SMTP, MySQL)
     #[arg(long)]
     pub saluda_el_servidor: bool,
+}
+
+impl Opciones {
+    /// Si se escribió a quiénes, se mira a esos y a nadie más.
+    pub(super) fn solo_con(&mut self, a_quienes: &[SocketAddr]) {
+        if !a_quienes.is_empty() {
+            self.peers = a_quienes.to_vec();
+            self.maestro = None;
+        }
+    }
 }
 
 impl ConDiario {

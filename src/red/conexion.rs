@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::Limites;
 use crate::fallo::motivo;
+use crate::red::llegar::{NoLlega, explicar};
 use crate::red::parada::{Apuntado, Parada, Trato};
 use crate::testigo::{Ojo, QuienLlama, Testigo};
 use crate::texto::limpiar;
@@ -145,7 +146,7 @@ fn conectar_a_tiempo(
     a_tiempo()?;
     let conectado = SockRef::from(socket).connect_timeout(&otro.into(), plazo);
     a_tiempo()?;
-    conectado?;
+    conectado.map_err(|e| explicar(otro, e))?;
     // En la propia máquina, si nadie escucha en un puerto de los que el sistema da a los clientes,
     // TCP puede conectar un socket consigo mismo. Ahí no hay nadie.
     if socket.local_addr()? == otro {
@@ -209,6 +210,7 @@ impl Conexion {
         }
         let abierta = conectar(otro, plazo, &limites.testigo, parada);
         let abierta = abierta.map_err(|e| match e.kind() {
+            _ if NoLlega::en(&e).is_some() => FalloRed::Sistema(e),
             io::ErrorKind::TimedOut => FalloRed::Vencio("la conexión"),
             _ => clasificar(e, "la conexión"),
         })?;

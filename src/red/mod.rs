@@ -8,6 +8,7 @@
 pub mod caudal;
 pub mod conexion;
 pub mod hilos;
+pub mod llegar;
 pub mod maquina;
 pub mod parada;
 pub mod resolver;
@@ -31,8 +32,7 @@ use parada::{Parada, Trato};
 use turnos::Turnos;
 
 /// Cuántas conexiones pueden esperar en la cola de `listen` (el 5 de la guía). `TcpListener::bind`
-/// la deja en 128; con más clientes a la vez se pierde el SYN, y no se repite hasta un segundo
-/// después.
+/// la deja en 128; con más clientes a la vez se pierde el SYN, que se repite al segundo.
 const COLA_DE_LISTEN: i32 = 1024;
 /// Cuánto se descansa cuando `accept` falla (sin descriptores), para no girar en vacío.
 const DESCANSO: Duration = Duration::from_millis(100);

@@ -9,6 +9,7 @@ use log::warn;
 
 use crate::config::MAX_MENSAJE;
 use crate::guia::ENVIO_COMPLETO;
+use crate::lan::llamame;
 use crate::nodo::descarga::envio;
 use crate::nodo::palabras::protocolo::*;
 use crate::nodo::palabras::servir::{
@@ -75,6 +76,10 @@ fn contestar(
             let tramo = contestar_de_archivos(conexion, palabra, &nodo.estante)?;
             nodo.avisador.destacar(envios.sumar(conexion, tramo));
             Ok(())
+        }
+        Palabra::Llamame(puerto) => {
+            let yo = nodo.vecinos.presentacion();
+            llamame::contestar(conexion, *puerto, &yo, &nodo.llamadas, &nodo.saliendo)
         }
         // Las de la guía sólo valen como primera petición, y a `OFRECER` se llega antes.
         Palabra::Buscar(_) | Palabra::Descargar(_) | Palabra::Ofrecer(_) => {

@@ -6,6 +6,7 @@
 //! son inversas: lo comprueba una prueba. Este archivo no sabe de sockets ni de disco.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::config::MAX_NOMBRE;
 use crate::grpc;
@@ -115,6 +116,8 @@ pub enum Palabra {
         /// El texto, sin saltos de línea.
         texto: String,
     },
+    /// `LLAMAME:<puerto>` → `TE_VEO:<cómo fue>:<ip>`.
+    Llamame(u16),
 }
 
 /// Cómo se presenta un nodo.
@@ -163,6 +166,7 @@ impl Palabra {
                 de: de.to_string(),
                 texto: texto.to_string(),
             }),
+            "LLAMAME" => leer_puerto(resto).map(Palabra::Llamame),
             _ => return Err(DESCONOCIDA),
         };
         leida.ok_or(MAL_ESCRITA)
@@ -195,6 +199,10 @@ pub(super) fn leer_numero(texto: &str) -> Option<u64> {
     texto.parse().ok()
 }
 
+fn leer_puerto(texto: &str) -> Option<u16> {
+    u16::try_from(leer_numero(texto)?).ok()
+}
+
 /// ¿Puede llamarse así un nodo? Su nombre viaja entre dos `:` en una línea.
 pub fn nombre_de_nodo_valido(nombre: &str) -> bool {
     let entre_dos_puntos = |c: char| c == ':' || c.is_control();
@@ -204,7 +212,7 @@ pub fn nombre_de_nodo_valido(nombre: &str) -> bool {
 impl Presentacion {
     fn leer(resto: &str) -> Option<Presentacion> {
         let mut partes = resto.splitn(3, ':');
-        let puerto = u16::try_from(leer_numero(partes.next()?)?).ok()?;
+        let puerto = leer_puerto(partes.next()?)?;
         let vale = |nombre: &&str| nombre_de_nodo_valido(nombre);
         let nombre = partes.next().filter(vale)?;
         let id = partes.next();
@@ -241,6 +249,7 @@ impl fmt::Display for Palabra {
             Palabra::Tengo { desde, nombre } => write!(f, "TENGO:{desde}:{nombre}"),
             Palabra::Ofrecer(nombre) => write!(f, "OFRECER:{nombre}"),
             Palabra::Mensaje { de, texto } => write!(f, "MENSAJE:{de}:{texto}"),
+            Palabra::Llamame(puerto) => write!(f, "LLAMAME:{puerto}"),
         }
     }
 }
@@ -266,8 +275,41 @@ pub enum Respuesta {
     Aceptado,
     /// `RECIBIDO`, o `RECIBIDO:<nombre con que quedó>`.
     Recibido(Option<String>),
+    /// `TE_VEO:<cómo fue>:<ip con que te veo>`.
+    TeVeo(ComoTeVeo, IpAddr),
     /// `ERROR:<motivo>`.
     Error(String),
+}
+
+/// Cómo le fue a quien llamó de vuelta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ComoTeVeo {
+    /// Contestó un nodo.
+    Si,
+    /// La conexión fue rechazada.
+    Rechazada,
+    /// Se acabó el plazo.
+    Plazo,
+    /// No hay camino, o alguien lo prohíbe.
+    SinCamino,
+    /// Contestó algo que no es un nodo, o nada.
+    NoEsNodo,
+}
+
+/// Cada manera, con la palabra con que viaja.
+const COMO_TE_VEO: [(ComoTeVeo, &str); 5] = [
+    (ComoTeVeo::Si, "SI"),
+    (ComoTeVeo::Rechazada, "rechazada"),
+    (ComoTeVeo::Plazo, "plazo"),
+    (ComoTeVeo::SinCamino, "sin_camino"),
+    (ComoTeVeo::NoEsNodo, "no_es_nodo"),
+];
+
+impl fmt::Display for ComoTeVeo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let escrito = COMO_TE_VEO.iter().find(|(como, _)| como == self);
+        f.write_str(escrito.map_or("", |(_, escrito)| escrito))
+    }
 }
 
 /// Tamaño y huella de un archivo (`None` mientras se calcula).
@@ -324,11 +366,18 @@ impl Respuesta {
             ("TENGO", Some(resto)) => Existencias::leer(resto).map(Respuesta::Tengo),
             ("NOFILE", None) => Some(Respuesta::NoLoTiene),
             ("ACEPTADO", None) => Some(Respuesta::Aceptado),
+            ("TE_VEO", Some(resto)) => leer_te_veo(resto),
             ("RECIBIDO", nombre) => Some(Respuesta::Recibido(nombre.map(str::to_string))),
             ("ERROR", motivo) => Some(Respuesta::Error(motivo.unwrap_or_default().to_string())),
             _ => None,
         }
     }
+}
+
+fn leer_te_veo(resto: &str) -> Option<Respuesta> {
+    let (como, ip) = resto.split_once(':')?;
+    let (como, _) = COMO_TE_VEO.iter().find(|(_, escrito)| *escrito == como)?;
+    Some(Respuesta::TeVeo(*como, ip.parse().ok()?))
 }
 
 impl Info {
@@ -372,6 +421,7 @@ impl fmt::Display for Respuesta {
             Respuesta::Aceptado => f.write_str("ACEPTADO"),
             Respuesta::Recibido(None) => f.write_str("RECIBIDO"),
             Respuesta::Recibido(Some(nombre)) => write!(f, "RECIBIDO:{nombre}"),
+            Respuesta::TeVeo(como, ip) => write!(f, "TE_VEO:{como}:{ip}"),
             Respuesta::Error(motivo) => write!(f, "ERROR:{motivo}"),
         }
     }
@@ -479,6 +529,9 @@ mod tests {
             "TENGO:x",
             "TENGO::x",
             "TENGO:-1:x",
+            "LLAMAME",
+            "LLAMAME:70000",
+            "LLAMAME:6000:10.0.0.9",
         ] {
             assert_eq!(Palabra::leer(mala), Err(MAL_ESCRITA), "{mala}");
         }
@@ -520,6 +573,7 @@ mod tests {
             }),
             (any::<u64>(), nombre()).prop_map(|(desde, nombre)| Palabra::Tengo { desde, nombre }),
             ("[^:\n\r]{0,20}", nombre()).prop_map(|(de, texto)| Palabra::Mensaje { de, texto }),
+            any::<u16>().prop_map(Palabra::Llamame),
         ]
     }
 
@@ -544,6 +598,8 @@ mod tests {
             Just(Respuesta::NoLoTiene),
             Just(Respuesta::Aceptado),
             proptest::option::of(nombre()).prop_map(Respuesta::Recibido),
+            (prop::sample::select(&COMO_TE_VEO[..]), any::<IpAddr>())
+                .prop_map(|((como, _), ip)| Respuesta::TeVeo(como, ip)),
             nombre().prop_map(Respuesta::Error),
         ]
     }
@@ -562,7 +618,8 @@ mod tests {
                 de: nombre(),
                 texto: nombre(),
             },
-            Palabra::Mensaje { .. } => Palabra::Obtener {
+            Palabra::Mensaje { .. } => Palabra::Llamame(6000),
+            Palabra::Llamame(_) => Palabra::Obtener {
                 desde: 1,
                 longitud: 2,
                 nombre: nombre(),
