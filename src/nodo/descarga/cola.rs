@@ -18,6 +18,10 @@ use crate::red::parada::cerrojo;
 
 /// Cada vez que un bloque lleva esto sin llegar se puede pedir a una fuente más.
 const OTRA_COPIA: Duration = Duration::from_secs(5);
+/// Conexiones que bastan con una fuente que va deprisa (medido con `scripts/comparar.sh`).
+const SI_VA_DEPRISA: usize = 2;
+/// Un bloque que lleva esto sin llegar no va deprisa: más conexiones ayudan.
+const DESPACIO: Duration = Duration::from_millis(300);
 /// Un número impar cualquiera, de bits revueltos: multiplicar por él desordena.
 const MEZCLA: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -381,7 +385,7 @@ impl Bloques {
     /// Un bloque para una conexión libre; si no lo hay, cuánto falta para que pueda haberlo.
     fn elegir(&mut self, quien: Quien, otra_copia: Duration) -> Result<Elegido, Duration> {
         if !self.cabe_otra(quien) {
-            return Err(otra_copia);
+            return Err(otra_copia.min(DESPACIO));
         }
         if let Some(lugar) = self.el_menos_repetido(quien.fuente) {
             return Ok(Elegido::SinPedir(lugar));
@@ -395,9 +399,15 @@ impl Bloques {
     fn cabe_otra(&self, quien: Quien) -> bool {
         let de_cada_una = CONEXIONES_POR_DESCARGA / self.tienen.len().max(1);
         let bajando = self.en_vuelo.values().flat_map(|v| v.por.iter());
+        let suyo = |v: &EnVuelo| v.por.iter().any(|otra| otra.fuente == quien.fuente);
+        let lento = |v: &EnVuelo| suyo(v) && v.desde.elapsed() >= DESPACIO;
+        let tope = match self.en_vuelo.values().any(lento) {
+            true => CONEXIONES_POR_FUENTE,
+            false => SI_VA_DEPRISA,
+        };
         let va_antes =
             |otra: &&Quien| otra.fuente == quien.fuente && otra.conexion < quien.conexion;
-        self.dentro.iter().filter(va_antes).count() < de_cada_una.clamp(1, CONEXIONES_POR_FUENTE)
+        self.dentro.iter().filter(va_antes).count() < de_cada_una.clamp(1, tope)
             && bajando.collect::<HashSet<_>>().len() < CONEXIONES_POR_DESCARGA
     }
 
@@ -742,6 +752,8 @@ mod tests {
             pueden.retain(|quien| ya(&cola, *quien) != Sacado::Nada);
             pueden.len()
         };
+        assert_eq!(cuantas(0..1), SI_VA_DEPRISA);
+        assert!(cola.descansar(0, DESPACIO));
         assert_eq!(cuantas(0..1), CONEXIONES_POR_FUENTE);
         (1..8).for_each(|fuente| cola.tiene_todo(fuente));
         assert_eq!(cuantas(1..2), 2, "entre ocho, a dos cada una");
