@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::red::cifrado::Clave;
 use crate::testigo::Testigo;
 
 /// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta
@@ -61,6 +62,8 @@ pub struct Limites {
     pub escribir: Duration,
     /// Bytes de una línea.
     pub linea: usize,
+    /// Con qué se cifra lo que se dice a otros nodos, si la clase tiene clave.
+    pub clave: Option<Clave>,
     /// Quién mira lo que se dice: el laboratorio, si se pidió.
     pub testigo: Testigo,
 }
@@ -75,6 +78,7 @@ impl Default for Limites {
             calcular: Duration::from_secs(60),
             escribir: Duration::from_secs(30),
             linea: 4096,
+            clave: None,
             testigo: Testigo::default(),
         }
     }
@@ -113,6 +117,8 @@ pub struct Config {
     pub espera: Duration,
     /// Conexiones que atiende a la vez.
     pub max_conexiones: usize,
+    /// ¿Se atiende sólo a los peers escritos y a esta máquina?
+    pub solo_peers: bool,
     /// La URL del maestro en que registrarse.
     pub maestro: Option<String>,
     /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es

@@ -17,6 +17,7 @@ use crate::laboratorio::puesto::Puesto;
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::registro;
+use crate::nodo::puerta;
 use crate::nodo::servidor::gestionar_peticion;
 use crate::nodo::vecinos::Vecinos;
 use crate::red::abrir_puerto;
@@ -62,7 +63,11 @@ impl EnMarcha {
         let huellas = calcular_huellas(&nodo)?;
         let registro = registro::mantener(&nodo)?;
         let suyo = Arc::clone(&nodo);
-        let atender = move |conexion| gestionar_peticion(conexion, &suyo);
+        let atender = move |conexion| {
+            if let Some(conexion) = puerta::dejar_pasar(conexion, &suyo) {
+                gestionar_peticion(conexion, &suyo);
+            }
+        };
         let (tope, limites) = (config.max_conexiones, &config.limites);
         let servidor = Servidor::arrancar(escucha, tope, limites, Parada::nueva(), atender)?;
         presentar(&nodo, en_la_red, consola);
@@ -93,9 +98,22 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
         format!("Soy {nombre} y comparto {carpeta}"),
     ]);
     consola.pantalla.tanda(nodo.laboratorio.aviso_de_fallas());
+    consola.pantalla.tanda(aviso_de_clave(&nodo.vecinos));
     if let Some(yo) = en_la_red {
         let linea = format!("Los demás me encuentran en {yo} (para ellos: --peer {yo})");
         consola.pantalla.linea(linea);
+    }
+}
+
+/// Con clave, a quién se le habla; y lo que aun así se lee por el camino.
+fn aviso_de_clave(vecinos: &Vecinos) -> Vec<&'static str> {
+    match (&vecinos.limites.clave, &vecinos.maestro) {
+        (None, _) => vec![],
+        (Some(_), None) => vec!["Con clave: sólo se habla, cifrado, con quien la tenga"],
+        (Some(_), Some(_)) => vec![
+            "Con clave: sólo se habla, cifrado, con quien la tenga",
+            "Pero al maestro se le dicen en claro los nombres de los archivos",
+        ],
     }
 }
 

@@ -8,6 +8,7 @@ pub mod descarga;
 pub mod maestro;
 pub mod menu;
 pub mod palabras;
+pub mod puerta;
 pub mod servidor;
 pub mod vecinos;
 pub mod web;
@@ -157,17 +158,28 @@ impl Nodo {
     /// Cuenta que alguien se conectó: siempre si habla como la guía; si no, sólo la primera vez que
     /// se ve esa IP (o tras un rato), porque los saludos de los nuestros llenarían la pantalla.
     pub fn contar_conexion(&self, desde: SocketAddr, como_la_guia: bool) {
-        let mut vistas = cerrojo(&self.vistas);
-        let ahora = Instant::now();
-        let antes = vistas.get(&desde.ip()).copied();
-        let nueva = antes.is_none_or(|antes| ahora.duration_since(antes) > YA_SE_DIJO);
-        if antes.is_some() || vistas.len() < MAX_VISTAS {
-            vistas.insert(desde.ip(), ahora);
-        }
-        drop(vistas);
-        if nueva || como_la_guia {
+        if self.hace_rato_que_no(desde.ip()) || como_la_guia {
             self.avisador.avisar(format_args!("{CONEXION} {desde}"));
         }
+    }
+
+    /// Cuenta que a alguien no se le atiende, y por qué: una vez por IP cada rato.
+    pub fn contar_que_no_entra(&self, desde: SocketAddr, por_que: &str) {
+        if self.hace_rato_que_no(desde.ip()) {
+            self.avisador
+                .avisar(format_args!("[NO ENTRA] {desde}: {por_que}"));
+        }
+    }
+
+    /// ¿Es la primera vez que se ve esa IP, o hace un rato de la anterior?
+    fn hace_rato_que_no(&self, ip: IpAddr) -> bool {
+        let mut vistas = cerrojo(&self.vistas);
+        let ahora = Instant::now();
+        let antes = vistas.get(&ip).copied();
+        if antes.is_some() || vistas.len() < MAX_VISTAS {
+            vistas.insert(ip, ahora);
+        }
+        antes.is_none_or(|antes| ahora.duration_since(antes) > YA_SE_DIJO)
     }
 
     /// Quién es, en la pregunta del menú; si se le pusieron fallas a propósito, también lo dice.

@@ -27,6 +27,8 @@ pub struct Vecinos {
     pub maestro: Option<String>,
     /// Plazo total de cada peer al buscar.
     pub espera: Duration,
+    /// ¿Se atiende sólo a los peers escritos y a esta máquina?
+    pub solo_peers: bool,
     /// Plazos y topes.
     pub limites: Limites,
     /// Corta las conexiones con que se pregunta, si quien espera se cansa.
@@ -46,6 +48,7 @@ impl Vecinos {
             peers: Vec::new(),
             maestro: config.maestro.clone(),
             espera: config.espera,
+            solo_peers: config.solo_peers,
             limites: config.limites.clone(),
             parada: Parada::nueva(),
             vistos: Arc::default(),
@@ -86,6 +89,11 @@ impl Vecinos {
         self.escucha.is_some_and(es_peer)
     }
 
+    /// ¿Viene de la IP de un peer escrito? El puerto desde el que llama no cuenta.
+    pub fn es_de_un_escrito(&self, desde: SocketAddr) -> bool {
+        self.peers.iter().any(|peer| peer.ip() == desde.ip())
+    }
+
     /// ¿No hay a quién preguntar, ni quien lo diga?
     pub fn esta_solo(&self) -> bool {
         self.peers.is_empty() && self.maestro.is_none()
@@ -121,6 +129,7 @@ mod tests {
             peers: Vec::new(),
             maestro: None,
             espera: Duration::from_secs(1),
+            solo_peers: false,
             limites: Limites::default(),
             parada: Parada::nueva(),
         };

@@ -34,7 +34,11 @@ pub fn leer(
     let leidas = comando().try_get_matches_from(palabras).map_err(de_clap)?;
     match lo_que_sobra(&leidas).or_else(|| fallas_sin_nodo(&leidas)) {
         Some(frase) => Err(mal_escrito(frase)),
-        None => juntar(&leidas).map_err(de_clap),
+        None => {
+            let mut argumentos = juntar(&leidas).map_err(de_clap)?;
+            argumentos.nodo.clave.leer_frase().map_err(mal_escrito)?;
+            Ok(argumentos)
+        }
     }
 }
 

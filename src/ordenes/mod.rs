@@ -14,6 +14,7 @@ use crate::fallo::{Fallo, Salida};
 use crate::fuera;
 use crate::laboratorio;
 use crate::laboratorio::puesto::{Instrumental, Montado};
+use crate::lan::clave;
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
@@ -51,7 +52,10 @@ fn cumplir_con(
     let limites = montado.limites();
     let config = || {
         Ok(Config {
-            limites: limites.clone(),
+            limites: Limites {
+                clave: nodo.clave.clave()?,
+                ..limites.clone()
+            },
             ..decidir(nodo)?
         })
     };
@@ -78,6 +82,7 @@ fn cumplir_con(
         Some(Orden::Torrent { archivo, salida }) => {
             fuera::abrir(&config()?, &archivo, salida, consola)
         }
+        Some(Orden::Clave) => clave::inventar(consola),
         Some(Orden::Completar { shell }) => Ok(sueltas::completar(shell, consola)),
         Some(Orden::Laboratorio(experimento)) => laboratorio::cumplir(experimento, consola),
     }

@@ -4,6 +4,8 @@
 //! con tope (nadie reserva memoria nuestra) y registro (`RUST_LOG=nodo=debug` enseña cada línea y
 //! con quién). No sabe qué significan las palabras, ni toca el disco, ni escribe en pantalla.
 
+mod saludo;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -16,6 +18,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::Limites;
 use crate::fallo::motivo;
+use crate::red::cifrado::Cifrado;
 use crate::red::parada::{Apuntado, Parada, Trato};
 use crate::testigo::{Ojo, QuienLlama, Testigo};
 use crate::texto::limpiar;
@@ -57,6 +60,14 @@ pub enum FalloRed {
     NoEsTexto,
     /// Se cortó a la mitad.
     Cortada,
+    /// Tenemos clave y el otro no.
+    SinClave,
+    /// Se le pidió la clave y cerró: o no sabe qué es, como un nodo de la guía, o se fue.
+    SinSaludo,
+    /// Su clave no es la nuestra.
+    OtraClave,
+    /// Lo recibido no lo cifró quien tiene la clave, o no es lo siguiente que mandó.
+    Alterado,
     /// No falló: se puso una falla a propósito, y dice cuál.
     Provocada(&'static str),
     /// Otro error del sistema.
@@ -71,6 +82,12 @@ impl fmt::Display for FalloRed {
             FalloRed::LineaLarga => f.write_str("mandó una línea de más de 4096 bytes"),
             FalloRed::NoEsTexto => f.write_str("mandó una línea que no es texto UTF-8"),
             FalloRed::Cortada => f.write_str("se cortó a la mitad"),
+            FalloRed::SinClave => f.write_str("no tiene clave, y este nodo no habla en claro"),
+            FalloRed::SinSaludo => f.write_str(
+                "cerró cuando se le pidió la clave: o es un nodo de la guía, que no tiene, o se fue",
+            ),
+            FalloRed::OtraClave => f.write_str("su clave no es la nuestra"),
+            FalloRed::Alterado => f.write_str("lo que llegó no lo cifró quien tiene la clave"),
             FalloRed::Provocada(falla) => write!(f, "falla puesta a propósito: {falla}"),
             FalloRed::Sistema(error) => f.write_str(&motivo(error)),
         }
@@ -92,6 +109,10 @@ pub struct Conexion {
     ojo: Option<Box<dyn Ojo>>,
     /// De lo siguiente que se mande, cuántos bytes son una línea ya contada y no datos.
     anunciados: usize,
+    /// Lo pendiente, que quien está en la puerta ya leyó: la siguiente lectura lo vuelve a dar.
+    por_dar: bool,
+    /// Con qué se cifra, si los dos tienen la clave de la clase.
+    cifrado: Option<Cifrado>,
     /// Se cortó a propósito: lo que ya salió tiene que llegar.
     a_proposito: bool,
     /// Las que abrimos nosotros están apuntadas en una parada mientras viven.
@@ -179,12 +200,15 @@ impl Conexion {
             limite_de_envio: None,
             ojo: None,
             anunciados: 0,
+            por_dar: false,
+            cifrado: None,
             a_proposito: false,
             _apuntada: None,
         }
     }
 
-    /// Se conecta a `otro` en menos de `plazo`; al cortar la `parada` se corta.
+    /// Se conecta a `otro` en menos de `plazo`, y si hay clave se saludan con ella; al cortar la
+    /// `parada` se corta.
     pub fn conectar(
         otro: SocketAddr,
         plazo: Duration,
@@ -194,16 +218,21 @@ impl Conexion {
         if plazo.is_zero() {
             return Err(FalloRed::Vencio("la conexión"));
         }
+        let limite = Instant::now() + plazo;
         let abierta = conectar(otro, plazo, &limites.testigo, parada);
         let abierta = abierta.map_err(|e| match e.kind() {
             io::ErrorKind::TimedOut => FalloRed::Vencio("la conexión"),
             _ => clasificar(e, "la conexión"),
         })?;
-        Ok(Conexion {
+        let mut conexion = Conexion {
             ojo: abierta.ojo,
             _apuntada: Some(abierta.apuntada),
             ..Conexion::sin_testigo(&abierta.socket, otro, limites)
-        })
+        };
+        if let Some(clave) = &limites.clave {
+            conexion.pedir_cifrado(clave, limite)?;
+        }
+        Ok(conexion)
     }
 
     /// Otra conexión sobre el mismo socket, que se lleva lo recibido y aún sin consumir.
@@ -212,6 +241,7 @@ impl Conexion {
             recibido: std::mem::take(&mut self.recibido),
             consumido: std::mem::take(&mut self.consumido),
             ojo: self.ojo.take(),
+            cifrado: self.cifrado.take(),
             ..Conexion::sin_testigo(&self.socket, self.otro, &self.limites)
         }
     }
@@ -241,12 +271,23 @@ impl Conexion {
         self.consumido += cuantos.min(self.pendiente().len());
     }
 
+    /// Deja lo pendiente como si no se hubiera leído: para quien siga, su primera lectura lo da.
+    pub fn devolver_lo_leido(&mut self) {
+        self.por_dar = true;
+    }
+
     /// Una lectura del socket (un `recv`), que se añade a lo pendiente. Cuántos bytes llegaron; 0
     /// es el fin.
     ///
     /// # Errores
     /// No llegó nada antes de `limite` (se esperaba `que`), o falló el socket.
     pub fn recibir(&mut self, limite: Instant, que: &'static str) -> Result<usize, FalloRed> {
+        if std::mem::take(&mut self.por_dar) && !self.pendiente().is_empty() {
+            return Ok(self.pendiente().len());
+        }
+        if self.cifrado.is_some() {
+            return self.recibir_cifrado(limite, que);
+        }
         // Lo consumido se suelta siempre: quien manda líneas sin parar, y cada lectura le acaba a
         // media línea, no hace crecer el búfer.
         self.recibido.drain(..self.consumido);
@@ -366,6 +407,7 @@ impl Conexion {
     pub fn leer_datos(&mut self, destino: &mut [u8], plazo: Duration) -> Result<usize, FalloRed> {
         let pendiente = self.pendiente();
         let leidos = match pendiente.len().min(destino.len()) {
+            0 if self.cifrado.is_some() => self.leer_cifrado(destino, Instant::now() + plazo)?,
             0 => self.esperar(Instant::now() + plazo, "datos", |mut s| s.read(destino))?,
             cuantos => {
                 destino[..cuantos].copy_from_slice(&pendiente[..cuantos]);
@@ -383,10 +425,13 @@ impl Conexion {
     }
 
     /// Escribe `texto` tal cual, sin fin de línea (las palabras de la guía no lo llevan), en un
-    /// solo `write`.
+    /// solo `write`. Cifrado sí: ahí no hay nadie que lo estorbe, y una lectura ya no es un mensaje.
     pub fn escribir_texto(&mut self, texto: &str) -> Result<(), FalloRed> {
         self.anunciar(texto, 0)?;
-        self.mandar(texto.as_bytes())
+        match self.cifrado.is_some() && !texto.ends_with('\n') {
+            true => self.mandar(format!("{texto}\n").as_bytes()),
+            false => self.mandar(texto.as_bytes()),
+        }
     }
 
     /// Anota lo que se va a mandar: una o varias líneas, que son los primeros `bytes` de los datos
@@ -428,6 +473,13 @@ impl Conexion {
     }
 
     fn mandar(&mut self, bytes: &[u8]) -> Result<(), FalloRed> {
+        match self.cifrado.is_some() {
+            true => self.mandar_cifrado(bytes),
+            false => self.mandar_en_claro(bytes),
+        }
+    }
+
+    fn mandar_en_claro(&mut self, bytes: &[u8]) -> Result<(), FalloRed> {
         let trozo = self
             .ojo
             .as_ref()

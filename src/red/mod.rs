@@ -5,6 +5,7 @@
 //! lado: cómo se para ([`parada`]), quién arranca el bucle y lo espera ([`servidor`]), los hilos
 //! ([`hilos`]), cuántos caben ([`turnos`]) y qué es una conexión con plazos ([`conexion`]).
 
+pub mod cifrado;
 pub mod conexion;
 pub mod hilos;
 pub mod maquina;

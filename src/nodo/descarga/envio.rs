@@ -79,7 +79,7 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
 /// llegando.
 fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<TurnoDeIp, String> {
     let ip = desde.ip();
-    if !nodo.vecinos.peers.iter().any(|peer| peer.ip() == ip) {
+    if !nodo.vecinos.es_de_un_escrito(desde) {
         return Err(format!("{ip} no está entre los peers de este nodo"));
     }
     NombreRecibible::nuevo(nombre).map_err(|malo| malo.to_string())?;

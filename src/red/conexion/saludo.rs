@@ -1,0 +1,195 @@
+//! Lo que una conexión hace de más cuando hay clave: saludarse con ella, y cifrar y descifrar lo
+//! que pasa. Quien la usa no lo nota: las palabras y los plazos son los mismos.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use crate::red::cifrado::{Cifrado, Clave, LONGITUD, PALABRA, Papel, SALUDO, Saludo, TEXTO};
+use crate::red::conexion::{Conexion, FalloRed};
+
+/// Con lo que contesta quien tiene otra clave, antes de cerrar: un mensaje de cero bytes.
+const NO_ES_ESA: [u8; LONGITUD] = [0; LONGITUD];
+/// Lo que se espera a que cierre quien tiene otra clave, para que alcance a saberlo.
+const DESPEDIDA: Duration = Duration::from_millis(500);
+/// Mensajes cifrados que se escriben de una vez: los que caben en el búfer del sistema.
+const POR_ESCRITURA: usize = 4;
+
+impl Conexion {
+    /// ¿Va cifrada?
+    pub fn cifrada(&self) -> bool {
+        self.cifrado.is_some()
+    }
+
+    /// El saludo de quien se conecta: todo antes de `limite`.
+    pub(super) fn pedir_cifrado(&mut self, clave: &Clave, limite: Instant) -> Result<(), FalloRed> {
+        self.escribir_linea(PALABRA)?;
+        let falta = limite.saturating_duration_since(Instant::now());
+        match self.leer_linea(falta, "que se presente con su clave")? {
+            Some(linea) if linea == PALABRA => {}
+            Some(_) => return Err(FalloRed::SinClave),
+            None => return Err(FalloRed::SinSaludo),
+        }
+        let mut saludo = Saludo::nuevo(clave, Papel::Inicia);
+        self.mandar_en_claro(&saludo.escribir())?;
+        let suyo = self.recibir_saludo(limite)?;
+        saludo.leer(&suyo).map_err(|_| FalloRed::OtraClave)?;
+        self.empezar_a_cifrar(saludo)
+    }
+
+    /// El saludo de quien recibió la palabra, que ya se leyó: todo antes de `limite`.
+    pub fn aceptar_cifrado(&mut self, clave: &Clave, limite: Instant) -> Result<(), FalloRed> {
+        self.escribir_linea(PALABRA)?;
+        let mut saludo = Saludo::nuevo(clave, Papel::Contesta);
+        let suyo = self.recibir_saludo(limite)?;
+        if saludo.leer(&suyo).is_err() {
+            self.mandar_en_claro(&NO_ES_ESA)?;
+            self.cerrar_con_calma(DESPEDIDA);
+            return Err(FalloRed::OtraClave);
+        }
+        self.mandar_en_claro(&saludo.escribir())?;
+        self.empezar_a_cifrar(saludo)
+    }
+
+    fn recibir_saludo(&mut self, limite: Instant) -> Result<Vec<u8>, FalloRed> {
+        self.juntar(LONGITUD, limite)?;
+        if self.pendiente().starts_with(&NO_ES_ESA) {
+            return Err(FalloRed::OtraClave);
+        }
+        if !self.pendiente().starts_with(&(SALUDO as u16).to_be_bytes()) {
+            return Err(FalloRed::Alterado);
+        }
+        self.juntar(LONGITUD + SALUDO, limite)?;
+        let mensaje = self.pendiente()[LONGITUD..LONGITUD + SALUDO].to_vec();
+        self.consumir(LONGITUD + SALUDO);
+        Ok(mensaje)
+    }
+
+    fn juntar(&mut self, cuantos: usize, limite: Instant) -> Result<(), FalloRed> {
+        while self.pendiente().len() < cuantos {
+            if self.recibir(limite, "el saludo con la clave")? == 0 {
+                return Err(FalloRed::Cortada);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lo que llegara pegado al saludo ya va cifrado.
+    fn empezar_a_cifrar(&mut self, saludo: Saludo) -> Result<(), FalloRed> {
+        let mut cifrado = saludo.acabar();
+        let pegado = self.pendiente();
+        cifrado.sitio()[..pegado.len()].copy_from_slice(pegado);
+        cifrado.llegaron(pegado.len());
+        self.consumir(pegado.len());
+        self.cifrado = Some(cifrado);
+        Ok(())
+    }
+
+    /// Como una lectura: descifra un mensaje, lo añade a lo pendiente y dice de cuánto era; 0 es el
+    /// fin.
+    pub(super) fn recibir_cifrado(
+        &mut self,
+        limite: Instant,
+        que: &'static str,
+    ) -> Result<usize, FalloRed> {
+        self.recibido.drain(..self.consumido);
+        self.consumido = 0;
+        let Some(largo) = self.esperar_mensaje(limite, que)? else {
+            return Ok(0);
+        };
+        let antes = self.recibido.len();
+        self.recibido.resize(antes + largo, 0);
+        let destino = &mut self.recibido[antes..];
+        let abierto = abrir(&mut self.cifrado, destino);
+        if abierto.is_err() {
+            self.recibido.truncate(antes);
+        }
+        abierto
+    }
+
+    /// Descifra en `destino` los mensajes que ya llegaron, al menos uno; 0 es el fin.
+    pub(super) fn leer_cifrado(
+        &mut self,
+        destino: &mut [u8],
+        limite: Instant,
+    ) -> Result<usize, FalloRed> {
+        let Some(largo) = self.esperar_mensaje(limite, "datos")? else {
+            return Ok(0);
+        };
+        if largo > destino.len() {
+            self.recibir_cifrado(limite, "datos")?;
+            let cuantos = destino.len();
+            destino.copy_from_slice(&self.pendiente()[..cuantos]);
+            self.consumir(cuantos);
+            return Ok(cuantos);
+        }
+        let mut leidos = 0;
+        while self.cabe_otro(destino.len() - leidos) {
+            leidos += abrir(&mut self.cifrado, &mut destino[leidos..])?;
+        }
+        Ok(leidos)
+    }
+
+    fn cabe_otro(&self, sitio: usize) -> bool {
+        let siguiente = self.cifrado.as_ref().and_then(Cifrado::siguiente);
+        siguiente.is_some_and(|largo| largo <= sitio)
+    }
+
+    /// Espera a tener entero un mensaje que diga algo, y da su longitud. `None` es el fin.
+    fn esperar_mensaje(
+        &mut self,
+        limite: Instant,
+        que: &'static str,
+    ) -> Result<Option<usize>, FalloRed> {
+        loop {
+            let cifrado = self.cifrado.as_mut().expect("sólo se llama con clave");
+            match cifrado.siguiente() {
+                Some(largo @ 1..) => return Ok(Some(largo)),
+                // Vacío: se comprueba y se sigue.
+                Some(0) => drop(abrir(&mut self.cifrado, &mut [])?),
+                None => {
+                    if self.traer(limite, que)? == 0 {
+                        return self.fin_del_cifrado();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Un fin a mitad de mensaje es un corte.
+    fn fin_del_cifrado(&self) -> Result<Option<usize>, FalloRed> {
+        let en_limpio = self.cifrado.as_ref().is_none_or(Cifrado::en_limpio);
+        en_limpio.then_some(None).ok_or(FalloRed::Cortada)
+    }
+
+    /// Una lectura del socket, sin descifrar.
+    fn traer(&mut self, limite: Instant, que: &'static str) -> Result<usize, FalloRed> {
+        let mut cifrado = self.cifrado.take().expect("sólo se llama con clave");
+        let leido = {
+            let sitio = cifrado.sitio();
+            self.esperar(limite, que, |mut socket| socket.read(sitio))
+        };
+        cifrado.llegaron(*leido.as_ref().unwrap_or(&0));
+        self.cifrado = Some(cifrado);
+        leido
+    }
+
+    /// Cifra y manda, varios mensajes por escritura.
+    pub(super) fn mandar_cifrado(&mut self, bytes: &[u8]) -> Result<(), FalloRed> {
+        let mut tanda = Vec::new();
+        for parte in bytes.chunks(POR_ESCRITURA * TEXTO) {
+            tanda.clear();
+            for texto in parte.chunks(TEXTO) {
+                let cifrado = self.cifrado.as_mut().ok_or(FalloRed::Cortada)?;
+                let cerrado = cifrado.cerrar(texto, &mut tanda);
+                cerrado.map_err(|_| FalloRed::Alterado)?;
+            }
+            self.mandar_en_claro(&tanda)?;
+        }
+        Ok(())
+    }
+}
+
+fn abrir(cifrado: &mut Option<Cifrado>, destino: &mut [u8]) -> Result<usize, FalloRed> {
+    let cifrado = cifrado.as_mut().ok_or(FalloRed::Cortada)?;
+    cifrado.abrir(destino).map_err(|_| FalloRed::Alterado)
+}
