@@ -23,10 +23,13 @@ pub const SALUDO: usize = 48;
 pub const LONGITUD: usize = 2;
 /// Bytes del sello de cada mensaje.
 const SELLO: usize = 16;
-/// Lo más que cabe en un mensaje, en bytes: los 65 535 de Noise sin el sello.
-pub const TEXTO: usize = 65_535 - SELLO;
-/// Lo que se lee del socket de una vez, en bytes: varios mensajes.
-const LECTURA: usize = 256 * 1024;
+/// Lo que se pone en cada mensaje, en bytes: menos de lo que cabe, para que un trozo de archivo
+/// salga en mensajes iguales y aún esté en la caché del procesador al mandarlo.
+const PARTE: usize = 32 * 1024;
+/// Bytes que se cifran, y se mandan, de una vez.
+pub const TANDA: usize = 4 * PARTE;
+/// Lo que no estorba guardar mientras no se usa, en bytes.
+const POCO: usize = 16 * 1024;
 
 /// Una clave, igual en todos los que la comparten. No se pinta nunca.
 #[derive(Clone, PartialEq, Eq)]
@@ -95,10 +98,11 @@ impl Saludo {
         let noise = self.0.into_transport_mode();
         Cifrado {
             noise: Box::new(noise.expect("los dos mensajes ya pasaron")),
-            // De lo que no se usa, el sistema no gasta memoria.
-            recibido: vec![0; LECTURA + LONGITUD + TEXTO + SELLO],
+            roto: false,
+            recibido: Vec::new(),
             visto: 0,
             llegado: 0,
+            por_salir: Vec::new(),
         }
     }
 }
@@ -106,31 +110,46 @@ impl Saludo {
 /// Las claves de una conexión ya saludada, y lo recibido que aún no se ha descifrado.
 pub struct Cifrado {
     noise: Box<TransportState>,
+    /// Algo no se descifró: lo que llegue después ya no se mira.
+    roto: bool,
     /// Los mensajes sin descifrar son `recibido[visto..llegado]`; el último puede estar a medias.
     recibido: Vec<u8>,
     visto: usize,
     llegado: usize,
+    por_salir: Vec<u8>,
 }
 
 impl Cifrado {
-    /// Cifra `texto`, que no pasa de [`TEXTO`] bytes, y lo añade a `salida` con su longitud delante.
-    pub fn cerrar(&mut self, texto: &[u8], salida: &mut Vec<u8>) -> Result<(), NoSeDescifra> {
-        let (antes, largo) = (salida.len(), texto.len() + SELLO);
-        salida.extend_from_slice(&(largo as u16).to_be_bytes());
-        salida.resize(antes + LONGITUD + largo, 0);
-        let cifrado = self
-            .noise
-            .write_message(texto, &mut salida[antes + LONGITUD..]);
-        // Falla al agotarse los números de mensaje: 2⁶⁴, que nadie gasta en una vida.
-        cifrado.map(drop).map_err(|_| NoSeDescifra)
+    /// Cifra `texto`, que no pasa de [`TANDA`] bytes. Lo que da es lo que viaja: uno o varios
+    /// mensajes, cada uno con su longitud delante.
+    pub fn cerrar(&mut self, texto: &[u8]) -> Result<&[u8], NoSeDescifra> {
+        let mensajes = texto.len().div_ceil(PARTE);
+        let largo = texto.len() + mensajes * (LONGITUD + SELLO);
+        if self.por_salir.len() < largo {
+            self.por_salir.resize(largo, 0);
+        }
+        let mut falta = &mut self.por_salir[..largo];
+        for parte in texto.chunks(PARTE) {
+            let (mensaje, resto) = falta.split_at_mut(LONGITUD + parte.len() + SELLO);
+            let (longitud, cuerpo) = mensaje.split_at_mut(LONGITUD);
+            longitud.copy_from_slice(&(cuerpo.len() as u16).to_be_bytes());
+            // Falla al agotarse los números de mensaje: 2⁶⁴, que nadie gasta en una vida.
+            let cerrado = self.noise.write_message(parte, cuerpo);
+            cerrado.map_err(|_| NoSeDescifra)?;
+            falta = resto;
+        }
+        Ok(&self.por_salir[..largo])
     }
 
-    /// Dónde poner los bytes que lleguen, que se cuentan con [`Cifrado::llegaron`]. Siempre cabe
-    /// algo: lo que hay sin descifrar no pasa de un mensaje a medias.
-    pub fn sitio(&mut self) -> &mut [u8] {
+    /// Dónde poner hasta `cuantos` bytes que lleguen, que se cuentan con [`Cifrado::llegaron`].
+    pub fn sitio(&mut self, cuantos: usize) -> &mut [u8] {
         self.recibido.copy_within(self.visto..self.llegado, 0);
         self.llegado -= std::mem::take(&mut self.visto);
-        &mut self.recibido[self.llegado..]
+        let hasta = self.llegado + cuantos;
+        if self.recibido.len() < hasta {
+            self.recibido.resize(hasta, 0);
+        }
+        &mut self.recibido[self.llegado..hasta]
     }
 
     /// En [`Cifrado::sitio`] se pusieron tantos.
@@ -143,6 +162,21 @@ impl Cifrado {
         self.visto == self.llegado
     }
 
+    /// ¿No tiene sitio para lo que llegue?
+    pub fn sin_sitio(&self) -> bool {
+        self.recibido.is_empty()
+    }
+
+    /// Suelta la memoria que no hace falta: la conexión puede quedarse ociosa.
+    pub fn adelgazar(&mut self) {
+        if self.en_limpio() && self.recibido.len() > POCO {
+            (self.recibido, self.visto, self.llegado) = (Vec::new(), 0, 0);
+        }
+        if self.por_salir.len() > POCO {
+            self.por_salir = Vec::new();
+        }
+    }
+
     /// Cuántos bytes de texto trae el siguiente mensaje; `None` si no está entero.
     pub fn siguiente(&self) -> Option<usize> {
         let falta = &self.recibido[self.visto..self.llegado];
@@ -152,13 +186,16 @@ impl Cifrado {
     }
 
     /// Descifra el siguiente mensaje, que está entero, en el principio de `destino`, que le basta.
+    /// Tras uno que no se descifra no se descifra ninguno.
     pub fn abrir(&mut self, destino: &mut [u8]) -> Result<usize, NoSeDescifra> {
         let falta = &self.recibido[self.visto..self.llegado];
         let (largo, resto) = falta.split_first_chunk::<LONGITUD>().ok_or(NoSeDescifra)?;
         let largo = usize::from(u16::from_be_bytes(*largo));
-        let mensaje = resto.get(..largo).ok_or(NoSeDescifra)?;
+        let mensaje = resto.get(..largo).filter(|_| !self.roto);
+        let mensaje = mensaje.ok_or(NoSeDescifra)?;
         let leido = self.noise.read_message(mensaje, destino);
         self.visto += LONGITUD + largo;
+        self.roto = leido.is_err();
         leido.map_err(|_| NoSeDescifra)
     }
 }

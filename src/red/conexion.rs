@@ -74,6 +74,17 @@ pub enum FalloRed {
     Sistema(io::Error),
 }
 
+impl FalloRed {
+    /// Lo que se dice si es cosa de la clave de `quien`; si no, nada.
+    pub fn de_clave(&self, quien: SocketAddr) -> Option<String> {
+        match self {
+            FalloRed::OtraClave => Some(format!("la clave de {quien} no es la nuestra")),
+            FalloRed::SinClave | FalloRed::SinSaludo => Some(format!("{quien} {self}")),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for FalloRed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -362,6 +373,8 @@ impl Conexion {
             }
             match self.recibir(limite, que) {
                 Ok(0) if mirados == 0 => return Ok(None),
+                // Cifrado no: ese fin pudo ponerlo cualquiera.
+                Ok(0) if self.cifrado.is_some() => return Err(FalloRed::Cortada),
                 Ok(0) => break mirados,
                 Ok(_) => {}
                 // Un RST antes del primer byte es otra manera de cerrar sin contestar.
@@ -428,7 +441,8 @@ impl Conexion {
     /// solo `write`. Cifrado sí: ahí no hay nadie que lo estorbe, y una lectura ya no es un mensaje.
     pub fn escribir_texto(&mut self, texto: &str) -> Result<(), FalloRed> {
         self.anunciar(texto, 0)?;
-        match self.cifrado.is_some() && !texto.ends_with('\n') {
+        let falta_el_fin = !texto.is_empty() && !texto.ends_with('\n');
+        match self.cifrado.is_some() && falta_el_fin {
             true => self.mandar(format!("{texto}\n").as_bytes()),
             false => self.mandar(texto.as_bytes()),
         }
@@ -466,7 +480,12 @@ impl Conexion {
         match ojo.and_then(|ojo| ojo.datos_por_enviar(por_enviar)) {
             None => self.mandar(datos),
             Some((estropeados, sigue)) => {
-                self.mandar(&[lineas, &estropeados].concat())?;
+                let salen = [lineas, &estropeados].concat();
+                match sigue {
+                    // Cortar va después de cifrar: se corta lo cifrado, a mitad de un mensaje.
+                    Err(_) if self.cifrado.is_some() => self.mandar_cifrado(&salen, salen.len())?,
+                    _ => self.mandar(&salen)?,
+                }
                 sigue.map_err(|falla| self.cortar(falla))
             }
         }
@@ -474,7 +493,7 @@ impl Conexion {
 
     fn mandar(&mut self, bytes: &[u8]) -> Result<(), FalloRed> {
         match self.cifrado.is_some() {
-            true => self.mandar_cifrado(bytes),
+            true => self.mandar_cifrado(bytes, usize::MAX),
             false => self.mandar_en_claro(bytes),
         }
     }

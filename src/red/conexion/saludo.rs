@@ -4,15 +4,15 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use crate::red::cifrado::{Cifrado, Clave, LONGITUD, PALABRA, Papel, SALUDO, Saludo, TEXTO};
-use crate::red::conexion::{Conexion, FalloRed};
+use crate::red::cifrado::{Cifrado, Clave, LONGITUD, PALABRA, Papel, SALUDO, Saludo, TANDA};
+use crate::red::conexion::{Conexion, FalloRed, LECTURA};
 
 /// Con lo que contesta quien tiene otra clave, antes de cerrar: un mensaje de cero bytes.
 const NO_ES_ESA: [u8; LONGITUD] = [0; LONGITUD];
 /// Lo que se espera a que cierre quien tiene otra clave, para que alcance a saberlo.
 const DESPEDIDA: Duration = Duration::from_millis(500);
-/// Mensajes cifrados que se escriben de una vez: los que caben en el búfer del sistema.
-const POR_ESCRITURA: usize = 4;
+/// Lo que se lee del socket de una vez, en bytes, si lo que se espera son datos: varios mensajes.
+const LECTURA_DE_DATOS: usize = 256 * 1024;
 
 impl Conexion {
     /// ¿Va cifrada?
@@ -77,11 +77,28 @@ impl Conexion {
     fn empezar_a_cifrar(&mut self, saludo: Saludo) -> Result<(), FalloRed> {
         let mut cifrado = saludo.acabar();
         let pegado = self.pendiente();
-        cifrado.sitio()[..pegado.len()].copy_from_slice(pegado);
+        cifrado.sitio(pegado.len()).copy_from_slice(pegado);
         cifrado.llegaron(pegado.len());
-        self.consumir(pegado.len());
+        (self.recibido, self.consumido) = (Vec::new(), 0);
         self.cifrado = Some(cifrado);
         Ok(())
+    }
+
+    /// Lee hasta tener una línea entera, que queda sin consumir, y tira lo que la siga: es de quien
+    /// sólo hace una petición. Cifrado, un fin no acaba una línea: pudo ponerlo cualquiera.
+    pub fn quedarse_con_una_linea(&mut self, limite: Instant) -> Result<(), FalloRed> {
+        loop {
+            if let Some(donde) = self.pendiente().iter().position(|&b| b == b'\n') {
+                self.recibido.truncate(self.consumido + donde + 1);
+                return Ok(());
+            }
+            if self.pendiente().len() >= self.limites.linea {
+                return Err(FalloRed::LineaLarga);
+            }
+            if self.recibir(limite, "la petición")? == 0 {
+                return Err(FalloRed::Cortada);
+            }
+        }
     }
 
     /// Como una lectura: descifra un mensaje, lo añade a lo pendiente y dice de cuánto era; 0 es el
@@ -93,7 +110,10 @@ impl Conexion {
     ) -> Result<usize, FalloRed> {
         self.recibido.drain(..self.consumido);
         self.consumido = 0;
-        let Some(largo) = self.esperar_mensaje(limite, que)? else {
+        if let Some(cifrado) = &mut self.cifrado {
+            cifrado.adelgazar();
+        }
+        let Some(largo) = self.esperar_mensaje(limite, que, LECTURA)? else {
             return Ok(0);
         };
         let antes = self.recibido.len();
@@ -112,7 +132,7 @@ impl Conexion {
         destino: &mut [u8],
         limite: Instant,
     ) -> Result<usize, FalloRed> {
-        let Some(largo) = self.esperar_mensaje(limite, "datos")? else {
+        let Some(largo) = self.esperar_mensaje(limite, "datos", LECTURA_DE_DATOS)? else {
             return Ok(0);
         };
         if largo > destino.len() {
@@ -134,11 +154,13 @@ impl Conexion {
         siguiente.is_some_and(|largo| largo <= sitio)
     }
 
-    /// Espera a tener entero un mensaje que diga algo, y da su longitud. `None` es el fin.
+    /// Espera a tener entero un mensaje que diga algo, y da su longitud. `None` es el fin. Lee del
+    /// socket de `lectura` en `lectura` bytes.
     fn esperar_mensaje(
         &mut self,
         limite: Instant,
         que: &'static str,
+        lectura: usize,
     ) -> Result<Option<usize>, FalloRed> {
         loop {
             let cifrado = self.cifrado.as_mut().expect("sólo se llama con clave");
@@ -147,7 +169,7 @@ impl Conexion {
                 // Vacío: se comprueba y se sigue.
                 Some(0) => drop(abrir(&mut self.cifrado, &mut [])?),
                 None => {
-                    if self.traer(limite, que)? == 0 {
+                    if self.traer(limite, que, lectura)? == 0 {
                         return self.fin_del_cifrado();
                     }
                 }
@@ -162,30 +184,51 @@ impl Conexion {
     }
 
     /// Una lectura del socket, sin descifrar.
-    fn traer(&mut self, limite: Instant, que: &'static str) -> Result<usize, FalloRed> {
+    fn traer(
+        &mut self,
+        limite: Instant,
+        que: &'static str,
+        lectura: usize,
+    ) -> Result<usize, FalloRed> {
         let mut cifrado = self.cifrado.take().expect("sólo se llama con clave");
-        let leido = {
-            let sitio = cifrado.sitio();
-            self.esperar(limite, que, |mut socket| socket.read(sitio))
-        };
+        let leido = self.traer_a(&mut cifrado, limite, que, lectura);
         cifrado.llegaron(*leido.as_ref().unwrap_or(&0));
         self.cifrado = Some(cifrado);
         leido
     }
 
-    /// Cifra y manda, varios mensajes por escritura.
-    pub(super) fn mandar_cifrado(&mut self, bytes: &[u8]) -> Result<(), FalloRed> {
-        let mut tanda = Vec::new();
-        for parte in bytes.chunks(POR_ESCRITURA * TEXTO) {
-            tanda.clear();
-            for texto in parte.chunks(TEXTO) {
-                let cifrado = self.cifrado.as_mut().ok_or(FalloRed::Cortada)?;
-                let cerrado = cifrado.cerrar(texto, &mut tanda);
-                cerrado.map_err(|_| FalloRed::Alterado)?;
-            }
-            self.mandar_en_claro(&tanda)?;
+    fn traer_a(
+        &mut self,
+        cifrado: &mut Cifrado,
+        limite: Instant,
+        que: &'static str,
+        lectura: usize,
+    ) -> Result<usize, FalloRed> {
+        if cifrado.sin_sitio() {
+            // Como sin cifrar: se reserva cuando ya hay algo que leer.
+            self.esperar(limite, que, |socket| socket.peek(&mut [0]))?;
         }
-        Ok(())
+        let sitio = cifrado.sitio(lectura);
+        self.esperar(limite, que, |mut socket| socket.read(sitio))
+    }
+
+    /// Cifra y manda `bytes`; de lo que salga, `tope` bytes como mucho.
+    pub(super) fn mandar_cifrado(&mut self, bytes: &[u8], tope: usize) -> Result<(), FalloRed> {
+        let mut cifrado = self.cifrado.take().expect("sólo se llama con clave");
+        let (mut caben, mut mandado) = (tope, Ok(()));
+        for tanda in bytes.chunks(TANDA) {
+            let cerrada = cifrado.cerrar(tanda).map_err(|_| FalloRed::Alterado);
+            mandado = cerrada.and_then(|cerrada| {
+                let sale = &cerrada[..cerrada.len().min(caben)];
+                caben -= sale.len();
+                self.mandar_en_claro(sale)
+            });
+            if mandado.is_err() || caben == 0 {
+                break;
+            }
+        }
+        self.cifrado = Some(cifrado);
+        mandado
     }
 }
 
