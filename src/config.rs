@@ -38,8 +38,6 @@ pub const MAX_PEERS: usize = 512;
 pub const MAX_NOMBRE: usize = 64;
 /// Tope de un mensaje, en bytes.
 pub const MAX_MENSAJE: usize = 2000;
-/// Cuántos mensajes recibidos se guardan; después se olvidan los más viejos.
-pub const MAX_MENSAJES: usize = 200;
 /// Cuántos archivos caben en un registro del maestro.
 pub const MAX_ARCHIVOS: usize = 100_000;
 /// Tope del nombre de un archivo en el maestro, en bytes.
@@ -91,8 +89,7 @@ pub enum Fila {
     Elegida(usize),
     /// La primera cuyo puerto esté libre: `nodo` a secas.
     PrimeraLibre,
-    /// Ninguna, porque el maestro está en otra máquina: el puerto de la primera o el siguiente
-    /// libre.
+    /// Ninguna, con el maestro en otra máquina: el puerto de la primera, o el siguiente libre.
     PuertoLibre,
     /// Ninguna: todo se dijo con opciones.
     Ninguna,
@@ -121,8 +118,7 @@ pub struct Config {
     pub solo_peers: bool,
     /// La URL del maestro en que registrarse.
     pub maestro: Option<String>,
-    /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es
-    /// nadie.
+    /// ¿Se dijo quién es (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es nadie.
     pub identificado: bool,
     /// Plazos y topes.
     pub limites: Limites,
@@ -131,8 +127,7 @@ pub struct Config {
 impl Config {
     /// La carpeta, o `compartidos` si nadie la dijo (las órdenes sueltas).
     pub fn carpeta_o_la_de_la_guia(&self) -> PathBuf {
-        let de_la_guia = || PathBuf::from(CARPETA_ARCHIVOS);
-        self.carpeta.clone().unwrap_or_else(de_la_guia)
+        self.carpeta.clone().unwrap_or(CARPETA_ARCHIVOS.into())
     }
 }
 

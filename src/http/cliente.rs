@@ -35,14 +35,13 @@ pub fn pedir(
     let sitio = partes.sitio();
     let con_quien = |fallo: FalloRed| Fallo::nuevo(format!("http://{sitio}: {fallo}"));
     let no_es = |que| Fallo::nuevo(format!("http://{sitio}: contesta algo que no es {que}"));
+    if limites.clave.is_some() {
+        let frase = "con clave no se pregunta por HTTP, que iría en claro";
+        return Err(Fallo::nuevo(format!("http://{sitio}: {frase}")));
+    }
     let direccion = resolver(&partes)?;
-    // Por HTTP no se cifra.
-    let en_claro = Limites {
-        clave: None,
-        ..limites.clone()
-    };
-    let conectada = Conexion::conectar(direccion, limites.conectar, &en_claro, parada);
-    let mut conexion = conectada.map_err(con_quien)?;
+    let mut conexion =
+        Conexion::conectar(direccion, limites.conectar, limites, parada).map_err(con_quien)?;
     preguntar(&mut conexion, &partes.ruta, cuerpo).map_err(con_quien)?;
     let recibido = recibir_todo(&mut conexion).map_err(con_quien)?;
     let (codigo, datos) = recibido.ok_or_else(|| no_es("HTTP, o más de lo que cabe"))?;

@@ -5,8 +5,9 @@
 //! está en `red/cifrado.rs`; a quién se deja pasar, en `nodo/puerta.rs`.
 
 use std::env::{self, VarError};
-use std::fs;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use clap::Args;
@@ -15,6 +16,8 @@ use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida, motivo};
 use crate::red::cifrado::Clave;
 
+/// Lo que se lee del archivo de la frase, en bytes.
+const TOPE_DE_ARCHIVO: u64 = 64 * 1024;
 /// Letras de la frase más corta que se acepta.
 const MINIMO: usize = 20;
 /// La misma en todas las clases: la frase ya es distinta en cada una.
@@ -24,7 +27,7 @@ const MEMORIA_KIB: u32 = 19 * 1024;
 const VUELTAS: u32 = 2;
 const CARRILES: u32 = 1;
 /// De dónde sale la frase si no se escribe: así no se ve en la lista de procesos.
-const VARIABLE: &str = "NODO_CLAVE";
+pub const VARIABLE: &str = "NODO_CLAVE";
 
 /// Consonantes y vocales con que se inventa una frase: las que al dictar no se confunden entre sí.
 const CONSONANTES: &[u8] = b"bdfklmnprst";
@@ -46,17 +49,20 @@ pub struct OpcionesDeClave {
 
 impl OpcionesDeClave {
     /// Busca la frase donde se haya dicho (una opción, un archivo o la variable `NODO_CLAVE`) y mira
-    /// que valga.
+    /// que valga. Vacía no es lo mismo que ninguna: sin querer, se hablaría en claro.
     pub fn leer_frase(&mut self) -> Result<(), String> {
+        if self.clave.is_some() && self.clave_de.is_some() {
+            return Err("--clave y --clave-de no van juntos".into());
+        }
         if let Some(archivo) = self.clave_de.take() {
-            let leido = fs::read_to_string(&archivo);
-            let leido = leido.map_err(|e| format!("{}: {}", archivo.display(), motivo(&e)))?;
-            self.clave = Some(leido.lines().next().unwrap_or_default().to_string());
+            let primera = primera_linea(&archivo);
+            let que = |motivo| format!("--clave-de {}: {motivo}", archivo.display());
+            self.clave = Some(primera.map_err(que)?);
         }
         if self.clave.is_none() {
             self.clave = match env::var(VARIABLE) {
                 Err(VarError::NotUnicode(_)) => return Err(format!("{VARIABLE} no es texto")),
-                escrita => escrita.ok().filter(|frase| !frase.is_empty()),
+                escrita => escrita.ok(),
             };
         }
         let corta = |frase: &String| frase.trim().chars().count() < MINIMO;
@@ -73,6 +79,18 @@ impl OpcionesDeClave {
     pub fn clave(&self) -> Result<Option<Clave>, Fallo> {
         self.clave.as_deref().map(clave_de_frase).transpose()
     }
+}
+
+/// La primera línea de un archivo, sin la marca con que algunos editores de Windows empiezan.
+fn primera_linea(archivo: &Path) -> Result<String, String> {
+    let mut leido = Vec::new();
+    let abierto = File::open(archivo).map(|archivo| archivo.take(TOPE_DE_ARCHIVO));
+    let todo = abierto.and_then(|mut archivo| archivo.read_to_end(&mut leido));
+    todo.map_err(|error| motivo(&error))?;
+    let texto = String::from_utf8(leido);
+    let texto = texto.map_err(|_| "no es texto UTF-8: guárdalo así, o escríbelo de nuevo")?;
+    let linea = texto.trim_start_matches('\u{feff}').lines().next();
+    Ok(linea.unwrap_or_default().to_string())
 }
 
 /// De la frase a la clave. Los espacios de los extremos no cuentan.

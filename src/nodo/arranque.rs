@@ -30,6 +30,8 @@ use crate::red::servidor::{Servidor, fallo_al_abrir};
 const CONEXIONES_POR_TANDA: usize = 20;
 /// Puertos que se prueban, desde el de la primera fila, cuando no hay fila que lo diga.
 const PUERTOS_A_PROBAR: u16 = 10;
+/// Lo que se dice al arrancar con clave.
+const CON_CLAVE: &str = "Con clave: sólo se habla, cifrado, con quien la tenga";
 
 /// Un nodo en marcha.
 pub struct EnMarcha {
@@ -98,22 +100,12 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
         format!("Soy {nombre} y comparto {carpeta}"),
     ]);
     consola.pantalla.tanda(nodo.laboratorio.aviso_de_fallas());
-    consola.pantalla.tanda(aviso_de_clave(&nodo.vecinos));
+    if nodo.vecinos.limites.clave.is_some() {
+        consola.pantalla.linea(CON_CLAVE);
+    }
     if let Some(yo) = en_la_red {
         let linea = format!("Los demás me encuentran en {yo} (para ellos: --peer {yo})");
         consola.pantalla.linea(linea);
-    }
-}
-
-/// Con clave, a quién se le habla; y lo que aun así se lee por el camino.
-fn aviso_de_clave(vecinos: &Vecinos) -> Vec<&'static str> {
-    match (&vecinos.limites.clave, &vecinos.maestro) {
-        (None, _) => vec![],
-        (Some(_), None) => vec!["Con clave: sólo se habla, cifrado, con quien la tenga"],
-        (Some(_), Some(_)) => vec![
-            "Con clave: sólo se habla, cifrado, con quien la tenga",
-            "Pero al maestro se le dicen en claro los nombres de los archivos",
-        ],
     }
 }
 

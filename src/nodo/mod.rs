@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::config::MAX_MENSAJES;
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
 use crate::guia::CONEXION;
@@ -43,6 +42,8 @@ const YA_SE_DIJO: Duration = Duration::from_secs(60);
 const MAX_RECEPCIONES: usize = 16;
 /// De ellos, los de una misma IP: ninguna ocupa todos los turnos.
 const MAX_RECEPCIONES_POR_IP: usize = 4;
+/// Mensajes recibidos que se guardan; después se olvidan los más viejos.
+const MAX_MENSAJES: usize = 200;
 /// IP de las que se recuerda cuándo se anunciaron.
 const MAX_VISTAS: usize = 1024;
 
@@ -71,7 +72,8 @@ pub struct Nodo {
     /// La de esta máquina. Se mira al arrancar: leerla no cabe en la pila de un hilo de conexión.
     zona: TimeZone,
     mensajes: Mutex<VecDeque<Mensaje>>,
-    vistas: Mutex<HashMap<IpAddr, Instant>>,
+    vistas: Mutex<Vistas>,
+    rechazadas: Mutex<Vistas>,
     ultima_lista: Mutex<UltimaLista>,
 }
 
@@ -94,6 +96,20 @@ impl fmt::Display for Mensaje {
         let (hora, de, ip, texto) = (&self.hora, &self.de, self.desde.ip(), &self.texto);
         write!(f, "{hora} [MENSAJE] {de} ({ip}): {texto}")
     }
+}
+
+/// Cuándo se vio por última vez cada IP.
+type Vistas = HashMap<IpAddr, Instant>;
+
+/// ¿Es la primera vez que se ve esa IP, o hace un rato de la anterior?
+fn hace_rato_que_no(vistas: &Mutex<Vistas>, ip: IpAddr) -> bool {
+    let mut vistas = cerrojo(vistas);
+    let ahora = Instant::now();
+    let antes = vistas.get(&ip).copied();
+    if antes.is_some() || vistas.len() < MAX_VISTAS {
+        vistas.insert(ip, ahora);
+    }
+    antes.is_none_or(|antes| ahora.duration_since(antes) > YA_SE_DIJO)
 }
 
 /// La última lista de archivos. Quien pidió la suya antes de que esta empezara puede usarla: así
@@ -129,6 +145,7 @@ impl Nodo {
             zona: TimeZone::system(),
             mensajes: Mutex::default(),
             vistas: Mutex::default(),
+            rechazadas: Mutex::default(),
             ultima_lista: Mutex::default(),
         }
     }
@@ -158,28 +175,17 @@ impl Nodo {
     /// Cuenta que alguien se conectó: siempre si habla como la guía; si no, sólo la primera vez que
     /// se ve esa IP (o tras un rato), porque los saludos de los nuestros llenarían la pantalla.
     pub fn contar_conexion(&self, desde: SocketAddr, como_la_guia: bool) {
-        if self.hace_rato_que_no(desde.ip()) || como_la_guia {
+        if hace_rato_que_no(&self.vistas, desde.ip()) || como_la_guia {
             self.avisador.avisar(format_args!("{CONEXION} {desde}"));
         }
     }
 
     /// Cuenta que a alguien no se le atiende, y por qué: una vez por IP cada rato.
     pub fn contar_que_no_entra(&self, desde: SocketAddr, por_que: &str) {
-        if self.hace_rato_que_no(desde.ip()) {
-            self.avisador
-                .avisar(format_args!("[NO ENTRA] {desde}: {por_que}"));
+        if hace_rato_que_no(&self.rechazadas, desde.ip()) {
+            let avisador = &self.avisador;
+            avisador.avisar(format_args!("[NO ENTRA] {desde}: {por_que}"));
         }
-    }
-
-    /// ¿Es la primera vez que se ve esa IP, o hace un rato de la anterior?
-    fn hace_rato_que_no(&self, ip: IpAddr) -> bool {
-        let mut vistas = cerrojo(&self.vistas);
-        let ahora = Instant::now();
-        let antes = vistas.get(&ip).copied();
-        if antes.is_some() || vistas.len() < MAX_VISTAS {
-            vistas.insert(ip, ahora);
-        }
-        antes.is_none_or(|antes| ahora.duration_since(antes) > YA_SE_DIJO)
     }
 
     /// Quién es, en la pregunta del menú; si se le pusieron fallas a propósito, también lo dice.

@@ -13,26 +13,31 @@ use crate::http;
 use crate::nodo::Nodo;
 use crate::nodo::palabras::protocolo::{Habla, Palabra, Primera, Respuesta, quien_habla};
 use crate::nodo::palabras::servir::Cierre;
+use crate::nodo::web::es_de_aqui;
 use crate::red::cifrado::{Clave, PALABRA};
-use crate::red::conexion::Conexion;
+use crate::red::conexion::{Conexion, FalloRed};
 
 /// Lo que se dice a quien llega sin clave.
 const PIDE_CLAVE: &str = "este nodo pide la clave de la clase";
+/// Lo que se dice a quien pide cifrado lo que no puede acabar bien.
+const SIN_LONGITUD: &str = "cifrado no se usa DESCARGAR: no dice la longitud, y un corte pasaría \
+    por el final";
+/// Con lo que empieza HTTP/2, y con él gRPC.
+const GRPC: &[u8] = b"PRI ";
 /// Lo que se espera a que cierre quien no entra, para que alcance a saber por qué.
 const DESPEDIDA: Duration = Duration::from_millis(500);
 
 /// La conexión, si se la atiende: cifrada, si este nodo tiene clave y el otro también.
 pub fn dejar_pasar(mut conexion: Conexion, nodo: &Nodo) -> Option<Conexion> {
-    let desde = conexion.otro();
-    let de_aqui = desde.ip().is_loopback();
-    if nodo.vecinos.solo_peers && !de_aqui && !nodo.vecinos.es_de_un_escrito(desde) {
+    let (desde, vecinos) = (conexion.otro(), &nodo.vecinos);
+    if vecinos.solo_peers && !vecinos.es_de_un_escrito(desde) && !es_de_aqui(&conexion) {
         nodo.contar_que_no_entra(desde, "no es de los peers escritos (--solo-peers)");
         return None;
     }
     let Some(clave) = conexion.limites().clave.clone() else {
         return Some(conexion);
     };
-    match saludar_o_rechazar(&mut conexion, &clave, de_aqui, nodo) {
+    match saludar_o_rechazar(&mut conexion, &clave, nodo) {
         Ok(true) => {
             conexion.devolver_lo_leido();
             Some(conexion)
@@ -45,32 +50,43 @@ pub fn dejar_pasar(mut conexion: Conexion, nodo: &Nodo) -> Option<Conexion> {
     }
 }
 
-/// Verdadero si puede seguir.
-fn saludar_o_rechazar(
-    conexion: &mut Conexion,
-    clave: &Clave,
-    de_aqui: bool,
-    nodo: &Nodo,
-) -> Result<bool, Cierre> {
+/// Verdadero si puede seguir. Desde esta máquina, la guía y la página siguen; gRPC, que empieza
+/// como HTTP, no.
+fn saludar_o_rechazar(conexion: &mut Conexion, clave: &Clave, nodo: &Nodo) -> Result<bool, Cierre> {
     let limite = Instant::now() + conexion.limites().peticion;
-    let habla = primeras_letras(conexion, limite)?;
-    if conexion.pendiente().starts_with(PALABRA.as_bytes()) {
-        let falta = limite.saturating_duration_since(Instant::now());
-        if conexion.leer_linea(falta, "la petición")?.as_deref() == Some(PALABRA) {
-            conexion
-                .aceptar_cifrado(clave, limite)
-                .inspect_err(|fallo| {
-                    nodo.contar_que_no_entra(conexion.otro(), &fallo.to_string());
-                })?;
-            return lo_que_va_dentro(conexion, limite);
-        }
-        return rechazar_palabra(conexion, PIDE_CLAVE);
-    }
-    match habla {
+    let de_aqui = conexion.otro().ip().is_loopback();
+    match primeras_letras(conexion, limite)? {
+        Habla::Ampliada => saludar(conexion, clave, limite, nodo),
+        Habla::Http if conexion.pendiente().starts_with(GRPC) => Err(Cierre::Basura),
         Habla::Guia | Habla::Http if de_aqui => Ok(true),
         Habla::Guia => rechazar_a_la_guia(conexion),
         Habla::Http => rechazar_http(conexion),
-        Habla::Ampliada => rechazar_palabra(conexion, PIDE_CLAVE),
+    }
+}
+
+/// Quien empieza por `CLAVE:1` se saluda; a las demás palabras se les dice qué falta.
+fn saludar(
+    conexion: &mut Conexion,
+    clave: &Clave,
+    limite: Instant,
+    nodo: &Nodo,
+) -> Result<bool, Cierre> {
+    let falta = limite.saturating_duration_since(Instant::now());
+    match conexion.leer_linea(falta, "la petición") {
+        Ok(Some(linea)) if linea == PALABRA => {
+            let saludado = conexion.aceptar_cifrado(clave, limite);
+            if let Err(fallo @ FalloRed::OtraClave) = &saludado {
+                nodo.contar_que_no_entra(conexion.otro(), &fallo.to_string());
+            }
+            saludado?;
+            lo_que_va_dentro(conexion, limite)
+        }
+        Ok(None) => Ok(false),
+        Ok(Some(_)) | Err(FalloRed::LineaLarga | FalloRed::NoEsTexto) => {
+            nodo.contar_que_no_entra(conexion.otro(), "no tiene clave");
+            rechazar_palabra(conexion, PIDE_CLAVE)
+        }
+        Err(fallo) => Err(fallo.into()),
     }
 }
 
@@ -86,17 +102,19 @@ fn primeras_letras(conexion: &mut Conexion, limite: Instant) -> Result<Habla, Ci
     }
 }
 
-/// Cifrado se dicen las palabras nuestras y `BUSCAR`. `DESCARGAR` no dice la longitud, y un corte
-/// pasaría por final; HTTP y lo demás, en claro y desde aquí.
+/// Cifrado se dicen las palabras nuestras y `BUSCAR`, todas con su fin de línea. `DESCARGAR` no dice
+/// la longitud, y un corte pasaría por final; HTTP y lo demás, en claro y desde aquí.
 fn lo_que_va_dentro(conexion: &mut Conexion, limite: Instant) -> Result<bool, Cierre> {
-    let habla = primeras_letras(conexion, limite)?;
-    let escrita = String::from_utf8_lossy(conexion.pendiente());
-    match (habla, Palabra::de_la_guia(&escrita)) {
-        (_, Some(Palabra::Descargar(_))) => {
-            rechazar_palabra(conexion, "cifrado no se usa DESCARGAR: no dice la longitud")
+    match primeras_letras(conexion, limite)? {
+        Habla::Ampliada => Ok(true),
+        Habla::Http => rechazar_palabra(conexion, "cifrado sólo se habla el protocolo"),
+        Habla::Guia => {
+            conexion.quedarse_con_una_linea(limite)?;
+            match conexion.pendiente().starts_with(b"BUSCAR:") {
+                true => Ok(true),
+                false => rechazar_palabra(conexion, SIN_LONGITUD),
+            }
         }
-        (Habla::Http, _) => rechazar_palabra(conexion, "cifrado sólo se habla el protocolo"),
-        (Habla::Guia | Habla::Ampliada, _) => Ok(true),
     }
 }
 

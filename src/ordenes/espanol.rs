@@ -36,7 +36,9 @@ pub fn leer(
         Some(frase) => Err(mal_escrito(frase)),
         None => {
             let mut argumentos = juntar(&leidas).map_err(de_clap)?;
-            argumentos.nodo.clave.leer_frase().map_err(mal_escrito)?;
+            if !leidas.subcommand_name().is_some_and(es_practica) {
+                argumentos.nodo.clave.leer_frase().map_err(mal_escrito)?;
+            }
             Ok(argumentos)
         }
     }

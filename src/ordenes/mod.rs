@@ -21,6 +21,10 @@ use crate::practicas::{chat, maestro};
 use opciones::{Argumentos, Opciones, Orden, Practica, decidir};
 use sueltas::vecinos_de;
 
+/// Lo que se avisa con clave y con maestro.
+const AL_MAESTRO_EN_CLARO: &str =
+    "Aunque haya clave, al maestro se le dicen en claro los nombres de los archivos.";
+
 /// Cumple lo que se escribió, con quien mire los mensajes si se pidió.
 pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, Fallo> {
     let Argumentos { mut nodo, orden } = argumentos;
@@ -50,6 +54,13 @@ fn cumplir_con(
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let limites = montado.limites();
+    let dice_al_maestro = match &orden {
+        Some(Orden::Localizar { por, .. }) => por.is_none(),
+        _ => nodo.maestro.is_some(),
+    };
+    if nodo.clave.clave.is_some() && dice_al_maestro {
+        consola.pantalla.aviso(AL_MAESTRO_EN_CLARO);
+    }
     let config = || {
         Ok(Config {
             limites: Limites {

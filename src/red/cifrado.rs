@@ -204,6 +204,9 @@ impl Cifrado {
 mod tests {
     use super::*;
 
+    /// Lo más que cabe en un mensaje: los 65 535 bytes de Noise sin el sello.
+    const TEXTO: usize = 65_535 - SELLO;
+
     fn saludados(una: [u8; 32], otra: [u8; 32]) -> Option<(Cifrado, Cifrado)> {
         let mut inicia = Saludo::nuevo(&Clave::nueva(una), Papel::Inicia);
         let mut contesta = Saludo::nuevo(&Clave::nueva(otra), Papel::Contesta);
@@ -212,14 +215,20 @@ mod tests {
         Some((inicia.acabar(), contesta.acabar()))
     }
 
-    fn cerrar(de: &mut Cifrado, texto: &[u8]) -> Vec<u8> {
-        let mut cifrado = Vec::new();
-        de.cerrar(texto, &mut cifrado).unwrap();
-        cifrado
+    fn iguales() -> (Cifrado, Cifrado) {
+        saludados([7; 32], [7; 32]).expect("es la misma clave")
+    }
+
+    /// Un solo mensaje, de lo que sea que quepa.
+    fn mensaje(de: &mut Cifrado, texto: &[u8]) -> Vec<u8> {
+        let mut mensaje = vec![0; LONGITUD + texto.len() + SELLO];
+        let largo = de.noise.write_message(texto, &mut mensaje[LONGITUD..]);
+        mensaje[..LONGITUD].copy_from_slice(&(largo.unwrap() as u16).to_be_bytes());
+        mensaje
     }
 
     fn llega(a: &mut Cifrado, bytes: &[u8]) {
-        a.sitio()[..bytes.len()].copy_from_slice(bytes);
+        a.sitio(bytes.len()).copy_from_slice(bytes);
         a.llegaron(bytes.len());
     }
 
@@ -232,9 +241,9 @@ mod tests {
 
     #[test]
     fn con_la_misma_clave_se_entienden_y_con_otra_no() {
-        let (mut uno, mut otro) = saludados([7; 32], [7; 32]).unwrap();
+        let (mut uno, mut otro) = iguales();
         for texto in [&b"hola"[..], b"", &vec![9; TEXTO]] {
-            let cifrado = cerrar(&mut uno, texto);
+            let cifrado = mensaje(&mut uno, texto);
             assert_eq!(cifrado.len(), LONGITUD + texto.len() + SELLO);
             llega(&mut otro, &cifrado);
             assert_eq!(leer(&mut otro).unwrap(), texto);
@@ -244,42 +253,161 @@ mod tests {
     }
 
     #[test]
-    fn lo_repetido_cambiado_o_fuera_de_orden_no_se_descifra() {
-        let trucos: [fn(&mut Vec<Vec<u8>>); 4] = [
+    fn lo_largo_sale_en_mensajes_que_caben_y_no_se_parece_a_lo_que_era() {
+        let (mut uno, mut otro) = iguales();
+        for largo in [0, 1, PARTE - 1, PARTE, PARTE + 1, TANDA] {
+            let texto = vec![b'a'; largo];
+            let cifrado = uno.cerrar(&texto).unwrap().to_vec();
+            assert!(!cifrado.windows(8).any(|trozo| trozo == [b'a'; 8]));
+            llega(&mut otro, &cifrado);
+            let mut leido = Vec::new();
+            while otro.siguiente().is_some() {
+                leido.extend(leer(&mut otro).unwrap());
+            }
+            assert!(otro.en_limpio() && leido == texto, "{largo}");
+        }
+        // Cifrar otra vez lo mismo no da lo mismo.
+        assert_ne!(
+            uno.cerrar(b"a").unwrap().to_vec(),
+            uno.cerrar(b"a").unwrap()
+        );
+    }
+
+    #[test]
+    fn lo_repetido_cambiado_o_fuera_de_orden_no_se_descifra_ni_lo_que_sigue() {
+        let trucos: [fn(&mut Vec<Vec<u8>>); 6] = [
             |mensajes| mensajes[0] = mensajes[1].clone(),
             |mensajes| mensajes[1] = mensajes[0].clone(),
+            |mensajes| mensajes.swap(0, 1),
+            |mensajes| drop(mensajes.remove(0)),
             |mensajes| *mensajes[1].last_mut().unwrap() ^= 1,
             |mensajes| mensajes[1][LONGITUD] ^= 0x80,
         ];
-        for truco in trucos {
-            let (mut uno, mut otro) = saludados([7; 32], [7; 32]).unwrap();
-            let textos = [b"uno".as_slice(), b"dos"];
-            let mut mensajes = textos.map(|texto| cerrar(&mut uno, texto)).to_vec();
+        for (cual, truco) in trucos.into_iter().enumerate() {
+            let (mut uno, mut otro) = iguales();
+            let textos = ["uno", "dos", "tres"];
+            let mut mensajes = textos
+                .map(|texto| mensaje(&mut uno, texto.as_bytes()))
+                .to_vec();
             truco(&mut mensajes);
             mensajes
                 .iter()
                 .for_each(|mensaje| llega(&mut otro, mensaje));
-            assert!((0..2).any(|_| leer(&mut otro).is_err()));
+            let leidos: Vec<_> = mensajes.iter().map(|_| leer(&mut otro)).collect();
+            let buenos = leidos.iter().take_while(|leido| leido.is_ok()).count();
+            assert!(buenos < leidos.len(), "{cual}");
+            assert!(leidos[buenos..].iter().all(Result::is_err), "{cual}");
+            for (leido, texto) in leidos[..buenos].iter().zip(textos) {
+                assert_eq!(leido.as_deref(), Ok(texto.as_bytes()), "{cual}");
+            }
         }
-        // Lo que uno manda no vale como dicho por el otro.
-        let (mut uno, _) = saludados([7; 32], [7; 32]).unwrap();
-        let suyo = cerrar(&mut uno, b"eco");
+    }
+
+    #[test]
+    fn lo_que_uno_manda_no_vale_como_dicho_por_el_otro() {
+        let (mut uno, _) = iguales();
+        let suyo = mensaje(&mut uno, b"eco");
         llega(&mut uno, &suyo);
         assert!(leer(&mut uno).is_err());
+        // Ni lo de una conexión en otra, aunque la clave sea la misma.
+        let ((mut uno, _), (_, mut otro)) = (iguales(), iguales());
+        let suyo = mensaje(&mut uno, b"de ayer");
+        llega(&mut otro, &suyo);
+        assert!(leer(&mut otro).is_err());
+    }
+
+    #[test]
+    fn un_saludo_repetido_no_sirve_para_seguir() {
+        let clave = Clave::nueva([7; 32]);
+        let mut inicia = Saludo::nuevo(&clave, Papel::Inicia);
+        let visto = inicia.escribir();
+        let contestar = || {
+            let mut contesta = Saludo::nuevo(&clave, Papel::Contesta);
+            contesta.leer(&visto[LONGITUD..]).unwrap();
+            (contesta.escribir(), contesta.acabar())
+        };
+        let ((respuesta, _), (_, mut repetido)) = (contestar(), contestar());
+        inicia.leer(&respuesta[LONGITUD..]).unwrap();
+        let dicho = mensaje(&mut inicia.acabar(), b"LISTAR\n");
+        llega(&mut repetido, &dicho);
+        assert!(leer(&mut repetido).is_err());
     }
 
     #[test]
     fn a_medias_no_es_un_mensaje() {
-        let (mut uno, mut otro) = saludados([7; 32], [7; 32]).unwrap();
-        let cifrado = cerrar(&mut uno, b"hola");
+        let (mut uno, mut otro) = iguales();
+        let cifrado = mensaje(&mut uno, b"hola");
         for byte in &cifrado[..cifrado.len() - 1] {
             llega(&mut otro, &[*byte]);
             assert_eq!(otro.siguiente(), None);
         }
         assert!(!otro.en_limpio());
-        // Ni siquiera cabe el sello: no se descifra, y no se toma por uno vacío.
-        let (_, mut otro) = saludados([7; 32], [7; 32]).unwrap();
-        llega(&mut otro, &[0, 3, 1, 2, 3]);
+        // Soltar memoria no pierde lo que está a medias.
+        otro.adelgazar();
+        llega(&mut otro, &cifrado[cifrado.len() - 1..]);
+        assert_eq!(leer(&mut otro).unwrap(), b"hola");
+    }
+
+    #[test]
+    fn donde_no_cabe_ni_el_sello_no_hay_mensaje() {
+        // Ni se descifra ni se toma por uno vacío.
+        for largo in [0_u16, 1, 15] {
+            let (_, mut otro) = iguales();
+            llega(&mut otro, &largo.to_be_bytes());
+            llega(&mut otro, &vec![0; usize::from(largo)]);
+            assert_eq!(leer(&mut otro), Err(NoSeDescifra), "{largo}");
+        }
+        // El mayor, hecho de basura, tampoco pasa.
+        let (_, mut otro) = iguales();
+        llega(&mut otro, &[0xff; LONGITUD + 65_535]);
         assert_eq!(leer(&mut otro), Err(NoSeDescifra));
+    }
+
+    #[test]
+    fn diez_gib_no_gastan_los_numeros_de_mensaje() {
+        // Cada mensaje, sea como sea de corto, gasta un número; los nuestros llevan PARTE bytes.
+        let mensajes = (10_u64 << 30).div_ceil(PARTE as u64);
+        let (mut uno, mut otro) = iguales();
+        let mut sitio = [0; SELLO];
+        for _ in 0..mensajes {
+            uno.noise.write_message(&[], &mut sitio).unwrap();
+        }
+        assert_eq!(uno.noise.sending_nonce(), mensajes);
+        assert!(
+            u64::MAX / mensajes > 1 << 40,
+            "y aún quedan para un billón de veces más"
+        );
+        // El siguiente se descifra con el número que le toca, y con ningún otro.
+        let siguiente = mensaje(&mut uno, b"sigue");
+        let leer_con = |otro: &mut Cifrado, numero| {
+            otro.noise.set_receiving_nonce(numero);
+            let mut texto = [0; 5];
+            let leido = otro.noise.read_message(&siguiente[LONGITUD..], &mut texto);
+            leido.is_ok() && texto == *b"sigue"
+        };
+        assert!(!leer_con(&mut otro, mensajes - 1) && !leer_con(&mut otro, 0));
+        assert!(leer_con(&mut otro, mensajes));
+    }
+
+    #[test]
+    fn lo_que_no_se_usa_se_suelta() {
+        let (mut uno, mut otro) = iguales();
+        let cifrado = uno.cerrar(&vec![1; TANDA]).unwrap().to_vec();
+        llega(&mut otro, &cifrado);
+        while otro.siguiente().is_some() {
+            leer(&mut otro).unwrap();
+        }
+        assert!(uno.por_salir.len() > POCO && otro.recibido.len() > POCO);
+        uno.adelgazar();
+        otro.adelgazar();
+        assert!(uno.por_salir.is_empty() && otro.sin_sitio());
+        let despues = uno.cerrar(b"sigue").unwrap().to_vec();
+        llega(&mut otro, &despues);
+        assert_eq!(leer(&mut otro).unwrap(), b"sigue");
+    }
+
+    #[test]
+    fn la_clave_no_se_pinta() {
+        assert_eq!(format!("{:?}", Clave::nueva([7; 32])), "Clave(…)");
     }
 }

@@ -100,7 +100,7 @@ pub fn enviar_archivo(
     progreso: &Progreso,
 ) -> Result<String, Fallo> {
     let (nombre, tamano) = mirar(ruta)?;
-    let fallo = |fallo: FalloPar| Fallo::nuevo(format!("{peer} {}", no_lo_acepta(&fallo)));
+    let fallo = |fallo: FalloPar| Fallo::nuevo(no_lo_acepta(peer, &fallo));
     let limites = &vecinos.limites;
     let mut conexion =
         Conexion::conectar(peer, limites.conectar, limites, parada).map_err(|f| fallo(f.into()))?;
@@ -133,13 +133,13 @@ pub fn mirar(ruta: &Path) -> Result<(String, u64), Fallo> {
     Ok((nombre.to_string(), datos.len()))
 }
 
-fn no_lo_acepta(fallo: &FalloPar) -> String {
+fn no_lo_acepta(peer: SocketAddr, fallo: &FalloPar) -> String {
     match fallo {
-        FalloPar::Rechaza(motivo) => format!("no lo acepta: {motivo}"),
-        FalloPar::Cerro => {
-            "cerró sin contestar: un nodo de la guía no recibe envíos, sólo descarga".into()
-        }
-        otro => otro.to_string(),
+        FalloPar::Rechaza(motivo) => format!("{peer} no lo acepta: {motivo}"),
+        FalloPar::Cerro => format!(
+            "{peer} cerró sin contestar: un nodo de la guía no recibe envíos, sólo descarga"
+        ),
+        otro => otro.de(peer),
     }
 }
 

@@ -225,6 +225,7 @@ impl<'a> Fuente<'a> {
 fn es_culpa_suya(fallo: &FalloPar) -> bool {
     match fallo {
         FalloPar::Miente(_) | FalloPar::NoLoTiene | FalloPar::Rechaza(_) => true,
+        FalloPar::Clave(_) => true,
         FalloPar::Cerro | FalloPar::Red(_) | FalloPar::Lento => false,
         FalloPar::Calculando | FalloPar::Repetido(_) => false,
     }

@@ -19,7 +19,7 @@ use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::plan::{Contenido, Destino, dar_nombre};
 use crate::nodo::palabras::pedir::{FalloPar, no_es_respuesta};
 use crate::nodo::palabras::protocolo::Palabra;
-use crate::red::conexion::Conexion;
+use crate::red::conexion::{Conexion, FalloRed};
 
 /// Bytes que se reciben de una vez.
 const TROZO: usize = 256 * 1024;
@@ -67,6 +67,9 @@ pub fn bajar_como_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Descargad
 /// ya son datos.
 fn pedir_a_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Conexion, FalloPar> {
     let limites = pedido.limites;
+    if limites.clave.is_some() {
+        return Err(FalloRed::SinClave.into());
+    }
     let mut conexion = Conexion::conectar(peer, limites.conectar, limites, pedido.parada)?;
     conexion.escribir_texto(&Palabra::Descargar(pedido.nombre.to_string()).to_string())?;
     let limite = Instant::now() + limites.respuesta;

@@ -30,11 +30,11 @@ pub fn buscar_en_la_red(
     thread::scope(|ambito| {
         let los_suyos = |url| {
             let otros = otros_segun(vecinos, url, nombre)?;
-            buscar_en_peers(&otros, nombre, al_encontrar)
+            buscar_en_peers(&otros, nombre, al_encontrar, avisar)
         };
         let preguntar = |url| arrancar_en(ambito, "maestro", move || los_suyos(url));
         let maestro = vecinos.maestro.as_deref().map(preguntar).transpose()?;
-        let mut hallados = buscar_en_peers(vecinos, nombre, al_encontrar)?;
+        let mut hallados = buscar_en_peers(vecinos, nombre, al_encontrar, avisar)?;
         match maestro.map(ScopedJoinHandle::join) {
             Some(Ok(Ok(otros))) => hallados.extend(otros),
             Some(Ok(Err(fallo))) => avisar(format!("[MAESTRO] {fallo}")),
@@ -61,7 +61,15 @@ fn con_espera(vecinos: &Vecinos) -> Limites {
     Limites {
         conectar: vecinos.espera,
         respuesta: vecinos.espera,
-        ..vecinos.limites.clone()
+        ..para_el_maestro(&vecinos.limites)
+    }
+}
+
+/// El maestro no cifra: con clave, es al único a quien se le habla en claro. Quien la pone, avisa.
+pub fn para_el_maestro(limites: &Limites) -> Limites {
+    Limites {
+        clave: None,
+        ..limites.clone()
     }
 }
 

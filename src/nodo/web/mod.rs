@@ -9,6 +9,8 @@ mod archivo;
 mod pagina;
 mod vivo;
 
+pub use vivo::es_de_aqui;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -21,7 +23,7 @@ use crate::http::{con_lista, pieza, rechazar, solo_admite};
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::{Archivo, NoSeAbre};
 use crate::nodo::cliente::buscar_en_peers;
-use crate::nodo::maestro::localizar::{Hallado, localizar};
+use crate::nodo::maestro::localizar::{Hallado, localizar, para_el_maestro};
 use crate::nodo::palabras::pedir::{FalloPar, saludar};
 use crate::nodo::palabras::servir::Cierre;
 use crate::nodo::vecinos::Vecinos;
@@ -155,12 +157,12 @@ fn localizar_desde_aqui(
         let turno = nodo.web.turnos.pedir(ESPERA_DE_TURNO, &nodo.saliendo);
         let frase = "se está buscando demasiado a la vez; prueba dentro de un rato";
         let _turno = turno.ok_or_else(|| rechazar(503, frase))?;
-        let duenos = buscar_en_peers(&nodo.vecinos, archivo, &|_| {});
+        let duenos = buscar_en_peers(&nodo.vecinos, archivo, &|_| {}, &|_| {});
         let duenos = duenos.map_err(|fallo| rechazar(503, fallo.publico()))?;
         peers.extend(duenos.into_iter().map(Hallado::nuestro));
         if let (true, Some(maestro)) = (peers.is_empty(), &nodo.vecinos.maestro) {
-            let limites = &nodo.vecinos.limites;
-            let hallados = localizar(maestro, archivo, limites, &nodo.saliendo);
+            let limites = para_el_maestro(&nodo.vecinos.limites);
+            let hallados = localizar(maestro, archivo, &limites, &nodo.saliendo);
             let hallados = hallados.inspect_err(|fallo| log::debug!("{fallo}"));
             peers = hallados.unwrap_or_default();
         }
@@ -245,6 +247,7 @@ fn como_esta(vecinos: &Vecinos, peer: SocketAddr) -> EstadoDePeer {
     match saludar(vecinos, peer) {
         Ok(quien) => EstadoDePeer::Responde(quien.nombre),
         Err(FalloPar::Cerro) => EstadoDePeer::DeLaGuia,
+        Err(fallo @ FalloPar::Clave(_)) => EstadoDePeer::SinEntenderse(fallo.to_string()),
         Err(_) => EstadoDePeer::Callado,
     }
 }
