@@ -162,6 +162,11 @@ impl Cifrado {
         self.visto == self.llegado
     }
 
+    /// ¿Llegó algo que no se descifra? Ya no se puede seguir.
+    pub fn roto(&self) -> bool {
+        self.roto
+    }
+
     /// ¿No tiene sitio para lo que llegue?
     pub fn sin_sitio(&self) -> bool {
         self.recibido.is_empty()

@@ -378,7 +378,7 @@ impl Conexion {
                 Ok(0) => break mirados,
                 Ok(_) => {}
                 // Un RST antes del primer byte es otra manera de cerrar sin contestar.
-                Err(FalloRed::Cortada) if mirados == 0 => return Ok(None),
+                Err(FalloRed::Cortada) if mirados == 0 && self.nada_a_medias() => return Ok(None),
                 Err(fallo) => return Err(fallo),
             }
         };

@@ -165,6 +165,7 @@ impl Conexion {
         loop {
             let cifrado = self.cifrado.as_mut().expect("sólo se llama con clave");
             match cifrado.siguiente() {
+                _ if cifrado.roto() => return Err(FalloRed::Alterado),
                 Some(largo @ 1..) => return Ok(Some(largo)),
                 // Vacío: se comprueba y se sigue.
                 Some(0) => drop(abrir(&mut self.cifrado, &mut [])?),
@@ -179,8 +180,14 @@ impl Conexion {
 
     /// Un fin a mitad de mensaje es un corte.
     fn fin_del_cifrado(&self) -> Result<Option<usize>, FalloRed> {
-        let en_limpio = self.cifrado.as_ref().is_none_or(Cifrado::en_limpio);
-        en_limpio.then_some(None).ok_or(FalloRed::Cortada)
+        self.nada_a_medias()
+            .then_some(None)
+            .ok_or(FalloRed::Cortada)
+    }
+
+    /// ¿No ha llegado una parte de un mensaje cifrado?
+    pub(super) fn nada_a_medias(&self) -> bool {
+        self.cifrado.as_ref().is_none_or(Cifrado::en_limpio)
     }
 
     /// Una lectura del socket, sin descifrar.
