@@ -34,13 +34,7 @@ pub fn leer(
     let leidas = comando().try_get_matches_from(palabras).map_err(de_clap)?;
     match lo_que_sobra(&leidas).or_else(|| fallas_sin_nodo(&leidas)) {
         Some(frase) => Err(mal_escrito(frase)),
-        None => {
-            let mut argumentos = juntar(&leidas).map_err(de_clap)?;
-            if !leidas.subcommand_name().is_some_and(es_practica) {
-                argumentos.nodo.clave.leer_frase().map_err(mal_escrito)?;
-            }
-            Ok(argumentos)
-        }
+        None => juntar(&leidas).map_err(de_clap),
     }
 }
 

@@ -28,6 +28,13 @@ const AL_MAESTRO_EN_CLARO: &str =
 /// Cumple lo que se escribió, con quien mire los mensajes si se pidió.
 pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, Fallo> {
     let Argumentos { mut nodo, orden } = argumentos;
+    if habla_con_nodos(&orden)
+        && let Err(frase) = nodo.clave.leer_frase()
+    {
+        consola.pantalla.aviso(format!("nodo: {frase}"));
+        consola.pantalla.aviso("La ayuda: nodo --help");
+        return Ok(Salida::MalEscrito);
+    }
     let montado = match &orden {
         Some(Orden::Practica(practica)) => montar_para(practica),
         _ => {
@@ -45,6 +52,14 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
         Ok(Salida::Bien) => Ok(Salida::NoSePudo),
         salida => salida,
     }
+}
+
+/// Las demás no cifran nada: ni siquiera se mira si la frase vale.
+fn habla_con_nodos(orden: &Option<Orden>) -> bool {
+    !matches!(
+        orden,
+        Some(Orden::Practica(_) | Orden::Laboratorio(_) | Orden::Completar { .. } | Orden::Clave)
+    )
 }
 
 fn cumplir_con(

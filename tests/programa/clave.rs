@@ -910,8 +910,9 @@ fn un_fin_falso_no_acaba_una_linea() {
         suya.leer_linea(PACIENCIA, "la palabra").unwrap();
         suya.aceptar_cifrado(&limites.clave.clone().unwrap(), limite)
             .unwrap();
+        // Nada es nada: ni una línea vacía.
+        suya.escribir_texto("").unwrap();
         suya.escribir_datos(b"LISTA:1\n4:-:acta.tx").unwrap();
-        suya.escribir_datos(b"").unwrap();
     });
     let mut nuestra = con_clave(a, FRASE).unwrap();
     assert_eq!(oir(&mut nuestra), "LISTA:1");
