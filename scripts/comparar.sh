@@ -245,7 +245,8 @@ memoria_de_una_descarga() {
 
 # Por parejas: cada descarga cifrada, justo después de la misma en claro.
 clave() {
-    local frase=$("$nodo" clave 2>/dev/null) p1 n1 p2 n2 claro cifrado
+    local frase p1 n1 p2 n2 claro cifrado
+    frase=$("$nodo" clave 2>/dev/null)
     decir "" "== Cifrar: un archivo de $mib MiB con clave y sin ella, mediana de $rondas parejas =="
     mkdir -p "$trabajo/a"
     [ -f "$trabajo/a/grande" ] || head -c "$((mib * 1048576))" /dev/urandom >"$trabajo/a/grande"

@@ -31,7 +31,7 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
     if habla_con_nodos(&orden)
         && let Err(frase) = nodo.clave.leer_frase()
     {
-        consola.pantalla.aviso(format!("nodo: {frase}"));
+        consola.pantalla.aviso(frase);
         consola.pantalla.aviso("La ayuda: nodo --help");
         return Ok(Salida::MalEscrito);
     }
