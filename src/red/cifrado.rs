@@ -339,6 +339,26 @@ mod tests {
     }
 
     #[test]
+    fn el_saludo_es_el_que_hace_otro_programa() {
+        // Hecho con noiseprotocol, de Python, con esa clave y el mismo prólogo.
+        let clave = "e626f6d24f7679ae28f0e67311afcfdf6a6265fabd846735b42e8a5376084734";
+        let saludo = "ad79a2911ac5f6950d3279f31bb272812cdbca9978dffaaaebfcf8e97e4a042e\
+                      913d28cfa0352126c4c1b89e10219b3d";
+        let bytes = |escrito: &str| -> Vec<u8> {
+            let pares = (0..escrito.len()).step_by(2);
+            pares
+                .map(|n| u8::from_str_radix(&escrito[n..n + 2], 16).unwrap())
+                .collect()
+        };
+        let clave = Clave::nueva(bytes(clave).try_into().unwrap());
+        let leer = |saludo: &[u8]| Saludo::nuevo(&clave, Papel::Contesta).leer(saludo);
+        let mut saludo = bytes(saludo);
+        assert_eq!(leer(&saludo), Ok(()));
+        saludo[0] ^= 1;
+        assert_eq!(leer(&saludo), Err(NoSeDescifra));
+    }
+
+    #[test]
     fn a_medias_no_es_un_mensaje() {
         let (mut uno, mut otro) = iguales();
         let cifrado = mensaje(&mut uno, b"hola");

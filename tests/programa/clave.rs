@@ -1044,10 +1044,17 @@ fn el_diario_cuenta_las_palabras_como_si_no_se_cifrara() {
     let aparte = tempfile::tempdir().unwrap();
     let (suyo, nuestro) = (aparte.path().join("suyo"), aparte.path().join("nuestro"));
     let suyo_escrito = suyo.to_str().unwrap();
-    let (_c, mut servidor) = nodo_con(
-        &[("acta.txt", b"hola")],
-        &["--clave", FRASE, "--diario", suyo_escrito],
-    );
+    let carpeta = tempfile::tempdir().unwrap();
+    fs::write(carpeta.path().join("acta.txt"), "hola").unwrap();
+    let opciones = [
+        "--peer",
+        "127.0.0.1:9",
+        "--clave",
+        FRASE,
+        "--diario",
+        suyo_escrito,
+    ];
+    let mut servidor = Proceso::menu(carpeta.path(), &opciones);
     let a = servidor.direccion().to_string();
     let nuestro_escrito = nuestro.to_str().unwrap();
     let salida = orden([
@@ -1061,7 +1068,8 @@ fn el_diario_cuenta_las_palabras_como_si_no_se_cifrara() {
         nuestro_escrito,
     ]);
     assert_eq!(codigo(&salida), Some(0));
-    cerrar(&mut servidor);
+    servidor.escribir("3");
+    assert_eq!(servidor.terminar(), Some(0));
     let palabras = |diario: &PathBuf| -> Vec<String> {
         let todo = fs::read_to_string(diario).unwrap();
         let linea = |linea: &str| -> Option<String> {
@@ -1093,15 +1101,6 @@ fn el_diario_cuenta_las_palabras_como_si_no_se_cifrara() {
             "envia 2 SI"
         ]
     );
-}
-
-/// Lo acaba de modo que el diario quede entero.
-fn cerrar(nodo: &mut Proceso) {
-    #[cfg(unix)]
-    nodo.senal("TERM");
-    #[cfg(not(unix))]
-    nodo.matar();
-    nodo.terminar();
 }
 
 #[test]
