@@ -119,6 +119,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn es_de_un_escrito_quien_viene_de_su_ip_se_escriba_como_se_escriba() {
+        let dir = |texto: &str| texto.parse::<SocketAddr>().unwrap();
+        let config = crate::ordenes::opciones::decidir(Default::default()).unwrap();
+        let mut vecinos = Vecinos::nuevos(&config, "yo".into(), None);
+        vecinos.peers.clear();
+        let escritos = [
+            "[::ffff:10.0.0.2]:6001",
+            "[fe80::1%3]:6001",
+            "[2001:db8::7]:6001",
+        ];
+        vecinos.conocer(&escritos.map(dir));
+        for (desde, entra) in [
+            ("10.0.0.2:50000", true),
+            ("[fe80::1%3]:50000", true),
+            ("[2001:db8:0:0::7]:1", true),
+            ("10.0.0.3:6001", false),
+            ("[fe80::2%3]:6001", false),
+        ] {
+            assert_eq!(vecinos.es_de_un_escrito(dir(desde)), entra, "{desde}");
+        }
+    }
+
+    #[test]
     fn nadie_cuenta_dos_veces_ni_se_cuenta_a_si_mismo() {
         let dir = |texto: &str| texto.parse::<SocketAddr>().unwrap();
         let mut vecinos = Vecinos {
@@ -140,6 +163,8 @@ mod tests {
         ];
         vecinos.conocer(&todos.map(dir));
         assert_eq!(vecinos.peers, [dir("127.0.0.1:6002")]);
+        let escrito = |texto| vecinos.es_de_un_escrito(dir(texto));
+        assert!(escrito("127.0.0.1:50000") && !escrito("127.0.0.2:6002"));
         let tanda = vecinos.para_una_tanda(&Parada::nueva());
         assert!(!tanda.es_nuevo("00000001"), "es el nuestro");
         assert!(tanda.es_nuevo("00000002") && !tanda.es_nuevo("00000002"));

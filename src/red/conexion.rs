@@ -2,7 +2,8 @@
 //!
 //! Envuelve el `conn` de la guía y le da lo que le falta: plazos (ninguna espera es eterna), líneas
 //! con tope (nadie reserva memoria nuestra) y registro (`RUST_LOG=nodo=debug` enseña cada línea y
-//! con quién). No sabe qué significan las palabras, ni toca el disco, ni escribe en pantalla.
+//! con quién). Con clave, lo que pasa va cifrado (`conexion/saludo.rs`), y quien la usa no lo nota.
+//! No sabe qué significan las palabras, ni toca el disco, ni escribe en pantalla.
 
 mod saludo;
 
