@@ -3,8 +3,8 @@
 # con medianas.
 #
 #   scripts/comparar.sh                 todo
-#   scripts/comparar.sh transferencias  sólo eso (o: chicos, varias, enjambre, peticiones, ociosas,
-#                                       buscar)
+#   scripts/comparar.sh transferencias  sólo eso (o: clave, chicos, varias, enjambre, peticiones,
+#                                       ociosas, buscar)
 #
 # No instala nada: lo que no esté (nginx, curl, python3, el nodo de la guía) se salta y se dice. El nodo
 # de la guía se toma de la variable GUIA (ruta de nodo_p2p.py). RONDAS=5 y MIB=1024 se pueden cambiar.
@@ -244,6 +244,33 @@ memoria_de_una_descarga() {
     decir "  memoria máxima: quien baja $maxima MiB, quien sirve $(memoria_maxima "$2") MiB"
 }
 
+# Por parejas: cada descarga cifrada, justo después de la misma en claro.
+clave() {
+    local frase p1 n1 p2 n2 claro cifrado
+    frase=$("$nodo" clave 2>/dev/null)
+    decir "" "== Cifrar: un archivo de $mib MiB con clave y sin ella, mediana de $rondas parejas =="
+    mkdir -p "$trabajo/a"
+    [ -f "$trabajo/a/grande" ] || head -c "$((mib * 1048576))" /dev/urandom >"$trabajo/a/grande"
+    arrancar_nodo "$trabajo/a"; p1=$puerto n1=$proceso
+    arrancar_nodo "$trabajo/a" --clave "$frase"; p2=$puerto n2=$proceso
+    local bajar=("$nodo" descargar grande --carpeta "$trabajo/destino")
+    "${bajar[@]}" --de "127.0.0.1:$p1" >/dev/null
+    rm -rf "$trabajo/destino"
+    "${bajar[@]}" --de "127.0.0.1:$p2" --clave "$frase" >/dev/null
+    for _ in $(seq "$rondas"); do
+        medir claro "$n1" "${bajar[@]}" --de "127.0.0.1:$p1"
+        medir cifrado "$n2" "${bajar[@]}" --de "127.0.0.1:$p2" --clave "$frase"
+    done
+    claro=$(awk '{ print $2 }' "$trabajo/claro.datos" | mediana)
+    cifrado=$(awk '{ print $2 }' "$trabajo/cifrado.datos" | mediana)
+    decir "  cifrada va a $(paste "$trabajo/claro.datos" "$trabajo/cifrado.datos" |
+        awk '{ print $1 / $3 }' | mediana) de la misma en claro" \
+        "  procesador por GiB, entre los dos lados: en claro $(por_gib "$claro") s," \
+        "  cifrada $(por_gib "$cifrado") s"
+}
+
+por_gib() { awk -v s="$1" -v m="$mib" 'BEGIN { printf "%.2f", s * 1024 / m }'; }
+
 chicos() {
     decir "" "== 1000 archivos de 4 KiB, mediana de $rondas =="
     mkdir -p "$trabajo/a" "$trabajo/destino"
@@ -424,10 +451,10 @@ compilar
 hay nginx || decir "nginx: no está; se salta"
 hay curl || decir "curl: no está; se salta"
 hay_guia || decir "el nodo de la guía: no está (GUIA=ruta de nodo_p2p.py); se salta"
-if [ $# -eq 0 ]; then set -- transferencias chicos varias enjambre peticiones ociosas buscar; fi
+if [ $# -eq 0 ]; then set -- transferencias clave chicos varias enjambre peticiones ociosas buscar; fi
 for parte in "$@"; do
     case $parte in
-        transferencias | chicos | varias | enjambre | peticiones | ociosas | buscar) "$parte" ;;
+        transferencias | clave | chicos | varias | enjambre | peticiones | ociosas | buscar) "$parte" ;;
         *) decir "no sé medir «$parte»" >&2; exit 2 ;;
     esac
 done

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::red::caudal::Caudal;
+use crate::red::cifrado::Clave;
 use crate::testigo::Testigo;
 
 /// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta.
@@ -36,8 +37,6 @@ pub const MAX_PEERS: usize = 512;
 pub const MAX_NOMBRE: usize = 64;
 /// Tope de un mensaje, en bytes.
 pub const MAX_MENSAJE: usize = 2000;
-/// Cuántos mensajes recibidos se guardan; después se olvidan los más viejos.
-pub const MAX_MENSAJES: usize = 200;
 /// Cuántos archivos caben en un registro del maestro.
 pub const MAX_ARCHIVOS: usize = 100_000;
 /// Tope del nombre de un archivo en el maestro, en bytes.
@@ -64,6 +63,8 @@ pub struct Limites {
     pub linea: usize,
     /// Bytes por segundo que se sirven, entre todas las conexiones.
     pub caudal: Caudal,
+    /// Con qué se cifra lo que se dice a otros nodos, si la clase tiene clave.
+    pub clave: Option<Clave>,
     /// Quién mira lo que se dice: el laboratorio, si se pidió.
     pub testigo: Testigo,
 }
@@ -80,6 +81,7 @@ impl Default for Limites {
             escribir: Duration::from_secs(30),
             linea: 4096,
             caudal: Caudal::default(),
+            clave: None,
             testigo: Testigo::default(),
         }
     }
@@ -117,6 +119,8 @@ pub struct Config {
     pub espera: Duration,
     /// Conexiones que atiende a la vez.
     pub max_conexiones: usize,
+    /// ¿Se atiende sólo a los peers escritos y a esta máquina?
+    pub solo_peers: bool,
     /// La URL del maestro en que registrarse.
     pub maestro: Option<String>,
     /// ¿Se dijo quién es (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es nadie.

@@ -52,6 +52,7 @@ mod programa {
     pub mod balanceador;
     pub mod carpeta;
     pub mod chat;
+    pub mod clave;
     pub mod demostrar;
     pub mod descarga;
     pub mod diagnostico;
@@ -89,6 +90,7 @@ fn a_la_vez_las_que_esperan_plazos() {
         #[cfg(unix)]
         carpeta::uno_de_50_gib_recien_puesto_no_hace_esperar_a_nadie,
         chat::un_par_que_no_lee_no_para_a_los_demas_ni_la_salida,
+        clave::un_saludo_que_no_acaba_se_va_a_los_10_s_en_total,
         demostrar::todo_se_ve_en_la_guia_y_nada_en_el_nodo,
         descarga::a_los_mudos_y_a_los_que_gotean_no_se_les_espera,
         diagnostico::quien_deja_conectar_y_calla_es_otro_programa_o_esta_parado,

@@ -125,7 +125,7 @@ impl Archivos {
     /// Sólo un peer de la lista, o quien esté en esta máquina. El puerto no cuenta.
     fn puede_subir(&self) -> Result<(), String> {
         let ip = self.desde.ip();
-        match self.vecinos.conoce_la_ip(ip) || es_de_esta_maquina(ip) {
+        match self.vecinos.es_de_un_escrito(self.desde) || es_de_esta_maquina(ip) {
             true => Ok(()),
             false => Err(no_es_peer(ip)),
         }

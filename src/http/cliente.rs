@@ -86,12 +86,17 @@ fn leer_url(url: &str) -> Result<Url, Fallo> {
     Url::leer(url).ok_or_else(no_es)
 }
 
-/// Se conecta con quien diga `url`. El plazo es para todo: saber su dirección, y conectarse.
+/// Se conecta con quien diga `url`. El plazo es para todo: saber su dirección, y conectarse. Con
+/// clave no se llega a preguntar: iría en claro.
 fn abrir(
     url: &Url,
     limites: &Limites,
     parada: &Parada,
 ) -> Result<Result<Conexion, FalloRed>, Fallo> {
+    if limites.clave.is_some() {
+        let frase = "con clave no se pregunta por HTTP, que iría en claro";
+        return Err(Fallo::nuevo(format!("http://{}: {frase}", url.sitio())));
+    }
     let limite = Instant::now() + limites.conectar;
     let direccion = resolver(url, limites.conectar, parada)?;
     let queda = limite.saturating_duration_since(Instant::now());

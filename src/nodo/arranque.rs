@@ -17,6 +17,7 @@ use crate::laboratorio::puesto::Puesto;
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::registro;
+use crate::nodo::puerta;
 use crate::nodo::servidor::gestionar_peticion;
 use crate::nodo::vecinos::Vecinos;
 use crate::red::abrir_puerto;
@@ -30,6 +31,8 @@ use crate::texto::tamano;
 const CONEXIONES_POR_TANDA: usize = 20;
 /// Puertos que se prueban, desde el de la primera fila, cuando no hay fila que lo diga.
 const PUERTOS_A_PROBAR: u16 = 10;
+/// Lo que se dice al arrancar con clave.
+const CON_CLAVE: &str = "Con clave: sólo se habla, cifrado, con quien la tenga";
 
 /// Un nodo en marcha.
 pub struct EnMarcha {
@@ -63,7 +66,11 @@ impl EnMarcha {
         let huellas = calcular_huellas(&nodo)?;
         let registro = registro::mantener(&nodo)?;
         let suyo = Arc::clone(&nodo);
-        let atender = move |conexion| gestionar_peticion(conexion, &suyo);
+        let atender = move |conexion| {
+            if let Some(conexion) = puerta::dejar_pasar(conexion, &suyo) {
+                gestionar_peticion(conexion, &suyo);
+            }
+        };
         let (tope, parada) = (config.max_conexiones, Parada::nueva());
         let limites = Limites {
             caudal: config.limites.caudal.hasta_que(&parada),
@@ -101,6 +108,9 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
     if let Some(tope) = nodo.vecinos.limites.caudal.tope() {
         let linea = format!("Sirvo {} por segundo, como mucho", tamano(tope));
         consola.pantalla.linea(linea);
+    }
+    if nodo.vecinos.limites.clave.is_some() {
+        consola.pantalla.linea(CON_CLAVE);
     }
     if let Some(yo) = en_la_red {
         let linea = format!("Los demás me encuentran en {yo} (para ellos: --peer {yo})");

@@ -8,6 +8,7 @@ pub mod descarga;
 pub mod maestro;
 pub mod menu;
 pub mod palabras;
+pub mod puerta;
 pub mod servidor;
 pub mod vecinos;
 pub mod web;
@@ -21,7 +22,6 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::config::MAX_MENSAJES;
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
 use crate::grpc;
@@ -47,6 +47,8 @@ const MAX_RECEPCIONES_POR_IP: usize = 4;
 /// Bloques que se mandan a la vez con `--ritmo`: entre más, ninguno acabaría pronto, y los demás no
 /// tendrían qué repartir.
 const ENVIOS_CON_RITMO: usize = 4;
+/// Mensajes recibidos que se guardan; después se olvidan los más viejos.
+const MAX_MENSAJES: usize = 200;
 /// IP de las que se recuerda cuándo se anunciaron.
 const MAX_VISTAS: usize = 1024;
 
@@ -79,7 +81,8 @@ pub struct Nodo {
     /// La de esta máquina. Se mira al arrancar: leerla no cabe en la pila de un hilo de conexión.
     zona: TimeZone,
     mensajes: Mutex<VecDeque<Mensaje>>,
-    vistas: Mutex<HashMap<IpAddr, Instant>>,
+    vistas: Mutex<Vistas>,
+    rechazadas: Mutex<Vistas>,
     ultima_lista: Mutex<UltimaLista>,
 }
 
@@ -102,6 +105,20 @@ impl fmt::Display for Mensaje {
         let (hora, de, ip, texto) = (&self.hora, &self.de, self.desde.ip(), &self.texto);
         write!(f, "{hora} [MENSAJE] {de} ({ip}): {texto}")
     }
+}
+
+/// Cuándo se vio por última vez cada IP.
+type Vistas = HashMap<IpAddr, Instant>;
+
+/// ¿Es la primera vez que se ve esa IP, o hace un rato de la anterior?
+fn hace_rato_que_no(vistas: &Mutex<Vistas>, ip: IpAddr) -> bool {
+    let mut vistas = cerrojo(vistas);
+    let ahora = Instant::now();
+    let antes = vistas.get(&ip).copied();
+    if antes.is_some() || vistas.len() < MAX_VISTAS {
+        vistas.insert(ip, ahora);
+    }
+    antes.is_none_or(|antes| ahora.duration_since(antes) > YA_SE_DIJO)
 }
 
 /// La última lista de archivos. Quien pidió la suya antes de que esta empezara puede usarla: así
@@ -144,6 +161,7 @@ impl Nodo {
             zona: TimeZone::system(),
             mensajes: Mutex::default(),
             vistas: Mutex::default(),
+            rechazadas: Mutex::default(),
             ultima_lista: Mutex::default(),
         }
     }
@@ -173,16 +191,16 @@ impl Nodo {
     /// Cuenta que alguien se conectó: siempre si habla como la guía; si no, sólo la primera vez que
     /// se ve esa IP (o tras un rato), porque los saludos de los nuestros llenarían la pantalla.
     pub fn contar_conexion(&self, desde: SocketAddr, como_la_guia: bool) {
-        let mut vistas = cerrojo(&self.vistas);
-        let ahora = Instant::now();
-        let antes = vistas.get(&desde.ip()).copied();
-        let nueva = antes.is_none_or(|antes| ahora.duration_since(antes) > YA_SE_DIJO);
-        if antes.is_some() || vistas.len() < MAX_VISTAS {
-            vistas.insert(desde.ip(), ahora);
-        }
-        drop(vistas);
-        if nueva || como_la_guia {
+        if hace_rato_que_no(&self.vistas, desde.ip()) || como_la_guia {
             self.avisador.avisar(format_args!("{CONEXION} {desde}"));
+        }
+    }
+
+    /// Cuenta que a alguien no se le atiende, y por qué: una vez por IP cada rato.
+    pub fn contar_que_no_entra(&self, desde: SocketAddr, por_que: &str) {
+        if hace_rato_que_no(&self.rechazadas, desde.ip()) {
+            let avisador = &self.avisador;
+            avisador.avisar(format_args!("[NO ENTRA] {desde}: {por_que}"));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub struct Vecinos {
     pub maestro: Option<String>,
     /// Plazo total de cada peer al buscar.
     pub espera: Duration,
+    /// ¿Se atiende sólo a los peers escritos y a esta máquina?
+    pub solo_peers: bool,
     /// Plazos y topes.
     pub limites: Limites,
     /// Corta las conexiones con que se pregunta, si quien espera se cansa.
@@ -46,6 +48,7 @@ impl Vecinos {
             peers: Vec::new(),
             maestro: config.maestro.clone(),
             espera: config.espera,
+            solo_peers: config.solo_peers,
             limites: config.limites.clone(),
             parada: Parada::nueva(),
             vistos: Arc::default(),
@@ -86,9 +89,9 @@ impl Vecinos {
         self.escucha.is_some_and(es_peer)
     }
 
-    /// ¿Es `ip` la de un peer de la lista? Sólo de ellos se recibe; el puerto no cuenta.
-    pub fn conoce_la_ip(&self, ip: IpAddr) -> bool {
-        self.peers.iter().any(|peer| peer.ip() == ip)
+    /// ¿Viene de la IP de un peer escrito? El puerto desde el que llama no cuenta.
+    pub fn es_de_un_escrito(&self, desde: SocketAddr) -> bool {
+        self.peers.iter().any(|peer| peer.ip() == desde.ip())
     }
 
     /// ¿No hay a quién preguntar, ni quien lo diga?
@@ -116,6 +119,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn es_de_un_escrito_quien_viene_de_su_ip_se_escriba_como_se_escriba() {
+        let dir = |texto: &str| texto.parse::<SocketAddr>().unwrap();
+        let config = crate::ordenes::opciones::decidir(Default::default()).unwrap();
+        let mut vecinos = Vecinos::nuevos(&config, "yo".into(), None);
+        vecinos.peers.clear();
+        let escritos = [
+            "[::ffff:10.0.0.2]:6001",
+            "[fe80::1%3]:6001",
+            "[2001:db8::7]:6001",
+        ];
+        vecinos.conocer(&escritos.map(dir));
+        for (desde, entra) in [
+            ("10.0.0.2:50000", true),
+            ("[fe80::1%3]:50000", true),
+            ("[2001:db8:0:0::7]:1", true),
+            ("10.0.0.3:6001", false),
+            ("[fe80::2%3]:6001", false),
+        ] {
+            assert_eq!(vecinos.es_de_un_escrito(dir(desde)), entra, "{desde}");
+        }
+    }
+
+    #[test]
     fn nadie_cuenta_dos_veces_ni_se_cuenta_a_si_mismo() {
         let dir = |texto: &str| texto.parse::<SocketAddr>().unwrap();
         let mut vecinos = Vecinos {
@@ -126,6 +152,7 @@ mod tests {
             peers: Vec::new(),
             maestro: None,
             espera: Duration::from_secs(1),
+            solo_peers: false,
             limites: Limites::default(),
             parada: Parada::nueva(),
         };
@@ -136,6 +163,8 @@ mod tests {
         ];
         vecinos.conocer(&todos.map(dir));
         assert_eq!(vecinos.peers, [dir("127.0.0.1:6002")]);
+        let escrito = |texto| vecinos.es_de_un_escrito(dir(texto));
+        assert!(escrito("127.0.0.1:50000") && !escrito("127.0.0.2:6002"));
         let tanda = vecinos.para_una_tanda(&Parada::nueva());
         assert!(!tanda.es_nuevo("00000001"), "es el nuestro");
         assert!(tanda.es_nuevo("00000002") && !tanda.es_nuevo("00000002"));

@@ -15,7 +15,7 @@ use crate::fuera;
 use crate::grpc;
 use crate::laboratorio;
 use crate::laboratorio::puesto::{Instrumental, Montado};
-use crate::lan::diagnostico;
+use crate::lan::{clave, diagnostico};
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
@@ -23,11 +23,22 @@ use crate::red::caudal::Caudal;
 use opciones::{Argumentos, Opciones, Orden, Practica, decidir};
 use sueltas::vecinos_de;
 
+/// Lo que se avisa con clave y con maestro.
+const AL_MAESTRO_EN_CLARO: &str =
+    "Aunque haya clave, al maestro se le dicen en claro los nombres de los archivos.";
+
 /// Cumple lo que se escribió, con quien mire los mensajes si se pidió.
 pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, Fallo> {
     let Argumentos { mut nodo, orden } = argumentos;
     if let Some(Orden::Diagnostico { a_quienes }) = &orden {
         nodo.solo_con(a_quienes);
+    }
+    if habla_con_nodos(&orden)
+        && let Err(frase) = nodo.clave.leer_frase()
+    {
+        consola.pantalla.aviso(frase);
+        consola.pantalla.aviso("La ayuda: nodo --help");
+        return Ok(Salida::MalEscrito);
     }
     let montado = match &orden {
         Some(Orden::Practica(practica)) => montar_para(practica),
@@ -48,6 +59,14 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
     }
 }
 
+/// Las demás no cifran nada: ni siquiera se mira si la frase vale.
+fn habla_con_nodos(orden: &Option<Orden>) -> bool {
+    !matches!(
+        orden,
+        Some(Orden::Practica(_) | Orden::Laboratorio(_) | Orden::Completar { .. } | Orden::Clave)
+    )
+}
+
 fn cumplir_con(
     nodo: Opciones,
     orden: Option<Orden>,
@@ -55,6 +74,13 @@ fn cumplir_con(
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let limites = montado.limites();
+    let dice_al_maestro = match &orden {
+        Some(Orden::Localizar { por, .. }) => por.is_none(),
+        _ => nodo.maestro.is_some(),
+    };
+    if nodo.clave.clave.is_some() && dice_al_maestro {
+        consola.pantalla.aviso(AL_MAESTRO_EN_CLARO);
+    }
     let config = || {
         let limites = Limites {
             caudal: Caudal::nuevo(nodo.ritmo),
@@ -90,6 +116,7 @@ fn cumplir_con(
         Some(Orden::Torrent { archivo, salida }) => {
             fuera::abrir(&config()?, &archivo, salida, consola)
         }
+        Some(Orden::Clave) => clave::inventar(consola),
         Some(Orden::Completar { shell }) => Ok(sueltas::completar(shell, consola)),
         Some(Orden::Laboratorio(experimento)) => laboratorio::cumplir(experimento, consola),
     }

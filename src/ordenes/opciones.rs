@@ -18,6 +18,7 @@ use crate::grpc::PUERTO_DEL_TRACKER;
 use crate::http::url::Url;
 use crate::laboratorio::Experimento;
 use crate::laboratorio::puesto::{ConDiario, Instrumental};
+use crate::lan::clave::OpcionesDeClave;
 use crate::ordenes::valores::*;
 use crate::practicas::balanceador::canal::SILENCIO;
 use crate::red::maquina::es_de_esta_maquina;
@@ -77,6 +78,13 @@ pub struct Opciones {
     /// http://127.0.0.1:9000
     #[arg(long, value_name = "URL", value_parser = leer_maestro)]
     pub maestro: Option<String>,
+    /// Con qué se cifra.
+    #[command(flatten)]
+    pub clave: OpcionesDeClave,
+    /// Atiende sólo a los peers escritos y a esta máquina
+    // Con `bool`, clap lo daría por escrito aunque no lo esté.
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    pub solo_peers: Option<bool>,
     /// Ver y romper los mensajes.
     #[command(flatten)]
     pub laboratorio: Instrumental,
@@ -161,6 +169,8 @@ pub enum Orden {
         #[arg(short = 'o', long = "salida", value_name = "ARCHIVO")]
         salida: Option<PathBuf>,
     },
+    /// Inventa una frase para la clave de la clase, fácil de dictar
+    Clave,
     /// Lo que hace que Tab complete las órdenes y opciones en una shell
     Completar {
         /// bash, zsh, fish, powershell o elvish
@@ -345,7 +355,9 @@ impl Argumentos {
 /// ¿Es la orden de una práctica o del laboratorio, o la que no usa el nodo? Las suyas son sus
 /// propias opciones.
 pub(super) fn es_practica(orden: &str) -> bool {
-    Practica::has_subcommand(orden) || Experimento::has_subcommand(orden) || orden == "completar"
+    Practica::has_subcommand(orden)
+        || Experimento::has_subcommand(orden)
+        || matches!(orden, "completar" | "clave")
 }
 
 // ----- De lo escrito a lo decidido -----
@@ -378,6 +390,7 @@ pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
         nombre: opciones.nombre,
         espera: opciones.espera.unwrap_or(Duration::from_secs(ESPERA)),
         max_conexiones: opciones.max_conexiones.unwrap_or(MAX_CONEXIONES),
+        solo_peers: opciones.solo_peers.unwrap_or_default(),
         maestro: opciones.maestro,
         identificado: opciones.nodo.is_some() || opciones.puerto.is_some(),
         limites: Limites::default(),

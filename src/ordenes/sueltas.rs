@@ -18,7 +18,7 @@ use crate::fallo::{Fallo, Salida, motivo};
 use crate::guia::NO_SE_ENCONTRO;
 use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
-use crate::nodo::maestro::localizar::{self, Hallado, MAESTRO};
+use crate::nodo::maestro::localizar::{self, Hallado, MAESTRO, para_el_maestro};
 use crate::nodo::vecinos::Vecinos;
 use crate::ordenes::espanol::comando;
 use crate::ordenes::opciones::DondeEscucha;
@@ -186,10 +186,15 @@ pub fn localizar(
     por: Option<String>,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
+    let a_un_peer = por.is_some();
     let a_quien = por.or_else(|| config.maestro.clone());
     let url = a_quien.as_deref().unwrap_or(MAESTRO);
-    let (hallados, dejado) = consola
-        .trabajar(|encargo| localizar::localizar(url, archivo, &config.limites, encargo.parada))?;
+    let limites = match a_un_peer {
+        true => config.limites.clone(),
+        false => para_el_maestro(&config.limites),
+    };
+    let (hallados, dejado) =
+        consola.trabajar(|encargo| localizar::localizar(url, archivo, &limites, encargo.parada))?;
     if dejado {
         return Ok(Salida::Interrumpido);
     }

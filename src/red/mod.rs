@@ -6,6 +6,7 @@
 //! ([`hilos`]), cuántos caben ([`turnos`]), qué es una conexión con plazos ([`conexion`])…
 
 pub mod caudal;
+pub mod cifrado;
 pub mod conexion;
 pub mod hilos;
 pub mod llegar;

@@ -87,7 +87,7 @@ pub fn listar_la_red(
         alguno |= lista.is_ok();
         match lista {
             Ok(entradas) => pintar(pantalla, peer, entradas),
-            Err(fallo) => pantalla.error(format!("{peer}: {}", no_sabe(&fallo, "no sabe listar"))),
+            Err(fallo) => pantalla.error(no_sabe(peer, &fallo, "no sabe listar")),
         }
     };
     let acabo = consola.consultar(&vecinos.peers, &vecinos.parada, pregunta, llega)?;
@@ -95,10 +95,12 @@ pub fn listar_la_red(
 }
 
 /// Un nodo de la guía cierra cuando no conoce la palabra: se dice así, y no como un error.
-fn no_sabe(fallo: &FalloPar, que: &str) -> String {
+fn no_sabe(peer: SocketAddr, fallo: &FalloPar, que: &str) -> String {
     match fallo {
-        FalloPar::Cerro => format!("es un nodo de la guía (o no habla este protocolo): {que}"),
-        otro => otro.to_string(),
+        FalloPar::Cerro => {
+            format!("{peer}: es un nodo de la guía (o no habla este protocolo): {que}")
+        }
+        otro => otro.de(peer),
     }
 }
 
@@ -333,9 +335,7 @@ pub fn mandar_mensaje(
         alguno |= fin.is_ok();
         match fin {
             Ok(()) => pantalla.linea(format!("{peer} lo recibió")),
-            Err(fallo) => {
-                pantalla.error(format!("{peer}: {}", no_sabe(&fallo, "no recibe mensajes")));
-            }
+            Err(fallo) => pantalla.error(no_sabe(peer, &fallo, "no recibe mensajes")),
         }
     };
     let acabo = consola.consultar(&vecinos.peers, &vecinos.parada, pregunta, llega)?;
@@ -374,6 +374,7 @@ fn contar_saludo(peer: SocketAddr, saludo: &Saludo, tiempo: Duration) -> String 
         Ok(quien) => format!("{peer} responde: {} ({tiempo})", quien.nombre),
         Err(FalloPar::Cerro) => format!("{peer} responde: un nodo de la guía ({tiempo})"),
         Err(fallo @ FalloPar::Repetido(_)) => format!("{peer} {fallo}"),
+        Err(fallo @ FalloPar::Clave(_)) => fallo.de(peer),
         Err(fallo) => format!("{peer} no responde: {fallo}"),
     }
 }

@@ -532,7 +532,10 @@ impl<'a> Director<'a> {
                 self.primera.get_or_insert_with(Instant::now);
             }
             Ok(Info { tamano, .. }) => self.sigue_calculando(lugar, tamano),
-            Err(FalloPar::Cerro) => fuente.situacion = Situacion::Guia,
+            // Con clave, quien cierra no es un nodo de la guía, ni se le hablaría como a uno.
+            Err(FalloPar::Cerro) if self.pedido.limites.clave.is_none() => {
+                fuente.situacion = Situacion::Guia;
+            }
             Err(FalloPar::NoLoTiene) => fuente.situacion = Situacion::NoLoTiene,
             Err(fallo) => self.retirar(lugar, &fallo),
         }

@@ -80,7 +80,7 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
 /// llegando.
 fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<TurnoDeIp, String> {
     let ip = desde.ip();
-    if !nodo.vecinos.conoce_la_ip(ip) {
+    if !nodo.vecinos.es_de_un_escrito(desde) {
         return Err(no_es_peer(ip));
     }
     NombreRecibible::nuevo(nombre).map_err(|malo| malo.to_string())?;
@@ -106,7 +106,7 @@ pub fn enviar_archivo(
     progreso: &Progreso,
 ) -> Result<String, Fallo> {
     let (nombre, tamano) = mirar(ruta)?;
-    let fallo = |fallo: FalloPar| Fallo::nuevo(format!("{peer} {}", no_lo_acepta(&fallo)));
+    let fallo = |fallo: FalloPar| Fallo::nuevo(no_lo_acepta(peer, &fallo));
     let limites = &vecinos.limites;
     let mut conexion =
         Conexion::conectar(peer, limites.conectar, limites, parada).map_err(|f| fallo(f.into()))?;
@@ -139,13 +139,13 @@ pub fn mirar(ruta: &Path) -> Result<(String, u64), Fallo> {
     Ok((nombre.to_string(), datos.len()))
 }
 
-fn no_lo_acepta(fallo: &FalloPar) -> String {
+fn no_lo_acepta(peer: SocketAddr, fallo: &FalloPar) -> String {
     match fallo {
-        FalloPar::Rechaza(motivo) => format!("no lo acepta: {motivo}"),
-        FalloPar::Cerro => {
-            "cerró sin contestar: un nodo de la guía no recibe envíos, sólo descarga".into()
-        }
-        otro => otro.to_string(),
+        FalloPar::Rechaza(motivo) => format!("{peer} no lo acepta: {motivo}"),
+        FalloPar::Cerro => format!(
+            "{peer} cerró sin contestar: un nodo de la guía no recibe envíos, sólo descarga"
+        ),
+        otro => otro.de(peer),
     }
 }
 

@@ -453,6 +453,7 @@ fn pedir_mas(
 fn es_culpa_suya(fallo: &FalloPar) -> bool {
     match fallo {
         FalloPar::Miente(_) | FalloPar::NoLoTiene | FalloPar::Rechaza(_) => true,
+        FalloPar::Clave(_) => true,
         FalloPar::Cerro | FalloPar::Red(_) | FalloPar::Lento => false,
         FalloPar::Calculando | FalloPar::Repetido(_) => false,
         FalloPar::Ocupado | FalloPar::AunNo => false,

@@ -32,11 +32,11 @@ pub fn buscar_en_la_red(
     avisar: &(dyn Fn(String) + Sync),
 ) -> Result<Vec<Hallado>, Fallo> {
     thread::scope(|ambito| {
-        let los_suyos = |url| otros_segun(vecinos, url, nombre, al_encontrar);
+        let los_suyos = |url| otros_segun(vecinos, url, nombre, al_encontrar, avisar);
         let preguntar = |url| arrancar_en(ambito, "maestro", move || los_suyos(url));
         let maestro = vecinos.maestro.as_deref().map(preguntar).transpose()?;
         let llega = |peer| al_encontrar(&Hallado::nuestro(peer));
-        let duenos = buscar_en_peers(vecinos, nombre, &llega)?;
+        let duenos = buscar_en_peers(vecinos, nombre, &llega, avisar)?;
         let mut hallados: Vec<_> = duenos.into_iter().map(Hallado::nuestro).collect();
         match maestro.map(ScopedJoinHandle::join) {
             Some(Ok(Ok(otros))) => hallados.extend(otros),
@@ -61,6 +61,7 @@ fn otros_segun(
     maestro: &str,
     nombre: &str,
     al_encontrar: &(dyn Fn(&Hallado) + Sync),
+    avisar: &(dyn Fn(String) + Sync),
 ) -> Result<Vec<Hallado>, Fallo> {
     let mut dichos = localizar(maestro, nombre, &con_espera(vecinos), &vecinos.parada)?;
     dichos.truncate(MAX_FUENTES);
@@ -69,7 +70,7 @@ fn otros_segun(
     let mut vistos = HashSet::new();
     preguntar_a_todos(
         &dichos,
-        |dicho| comprobar(vecinos, dicho, nombre),
+        |dicho| comprobar(vecinos, dicho, nombre, avisar),
         |respuestas| {
             for (lugar, respuesta) in respuestas {
                 if let Some((direccion, hallado)) = respuesta
@@ -87,7 +88,12 @@ fn otros_segun(
 /// Mira si sigue ahí quien dice el maestro, y qué habla. A quien no da `puerto` se le pregunta en
 /// el de su REST, que es donde lo hablan los nuestros; si ahí se habla otra cosa es una fuente
 /// ajena, y se cree al maestro. `None` si no está, si no lo tiene o si ya se le preguntó.
-fn comprobar(vecinos: &Vecinos, dicho: &Hallado, nombre: &str) -> Option<(SocketAddr, Hallado)> {
+fn comprobar(
+    vecinos: &Vecinos,
+    dicho: &Hallado,
+    nombre: &str,
+    avisar: &(dyn Fn(String) + Sync),
+) -> Option<(SocketAddr, Hallado)> {
     let (espera, parada) = (vecinos.espera, &vecinos.parada);
     let url = Url::leer(&dicho.rest)?;
     let direccion = resolver(&url, espera, parada).ok()?;
@@ -119,12 +125,14 @@ fn comprobar(vecinos: &Vecinos, dicho: &Hallado, nombre: &str) -> Option<(Socket
         Ok(_) => None,
         Err(fallo) => {
             log::debug!("{dicho} no contesta a la búsqueda: {fallo}");
+            fallo.de_clave(direccion).into_iter().for_each(avisar);
             None
         }
     }
 }
 
-/// Los peers de esas direcciones, que tienen `nombre`, con el puerto de gRPC que dé cada uno.
+/// Los peers de esas direcciones, que tienen `nombre`, con el puerto de gRPC que dé cada uno. Con
+/// clave nadie lo da, y no se pregunta: iría en claro.
 pub fn con_su_grpc(
     vecinos: &Vecinos,
     duenos: &[SocketAddr],
@@ -132,6 +140,9 @@ pub fn con_su_grpc(
     parada: &Parada,
 ) -> Result<Vec<Hallado>, Fallo> {
     let mut hallados: Vec<_> = duenos.iter().copied().map(Hallado::nuestro).collect();
+    if vecinos.limites.clave.is_some() {
+        return Ok(hallados);
+    }
     let limites = con_espera(vecinos);
     let pregunta = |peer: SocketAddr| {
         // Quien lo tiene se nombra a sí mismo.
@@ -152,7 +163,15 @@ fn con_espera(vecinos: &Vecinos) -> Limites {
     Limites {
         conectar: vecinos.espera,
         respuesta: vecinos.espera,
-        ..vecinos.limites.clone()
+        ..para_el_maestro(&vecinos.limites)
+    }
+}
+
+/// El maestro no cifra: con clave, es al único a quien se le habla en claro. Quien la pone, avisa.
+pub fn para_el_maestro(limites: &Limites) -> Limites {
+    Limites {
+        clave: None,
+        ..limites.clone()
     }
 }
 

@@ -29,6 +29,8 @@ pub enum FalloPar {
     Cerro,
     /// Falló la red o venció un plazo.
     Red(FalloRed),
+    /// Su clave y la nuestra no casan, o sólo la tiene uno.
+    Clave(FalloRed),
     /// Manda, pero tan despacio que no acabaría nunca.
     Lento,
     /// No tiene el archivo.
@@ -52,8 +54,20 @@ impl From<FalloRed> for FalloPar {
         match fallo {
             FalloRed::Cerrada => FalloPar::Cerro,
             FalloRed::LineaLarga | FalloRed::NoEsTexto => FalloPar::Miente(fallo.to_string()),
+            FalloRed::SinClave | FalloRed::OtraClave => FalloPar::Clave(fallo),
             otro => FalloPar::Red(otro),
         }
+    }
+}
+
+impl FalloPar {
+    /// La frase entera, con de quién se dice.
+    pub fn de(&self, quien: SocketAddr) -> String {
+        match self {
+            FalloPar::Clave(fallo) | FalloPar::Red(fallo) => fallo.de_clave(quien),
+            _ => None,
+        }
+        .unwrap_or_else(|| format!("{quien}: {self}"))
     }
 }
 
@@ -61,7 +75,7 @@ impl fmt::Display for FalloPar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FalloPar::Cerro => f.write_str("cerró la conexión sin contestar"),
-            FalloPar::Red(fallo) => fallo.fmt(f),
+            FalloPar::Red(fallo) | FalloPar::Clave(fallo) => fallo.fmt(f),
             FalloPar::Lento => f.write_str("manda menos de 8 KiB por segundo"),
             FalloPar::NoLoTiene => f.write_str("no tiene el archivo"),
             FalloPar::Calculando => f.write_str("aún calcula la huella"),
@@ -80,6 +94,14 @@ impl fmt::Display for FalloPar {
 pub fn pedir(conexion: &mut Conexion, peticion: &Palabra) -> Result<Respuesta, FalloPar> {
     mandar(conexion, peticion)?;
     leer_respuesta(conexion)
+}
+
+/// Una pregunta suelta. Con clave, quien cierra sin contestar no es un nodo de la guía.
+fn preguntar(conexion: &mut Conexion, peticion: &Palabra) -> Result<Respuesta, FalloPar> {
+    pedir(conexion, peticion).map_err(|fallo| match fallo {
+        FalloPar::Cerro if conexion.cifrada() => FalloPar::Red(FalloRed::Cerrada),
+        otro => otro,
+    })
 }
 
 /// Manda una petición. Lo que conteste se lee con [`leer_respuesta`]; antes se puede mandar otra.
@@ -146,7 +168,7 @@ pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, Fall
 /// Saluda por una conexión. Quien tiene dos direcciones cuenta una vez: la segunda es un error.
 fn presentarse(conexion: &mut Conexion, vecinos: &Vecinos) -> Result<Presentacion, FalloPar> {
     let saludo = Palabra::Hola(vecinos.presentacion());
-    let Respuesta::Hola(quien) = pedir(conexion, &saludo)? else {
+    let Respuesta::Hola(quien) = preguntar(conexion, &saludo)? else {
         return Err(no_es_respuesta());
     };
     match &quien.id {
@@ -169,7 +191,7 @@ fn saludando(vecinos: &Vecinos, peer: SocketAddr) -> Result<Conexion, FalloPar> 
 /// `LISTAR`: los archivos que comparte un peer.
 pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, FalloPar> {
     let mut conexion = saludando(vecinos, peer)?;
-    let Respuesta::Lista(anunciadas) = pedir(&mut conexion, &Palabra::Listar)? else {
+    let Respuesta::Lista(anunciadas) = preguntar(&mut conexion, &Palabra::Listar)? else {
         return Err(no_es_respuesta());
     };
     if anunciadas > TOPE_DE_LISTA {
@@ -197,7 +219,7 @@ pub fn enviar_mensaje(vecinos: &Vecinos, peer: SocketAddr, texto: &str) -> Resul
         de: vecinos.nombre.clone(),
         texto: en_una_linea(texto),
     };
-    match pedir(&mut conexion, &mensaje)? {
+    match preguntar(&mut conexion, &mensaje)? {
         Respuesta::Recibido(_) => Ok(()),
         _ => Err(no_es_respuesta()),
     }
