@@ -21,6 +21,7 @@ use std::thread;
 mod programa {
     mod comun;
 
+    pub mod ajenos;
     pub mod arranque;
     pub mod balanceador;
     pub mod carpeta;
@@ -54,6 +55,7 @@ mod programa {
 fn a_la_vez_las_que_esperan_plazos() {
     use programa::*;
     let pruebas: &[fn()] = &[
+        ajenos::a_quien_gotea_por_http_se_le_deja,
         #[cfg(unix)]
         carpeta::uno_de_50_gib_recien_puesto_no_hace_esperar_a_nadie,
         chat::un_par_que_no_lee_no_para_a_los_demas_ni_la_salida,

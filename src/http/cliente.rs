@@ -1,21 +1,24 @@
-//! Preguntar por HTTP a otro (el maestro o un peer) y entender el JSON que contesta.
+//! Preguntar por HTTP a otro (el maestro o un peer): entender el JSON que contesta, o empezar a
+//! recibir un archivo.
 //!
 //! Unas decenas de líneas sobre httparse bastan: una conexión por pregunta, plazos y topes. Se
 //! pregunta en HTTP/1.0, así que la respuesta acaba donde dice su `Content-Length` o donde cierra
-//! la conexión: los peers del curso (Flask, FastAPI) lo entienden y no mandan el cuerpo a trozos.
-//! No sigue redirecciones.
+//! la conexión: los peers del curso (Flask, FastAPI) lo entienden. Leer el cuerpo de un archivo,
+//! que aun así puede venir a trozos, está en `cuerpo.rs`. No sigue redirecciones.
 
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::time::Instant;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::cuerpo::CuerpoQueLlega;
 use super::primera_linea;
 use super::url::Url;
 use crate::config::Limites;
 use crate::fallo::Fallo;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::parada::Parada;
+use crate::red::resolver;
 
 /// Tope de la cabeza de una respuesta, en bytes.
 const TOPE_CABEZA: usize = 16 * 1024;
@@ -30,15 +33,14 @@ pub fn pedir(
     limites: &Limites,
     parada: &Parada,
 ) -> Result<(u16, Value), Fallo> {
-    let partes = Url::leer(url)
-        .ok_or_else(|| Fallo::nuevo(format!("«{url}» no es una URL como http://127.0.0.1:9000")))?;
+    let partes = leer_url(url)?;
     let sitio = partes.sitio();
     let con_quien = |fallo: FalloRed| Fallo::nuevo(format!("http://{sitio}: {fallo}"));
     let no_es = |que| Fallo::nuevo(format!("http://{sitio}: contesta algo que no es {que}"));
-    let direccion = resolver(&partes)?;
-    let mut conexion =
-        Conexion::conectar(direccion, limites.conectar, limites, parada).map_err(con_quien)?;
-    preguntar(&mut conexion, &partes.ruta, cuerpo).map_err(con_quien)?;
+    let mut conexion = abrir(&partes, limites, parada)?.map_err(con_quien)?;
+    // Por su IP, aunque la URL lleve un nombre: los nuestros no atienden a otro.
+    let ip = conexion.otro().to_string();
+    preguntar(&mut conexion, &ip, &partes.ruta, cuerpo).map_err(con_quien)?;
     let recibido = recibir_todo(&mut conexion).map_err(con_quien)?;
     let (codigo, datos) = recibido.ok_or_else(|| no_es("HTTP, o más de lo que cabe"))?;
     match serde_json::from_slice(&datos) {
@@ -48,30 +50,75 @@ pub fn pedir(
     }
 }
 
-/// La dirección de `url`. Con un nombre se pregunta al sistema, que tiene sus propios plazos.
-pub fn resolver(url: &Url) -> Result<SocketAddr, Fallo> {
-    if let Some(ip) = url.ip() {
-        return Ok(SocketAddr::new(ip, url.puerto));
-    }
-    let nombre = url.anfitrion.as_str();
-    let direcciones = (nombre, url.puerto).to_socket_addrs();
-    let primera = direcciones.ok().and_then(|mut todas| todas.next());
-    primera.ok_or_else(|| {
-        let que = format!("buscando la dirección de {nombre}");
-        Fallo::nuevo(format!("{que}: nadie conoce ese nombre; prueba con la IP"))
-    })
+/// La respuesta a una pregunta por un archivo: lo que dice su cabeza, y el cuerpo por llegar.
+pub struct Archivo {
+    /// La conexión por la que llega.
+    pub conexion: Conexion,
+    /// Lo que dice la cabeza.
+    pub cabeza: Cabeza,
+    /// Lo que queda por llegar.
+    pub cuerpo: CuerpoQueLlega,
 }
 
-fn preguntar(conexion: &mut Conexion, ruta: &str, cuerpo: Option<&Value>) -> Result<(), FalloRed> {
+/// Pide con `GET` un archivo a quien no es de los nuestros. `None` si no contesta HTTP. El cuerpo
+/// no se lee: puede no caber en memoria.
+pub fn pedir_archivo(
+    url: &str,
+    limites: &Limites,
+    parada: &Parada,
+) -> Result<Option<Archivo>, Fallo> {
+    let partes = leer_url(url)?;
+    let fallo = |fallo: FalloRed| Fallo::nuevo(fallo.to_string());
+    let mut conexion = abrir(&partes, limites, parada)?.map_err(fallo)?;
+    // Tal como lo escribió quien lo dio: en una máquina ajena puede haber varios sitios, cada uno
+    // con su nombre.
+    preguntar(&mut conexion, &partes.sitio(), &partes.ruta, None).map_err(fallo)?;
+    let cabeza = recibir_cabeza(&mut conexion).map_err(fallo)?;
+    Ok(cabeza.map(|cabeza| Archivo {
+        conexion,
+        cuerpo: CuerpoQueLlega::nuevo(cabeza.largo, cabeza.a_trozos),
+        cabeza,
+    }))
+}
+
+fn leer_url(url: &str) -> Result<Url, Fallo> {
+    let no_es = || Fallo::nuevo(format!("«{url}» no es una URL como http://127.0.0.1:9000"));
+    Url::leer(url).ok_or_else(no_es)
+}
+
+/// Se conecta con quien diga `url`. El plazo es para todo: saber su dirección, y conectarse.
+fn abrir(
+    url: &Url,
+    limites: &Limites,
+    parada: &Parada,
+) -> Result<Result<Conexion, FalloRed>, Fallo> {
+    let limite = Instant::now() + limites.conectar;
+    let direccion = resolver(url, limites.conectar, parada)?;
+    let queda = limite.saturating_duration_since(Instant::now());
+    Ok(Conexion::conectar(direccion, queda, limites, parada))
+}
+
+/// La dirección de `url`. Por un nombre se pregunta al sistema, hasta `plazo`.
+pub fn resolver(url: &Url, plazo: Duration, parada: &Parada) -> Result<SocketAddr, Fallo> {
+    match url.ip() {
+        Some(ip) => Ok(SocketAddr::new(ip, url.puerto)),
+        None => resolver::resolver(&url.anfitrion, url.puerto, plazo, parada),
+    }
+}
+
+fn preguntar(
+    conexion: &mut Conexion,
+    anfitrion: &str,
+    ruta: &str,
+    cuerpo: Option<&Value>,
+) -> Result<(), FalloRed> {
     let metodo = if cuerpo.is_some() { "POST" } else { "GET" };
-    // Por su IP, aunque la URL lleve un nombre: los nuestros no atienden a otro.
-    let otro = conexion.otro();
     let contenido = cuerpo.map_or("\r\n".to_string(), |cuerpo| {
         let (tipo, cuerpo) = ("Content-Type: application/json", cuerpo.to_string());
         format!("{tipo}\r\nContent-Length: {}\r\n\r\n{cuerpo}", cuerpo.len())
     });
     let pregunta = format!(
-        "{metodo} {ruta} HTTP/1.0\r\nHost: {otro}\r\nAccept: application/json\r\n{contenido}"
+        "{metodo} {ruta} HTTP/1.0\r\nHost: {anfitrion}\r\nAccept: application/json, */*\r\n{contenido}"
     );
     conexion.prepararse_a_enviar()?;
     let cabeza = pregunta.find("\r\n\r\n").map_or(0, |fin| fin + 4);
@@ -103,33 +150,93 @@ fn recibir_todo(conexion: &mut Conexion) -> Result<Option<(u16, Vec<u8>)>, Fallo
     }
 }
 
+/// Recibe la cabeza de una respuesta, y nada más. `None` si no se entiende.
+fn recibir_cabeza(conexion: &mut Conexion) -> Result<Option<Cabeza>, FalloRed> {
+    let limite = Instant::now() + conexion.limites().respuesta;
+    loop {
+        let fin = conexion.recibir(limite, "la respuesta HTTP")? == 0;
+        match leer_cabeza(conexion.pendiente()) {
+            Ok(None) if fin && conexion.pendiente().is_empty() => return Err(FalloRed::Cerrada),
+            Ok(None) if fin => return Err(FalloRed::Cortada),
+            Ok(None) => {}
+            Ok(Some((cabeza, largo))) => {
+                let linea = primera_linea(conexion.pendiente());
+                conexion.anotar(&linea, largo);
+                conexion.consumir(largo);
+                return Ok(Some(cabeza));
+            }
+            Err(NoEsHttp) => return Ok(None),
+        }
+    }
+}
+
+/// Lo que dice la cabeza de una respuesta.
+#[derive(Debug)]
+pub struct Cabeza {
+    /// El código.
+    pub codigo: u16,
+    /// Cuántos bytes dice que tiene el cuerpo.
+    pub largo: Option<u64>,
+    /// ¿Viene el cuerpo a trozos, cada uno con su longitud?
+    pub a_trozos: bool,
+    /// A dónde manda (`Location`).
+    pub donde: Option<String>,
+    /// Cómo viene comprimido (`Content-Encoding`).
+    pub comprimido: Option<String>,
+}
+
 #[derive(Debug)]
 struct NoEsHttp;
 
-/// El código y el cuerpo de la respuesta que hay en `bytes`; `None` si falta algo. `fin`: ya no va
-/// a llegar más.
-fn entera(bytes: &[u8], fin: bool) -> Result<Option<(u16, &[u8])>, NoEsHttp> {
+/// La cabeza que hay al principio de `bytes`, y lo que ocupa; `None` si falta algo.
+fn leer_cabeza(bytes: &[u8]) -> Result<Option<(Cabeza, usize)>, NoEsHttp> {
     let mut sitio = [httparse::EMPTY_HEADER; 64];
     let mut leida = httparse::Response::new(&mut sitio);
-    let cabeza = match leida.parse(bytes) {
+    let ocupa = match leida.parse(bytes) {
         Ok(httparse::Status::Complete(largo)) if largo <= TOPE_CABEZA => largo,
         Ok(httparse::Status::Partial) if bytes.len() <= TOPE_CABEZA => return Ok(None),
         _ => return Err(NoEsHttp),
     };
+    let valores = |nombre: &'static str| {
+        let suyas = leida.headers.iter();
+        let suyas = suyas.filter(move |c| c.name.eq_ignore_ascii_case(nombre));
+        suyas.map(|c| String::from_utf8_lossy(c.value).trim().to_string())
+    };
     let codigo = leida.code.filter(|codigo| *codigo >= 200).ok_or(NoEsHttp)?;
-    let valor = |nombre: &str| {
-        let mut cabeceras = leida.headers.iter();
-        let suya = cabeceras.find(|c| c.name.eq_ignore_ascii_case(nombre))?;
-        Some(String::from_utf8_lossy(suya.value).trim().to_string())
+    let largo = match valores("content-length").next() {
+        // Dos longitudes distintas no dicen ninguna.
+        Some(una) if valores("content-length").any(|otra| otra != una) => return Err(NoEsHttp),
+        Some(escrito) => Some(escrito.parse().map_err(|_| NoEsHttp)?),
+        None => None,
+    };
+    let a_trozos = match valores("transfer-encoding").next() {
+        Some(como) if !como.eq_ignore_ascii_case("chunked") => return Err(NoEsHttp),
+        como => como.is_some(),
+    };
+    let cabeza = Cabeza {
+        codigo,
+        largo,
+        a_trozos,
+        donde: valores("location").next(),
+        comprimido: valores("content-encoding").find(|como| como != "identity"),
+    };
+    Ok(Some((cabeza, ocupa)))
+}
+
+/// El código y el cuerpo de la respuesta que hay en `bytes`; `None` si falta algo. `fin`: ya no va
+/// a llegar más.
+fn entera(bytes: &[u8], fin: bool) -> Result<Option<(u16, &[u8])>, NoEsHttp> {
+    let Some((cabeza, ocupa)) = leer_cabeza(bytes)? else {
+        return Ok(None);
     };
     // En HTTP/1.0 no hay trozos: quien los manda no entendió la pregunta.
-    if valor("transfer-encoding").is_some() {
+    if cabeza.a_trozos {
         return Err(NoEsHttp);
     }
-    let cuerpo = &bytes[cabeza..];
-    let largo = match valor("content-length") {
+    let (codigo, cuerpo) = (cabeza.codigo, &bytes[ocupa..]);
+    let largo = match cabeza.largo {
         _ if matches!(codigo, 204 | 304) => Some(0),
-        Some(escrito) => Some(escrito.parse::<usize>().map_err(|_| NoEsHttp)?),
+        Some(largo) => Some(usize::try_from(largo).map_err(|_| NoEsHttp)?),
         None => None,
     };
     match largo {

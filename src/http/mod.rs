@@ -3,9 +3,10 @@
 //! No está en la guía: lo piden los documentos del curso que hablan de REST. Aquí está la
 //! conversación, con sus plazos y sus topes: una petición por conexión (`Connection: close`). Qué
 //! es una petición, en `peticion.rs`; una respuesta, en `respuesta.rs`; preguntar a otro, en
-//! [`cliente`]. No sabe qué rutas hay ni qué es un archivo compartido.
+//! [`cliente`] y [`cuerpo`]. No sabe qué rutas hay ni qué es un archivo compartido.
 
 pub mod cliente;
+pub mod cuerpo;
 mod peticion;
 pub mod rango;
 mod respuesta;

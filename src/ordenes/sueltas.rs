@@ -18,7 +18,7 @@ use crate::fallo::{Fallo, Salida, motivo};
 use crate::guia::NO_SE_ENCONTRO;
 use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
-use crate::nodo::maestro::localizar::{self, MAESTRO};
+use crate::nodo::maestro::localizar::{self, Hallado, MAESTRO};
 use crate::nodo::vecinos::Vecinos;
 use crate::ordenes::espanol::comando;
 use crate::ordenes::opciones::DondeEscucha;
@@ -73,7 +73,7 @@ pub fn descargar(
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let vecinos = vecinos_de(config);
-    let mut fuentes = de;
+    let mut fuentes: Vec<Hallado> = de.into_iter().map(Hallado::nuestro).collect();
     if fuentes.is_empty() {
         fuentes = match acciones::buscar(consola, &vecinos, nombre, false)? {
             Some(hallados) => hallados,

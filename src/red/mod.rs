@@ -9,6 +9,7 @@ pub mod conexion;
 pub mod hilos;
 pub mod maquina;
 pub mod parada;
+pub mod resolver;
 pub mod servidor;
 pub mod turnos;
 

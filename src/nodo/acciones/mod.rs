@@ -16,11 +16,11 @@ use crate::consola::{Consola, Encargo};
 use crate::fallo::{Fallo, Salida};
 use crate::guia::{ENVIO_COMPLETO, ERROR_AL_DESCARGAR, NO_ENCONTRADO};
 use crate::nodo::carpeta::Carpeta;
-use crate::nodo::cliente::descargar_archivo;
+use crate::nodo::descarga::ajenas::descargar_de;
 use crate::nodo::descarga::envio::enviar_archivo;
 use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, NoDescargado, Pedido};
 use crate::nodo::descarga::relato::{contar_descarga, en_corto};
-use crate::nodo::maestro::localizar::{buscar_en_la_red, peers_del_maestro};
+use crate::nodo::maestro::localizar::{Hallado, buscar_en_la_red, peers_del_maestro, sin_maestro};
 use crate::nodo::palabras::pedir::{FalloPar, enviar_mensaje, listar_de, saludar};
 use crate::nodo::palabras::protocolo::{Entrada, Presentacion};
 use crate::nodo::vecinos::Vecinos;
@@ -45,7 +45,7 @@ pub fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos
                 todos.conocer(&hallados);
             }
             // No es un error: se dice y se sigue con los demás.
-            Err(fallo) => consola.pantalla.error(format!("[MAESTRO] {fallo}")),
+            Err(fallo) => consola.pantalla.error(sin_maestro(&fallo)),
         }
     }
     if todos.peers.is_empty() {
@@ -104,11 +104,11 @@ pub fn buscar(
     vecinos: &Vecinos,
     nombre: &str,
     segun_llegan: bool,
-) -> Result<Option<Vec<SocketAddr>>, Fallo> {
+) -> Result<Option<Vec<Hallado>>, Fallo> {
     let (hallados, dejado) = consola.trabajar(|encargo| {
-        let al_encontrar = |peer: SocketAddr| {
+        let al_encontrar = |hallado: &Hallado| {
             if segun_llegan {
-                (encargo.decir)(peer.to_string());
+                (encargo.decir)(hallado.to_string());
             }
         };
         let vecinos = vecinos.para_una_tanda(encargo.parada);
@@ -135,7 +135,7 @@ pub fn descargar(
     vecinos: &Vecinos,
     carpeta: &Carpeta,
     nombre: &str,
-    fuentes: &[SocketAddr],
+    fuentes: &[Hallado],
 ) -> Result<Salida, Fallo> {
     let (fin, _) = consola.trabajar(|encargo| {
         let pedido = Pedido {
@@ -147,7 +147,7 @@ pub fn descargar(
             progreso: encargo.progreso,
             avisar: encargo.avisar,
         };
-        descargar_archivo(fuentes, &pedido)
+        descargar_de(fuentes, &pedido)
     })?;
     let pantalla = &mut consola.pantalla;
     Ok(match fin {

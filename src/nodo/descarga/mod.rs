@@ -14,6 +14,7 @@
 //! Aquí se ponen en marcha los hilos y se esperan. Nadie escribe en pantalla: los avisos van por
 //! [`Pedido::avisar`].
 
+pub mod ajenas;
 pub mod cola;
 pub mod director;
 pub mod envio;

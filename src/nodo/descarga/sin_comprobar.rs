@@ -1,10 +1,10 @@
-//! Bajar de un nodo de la guía, el último recurso: sin longitud ni huella no hay con qué comprobar
-//! lo recibido.
+//! Bajar de quien no da huella: sin ella no hay con qué comprobar lo recibido.
 //!
 //! Es el bucle de recibir de la guía: `DESCARGAR`, en un solo `write` y sin fin de línea, y se
 //! guarda lo que llegue hasta el cierre, en un archivo a medias aparte que si algo falla se borra.
 //! Si la conexión se corta con un error se sabe; si el otro cierra antes de tiempo con un final
-//! normal, no hay manera de notarlo: por eso se avisa siempre.
+//! normal, no hay manera de notarlo: por eso se avisa siempre. El mismo bucle guarda lo que dan los
+//! que no hablan nada de esto (`ajenas.rs`).
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -14,12 +14,13 @@ use crate::fallo::Fallo;
 use crate::nodo::carpeta::a_medias::AMedias;
 use crate::nodo::carpeta::huella::Resumen;
 use crate::nodo::carpeta::huellas::resumir;
+use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::linea::Ritmo;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::plan::{Contenido, Destino, dar_nombre};
 use crate::nodo::palabras::pedir::{FalloPar, no_es_respuesta};
 use crate::nodo::palabras::protocolo::Palabra;
-use crate::red::conexion::Conexion;
+use crate::red::conexion::{Conexion, FalloRed};
 
 /// Bytes que se reciben de una vez.
 const TROZO: usize = 256 * 1024;
@@ -40,10 +41,27 @@ pub fn bajar_como_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Descargad
         "[SIN COMPROBAR] {peer} es un nodo de la guía: no dice la longitud ni la huella de \
          {nombre}, así que no se puede comprobar"
     ));
+    let plazo = pedido.limites.respuesta;
+    let llega = |destino: &mut [u8]| conexion.leer_datos(destino, plazo);
+    guardar_sin_comprobar(nombre, None, empezo, pedido, llega)
+}
+
+/// Guarda con ese `nombre` lo que dé `llega` hasta que dé 0, y cuenta su huella: es la de lo que
+/// llegó, y nadie dice que sea la buena. Si falla, lo recibido se borra.
+pub fn guardar_sin_comprobar(
+    nombre: &NombreRecibible,
+    anunciados: Option<u64>,
+    empezo: Instant,
+    pedido: &Pedido,
+    llega: impl FnMut(&mut [u8]) -> Result<usize, FalloRed>,
+) -> Result<Descargado, NoDescargado> {
     let a_medias = pedido.carpeta.empezar_sin_comprobar(nombre)?;
-    let tamano = recibir_hasta_el_cierre(&mut conexion, &a_medias, pedido)?;
+    pedido
+        .progreso
+        .empezar(Fase::Pasando, anunciados.unwrap_or(0), 0);
+    let tamano = recibir_hasta_el_final(&a_medias, pedido, llega)?;
     let bajando = empezo.elapsed();
-    if tamano == 0 {
+    if tamano == 0 && anunciados != Some(0) {
         let frase = format!("{nombre} llegó vacío: puede que lo esté, o que se cortara");
         (pedido.avisar)(frase);
     }
@@ -90,19 +108,18 @@ fn pedir_a_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Conexion, FalloP
     }
 }
 
-/// Guarda lo que llega hasta que el otro cierre. Devuelve cuántos bytes llegaron.
-fn recibir_hasta_el_cierre(
-    conexion: &mut Conexion,
+/// Guarda lo que llega hasta el final. Devuelve cuántos bytes llegaron.
+fn recibir_hasta_el_final(
     a_medias: &AMedias,
     pedido: &Pedido,
+    mut llega: impl FnMut(&mut [u8]) -> Result<usize, FalloRed>,
 ) -> Result<u64, NoDescargado> {
     let mut bufer = vec![0; TROZO];
     let mut recibidos = 0;
     let mut ritmo = Ritmo::nuevo(pedido.limites.ventana);
-    pedido.progreso.empezar(Fase::Pasando, 0, 0);
     pedido.progreso.fuentes(1);
     loop {
-        let leido = conexion.leer_datos(&mut bufer, pedido.limites.respuesta);
+        let leido = llega(&mut bufer);
         if pedido.parada.avisada() {
             return Err(NoDescargado::Cancelado);
         }
@@ -119,8 +136,8 @@ fn recibir_hasta_el_cierre(
             }
             Err(fallo) => {
                 return Err(Fallo::nuevo(format!(
-                    "{fallo}, con {recibidos} bytes recibidos; de un nodo de la guía no se puede \
-                     seguir por donde iba"
+                    "{fallo}, con {recibidos} bytes recibidos; de quien no da la huella no se \
+                     puede seguir por donde iba"
                 ))
                 .into());
             }

@@ -4,17 +4,21 @@
 //! Lo que contestan son direcciones de otros: aquí sólo se leen, con tope. Buscar preguntando a
 //! cada peer con las palabras de la guía está en `cliente.rs`. No escribe en pantalla.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::config::{Limites, MAX_PEERS};
+use crate::consola::preguntar_a_todos;
 use crate::fallo::Fallo;
-use crate::http::cliente::pedir;
+use crate::http::cliente::{pedir, resolver};
 use crate::http::url::{MAX_URL, Url, codificar};
 use crate::nodo::cliente::buscar_en_peers;
+use crate::nodo::palabras::pedir::{FIN_HTTP, Habla, que_habla};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::hilos::arrancar_en;
 use crate::red::parada::Parada;
@@ -24,36 +28,121 @@ use crate::red::parada::Parada;
 pub fn buscar_en_la_red(
     vecinos: &Vecinos,
     nombre: &str,
-    al_encontrar: &(dyn Fn(SocketAddr) + Sync),
+    al_encontrar: &(dyn Fn(&Hallado) + Sync),
     avisar: &(dyn Fn(String) + Sync),
-) -> Result<Vec<SocketAddr>, Fallo> {
+) -> Result<Vec<Hallado>, Fallo> {
     thread::scope(|ambito| {
-        let los_suyos = |url| {
-            let otros = otros_segun(vecinos, url, nombre)?;
-            buscar_en_peers(&otros, nombre, al_encontrar)
-        };
+        let los_suyos = |url| otros_segun(vecinos, url, nombre, al_encontrar);
         let preguntar = |url| arrancar_en(ambito, "maestro", move || los_suyos(url));
         let maestro = vecinos.maestro.as_deref().map(preguntar).transpose()?;
-        let mut hallados = buscar_en_peers(vecinos, nombre, al_encontrar)?;
+        let llega = |peer| al_encontrar(&Hallado::nuestro(peer));
+        let duenos = buscar_en_peers(vecinos, nombre, &llega)?;
+        let mut hallados: Vec<_> = duenos.into_iter().map(Hallado::nuestro).collect();
         match maestro.map(ScopedJoinHandle::join) {
             Some(Ok(Ok(otros))) => hallados.extend(otros),
-            Some(Ok(Err(fallo))) => avisar(format!("[MAESTRO] {fallo}")),
+            Some(Ok(Err(fallo))) => avisar(sin_maestro(&fallo)),
             None | Some(Err(_)) => {}
         }
         Ok(hallados)
     })
 }
 
+/// Lo que se dice de un maestro que no contesta: no es un error, y los demás bastan.
+pub fn sin_maestro(fallo: &Fallo) -> String {
+    format!(
+        "[MAESTRO] {fallo}. Se sigue sin él: comprueba que esté en marcha, y la URL de --maestro."
+    )
+}
+
 /// Los que según el maestro tienen `nombre` y no están en la lista. Falta ver si es verdad:
 /// pudieron irse.
-fn otros_segun(vecinos: &Vecinos, maestro: &str, nombre: &str) -> Result<Vecinos, Fallo> {
-    let hallados = localizar(maestro, nombre, &con_espera(vecinos), &vecinos.parada)?;
-    let fuentes = hallados.iter().filter_map(Hallado::direccion);
-    let mut otros = vecinos.clone();
-    otros.peers.clear();
-    otros.conocer(&fuentes.take(MAX_FUENTES).collect::<Vec<_>>());
-    otros.peers.retain(|peer| !vecinos.peers.contains(peer));
-    Ok(otros)
+fn otros_segun(
+    vecinos: &Vecinos,
+    maestro: &str,
+    nombre: &str,
+    al_encontrar: &(dyn Fn(&Hallado) + Sync),
+) -> Result<Vec<Hallado>, Fallo> {
+    let mut dichos = localizar(maestro, nombre, &con_espera(vecinos), &vecinos.parada)?;
+    dichos.truncate(MAX_FUENTES);
+    let dichos: Vec<&Hallado> = dichos.iter().collect();
+    let mut otros = vec![None; dichos.len()];
+    let mut vistos = HashSet::new();
+    preguntar_a_todos(
+        &dichos,
+        |dicho| comprobar(vecinos, dicho, nombre),
+        |respuestas| {
+            for (lugar, respuesta) in respuestas {
+                if let Some((direccion, hallado)) = respuesta
+                    && vistos.insert(direccion)
+                {
+                    al_encontrar(&hallado);
+                    otros[lugar] = Some(hallado);
+                }
+            }
+        },
+    )?;
+    Ok(otros.into_iter().flatten().collect())
+}
+
+/// Mira si sigue ahí quien dice el maestro, y qué habla. A quien no da `puerto` se le pregunta en
+/// el de su REST, que es donde lo hablan los nuestros; si ahí se habla otra cosa es una fuente
+/// ajena, y se cree al maestro. `None` si no está, si no lo tiene o si ya se le preguntó.
+fn comprobar(vecinos: &Vecinos, dicho: &Hallado, nombre: &str) -> Option<(SocketAddr, Hallado)> {
+    let (espera, parada) = (vecinos.espera, &vecinos.parada);
+    let url = Url::leer(&dicho.rest)?;
+    let direccion = resolver(&url, espera, parada).ok()?;
+    let direccion = SocketAddr::new(direccion.ip(), dicho.puerto.unwrap_or(url.puerto));
+    if direccion.ip().is_unspecified()
+        || direccion.port() == 0
+        || vecinos.soy_yo(direccion)
+        || vecinos.peers.contains(&direccion)
+    {
+        return None;
+    }
+    // Un nodo de la guía no quita nada de lo que le llega, y quien dio su puerto puede serlo.
+    let fin = dicho.puerto.map_or(FIN_HTTP, |_| "");
+    match que_habla(direccion, (nombre, fin), espera, &vecinos.limites, parada) {
+        Ok(Habla::LoNuestro(true)) => {
+            let nuestro = Hallado::nuestro(direccion);
+            let grpc_port = dicho.grpc_port;
+            Some((
+                direccion,
+                Hallado {
+                    grpc_port,
+                    ..nuestro
+                },
+            ))
+        }
+        Ok(Habla::Otra | Habla::Nada) if dicho.puerto.is_none() => Some((direccion, dicho.clone())),
+        Ok(_) => None,
+        Err(fallo) => {
+            log::debug!("{dicho} no contesta a la búsqueda: {fallo}");
+            None
+        }
+    }
+}
+
+/// Los peers de esas direcciones, que tienen `nombre`, con el puerto de gRPC que dé cada uno.
+pub fn con_su_grpc(
+    vecinos: &Vecinos,
+    duenos: &[SocketAddr],
+    nombre: &str,
+    parada: &Parada,
+) -> Result<Vec<Hallado>, Fallo> {
+    let mut hallados: Vec<_> = duenos.iter().copied().map(Hallado::nuestro).collect();
+    let limites = con_espera(vecinos);
+    let pregunta = |peer: SocketAddr| {
+        // Quien lo tiene se nombra a sí mismo.
+        let dichos = localizar(&format!("http://{peer}"), nombre, &limites, parada);
+        let suyo = |dicho: &Hallado| dicho.puerto == Some(peer.port());
+        dichos.ok()?.into_iter().find(suyo)
+    };
+    preguntar_a_todos(duenos, pregunta, |respuestas| {
+        for (lugar, suyo) in respuestas {
+            hallados[lugar].grpc_port = suyo.map_or(0, |suyo| suyo.grpc_port);
+        }
+    })?;
+    Ok(hallados)
 }
 
 /// Los límites de una pregunta al maestro: se espera lo que diga `--espera`, no más.
@@ -73,12 +162,30 @@ pub fn peers_del_maestro(
 ) -> Result<Vec<SocketAddr>, Fallo> {
     let peers = preguntar(url, "/peers", &con_espera(vecinos), parada)?;
     // Aquí no viene el puerto: el de los nuestros es el mismo que el de su REST.
-    let direccion = |peer: &Value| {
-        let url = Url::leer(peer["rest"].as_str()?)?;
-        let ip = url.ip().filter(|ip| !ip.is_unspecified())?;
-        Some(SocketAddr::new(ip, url.puerto))
-    };
-    Ok(peers.iter().filter_map(direccion).take(MAX_PEERS).collect())
+    let leer = |peer: &Value| Url::leer(peer["rest"].as_str()?);
+    let urls: Vec<Url> = peers.iter().filter_map(leer).take(MAX_PEERS).collect();
+    direcciones(&urls, vecinos.espera, parada)
+}
+
+/// Las direcciones de esas URL, sin las que no son de nadie. Los nombres de máquina se preguntan
+/// todos a la vez.
+fn direcciones(urls: &[Url], espera: Duration, parada: &Parada) -> Result<Vec<SocketAddr>, Fallo> {
+    let escrita = |url: &Url| Some(SocketAddr::new(url.ip()?, url.puerto));
+    let mut direcciones: Vec<_> = urls.iter().map(escrita).collect();
+    let con_nombre: Vec<usize> = (0..urls.len())
+        .filter(|n| direcciones[*n].is_none())
+        .collect();
+    let con_nombre = &con_nombre[..con_nombre.len().min(MAX_FUENTES)];
+    let preguntar = |n: usize| resolver(&urls[n], espera, parada).ok();
+    preguntar_a_todos(con_nombre, preguntar, |respuestas| {
+        for (lugar, direccion) in respuestas {
+            direcciones[con_nombre[lugar]] = direccion;
+        }
+    })?;
+    let de_alguien = direcciones.into_iter().flatten();
+    Ok(de_alguien
+        .filter(|una| !una.ip().is_unspecified())
+        .collect())
 }
 
 /// Los `peers` de lo que conteste `url`, un maestro o un peer.

@@ -94,7 +94,7 @@ impl Inscripcion {
 
     /// Registra `archivos`. Devuelve cómo despedirse de ese maestro.
     fn registrar(&self, archivos: &[Archivo], parada: &Parada) -> Result<Registrada, Fallo> {
-        let yo = self.quien_soy()?;
+        let yo = self.quien_soy(parada)?;
         let registro = json!({
             "peer": yo.peer, "files": los_que_caben(archivos),
             "grpc_port": 0, "puerto": self.escucha.port(), "ttl": TTL,
@@ -105,10 +105,10 @@ impl Inscripcion {
 
     /// Dónde está el maestro y con qué URL llegan los demás a este nodo. Se mira cada vez: un
     /// portátil cambia de red.
-    fn quien_soy(&self) -> Result<Registrada, Fallo> {
+    fn quien_soy(&self, parada: &Parada) -> Result<Registrada, Fallo> {
         let mut maestro = Url::leer(&self.url)
             .ok_or_else(|| Fallo::nuevo(format!("«{}» no es la URL de un maestro", self.url)))?;
-        let direccion = resolver(&maestro)?;
+        let direccion = resolver(&maestro, PLAZOS.0, parada)?;
         maestro.anfitrion = direccion.ip().to_string();
         let ip = match self.escucha.ip().to_canonical() {
             ip if ip.is_unspecified() => ip_visible(direccion, ip),
@@ -265,7 +265,7 @@ mod tests {
                 escucha.parse().unwrap(),
                 &Testigo::default(),
             );
-            inscripcion.quien_soy().unwrap().peer
+            inscripcion.quien_soy(&Parada::nueva()).unwrap().peer
         };
         for (escucha, maestro, yo) in [
             (

@@ -12,6 +12,7 @@ use crate::config::Limites;
 use crate::nodo::palabras::protocolo::*;
 use crate::nodo::vecinos::Vecinos;
 use crate::red::conexion::{Conexion, FalloRed};
+use crate::red::parada::Parada;
 
 /// Entradas que se aceptan en una lista ajena.
 const TOPE_DE_LISTA: u64 = 1_000_000;
@@ -190,4 +191,52 @@ pub fn enviar_mensaje(vecinos: &Vecinos, peer: SocketAddr, texto: &str) -> Resul
         Respuesta::Recibido(_) => Ok(()),
         _ => Err(no_es_respuesta()),
     }
+}
+
+// ----- A quien no se sabe qué habla -----
+
+/// Lo que habla alguien a quien se le pregunta por un archivo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Habla {
+    /// Lo nuestro, o lo de la guía; y si tiene el archivo.
+    LoNuestro(bool),
+    /// Otra cosa.
+    Otra,
+    /// Nada: cerró sin contestar.
+    Nada,
+}
+
+/// Como acaba una petición HTTP. Los nuestros lo quitan, y un servidor HTTP contesta enseguida que
+/// no entiende lo de delante, en vez de esperar a que siga.
+pub const FIN_HTTP: &str = "\r\n\r\n";
+
+/// Qué habla quien esté en `direccion`, y si tiene `nombre`: se le pregunta con la palabra de la
+/// guía, y detrás `fin`.
+///
+/// # Errores
+/// No hay nadie, o no contestó antes de `espera`.
+pub fn que_habla(
+    direccion: SocketAddr,
+    (nombre, fin): (&str, &str),
+    espera: Duration,
+    limites: &Limites,
+    parada: &Parada,
+) -> Result<Habla, FalloRed> {
+    let limite = Instant::now() + espera;
+    let mut conexion = Conexion::conectar(direccion, espera, limites, parada)?;
+    conexion.escribir_texto(&format!("{}{fin}", Palabra::Buscar(nombre.into())))?;
+    while conexion.pendiente().len() < 2 {
+        match conexion.recibir(limite, "la respuesta") {
+            Ok(0) | Err(FalloRed::Cerrada | FalloRed::Cortada) => return Ok(Habla::Nada),
+            Ok(_) => {}
+            Err(fallo) => return Err(fallo),
+        }
+    }
+    let respuesta = String::from_utf8_lossy(conexion.pendiente()).into_owned();
+    conexion.anotar(&respuesta, respuesta.len());
+    Ok(match respuesta.trim_end() {
+        "SI" => Habla::LoNuestro(true),
+        "NO" => Habla::LoNuestro(false),
+        _ => Habla::Otra,
+    })
 }

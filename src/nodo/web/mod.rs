@@ -21,7 +21,7 @@ use crate::http::{con_lista, pieza, rechazar, solo_admite};
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::{Archivo, NoSeAbre};
 use crate::nodo::cliente::buscar_en_peers;
-use crate::nodo::maestro::localizar::{Hallado, localizar};
+use crate::nodo::maestro::localizar::{Hallado, con_su_grpc, localizar};
 use crate::nodo::palabras::pedir::{FalloPar, saludar};
 use crate::nodo::palabras::servir::Cierre;
 use crate::nodo::vecinos::Vecinos;
@@ -156,8 +156,10 @@ fn localizar_desde_aqui(
         let frase = "se está buscando demasiado a la vez; prueba dentro de un rato";
         let _turno = turno.ok_or_else(|| rechazar(503, frase))?;
         let duenos = buscar_en_peers(&nodo.vecinos, archivo, &|_| {});
-        let duenos = duenos.map_err(|fallo| rechazar(503, fallo.publico()))?;
-        peers.extend(duenos.into_iter().map(Hallado::nuestro));
+        let con_grpc =
+            |duenos: Vec<SocketAddr>| con_su_grpc(&nodo.vecinos, &duenos, archivo, &nodo.saliendo);
+        let duenos = duenos.and_then(con_grpc);
+        peers = duenos.map_err(|fallo| rechazar(503, fallo.publico()))?;
         if let (true, Some(maestro)) = (peers.is_empty(), &nodo.vecinos.maestro) {
             let limites = &nodo.vecinos.limites;
             let hallados = localizar(maestro, archivo, limites, &nodo.saliendo);
