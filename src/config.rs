@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::lan::descubrir::Encuentro;
 use crate::testigo::Testigo;
 
 /// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta
@@ -118,6 +119,8 @@ pub struct Config {
     /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es
     /// nadie.
     pub identificado: bool,
+    /// Si se anuncia en la red, y a quién deja escribir.
+    pub encuentro: Encuentro,
     /// Plazos y topes.
     pub limites: Limites,
 }

@@ -14,10 +14,11 @@ use crate::fallo::{Fallo, Salida};
 use crate::fuera;
 use crate::laboratorio;
 use crate::laboratorio::puesto::{Instrumental, Montado};
+use crate::lan::escritos;
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
-use opciones::{Argumentos, Opciones, Orden, Practica, decidir};
+use opciones::{Argumentos, OIR, Opciones, Orden, Practica, decidir};
 use sueltas::vecinos_de;
 
 /// Cumple lo que se escribió, con quien mire los mensajes si se pidió.
@@ -43,12 +44,18 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
 }
 
 fn cumplir_con(
-    nodo: Opciones,
+    mut nodo: Opciones,
     orden: Option<Orden>,
     montado: &Montado,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let limites = montado.limites();
+    if let Some(Orden::Descubrir { .. }) = orden {
+        nodo.encuentro.descubrir = Some(true);
+    }
+    if !escritos::resolver_nombres(&mut nodo.peers, consola)? {
+        return Ok(Salida::Interrumpido);
+    }
     let config = || {
         Ok(Config {
             limites: limites.clone(),
@@ -64,12 +71,20 @@ fn cumplir_con(
             sueltas::descargar(&config()?, &archivo, de, consola)
         }
         Some(Orden::Enviar { archivo, a }) => {
-            acciones::enviar(consola, &vecinos_de(&config()?), &archivo, a)
+            let vecinos = vecinos_de(&config()?, consola)?;
+            acciones::enviar(consola, &vecinos, &archivo, a)
         }
         Some(Orden::Mensaje { texto, a }) => {
-            acciones::mandar_mensaje(consola, &vecinos_de(&config()?), &texto, a)
+            let vecinos = vecinos_de(&config()?, consola)?;
+            acciones::mandar_mensaje(consola, &vecinos, &texto, a)
         }
-        Some(Orden::Estado) => acciones::estado(consola, &vecinos_de(&config()?)),
+        Some(Orden::Estado) => {
+            let vecinos = vecinos_de(&config()?, consola)?;
+            acciones::estado(consola, &vecinos)
+        }
+        Some(Orden::Descubrir { segundos }) => {
+            sueltas::descubrir(&config()?, segundos.unwrap_or(OIR), consola)
+        }
         Some(Orden::Huella { archivos }) => sueltas::huella(archivos, consola),
         Some(Orden::Localizar { archivo, por }) => {
             sueltas::localizar(&config()?, &archivo, por, consola)

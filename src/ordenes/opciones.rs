@@ -17,6 +17,8 @@ use crate::fallo::Fallo;
 use crate::http::url::Url;
 use crate::laboratorio::Experimento;
 use crate::laboratorio::puesto::{ConDiario, Instrumental};
+use crate::lan::descubrir::Encuentro;
+use crate::lan::escritos::{ListaDePeers, PeerEscrito, con_ip, leer_lista, leer_peer_escrito};
 use crate::ordenes::valores::*;
 use crate::practicas::balanceador::canal::SILENCIO;
 use crate::red::maquina::es_de_esta_maquina;
@@ -51,9 +53,16 @@ pub struct Opciones {
     #[arg(long, value_name = "CARPETA")]
     pub carpeta: Option<PathBuf>,
     /// Los demás nodos.
-    #[arg(long = "peer", value_name = "IP[:PUERTO]", value_parser = leer_peer,
-          help = format!("Otro nodo, en vez de PEERS (sin puerto, {PUERTO}); se repite"))]
-    pub peers: Vec<SocketAddr>,
+    #[arg(long = "peer", value_name = "IP[:PUERTO]", value_parser = leer_peer_escrito,
+          help = format!("Otro nodo, en vez de PEERS (sin puerto, {PUERTO}); se repite, y vale \
+                          el nombre de una máquina"))]
+    pub peers: Vec<PeerEscrito>,
+    /// Los demás nodos, de un archivo: en cada línea, IP[:PUERTO] y, si se quiere, un nombre
+    #[arg(long = "peers", value_name = "ARCHIVO", value_parser = leer_lista)]
+    pub listas: Vec<ListaDePeers>,
+    /// Encontrarse sin escribirlos.
+    #[command(flatten)]
+    pub encuentro: Encuentro,
     /// Nombre con que se presenta
     #[arg(long, value_name = "NOMBRE", value_parser = leer_nombre)]
     pub nombre: Option<String>,
@@ -121,6 +130,13 @@ pub enum Orden {
     },
     /// Qué peers responden, quiénes son y en cuánto
     Estado,
+    /// Qué nodos se anuncian en la red local (con --descubrir)
+    Descubrir {
+        /// Cuánto se oye.
+        #[arg(long, value_name = "SEGUNDOS", value_parser = leer_segundos,
+              help = format!("Cuánto se oye ({} si no se dice)", OIR.as_secs()))]
+        segundos: Option<Duration>,
+    },
     /// La huella BLAKE3 de un archivo, como la escribe b3sum
     Huella {
         /// Los archivos (- es la entrada estándar)
@@ -318,6 +334,9 @@ pub(super) fn es_practica(orden: &str) -> bool {
     Practica::has_subcommand(orden) || Experimento::has_subcommand(orden) || orden == "completar"
 }
 
+/// Cuánto oye `nodo descubrir` si no se dice otra cosa.
+pub const OIR: Duration = Duration::from_secs(3);
+
 // ----- De lo escrito a lo decidido -----
 
 /// Decide la configuración a partir de lo escrito.
@@ -332,13 +351,18 @@ pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
         Fila::PuertoLibre => PEERS[0].2,
         Fila::PrimeraLibre | Fila::Ninguna => PUERTO,
     };
-    let mut peers = opciones.peers;
+    let descubre = opciones.encuentro.descubre();
+    let mut peers = con_ip(&opciones.peers);
     // Con el maestro en otra máquina, las filas de PEERS (que son de esta) no dicen nada de la
-    // clase.
+    // clase. Y si se descubre, ya se las oirá.
     if peers.is_empty() && fila != Fila::PuertoLibre {
         peers = (1..=PEERS.len()).map(direccion_de_fila).collect();
+        peers.retain(|fila| !(descubre && fila.ip().is_loopback()));
     }
-    let ip_para_todos = || ip_para(&peers, opciones.maestro.as_deref());
+    let ip_para_todos = || match descubre {
+        true => en_todas_las_redes(),
+        false => ip_para(&peers, opciones.maestro.as_deref()),
+    };
     Ok(Config {
         fila,
         ip: opciones.ip.unwrap_or_else(ip_para_todos),
@@ -350,6 +374,7 @@ pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
         max_conexiones: opciones.max_conexiones.unwrap_or(MAX_CONEXIONES),
         maestro: opciones.maestro,
         identificado: opciones.nodo.is_some() || opciones.puerto.is_some(),
+        encuentro: opciones.encuentro,
         limites: Limites::default(),
     })
 }
@@ -361,6 +386,7 @@ fn elegir_fila(opciones: &Opciones) -> Result<Fila, Fallo> {
         Some(n) if (1..=hay).contains(&n) => Ok(Fila::Elegida(n)),
         Some(n) => Err(Fallo::nuevo(no_hay(n))),
         None if !opciones.peers.is_empty() || opciones.puerto.is_some() => Ok(Fila::Ninguna),
+        None if opciones.encuentro.descubre() => Ok(Fila::PrimeraLibre),
         None if !es_de_aqui(opciones.maestro.as_deref()) => Ok(Fila::PuertoLibre),
         None => Ok(Fila::PrimeraLibre),
     }
@@ -379,13 +405,24 @@ fn carpeta_de(fila: Fila) -> Option<PathBuf> {
 /// que atiende también a los de IPv4 (si en esta máquina hay IPv6).
 fn ip_para(peers: &[SocketAddr], maestro: Option<&str>) -> IpAddr {
     let todos_de_aqui = es_de_aqui(maestro) && peers.iter().all(|peer| peer.ip().is_loopback());
-    let solo_ipv6 = !peers.is_empty() && peers.iter().all(SocketAddr::is_ipv6);
-    let alguno = peers.iter().any(SocketAddr::is_ipv6);
-    let todas = Ipv6Addr::UNSPECIFIED.into();
+    let del_maestro = maestro.and_then(Url::leer).and_then(|url| url.ip());
+    let ips = peers.iter().map(SocketAddr::ip).chain(del_maestro);
+    let de_ipv6: Vec<bool> = ips.map(|ip| ip.is_ipv6()).collect();
+    let solo_ipv6 = !de_ipv6.is_empty() && !de_ipv6.contains(&false);
     match todos_de_aqui {
         true if solo_ipv6 => Ipv6Addr::LOCALHOST.into(),
         true => Ipv4Addr::LOCALHOST.into(),
-        false if solo_ipv6 || (alguno && es_de_esta_maquina(todas)) => todas,
+        false if solo_ipv6 => Ipv6Addr::UNSPECIFIED.into(),
+        false if de_ipv6.contains(&true) => en_todas_las_redes(),
+        false => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// `::`, que atiende también a los de IPv4; `0.0.0.0` si en esta máquina no hay IPv6.
+fn en_todas_las_redes() -> IpAddr {
+    let todas = Ipv6Addr::UNSPECIFIED.into();
+    match es_de_esta_maquina(todas) {
+        true => todas,
         false => Ipv4Addr::UNSPECIFIED.into(),
     }
 }
@@ -409,7 +446,7 @@ mod tests {
         Opciones {
             peers: escritos
                 .iter()
-                .map(|peer| leer_peer(peer).unwrap())
+                .map(|peer| leer_peer_escrito(peer).unwrap())
                 .collect(),
             ..Default::default()
         }

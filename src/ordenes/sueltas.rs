@@ -8,14 +8,16 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Arg;
 use clap_complete::{Shell, generate};
 
 use crate::config::{CARPETA_ARCHIVOS, Config, Fila, PEERS, PUERTO};
-use crate::consola::{Consola, Paso};
+use crate::consola::{Consola, Encargo, Paso};
 use crate::fallo::{Fallo, Salida, motivo};
 use crate::guia::NO_SE_ENCONTRO;
+use crate::lan::descubrir::{self, oir_un_rato};
 use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::localizar::{self, Hallado, MAESTRO};
@@ -25,9 +27,33 @@ use crate::ordenes::opciones::DondeEscucha;
 use crate::practicas::ingenuo;
 use crate::red::hilos::arrancar;
 
-/// Los vecinos de una orden suelta. No escucha: sólo es «alguien» si se dijo quién con `--nodo` o
-/// `--puerto`.
-pub fn vecinos_de(config: &Config) -> Vecinos {
+/// Lo que oye una orden suelta con `--descubrir`: el primer anuncio llega en uno o dos segundos.
+const UN_RATO: Duration = Duration::from_secs(2);
+
+/// Los vecinos de una orden suelta; con `--descubrir`, también los que se oyen en un rato. No
+/// escucha: sólo es «alguien» si se dijo quién con `--nodo` o `--puerto`.
+pub fn vecinos_de(config: &Config, consola: &mut Consola) -> Result<Vecinos, Fallo> {
+    let vecinos = vecinos_sin_oir(config);
+    if config.encuentro.descubre() {
+        let oir = |encargo: Encargo| {
+            let (parada, avisar) = (encargo.parada, encargo.avisar);
+            oir_un_rato(config, &vecinos, UN_RATO, parada, &|_| {}, avisar)
+        };
+        consola.trabajar(oir)?.0?;
+    }
+    Ok(vecinos)
+}
+
+/// `nodo descubrir`: quién se anuncia en la red y contesta, según contestan.
+pub fn descubrir(
+    config: &Config,
+    cuanto: Duration,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    descubrir::abrir(config, &vecinos_sin_oir(config), cuanto, consola)
+}
+
+fn vecinos_sin_oir(config: &Config) -> Vecinos {
     let direccion = SocketAddr::new(config.ip, config.puerto);
     let de_la_fila = match config.fila {
         Fila::Elegida(n) => PEERS[n - 1].0,
@@ -40,7 +66,7 @@ pub fn vecinos_de(config: &Config) -> Vecinos {
 /// `nodo listar`: lo de la carpeta, o lo de todos los peers.
 pub fn listar(config: &Config, red: bool, consola: &mut Consola) -> Result<Salida, Fallo> {
     if red {
-        let vecinos = vecinos_de(config);
+        let vecinos = vecinos_de(config, consola)?;
         return acciones::listar_la_red(consola, &vecinos, |pantalla, peer, entradas| {
             pantalla.tanda(entradas.iter().map(|e| format!("{peer} {}", e.nombre)));
         });
@@ -53,7 +79,8 @@ pub fn listar(config: &Config, red: bool, consola: &mut Consola) -> Result<Salid
 
 /// `nodo buscar`: qué peers tienen un archivo, según van contestando.
 pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let Some(hallados) = acciones::buscar(consola, &vecinos_de(config), nombre, true)? else {
+    let vecinos = vecinos_de(config, consola)?;
+    let Some(hallados) = acciones::buscar(consola, &vecinos, nombre, true)? else {
         return Ok(Salida::Interrumpido);
     };
     if hallados.is_empty() {
@@ -72,7 +99,7 @@ pub fn descargar(
     de: Vec<SocketAddr>,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
-    let vecinos = vecinos_de(config);
+    let vecinos = vecinos_de(config, consola)?;
     let mut fuentes: Vec<Hallado> = de.into_iter().map(Hallado::nuestro).collect();
     if fuentes.is_empty() {
         fuentes = match acciones::buscar(consola, &vecinos, nombre, false)? {

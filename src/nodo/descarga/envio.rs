@@ -6,7 +6,7 @@
 //! los papeles se invierten. Así no hay un segundo camino por el que escribir en disco, ni un
 //! puerto de vuelta que el cortafuegos cierre. No escribe en pantalla.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::Pedido;
 use crate::nodo::descarga::recibir;
 use crate::nodo::descarga::relato::contar_descarga;
+use crate::nodo::maestro::localizar::conocer_los_del_maestro;
 use crate::nodo::palabras::pedir::{FalloPar, no_es_respuesta, pedir};
 use crate::nodo::palabras::protocolo::{Palabra, Respuesta};
 use crate::nodo::palabras::servir::{Cierre, contestar_de_archivos, rechazar};
@@ -75,17 +76,38 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
     Ok(())
 }
 
-/// Sólo de la IP de un peer de la lista, con un nombre que se pueda guardar, y si no hay demasiados
+/// Sólo de quien puede escribir aquí, con un nombre que se pueda guardar, y si no hay demasiados
 /// llegando.
 fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<TurnoDeIp, String> {
-    let ip = desde.ip();
-    if !nodo.vecinos.peers.iter().any(|peer| peer.ip() == ip) {
+    let (ip, vecinos) = (desde.ip(), &nodo.vecinos);
+    // Del maestro se sabe lo que dijo la última vez: pudo llegar alguien.
+    let preguntando = || {
+        let nuevos = conocer_los_del_maestro(vecinos, &nodo.saliendo);
+        nuevos.is_ok() && vecinos.puede_escribir(desde)
+    };
+    let deja = vecinos.puede_escribir(desde) || (vecinos.recibe_de_conocidos && preguntando());
+    if !deja {
+        let linea = no_se_recibe(ip, nombre, vecinos);
+        nodo.avisador.avisar(format_args!("{linea}"));
         return Err(format!("{ip} no está entre los peers de este nodo"));
     }
     NombreRecibible::nuevo(nombre).map_err(|malo| malo.to_string())?;
     let muchos = "ya está recibiendo demasiados archivos; prueba dentro de un rato";
     let turno = nodo.recepciones.pedir(ip, Duration::ZERO, &nodo.saliendo);
     turno.ok_or_else(|| muchos.into())
+}
+
+/// Quién quiso enviar qué, y cómo permitirlo.
+fn no_se_recibe(ip: IpAddr, nombre: &str, vecinos: &Vecinos) -> String {
+    let (quien, como) = match vecinos.conocidos.quien_es(ip) {
+        Some((peer, llamado)) => {
+            let quien =
+                llamado.map_or_else(|| ip.to_string(), |llamado| format!("{llamado} ({ip})"));
+            (quien, format!("--peer {peer}, o --recibir-de-conocidos"))
+        }
+        None => (ip.to_string(), format!("--peer {ip}")),
+    };
+    format!("[NO SE RECIBE] {nombre}, que envía {quien}; para permitirlo: {como}")
 }
 
 // ----- Quien envía -----

@@ -154,8 +154,18 @@ fn con_espera(vecinos: &Vecinos) -> Limites {
     }
 }
 
+/// Pregunta al maestro a quién conoce, y esos son desde ahora los conocidos por él. Sin maestro no
+/// hace nada.
+pub fn conocer_los_del_maestro(vecinos: &Vecinos, parada: &Parada) -> Result<(), Fallo> {
+    if let Some(maestro) = &vecinos.maestro {
+        let dichos = peers_del_maestro(maestro, vecinos, parada)?;
+        vecinos.conocidos.segun_el_maestro(dichos);
+    }
+    Ok(())
+}
+
 /// Los nodos que conoce el maestro de `url`.
-pub fn peers_del_maestro(
+fn peers_del_maestro(
     url: &str,
     vecinos: &Vecinos,
     parada: &Parada,

@@ -1,0 +1,125 @@
+//! Los nodos que no se escribieron: los oídos en la red y los que dice el maestro.
+//!
+//! La lista crece y mengua mientras el nodo corre. Quien va a preguntar a todos la fotografía una
+//! vez, al empezar ([`crate::nodo::vecinos::Vecinos::para_una_tanda`]), y no vuelve a mirarla. A un
+//! conocido se le pregunta y se le baja como a uno escrito; escribir aquí es otra cosa, y la decide
+//! `Vecinos::puede_escribir`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::lan::anuncios::{Oido, elegir_direcciones};
+use crate::nodo::palabras::protocolo::Presentacion;
+use crate::red::parada::cerrojo;
+
+/// Cuántos se conocen a la vez por oírlos: cada uno tiene su hilo y su conexión.
+pub const MAX_CONOCIDOS: usize = 128;
+/// De ellos, los de una misma IP: ninguna llena la lista sola.
+const MAX_POR_IP: usize = 16;
+/// Los que nos saludaron y esperan a que se les llame.
+const EN_COLA: usize = 64;
+
+/// Alguien oído en la red que contestó.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conocido {
+    /// Lo que lo distingue.
+    pub id: String,
+    /// Cómo se llama.
+    pub nombre: String,
+    /// Dónde contestó.
+    pub direccion: SocketAddr,
+}
+
+/// La lista, compartida.
+#[derive(Debug)]
+pub struct Conocidos {
+    lista: Mutex<Lista>,
+    /// Quienes nos saludaron: también se les conoce, aunque el cortafuegos no deje oírlos.
+    saludos: Option<(Sender<Oido>, Receiver<Oido>)>,
+}
+
+#[derive(Debug, Default)]
+struct Lista {
+    oidos: Vec<Conocido>,
+    del_maestro: Vec<SocketAddr>,
+}
+
+impl Conocidos {
+    /// Ninguno todavía. Con `descubre`, quien salude puede llegar a serlo.
+    pub fn nuevos(descubre: bool) -> Conocidos {
+        Conocidos {
+            lista: Mutex::default(),
+            saludos: descubre.then(|| bounded(EN_COLA)),
+        }
+    }
+
+    /// Añade a uno que acaba de contestar. Falso si no cabe, o si ya estaba.
+    pub fn entra(&self, nuevo: Conocido) -> bool {
+        let mut lista = cerrojo(&self.lista);
+        let ya = lista.oidos.iter().any(|uno| uno.id == nuevo.id);
+        let ip = nuevo.direccion.ip();
+        let suyos = lista.oidos.iter().filter(|uno| uno.direccion.ip() == ip);
+        if ya || suyos.count() >= MAX_POR_IP || lista.oidos.len() >= MAX_CONOCIDOS {
+            return false;
+        }
+        lista.oidos.push(nuevo);
+        true
+    }
+
+    /// ¿Está ya el de ese `id`?
+    pub fn tiene(&self, id: &str) -> bool {
+        cerrojo(&self.lista).oidos.iter().any(|uno| uno.id == id)
+    }
+
+    /// Quita al que dejó de contestar.
+    pub fn sale(&self, id: &str) {
+        cerrojo(&self.lista).oidos.retain(|uno| uno.id != id);
+    }
+
+    /// Los que dice ahora el maestro, en vez de los que dijo antes.
+    pub fn segun_el_maestro(&self, dichos: Vec<SocketAddr>) {
+        cerrojo(&self.lista).del_maestro = dichos;
+    }
+
+    /// Todos, los oídos delante.
+    pub fn direcciones(&self) -> Vec<SocketAddr> {
+        let lista = cerrojo(&self.lista);
+        let oidos = lista.oidos.iter().map(|uno| uno.direccion);
+        oidos.chain(lista.del_maestro.iter().copied()).collect()
+    }
+
+    /// Quién está en esa IP: dónde escucha y, si se sabe, cómo se llama. `None` si no es de un
+    /// conocido.
+    pub fn quien_es(&self, ip: IpAddr) -> Option<(SocketAddr, Option<String>)> {
+        let lista = cerrojo(&self.lista);
+        let oidos = lista.oidos.iter();
+        let oidos = oidos.map(|uno| (uno.direccion, Some(uno.nombre.clone())));
+        let del_maestro = lista.del_maestro.iter().map(|uno| (*uno, None));
+        let mut todos = oidos.chain(del_maestro);
+        todos.find(|(direccion, _)| direccion.ip() == ip)
+    }
+
+    /// Alguien nos saludó `desde` ahí. Si dice en qué puerto escucha, se le llamará a esa misma IP.
+    pub fn saluda(&self, mut desde: SocketAddr, quien: &Presentacion) {
+        let Some(((dar, _), id)) = self.saludos.as_ref().zip(quien.id.as_ref()) else {
+            return;
+        };
+        desde.set_port(quien.puerto);
+        let direcciones = elegir_direcciones(vec![desde]);
+        if !direcciones.is_empty() {
+            // Si no cabe, ya volverá a saludar.
+            let _ = dar.try_send(Oido {
+                id: id.clone(),
+                nombre: Some(quien.nombre.clone()),
+                direcciones,
+            });
+        }
+    }
+
+    /// Por donde llegan los saludos, si se descubre.
+    pub fn saludos(&self) -> Option<&Receiver<Oido>> {
+        self.saludos.as_ref().map(|(_, oir)| oir)
+    }
+}
