@@ -28,6 +28,7 @@ mod programa {
     pub mod chat;
     pub mod demostrar;
     pub mod descarga;
+    pub mod descubrir;
     pub mod diagrama;
     pub mod ejercicios;
     pub mod envio;
@@ -61,6 +62,18 @@ fn a_la_vez_las_que_esperan_plazos() {
         chat::un_par_que_no_lee_no_para_a_los_demas_ni_la_salida,
         demostrar::todo_se_ve_en_la_guia_y_nada_en_el_nodo,
         descarga::a_los_mudos_y_a_los_que_gotean_no_se_les_espera,
+        #[cfg(target_os = "linux")]
+        descubrir::con_ipv6_de_enlace_y_nada_mas,
+        #[cfg(target_os = "linux")]
+        descubrir::de_un_conocido_solo_se_recibe_si_se_pidio,
+        #[cfg(unix)]
+        descubrir::dos_de_esta_maquina_se_encuentran,
+        #[cfg(target_os = "linux")]
+        descubrir::en_una_red_se_encuentran_y_quien_se_va_sale_en_10_s,
+        #[cfg(target_os = "linux")]
+        descubrir::sin_mas_interfaz_que_la_interna_tambien,
+        #[cfg(unix)]
+        descubrir::un_anuncio_falso_no_entra_en_la_lista,
         envio::a_quien_calla_no_se_le_espera,
         hablar::tras_el_fin_al_que_calla_se_le_espera_10_s,
         hostiles::quien_gotea_su_linea_se_va_a_los_10_s_en_total,

@@ -199,6 +199,7 @@ fn parecido(sugerencia: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::PUERTO;
+    use crate::lan::escritos::con_ip;
     use crate::ordenes::opciones::{Orden, Practica};
 
     fn leer_linea(linea: &str) -> Argumentos {
