@@ -68,19 +68,21 @@ mod tests {
 
     #[test]
     fn un_nombre_que_no_es_de_nadie_es_una_frase() {
+        // Tan largo no puede ser: no hace falta la red para saberlo.
+        let largo = "a".repeat(300);
         let buscar = |parada: &Parada| {
-            resolver("nadie.invalid", 1, Duration::from_secs(20), parada)
+            resolver(&largo, 1, Duration::from_secs(20), parada)
                 .unwrap_err()
                 .to_string()
         };
         let parada = Parada::nueva();
         let dice = buscar(&parada);
         assert!(
-            dice.contains("nadie.invalid") && dice.contains("con la IP"),
+            dice.contains(&largo) && dice.contains("con la IP"),
             "{dice}"
         );
         // Cortada, no espera a lo que diga el sistema.
         parada.cortar();
-        assert!(buscar(&parada).contains("nadie.invalid"));
+        assert!(buscar(&parada).contains(&largo));
     }
 }

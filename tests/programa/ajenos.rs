@@ -66,11 +66,19 @@ impl Ajeno {
     }
 }
 
-/// Como los servidores del curso: hasta la línea en blanco, por mucho que tarde.
+/// Como los servidores del curso: hasta la línea en blanco, por mucho que tarde. (De `INFO` basta su
+/// línea: a los que la esperan entera se les deja a los 10 s, y la prueba no enseñaría más.)
 fn leer_peticion(socket: &mut TcpStream) -> Option<String> {
     let mut peticion = Vec::new();
     let mut byte = [0];
-    while !peticion.ends_with(b"\r\n\r\n") && peticion.len() < 8192 {
+    let entera = |peticion: &[u8]| {
+        let fin: &[u8] = match peticion.starts_with(b"INFO:") {
+            true => b"\n",
+            false => b"\r\n\r\n",
+        };
+        peticion.ends_with(fin)
+    };
+    while !entera(&peticion) && peticion.len() < 8192 {
         match socket.read(&mut byte) {
             Ok(1) => peticion.push(byte[0]),
             _ => return None,
@@ -142,7 +150,7 @@ fn a_quien_no_da_puerto_se_le_prueba_en_el_de_rest() {
         {"rest": nuestro.url()},
         {"rest": ajeno.url(), "grpc_port": 0},
         {"rest": format!("http://{muerto}"), "grpc_port": 9002},
-        {"rest": "http://0.0.0.0:9001"},
+        {"rest": format!("http://0.0.0.0:{}", nuestro.puerto)},
         {"rest": "https://127.0.0.1:9001"},
     ]));
     let buscado = orden([
@@ -476,6 +484,22 @@ fn lo_que_no_llega_como_se_prometio_se_borra() {
         );
     }
     assert_eq!(otro_sitio.pedidas(), [""; 0]);
+}
+
+/// Los peers de uno de los documentos sólo dan archivos por gRPC.
+#[test]
+fn que_no_lo_den_por_http_no_es_que_no_lo_tengan() {
+    let ajeno = Ajeno::con("HTTP/1.0 404 X\r\n\r\n");
+    let suyo = puerto_sin_nadie().port();
+    let maestro = maestro_que_da(&json!([{"rest": ajeno.url(), "grpc_port": suyo}]));
+    let (salida, carpeta) = descargar(&maestro.url(), "a.bin");
+    let quejas = quejas(&salida);
+    assert!(
+        quejas.contains(&ajeno.url()) && quejas.contains("gRPC"),
+        "{quejas}"
+    );
+    assert!(!quejas.contains("[NO ENCONTRADO]"), "{quejas}");
+    assert_eq!((codigo(&salida), nombres(&carpeta)), (Some(1), vec![]));
 }
 
 /// Si una fuente ajena no sirve, se prueba la siguiente; y si falla la nuestra, la ajena.

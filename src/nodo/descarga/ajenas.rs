@@ -9,6 +9,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::consola::preguntar_a_todos;
 use crate::fallo::Fallo;
 use crate::http::cliente::{Archivo, Cabeza, pedir_archivo};
 use crate::http::url::codificar_ruta;
@@ -30,11 +31,7 @@ pub fn descargar_de(fuentes: &[Hallado], pedido: &Pedido) -> Result<Descargado, 
     if matches!(fin, Ok(_) | Err(NoDescargado::Cancelado)) {
         return fin;
     }
-    let habla_otra_cosa = |fuente: &&Hallado| {
-        let nuestra = fuente.direccion();
-        nuestra.is_none_or(|direccion| es_ajena(direccion, pedido))
-    };
-    for ajena in fuentes.iter().filter(habla_otra_cosa) {
+    for ajena in ajenas(fuentes, pedido)? {
         match de_una_ajena(ajena, pedido) {
             Err(NoDescargado::NoEncontrado) => {}
             Err(NoDescargado::Fallo(fallo)) => {
@@ -52,12 +49,29 @@ pub fn descargar_de(fuentes: &[Hallado], pedido: &Pedido) -> Result<Descargado, 
     }
 }
 
-/// A quien se escribió con `--de` no se le había preguntado qué habla.
-fn es_ajena(direccion: SocketAddr, pedido: &Pedido) -> bool {
+/// Las que no hablan lo nuestro. A quien se escribió con `--de` no se le había preguntado: se
+/// pregunta ahora, a todos a la vez.
+fn ajenas<'f>(fuentes: &'f [Hallado], pedido: &Pedido) -> Result<Vec<&'f Hallado>, Fallo> {
+    let fuentes: Vec<&Hallado> = fuentes.iter().collect();
     let (limites, parada) = (pedido.limites, pedido.parada);
-    let pregunta = (pedido.nombre, FIN_HTTP);
-    let habla = que_habla(direccion, pregunta, limites.conectar, limites, parada);
-    matches!(habla, Ok(Habla::Otra))
+    let es_ajena = |fuente: &Hallado| {
+        fuente.direccion().is_none_or(|direccion| {
+            let pregunta = (pedido.nombre, FIN_HTTP);
+            let habla = que_habla(direccion, pregunta, limites.conectar, limites, parada);
+            matches!(habla, Ok(Habla::Otra))
+        })
+    };
+    let mut lo_son = vec![false; fuentes.len()];
+    preguntar_a_todos(&fuentes, es_ajena, |respuestas| {
+        for (lugar, lo_es) in respuestas {
+            lo_son[lugar] = lo_es;
+        }
+    })?;
+    let con_respuesta = fuentes.into_iter().zip(lo_son);
+    Ok(con_respuesta
+        .filter(|(_, lo_es)| *lo_es)
+        .map(|(fuente, _)| fuente)
+        .collect())
 }
 
 /// Una manera de bajar de una fuente ajena.
@@ -86,8 +100,9 @@ fn maneras(ajena: &Hallado) -> Vec<Manera> {
     maneras
 }
 
+/// Baja de una, de la primera manera que sirva.
 fn de_una_ajena(ajena: &Hallado, pedido: &Pedido) -> Result<Descargado, NoDescargado> {
-    let (mut motivos, mut la_habla, mut la_tiene) = (Vec::new(), false, false);
+    let (mut motivos, mut fallo_alguna, mut queda_alguna) = (Vec::new(), false, false);
     for manera in maneras(ajena) {
         match manera(ajena, pedido) {
             Ok(descargado) => return Ok(descargado),
@@ -95,31 +110,30 @@ fn de_una_ajena(ajena: &Hallado, pedido: &Pedido) -> Result<Descargado, NoDescar
                 return Err(NoDescargado::Cancelado);
             }
             Err(Tropiezo::NoSePudo(NoDescargado::NoEncontrado)) => {
-                motivos.push("GET /files/ dice que no lo tiene".to_string());
+                motivos.push("a GET /files/ dice que no lo tiene".to_string());
             }
             Err(Tropiezo::NoSePudo(NoDescargado::Fallo(fallo))) => {
                 motivos.push(fallo.to_string());
-                la_habla = true;
+                fallo_alguna = true;
             }
             Err(Tropiezo::NoSeHabla(motivo)) => {
                 motivos.push(motivo);
-                la_tiene = true;
+                queda_alguna = true;
             }
         }
     }
-    let motivos = motivos.join("; ");
-    Err(match (la_habla, la_tiene) {
-        (true, _) => Fallo::nuevo(format!("{}: {motivos}", ajena.rest)).into(),
-        (false, true) => Fallo::nuevo(format!(
-            "lo tiene {}, pero no habla nada que entienda ({motivos})",
-            ajena.rest
-        ))
-        .into(),
+    let (quien, motivos) = (&ajena.rest, motivos.join("; "));
+    Err(match (fallo_alguna, queda_alguna) {
+        (true, _) => Fallo::nuevo(format!("{quien}: {motivos}")).into(),
+        (false, true) => {
+            let pero = "pero no habla nada que entienda";
+            Fallo::nuevo(format!("lo tiene {quien}, {pero} ({motivos})")).into()
+        }
         (false, false) => NoDescargado::NoEncontrado,
     })
 }
 
-/// `Download`, por gRPC.
+/// `Download`, por gRPC, que este programa no habla.
 fn por_grpc(ajena: &Hallado, _: &Pedido) -> Result<Descargado, Tropiezo> {
     let puerto = ajena.grpc_port;
     let motivo = format!("habla gRPC en el puerto {puerto}, y este programa no");
