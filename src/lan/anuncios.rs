@@ -46,8 +46,13 @@ impl Oido {
     /// IPv6 de enlace o la 127.x.
     pub fn es_mejorable(&self) -> bool {
         let primera = self.direcciones.first();
-        primera.is_none_or(|una| una.ip().is_loopback() || es_de_enlace(una.ip()))
+        primera.is_none_or(|una| es_mejorable(una.ip()))
     }
+}
+
+/// ¿Es de las que sólo valen aquí, o sólo en este cable?
+pub fn es_mejorable(ip: IpAddr) -> bool {
+    ip.is_loopback() || es_de_enlace(ip)
 }
 
 /// Lo que se oye.

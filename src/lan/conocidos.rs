@@ -73,6 +73,13 @@ impl Conocidos {
         cerrojo(&self.lista).oidos.iter().any(|uno| uno.id == id)
     }
 
+    /// Se le alcanza mejor en otra dirección.
+    pub fn muda(&self, id: &str, direccion: SocketAddr) {
+        let mut lista = cerrojo(&self.lista);
+        let suyo = lista.oidos.iter_mut().find(|uno| uno.id == id);
+        suyo.into_iter().for_each(|uno| uno.direccion = direccion);
+    }
+
     /// Quita al que dejó de contestar.
     pub fn sale(&self, id: &str) {
         cerrojo(&self.lista).oidos.retain(|uno| uno.id != id);

@@ -20,7 +20,7 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
 use crate::config::{Config, Limites};
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
-use crate::lan::anuncios::{Antena, Anuncio, Oido};
+use crate::lan::anuncios::{Antena, Anuncio, Oido, es_mejorable};
 use crate::lan::conocidos::{Conocido, MAX_CONOCIDOS};
 use crate::nodo::Nodo;
 use crate::nodo::palabras::pedir::{FalloPar, pedir};
@@ -98,6 +98,8 @@ struct Apunte {
     desde: Instant,
     /// Quien le llama o le vigila.
     vigilante: Option<Hilo<()>>,
+    /// Por donde se le dice a ese que hay una dirección mejor.
+    mejoras: (Sender<Oido>, Receiver<Oido>),
     /// ¿Llegó a contestar?
     vivo: bool,
 }
@@ -170,6 +172,9 @@ impl Cuaderno {
             // Lo que dice el anuncio manda: quien saluda lo hace desde una sola de sus IP.
             if anunciado && (nuevo || !apunte.anunciado) {
                 apunte.anunciado = true;
+                if !oido.es_mejorable() {
+                    let _ = apunte.mejoras.0.try_send(oido.clone());
+                }
                 apunte.oido = oido;
                 (apunte.fallos, apunte.desde) = (0, cuando_llamar(&apunte.oido));
             }
@@ -184,6 +189,7 @@ impl Cuaderno {
             anunciado,
             fallos: 0,
             vigilante: None,
+            mejoras: bounded(1),
             vivo: false,
         };
         self.apuntes.insert(apunte.oido.id.clone(), apunte);
@@ -243,9 +249,9 @@ impl Cuaderno {
         let toca = |a: &&mut Apunte| a.vigilante.is_none() && a.desde <= ahora;
         for apunte in self.apuntes.values_mut().filter(toca).take(caben) {
             let (nodo, oido) = (Arc::clone(&self.nodo), apunte.oido.clone());
-            let contar = self.noticias.0.clone();
+            let (contar, mejoras) = (self.noticias.0.clone(), apunte.mejoras.1.clone());
             let hilo = arrancar(&format!("conocido-{}", oido.id), move || {
-                vigilar(&oido, &nodo, &contar);
+                vigilar(&oido, &nodo, &contar, &mejoras);
                 // Sólo falla si ya se está saliendo.
                 let _ = contar.send(Noticia::Acabo(oido.id));
             });
@@ -281,42 +287,49 @@ fn repasar(antena: Option<Antena>, nodo: &Nodo) -> Option<Antena> {
 }
 
 /// Llama a uno y, si es quien dice, lo apunta entre los conocidos mientras conteste.
-fn vigilar(oido: &Oido, nodo: &Nodo, contar: &Sender<Noticia>) {
+fn vigilar(oido: &Oido, nodo: &Nodo, contar: &Sender<Noticia>, mejoras: &Receiver<Oido>) {
     let (vecinos, saliendo) = (&nodo.vecinos, &nodo.saliendo);
     if oido.direcciones.iter().any(|una| vecinos.es_escrito(*una)) {
         return; // A ese ya se le pregunta.
     }
-    let (mut conexion, conocido) = match encontrar(oido, vecinos, saliendo) {
+    let (mut conexion, mut quien) = match encontrar(oido, vecinos, saliendo) {
         Ok(encontrado) => encontrado,
         Err(fallo) => return log::debug!("se oye a nodo-{}, y {fallo}", oido.id),
     };
-    let (nombre, direccion) = (conocido.nombre.clone(), conocido.direccion);
-    if !vecinos.conocidos.entra(conocido) {
+    if !vecinos.conocidos.entra(quien.clone()) {
         return;
     }
     let _ = contar.send(Noticia::Contesta(oido.id.clone()));
-    let avisar = |que: &str| {
-        let linea = format!("[{que}] {nombre} en {direccion}");
+    let avisar = |que: &str, quien: &Conocido| {
+        let linea = format!("[{que}] {} en {}", quien.nombre, quien.direccion);
         nodo.avisador.destacar(vec![linea]);
     };
-    avisar("ENCONTRADO");
-    while let Some(otra) = sigue_vivo(conexion, direccion, &oido.id, vecinos, saliendo) {
-        conexion = otra;
+    avisar("ENCONTRADO", &quien);
+    while let Some(sigue) = sigue_vivo(conexion, &quien, vecinos, saliendo) {
+        conexion = sigue;
+        let mejora = mejoras.try_recv().ok();
+        let mejora = mejora.filter(|_| es_mejorable(quien.direccion.ip()));
+        let mejora = mejora.and_then(|mejor| encontrar(&mejor, vecinos, saliendo).ok());
+        if let Some((otra, mejor)) = mejora {
+            vecinos.conocidos.muda(&mejor.id, mejor.direccion);
+            avisar("ENCONTRADO", &mejor);
+            (conexion, quien) = (otra, mejor);
+        }
     }
     vecinos.conocidos.sale(&oido.id);
     if !saliendo.avisada() {
-        avisar("SE FUE");
+        avisar("SE FUE", &quien);
     }
 }
 
 /// Espera al siguiente latido y saluda. Por la misma conexión o, si falla, por otra, una vez.
 fn sigue_vivo(
     mut conexion: Conexion,
-    direccion: SocketAddr,
-    id: &str,
+    quien: &Conocido,
     vecinos: &Vecinos,
     saliendo: &Parada,
 ) -> Option<Conexion> {
+    let (direccion, id) = (quien.direccion, &quien.id);
     // Sin que se le pregunte no dice nada: si llega algo, es que se va.
     let callado = conexion.recibir(Instant::now() + LATIDO, "el latido");
     if matches!(callado, Err(FalloRed::Vencio(_))) && es_el(&mut conexion, vecinos, id).is_ok() {
