@@ -88,8 +88,7 @@ pub enum Fila {
     Elegida(usize),
     /// La primera cuyo puerto esté libre: `nodo` a secas.
     PrimeraLibre,
-    /// Ninguna, porque el maestro está en otra máquina: el puerto de la primera o el siguiente
-    /// libre.
+    /// Ninguna, porque el maestro está en otra máquina: el primer puerto libre desde el suyo.
     PuertoLibre,
     /// Ninguna: todo se dijo con opciones.
     Ninguna,
@@ -116,8 +115,7 @@ pub struct Config {
     pub max_conexiones: usize,
     /// La URL del maestro en que registrarse.
     pub maestro: Option<String>,
-    /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es
-    /// nadie.
+    /// ¿Se dijo quién es (`--nodo` o `--puerto`)? Sin esto, una orden suelta no es nadie.
     pub identificado: bool,
     /// Si se anuncia en la red, y a quién deja escribir.
     pub encuentro: Encuentro,
@@ -128,8 +126,7 @@ pub struct Config {
 impl Config {
     /// La carpeta, o `compartidos` si nadie la dijo (las órdenes sueltas).
     pub fn carpeta_o_la_de_la_guia(&self) -> PathBuf {
-        let de_la_guia = || PathBuf::from(CARPETA_ARCHIVOS);
-        self.carpeta.clone().unwrap_or_else(de_la_guia)
+        (self.carpeta.clone()).unwrap_or_else(|| CARPETA_ARCHIVOS.into())
     }
 }
 

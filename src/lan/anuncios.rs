@@ -237,3 +237,70 @@ fn se_le_puede_llamar(una: SocketAddr) -> bool {
     };
     una.port() >= 1024 && !ip.is_unspecified() && !ip.is_multicast() && !de_muchos
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mdns_sd::{InterfaceId, ScopedIpV4};
+
+    #[test]
+    fn solo_es_un_nodo_quien_lleva_su_id() {
+        let leido = |instancia: &str| leer_id(&format!("{instancia}.{SERVICIO}"));
+        assert_eq!(leido("nodo-0aF3219c").as_deref(), Some("0af3219c"));
+        for malo in [
+            "nodo-",
+            "nodo-0af3219",
+            "nodo-0af3219cc",
+            "nodo-0af3219g",
+            "0af3219c",
+            "",
+        ] {
+            assert_eq!(leido(malo), None, "{malo}");
+        }
+        assert_eq!(leer_id("nodo-0af3219c._http._tcp.local."), None);
+    }
+
+    #[test]
+    fn lo_mejor_va_delante_y_lo_absurdo_no_va() {
+        let dichas = [
+            "127.0.0.1:6001",
+            "[fe80::2%3]:6001",
+            "[2001:db8::2]:6001",
+            "10.0.0.2:6001",
+            "10.0.0.2:6001",
+            "0.0.0.0:6001",
+            "0.1.2.3:6001",
+            "255.255.255.255:6001",
+            "224.0.0.251:6001",
+            "[::]:6001",
+            "[ff02::1]:6001",
+            "[::ffff:224.0.0.1]:6001",
+            "10.0.0.3:22",
+            "10.0.0.3:0",
+        ];
+        let elegidas = elegir_direcciones(dichas.map(|una| una.parse().unwrap()).to_vec());
+        let elegidas: Vec<String> = elegidas.iter().map(ToString::to_string).collect();
+        let buenas = [
+            "10.0.0.2:6001",
+            "[2001:db8::2]:6001",
+            "[fe80::2%3]:6001",
+            "127.0.0.1:6001",
+        ];
+        assert_eq!(elegidas, buenas);
+        let muchas = (1..=200).map(|n| SocketAddr::from(([10, 0, 0, n], 6001)));
+        assert_eq!(elegir_direcciones(muchas.collect()).len(), MAX_DIRECCIONES);
+    }
+
+    #[test]
+    fn una_127_que_llega_por_otra_interfaz_se_tira() {
+        let oida = |ip: &str, por: &str| {
+            let (name, index) = (por.to_string(), 2);
+            let por = InterfaceId { name, index };
+            direccion_dicha(&ScopedIp::V4(ScopedIpV4::new(ip.parse().unwrap(), por)))
+        };
+        assert!(oida("127.0.0.1", "lo").is_some());
+        assert_eq!(oida("127.0.0.1", "eth0"), None);
+        assert_eq!(oida("127.9.9.9", "lolan"), None);
+        assert!(oida("10.0.0.2", "eth0").is_some());
+    }
+}

@@ -130,3 +130,68 @@ impl Conocidos {
         self.saludos.as_ref().map(|(_, oir)| oir)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uno(n: usize, direccion: &str) -> Conocido {
+        Conocido {
+            id: format!("{n:08x}"),
+            nombre: format!("nodo{n}"),
+            direccion: direccion.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn entra_una_vez_cada_uno_y_ninguna_ip_llena_la_lista() {
+        let conocidos = Conocidos::nuevos(false);
+        assert!(conocidos.entra(uno(1, "10.0.0.1:6001")));
+        assert!(!conocidos.entra(uno(1, "10.0.0.2:6001")), "ya estaba");
+        let de_la_misma = |n| conocidos.entra(uno(n, &format!("10.0.0.1:{}", 6000 + n)));
+        assert_eq!(
+            (2..=100).filter(|n| de_la_misma(*n)).count(),
+            MAX_POR_IP - 1
+        );
+        let de_otras = |n| conocidos.entra(uno(n, &format!("10.0.{}.{}:6001", n / 200, n % 200)));
+        let caben = (201..=600).filter(|n| de_otras(*n)).count();
+        assert_eq!(caben, MAX_CONOCIDOS - MAX_POR_IP);
+        conocidos.sale("00000001");
+        assert!(!conocidos.tiene("00000001") && conocidos.entra(uno(1, "10.9.9.9:6001")));
+    }
+
+    #[test]
+    fn los_del_maestro_se_sustituyen_y_los_oidos_quedan() {
+        let conocidos = Conocidos::nuevos(false);
+        let dir = |texto: &str| texto.parse::<SocketAddr>().unwrap();
+        conocidos.entra(uno(1, "10.0.0.1:6001"));
+        conocidos.segun_el_maestro(vec![dir("10.0.0.2:1"), dir("10.0.0.3:1")]);
+        conocidos.segun_el_maestro(vec![dir("10.0.0.4:1")]);
+        assert_eq!(
+            conocidos.direcciones(),
+            [dir("10.0.0.1:6001"), dir("10.0.0.4:1")]
+        );
+        conocidos.muda("00000001", dir("10.0.0.9:6001"));
+        let quien = conocidos.quien_es("10.0.0.9".parse().unwrap());
+        assert_eq!(quien, Some((dir("10.0.0.9:6001"), Some("nodo1".into()))));
+        assert_eq!(conocidos.quien_es("10.0.0.3".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn los_saludos_no_se_acumulan_ni_valen_sin_puerto() {
+        let conocidos = Conocidos::nuevos(true);
+        let desde = "[::ffff:10.0.0.2]:40000".parse().unwrap();
+        let saludo = |puerto| Presentacion {
+            puerto,
+            nombre: "ana".into(),
+            id: Some("0000aaaa".into()),
+        };
+        conocidos.saluda(desde, &saludo(0));
+        assert!(conocidos.saludos().unwrap().is_empty());
+        (0..1000).for_each(|_| conocidos.saluda(desde, &saludo(6001)));
+        assert_eq!(conocidos.saludos().unwrap().len(), EN_COLA);
+        let Oido { direcciones, .. } = conocidos.saludos().unwrap().recv().unwrap();
+        assert_eq!(direcciones.len(), 1);
+        assert_eq!(direcciones[0].port(), 6001);
+    }
+}

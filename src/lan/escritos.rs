@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::{MAX_PEERS, PUERTO};
 use crate::consola::{Consola, preguntar_a_todos};
-use crate::fallo::{Fallo, motivo};
+use crate::fallo::{Fallo, Salida, motivo};
 use crate::ordenes::valores::{leer_nombre, leer_peer};
 use crate::red::resolver::resolver;
 
@@ -123,14 +123,14 @@ pub fn con_ip(escritos: &[PeerEscrito]) -> Vec<SocketAddr> {
 }
 
 /// Pone su dirección a los que se escribieron con nombre. Los que nadie conoce se dicen y se
-/// quitan; si no queda ninguno, es un error. Falso si un Ctrl-C lo dejó.
+/// quitan; si no queda ninguno, están mal escritos. `Some` si no se puede seguir.
 pub fn resolver_nombres(
     escritos: &mut Vec<PeerEscrito>,
     consola: &mut Consola,
-) -> Result<bool, Fallo> {
+) -> Result<Option<Salida>, Fallo> {
     let con_nombre = |uno: &PeerEscrito| matches!(uno, PeerEscrito::Nombre(..));
     if !escritos.iter().any(con_nombre) {
-        return Ok(true);
+        return Ok(None);
     }
     let (resueltos, dejado) = consola.trabajar(|encargo| {
         let todos: Vec<&PeerEscrito> = escritos.iter().collect();
@@ -139,21 +139,25 @@ pub fn resolver_nombres(
             PeerEscrito::Direccion(direccion) => Ok(*direccion),
             PeerEscrito::Nombre(nombre, puerto) => resolver(nombre, *puerto, PLAZO, encargo.parada),
         };
-        preguntar_a_todos(&todos, preguntar, |respuestas| {
+        let preguntado = preguntar_a_todos(&todos, preguntar, |respuestas| {
             for (lugar, respuesta) in respuestas {
                 match respuesta {
                     Ok(direccion) => resueltos[lugar] = Some(PeerEscrito::Direccion(direccion)),
                     Err(fallo) => (encargo.avisar)(format!("nodo: {fallo}")),
                 }
             }
-        })
-        .map(|()| resueltos)
+        });
+        preguntado.map(|()| resueltos)
     })?;
     *escritos = resueltos?.into_iter().flatten().collect();
-    match escritos.is_empty() {
-        true if !dejado => Err(Fallo::nuevo("no queda ningún peer al que preguntar")),
-        _ => Ok(!dejado),
+    if dejado {
+        return Ok(Some(Salida::Interrumpido));
     }
+    if escritos.is_empty() {
+        consola.pantalla.aviso("La ayuda: nodo --help");
+        return Ok(Some(Salida::MalEscrito));
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

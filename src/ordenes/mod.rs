@@ -19,7 +19,7 @@ use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
 use opciones::{Argumentos, OIR, Opciones, Orden, Practica, decidir};
-use sueltas::vecinos_de;
+use sueltas::con_vecinos;
 
 /// Cumple lo que se escribió, con quien mire los mensajes si se pidió.
 pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, Fallo> {
@@ -53,8 +53,8 @@ fn cumplir_con(
     if let Some(Orden::Descubrir { .. }) = orden {
         nodo.encuentro.descubrir = Some(true);
     }
-    if !escritos::resolver_nombres(&mut nodo.peers, consola)? {
-        return Ok(Salida::Interrumpido);
+    if let Some(salida) = escritos::resolver_nombres(&mut nodo.peers, consola)? {
+        return Ok(salida);
     }
     let config = || {
         Ok(Config {
@@ -70,18 +70,13 @@ fn cumplir_con(
         Some(Orden::Descargar { archivo, de }) => {
             sueltas::descargar(&config()?, &archivo, de, consola)
         }
-        Some(Orden::Enviar { archivo, a }) => {
-            let vecinos = vecinos_de(&config()?, consola)?;
-            acciones::enviar(consola, &vecinos, &archivo, a)
-        }
-        Some(Orden::Mensaje { texto, a }) => {
-            let vecinos = vecinos_de(&config()?, consola)?;
-            acciones::mandar_mensaje(consola, &vecinos, &texto, a)
-        }
-        Some(Orden::Estado) => {
-            let vecinos = vecinos_de(&config()?, consola)?;
-            acciones::estado(consola, &vecinos)
-        }
+        Some(Orden::Enviar { archivo, a }) => con_vecinos(&config()?, consola, |consola, suyos| {
+            acciones::enviar(consola, suyos, &archivo, a)
+        }),
+        Some(Orden::Mensaje { texto, a }) => con_vecinos(&config()?, consola, |consola, suyos| {
+            acciones::mandar_mensaje(consola, suyos, &texto, a)
+        }),
+        Some(Orden::Estado) => con_vecinos(&config()?, consola, acciones::estado),
         Some(Orden::Descubrir { segundos }) => {
             sueltas::descubrir(&config()?, segundos.unwrap_or(OIR), consola)
         }

@@ -14,7 +14,7 @@ use clap::Arg;
 use clap_complete::{Shell, generate};
 
 use crate::config::{CARPETA_ARCHIVOS, Config, Fila, PEERS, PUERTO};
-use crate::consola::{Consola, Encargo, Paso};
+use crate::consola::{Consola, Paso};
 use crate::fallo::{Fallo, Salida, motivo};
 use crate::guia::NO_SE_ENCONTRO;
 use crate::lan::descubrir::{self, oir_un_rato};
@@ -30,18 +30,30 @@ use crate::red::hilos::arrancar;
 /// Lo que oye una orden suelta con `--descubrir`: el primer anuncio llega en uno o dos segundos.
 const UN_RATO: Duration = Duration::from_secs(2);
 
-/// Los vecinos de una orden suelta; con `--descubrir`, también los que se oyen en un rato. No
-/// escucha: sólo es «alguien» si se dijo quién con `--nodo` o `--puerto`.
-pub fn vecinos_de(config: &Config, consola: &mut Consola) -> Result<Vecinos, Fallo> {
-    let vecinos = vecinos_sin_oir(config);
-    if config.encuentro.descubre() {
-        let oir = |encargo: Encargo| {
-            let (parada, avisar) = (encargo.parada, encargo.avisar);
-            oir_un_rato(config, &vecinos, UN_RATO, parada, &|_| {}, avisar)
-        };
-        consola.trabajar(oir)?.0?;
+/// Hace algo con los vecinos de una orden suelta.
+pub fn con_vecinos(
+    config: &Config,
+    consola: &mut Consola,
+    hacer: impl FnOnce(&mut Consola, &Vecinos) -> Result<Salida, Fallo>,
+) -> Result<Salida, Fallo> {
+    match vecinos_de(config, consola)? {
+        Some(vecinos) => hacer(consola, &vecinos),
+        None => Ok(Salida::Interrumpido),
     }
-    Ok(vecinos)
+}
+
+/// Los vecinos de una orden suelta; con `--descubrir`, también los que se oyen en un rato (`None`
+/// si un Ctrl-C lo dejó).
+fn vecinos_de(config: &Config, consola: &mut Consola) -> Result<Option<Vecinos>, Fallo> {
+    let vecinos = vecinos_sin_oir(config);
+    if !config.encuentro.descubre() {
+        return Ok(Some(vecinos));
+    }
+    let (oidos, dejado) = consola.trabajar(|encargo| {
+        let (parada, avisar) = (encargo.parada, encargo.avisar);
+        oir_un_rato(config, &vecinos, UN_RATO, parada, &|_| {}, avisar)
+    })?;
+    oidos.map(|_| Some(vecinos).filter(|_| !dejado))
 }
 
 /// `nodo descubrir`: quién se anuncia en la red y contesta, según contestan.
@@ -53,6 +65,7 @@ pub fn descubrir(
     descubrir::abrir(config, &vecinos_sin_oir(config), cuanto, consola)
 }
 
+/// No escucha: sólo es «alguien» si se dijo quién con `--nodo` o `--puerto`.
 fn vecinos_sin_oir(config: &Config) -> Vecinos {
     let direccion = SocketAddr::new(config.ip, config.puerto);
     let de_la_fila = match config.fila {
@@ -66,9 +79,10 @@ fn vecinos_sin_oir(config: &Config) -> Vecinos {
 /// `nodo listar`: lo de la carpeta, o lo de todos los peers.
 pub fn listar(config: &Config, red: bool, consola: &mut Consola) -> Result<Salida, Fallo> {
     if red {
-        let vecinos = vecinos_de(config, consola)?;
-        return acciones::listar_la_red(consola, &vecinos, |pantalla, peer, entradas| {
-            pantalla.tanda(entradas.iter().map(|e| format!("{peer} {}", e.nombre)));
+        return con_vecinos(config, consola, |consola, vecinos| {
+            acciones::listar_la_red(consola, vecinos, |pantalla, peer, entradas| {
+                pantalla.tanda(entradas.iter().map(|e| format!("{peer} {}", e.nombre)));
+            })
         });
     }
     let archivos = Carpeta::abrir(&config.carpeta_o_la_de_la_guia())?.listar()?;
@@ -79,7 +93,9 @@ pub fn listar(config: &Config, red: bool, consola: &mut Consola) -> Result<Salid
 
 /// `nodo buscar`: qué peers tienen un archivo, según van contestando.
 pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let vecinos = vecinos_de(config, consola)?;
+    let Some(vecinos) = vecinos_de(config, consola)? else {
+        return Ok(Salida::Interrumpido);
+    };
     let Some(hallados) = acciones::buscar(consola, &vecinos, nombre, true)? else {
         return Ok(Salida::Interrumpido);
     };
@@ -99,7 +115,9 @@ pub fn descargar(
     de: Vec<SocketAddr>,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
-    let vecinos = vecinos_de(config, consola)?;
+    let Some(vecinos) = vecinos_de(config, consola)? else {
+        return Ok(Salida::Interrumpido);
+    };
     let mut fuentes: Vec<Hallado> = de.into_iter().map(Hallado::nuestro).collect();
     if fuentes.is_empty() {
         fuentes = match acciones::buscar(consola, &vecinos, nombre, false)? {

@@ -477,7 +477,7 @@ fn los_peers_de_un_archivo_son_escritos() {
     assert!(dicho(&salida).contains("responde: ana"));
     assert!(quejas(&salida).contains("nadie.invalid"));
     let salida = orden(["estado", "--peer", "nadie.invalid"]);
-    assert_eq!(codigo(&salida), Some(1));
+    assert_eq!(codigo(&salida), Some(2));
 }
 
 #[test]
