@@ -5,11 +5,15 @@
 //! TXT. Del protocolo se encarga `mdns-sd`, con un hilo suyo. De lo que se oye no se cree nada:
 //! aquí sólo se limpia y se recorta. Quién contesta de verdad lo mira [`super::descubrir`].
 
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{
+    IfKind, MDNS_PORT, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo,
+};
+use socket2::{Domain, Socket, Type};
 
 use crate::fallo::Fallo;
 use crate::nodo::palabras::protocolo::{Presentacion, nombre_de_nodo_valido};
@@ -76,6 +80,7 @@ impl Antena {
     /// Oye por las interfaces de `ip` (si es la de todas, por todas) y, si se da `yo`, lo anuncia.
     pub fn abrir(ip: IpAddr, yo: Option<&Presentacion>) -> Result<Antena, Fallo> {
         let fallo = |e| Fallo::nuevo(format!("no se puede oír la red local (mDNS): {e}"));
+        hay_sitio().map_err(|e| Fallo::de_sistema(format!("UDP {MDNS_PORT}, el de mDNS"), &e))?;
         let demonio = ServiceDaemon::new().map_err(fallo)?;
         let abierta = elegir_interfaces(&demonio, ip)
             .and_then(|()| yo.map_or(Ok(()), |yo| demonio.register(ficha(ip, yo)?)))
@@ -115,6 +120,24 @@ impl Antena {
             self.traer.esperar();
         }
     }
+}
+
+/// ¿Se puede abrir su puerto, que se comparte? Si otro programa no lo comparte, la biblioteca no lo
+/// diría: se quedaría sin oír nada.
+fn hay_sitio() -> io::Result<()> {
+    let prueba = |ip: IpAddr| {
+        let donde = SocketAddr::new(ip, MDNS_PORT);
+        let socket = Socket::new(Domain::for_address(donde), Type::DGRAM, None)?;
+        socket.set_reuse_address(true)?;
+        #[cfg(unix)]
+        socket.set_reuse_port(true)?;
+        socket.bind(&donde.into())
+    };
+    // Basta con una de las dos familias.
+    prueba(Ipv4Addr::UNSPECIFIED.into()).or_else(|e| {
+        let tampoco = |_| e;
+        prueba(Ipv6Addr::UNSPECIFIED.into()).map_err(tampoco)
+    })
 }
 
 /// En cuáles se oye y se grita. En todas las de IPv4 si se escucha sólo en ellas.
