@@ -4,7 +4,7 @@
 //! (qué fila de `PEERS` toca, qué carpeta) y lo que la guía no tiene: cómo se termina.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -61,6 +61,8 @@ impl EnMarcha {
         let laboratorio = Arc::clone(laboratorio);
         let nodo = Nodo::nuevo(vecinos, direccion, carpeta, avisador, laboratorio);
         let nodo = Arc::new(nodo);
+        // Ya hay quien espere en el puerto: a quien lo oiga y llame se le atenderá.
+        let descubrir = descubrir::mantener(&nodo)?;
         let huellas = calcular_huellas(&nodo)?;
         let registro = registro::mantener(&nodo)?;
         let suyo = Arc::clone(&nodo);
@@ -68,8 +70,6 @@ impl EnMarcha {
         let (tope, limites) = (config.max_conexiones, &config.limites);
         let servidor = Servidor::arrancar(escucha, tope, limites, Parada::nueva(), atender)?;
         presentar(&nodo, en_la_red, consola);
-        // Lo último: quien lo oiga ya puede llamar.
-        let descubrir = descubrir::mantener(&nodo)?;
         Ok(EnMarcha {
             nodo,
             servidor,
@@ -100,7 +100,8 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
     ]);
     consola.pantalla.tanda(nodo.laboratorio.aviso_de_fallas());
     if let Some(yo) = en_la_red {
-        let linea = format!("Los demás me encuentran en {yo} (para ellos: --peer {yo})");
+        let peer = como_la_escriben(yo);
+        let linea = format!("Los demás me encuentran en {yo} (para ellos: --peer {peer})");
         consola.pantalla.linea(linea);
     }
     if nodo.vecinos.conocidos.saludos().is_some() {
@@ -113,6 +114,16 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
         let linea =
             format!("Un navegador no abre el puerto {puerto}; para ver mi página, --puerto {otro}");
         consola.pantalla.linea(linea);
+    }
+}
+
+/// Una IPv6 de enlace se escribe con la interfaz por la que va cada uno, y esa sólo la sabe él.
+fn como_la_escriben(yo: SocketAddr) -> String {
+    match yo.ip() {
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+            format!("[{ip}%INTERFAZ]:{}", yo.port())
+        }
+        _ => yo.to_string(),
     }
 }
 
