@@ -298,4 +298,35 @@ mod tests {
         );
         assert!(fallo.contains("--puerto"), "{fallo}");
     }
+
+    #[test]
+    fn quien_descubre_y_no_tiene_fila_toma_un_puerto_y_una_carpeta_suyos() {
+        let puertos: Vec<u16> = puertos_sin_fila().collect();
+        assert_eq!(puertos.len(), usize::from(PUERTOS_A_PROBAR) - PEERS.len());
+        assert!(PEERS.iter().all(|(_, _, suyo)| !puertos.contains(suyo)));
+        let mut opciones = Opciones::default();
+        opciones.encuentro.descubrir = Some(true);
+        let config = decidir(opciones).unwrap();
+        let carpeta = carpeta_elegida(&config, None, puertos[0]);
+        let suya = format!("nodo{}", puertos[0]);
+        assert!(carpeta.starts_with(CARPETA_ARCHIVOS) && carpeta.ends_with(suya));
+        assert_eq!(carpeta_elegida(&config, Some(1), 0), carpeta_de_fila(1));
+    }
+
+    #[test]
+    fn en_la_red_se_llama_como_la_maquina_y_dos_se_distinguen() {
+        let mut opciones = Opciones::default();
+        opciones.encuentro.descubrir = Some(true);
+        let config = decidir(opciones).unwrap();
+        let nombre = |fila, donde: &str| nombre_elegido(&config, fila, donde.parse().unwrap());
+        let (uno, dos) = (nombre(Some(1), "[::]:6001"), nombre(None, "[::]:6004"));
+        assert_eq!(dos, format!("{uno}-6004"));
+        assert_eq!(nombre(Some(2), "127.0.0.1:6002"), "nodo-6002");
+        assert_eq!(nombre_que_cabe("a:b\n", "-1"), "ab-1");
+        let largo = nombre_que_cabe(&"ñ".repeat(80), "-6002");
+        assert!(
+            largo.len() <= MAX_NOMBRE && largo.ends_with("ñ-6002"),
+            "{largo}"
+        );
+    }
 }

@@ -524,6 +524,37 @@ mod tests {
     }
 
     #[test]
+    fn para_descubrir_se_escucha_en_todas_las_redes_y_no_hace_falta_ningun_peer() {
+        let descubriendo = |mut opciones: Opciones| {
+            opciones.encuentro.descubrir = Some(true);
+            config(opciones)
+        };
+        for suyas in [Opciones::default(), con_maestro("http://192.168.1.10:9000")] {
+            let solo = descubriendo(suyas);
+            assert_eq!(
+                (solo.fila, solo.ip),
+                (Fila::PrimeraLibre, en_todas_las_redes())
+            );
+            // Los de esta máquina, si los hay, ya se oyen.
+            assert_eq!(solo.peers, []);
+        }
+        let con_uno = descubriendo(con_peers(&["10.0.0.2"]));
+        assert_eq!((con_uno.fila, con_uno.puerto), (Fila::Ninguna, PUERTO));
+        assert_eq!(con_uno.peers.len(), 1);
+        let aqui = Opciones {
+            ip: Some(Ipv4Addr::LOCALHOST.into()),
+            ..Default::default()
+        };
+        assert_eq!(descubriendo(aqui).ip, Ipv4Addr::LOCALHOST);
+    }
+
+    #[test]
+    fn con_un_maestro_que_solo_tiene_ipv6_se_escucha_en_ipv6() {
+        let fuera = config(con_maestro("http://[2001:db8::1]:9000"));
+        assert_eq!(fuera.ip, Ipv6Addr::UNSPECIFIED);
+    }
+
+    #[test]
     fn a_secas_toma_la_primera_fila_libre() {
         let aqui = config(Opciones::default());
         assert_eq!((aqui.fila, aqui.carpeta), (Fila::PrimeraLibre, None));
