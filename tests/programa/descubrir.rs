@@ -525,3 +525,33 @@ fn los_del_maestro_son_peers_en_todo() {
     );
     dos.matar();
 }
+
+/// También los del maestro son conocidos: se les recibe si se pidió, aunque acaben de llegar.
+#[test]
+fn de_los_del_maestro_solo_se_recibe_si_se_pidio() {
+    let maestro = Proceso::maestro(0);
+    let url = maestro.url();
+    let suya = tempfile::tempdir().unwrap();
+    let con_maestro = ["--ip", "127.0.0.1", "--maestro", &url];
+    let registrado = Proceso::nodo(suya.path(), &con_maestro);
+    registrado.esperar("[MAESTRO] Registrado");
+    let archivo = suya.path().join("tarea.txt");
+    fs::write(&archivo, "hecha").unwrap();
+    for (mas, codigo_esperado) in [(&[][..], 1), (&["--recibir-de-conocidos"], 0)] {
+        let carpeta = tempfile::tempdir().unwrap();
+        // Un peer escrito que no es de la IP de nadie: los de PEERS son de esta máquina.
+        let opciones = [&con_maestro[..], &["--peer", "192.0.2.7:6001"], mas].concat();
+        let receptor = Proceso::nodo(carpeta.path(), &opciones);
+        let donde = receptor.direccion().to_string();
+        let salida = orden(["enviar", archivo.to_str().unwrap(), "--a", &donde]);
+        assert_eq!(
+            codigo(&salida),
+            Some(codigo_esperado),
+            "{}",
+            quejas(&salida)
+        );
+        if codigo_esperado == 1 {
+            receptor.esperar("[NO SE RECIBE] tarea.txt, que envía 127.0.0.1; para permitirlo: ");
+        }
+    }
+}
