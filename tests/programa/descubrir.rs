@@ -6,17 +6,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::path::Path;
-use std::process::Output;
-use std::thread;
+use std::net::{Ipv4Addr, TcpListener};
+#[cfg(unix)]
 use std::time::{Duration, Instant};
 
-use mdns_sd::{IfKind, ServiceDaemon, ServiceInfo};
 use tempfile::TempDir;
 
 use super::comun::*;
-use crate::lan::anuncios::SERVICIO;
 
 /// El texto con que se salta una prueba, aunque no se vea lo que dicen las que pasan.
 fn se_salta(por_que: &str) {
@@ -28,7 +24,8 @@ fn se_salta(por_que: &str) {
 #[cfg(target_os = "linux")]
 mod aula {
     use super::*;
-    use std::process::Command;
+    use std::path::Path;
+    use std::process::{Command, Output};
     use std::sync::atomic::{AtomicU32, Ordering};
 
     static CUANTAS: AtomicU32 = AtomicU32::new(0);
@@ -298,7 +295,9 @@ pub fn con_ipv6_de_enlace_y_nada_mas() {
 // ----- Sin espacios de red -----
 
 /// ¿Se puede oír aquí, por la interfaz interna, lo que se grita en ella?
+#[cfg(unix)]
 fn se_oye_por_dentro() -> bool {
+    use std::net::UdpSocket;
     let grupo = Ipv4Addr::new(224, 0, 0, 251);
     let oye = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|oye| {
         oye.join_multicast_v4(&grupo, &Ipv4Addr::LOCALHOST)?;
@@ -364,20 +363,28 @@ pub fn un_anuncio_falso_no_entra_en_la_lista() {
     }
     let impostor = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let donde = impostor.local_addr().unwrap();
-    thread::spawn(move || {
+    std::thread::spawn(move || {
         for socket in impostor.incoming().map_while(Result::ok) {
             let mut linea = String::new();
             let _ = BufReader::new(&socket).read_line(&mut linea);
             let _ = (&socket).write_all(b"HOLA:6001:impostor:00000bad\n");
         }
     });
+    use mdns_sd::{IfKind, ServiceDaemon, ServiceInfo};
     let demonio = ServiceDaemon::new().unwrap();
     demonio.disable_interface(IfKind::All).unwrap();
     demonio.enable_interface(IfKind::LoopbackV4).unwrap();
     let anunciar = |instancia: &str, ip: &str, puerto: u16| {
         let maquina = format!("{instancia}.local.");
         let txt = [("nombre", "\u{1b}[31mmalo\u{202e}")];
-        let ficha = ServiceInfo::new(SERVICIO, instancia, &maquina, ip, puerto, &txt[..]);
+        let ficha = ServiceInfo::new(
+            crate::lan::anuncios::SERVICIO,
+            instancia,
+            &maquina,
+            ip,
+            puerto,
+            &txt[..],
+        );
         let mut ficha = ficha.unwrap();
         ficha.set_requires_probe(false);
         demonio.register(ficha).unwrap();
