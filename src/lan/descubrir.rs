@@ -562,3 +562,80 @@ fn no_contesta(oido: &Oido, fallo: &FalloPar) -> String {
     let donde = donde.join(", ");
     format!("Se anuncia {nombre} en {donde}, pero no contesta: {fallo}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consola::eventos::Avisador;
+    use crate::nodo::carpeta::Carpeta;
+    use crate::ordenes::opciones::{Opciones, decidir};
+
+    fn cuaderno(carpeta: &tempfile::TempDir) -> Cuaderno {
+        let config = decidir(Opciones::default()).unwrap();
+        let aqui: SocketAddr = "127.0.0.1:6001".parse().unwrap();
+        let vecinos = Vecinos::nuevos(&config, "ana".into(), Some(aqui));
+        let carpeta = Carpeta::abrir(carpeta.path()).unwrap();
+        let avisador = Avisador::nuevo(1).0;
+        Cuaderno::nuevo(Arc::new(Nodo::nuevo(
+            vecinos,
+            aqui,
+            carpeta,
+            avisador,
+            Arc::default(),
+        )))
+    }
+
+    fn oido(id: usize, direccion: &str) -> Oido {
+        Oido {
+            id: format!("{id:08x}"),
+            nombre: None,
+            direcciones: vec![direccion.parse().unwrap()],
+        }
+    }
+
+    #[test]
+    fn una_avalancha_de_anuncios_no_crece_ni_cierra_la_puerta() {
+        let carpeta = tempfile::tempdir().unwrap();
+        let mut cuaderno = cuaderno(&carpeta);
+        for id in 0..10 * MAX_OIDOS {
+            cuaderno.apuntar(oido(id, "10.0.0.2:6001"), true);
+        }
+        assert_eq!(cuaderno.apuntes.len(), MAX_OIDOS);
+        // A los que no contestan se les acaba quitando el sitio; no hay más hilos que los dichos.
+        cuaderno.volver_a_llamar(&format!("{:08x}", 7));
+        cuaderno.apuntar(oido(0xb0e0, "10.0.0.3:6001"), true);
+        assert!(cuaderno.apuntes.contains_key("0000b0e0"));
+        assert!(!cuaderno.apuntes.contains_key("00000007"));
+        assert_eq!(cuaderno.apuntes.len(), MAX_OIDOS);
+        cuaderno.nodo.saliendo.cortar();
+        cuaderno.llamar_a_quien_toca();
+        let con_hilo = cuaderno.apuntes.values().filter(|a| a.vigilante.is_some());
+        assert_eq!(con_hilo.count(), MAX_LLAMADAS);
+        for apunte in cuaderno.apuntes.values_mut() {
+            apunte.vigilante.take().map(Hilo::esperar);
+        }
+    }
+
+    #[test]
+    fn uno_mismo_no_se_apunta_y_a_quien_saluda_no_se_le_insiste() {
+        let carpeta = tempfile::tempdir().unwrap();
+        let mut cuaderno = cuaderno(&carpeta);
+        let yo = cuaderno.nodo.vecinos.id.clone();
+        let mut mio = oido(1, "10.0.0.2:6001");
+        mio.id.clone_from(&yo);
+        cuaderno.apuntar(mio, true);
+        assert!(cuaderno.apuntes.is_empty());
+        cuaderno.apuntar(oido(1, "10.0.0.2:6001"), false);
+        for _ in 0..INTENTOS_POR_SALUDO {
+            assert_eq!(cuaderno.apuntes.len(), 1);
+            cuaderno.volver_a_llamar("00000001");
+        }
+        assert!(cuaderno.apuntes.is_empty());
+        // A quien se anuncia, sí: hasta que deje de hacerlo.
+        cuaderno.apuntar(oido(2, "10.0.0.2:6001"), true);
+        (0..40).for_each(|_| cuaderno.volver_a_llamar("00000002"));
+        assert!(cuaderno.apuntes["00000002"].desde <= Instant::now() + REINTENTO_MAX);
+        cuaderno.olvidar("00000002");
+        assert!(cuaderno.apuntes.is_empty());
+    }
+}
