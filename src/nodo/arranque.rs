@@ -231,8 +231,8 @@ pub fn direccion_en_la_red(direccion: SocketAddr, config: &Config) -> Option<Soc
     Some(SocketAddr::new(ip, direccion.port()))
 }
 
-/// El nombre que se escribió. Si no, en esta máquina, el de la fila, o uno con el puerto; en la red,
-/// el de la máquina, y con el puerto si no es el de siempre: puede haber otro.
+/// El nombre que se escribió. Si no, en esta máquina, el de la fila, o uno con el puerto; y en la
+/// red, el de la máquina, y con el puerto si no es el de siempre: puede haber otro.
 fn nombre_elegido(config: &Config, fila: Option<usize>, direccion: SocketAddr) -> String {
     let puerto = direccion.port();
     let de_la_fila = fila.filter(|_| !config.encuentro.descubre());
