@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::lan::descubrir::Encuentro;
 use crate::red::caudal::Caudal;
 use crate::red::cifrado::Clave;
 use crate::testigo::Testigo;
@@ -94,7 +95,7 @@ pub enum Fila {
     Elegida(usize),
     /// La primera cuyo puerto esté libre: `nodo` a secas.
     PrimeraLibre,
-    /// Ninguna, con el maestro en otra máquina: el puerto de la primera, o el siguiente libre.
+    /// Ninguna, porque el maestro está en otra máquina: el primer puerto libre desde el suyo.
     PuertoLibre,
     /// Ninguna: todo se dijo con opciones.
     Ninguna,
@@ -123,8 +124,10 @@ pub struct Config {
     pub solo_peers: bool,
     /// La URL del maestro en que registrarse.
     pub maestro: Option<String>,
-    /// ¿Se dijo quién es (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es nadie.
+    /// ¿Se dijo quién es (`--nodo` o `--puerto`)? Sin esto, una orden suelta no es nadie.
     pub identificado: bool,
+    /// Si se anuncia en la red, y a quién deja escribir.
+    pub encuentro: Encuentro,
     /// Plazos y topes.
     pub limites: Limites,
 }

@@ -55,6 +55,7 @@ mod programa {
     pub mod clave;
     pub mod demostrar;
     pub mod descarga;
+    pub mod descubrir;
     pub mod diagnostico;
     pub mod diagrama;
     pub mod ejercicios;
@@ -93,6 +94,18 @@ fn a_la_vez_las_que_esperan_plazos() {
         clave::un_saludo_que_no_acaba_se_va_a_los_10_s_en_total,
         demostrar::todo_se_ve_en_la_guia_y_nada_en_el_nodo,
         descarga::a_los_mudos_y_a_los_que_gotean_no_se_les_espera,
+        #[cfg(target_os = "linux")]
+        descubrir::con_ipv6_de_enlace_y_nada_mas,
+        #[cfg(target_os = "linux")]
+        descubrir::de_un_conocido_solo_se_recibe_si_se_pidio,
+        #[cfg(unix)]
+        descubrir::dos_de_esta_maquina_se_encuentran,
+        #[cfg(target_os = "linux")]
+        descubrir::en_una_red_se_encuentran_y_quien_se_va_sale_en_10_s,
+        #[cfg(target_os = "linux")]
+        descubrir::sin_mas_interfaz_que_la_interna_tambien,
+        #[cfg(unix)]
+        descubrir::un_anuncio_falso_no_entra_en_la_lista,
         diagnostico::quien_deja_conectar_y_calla_es_otro_programa_o_esta_parado,
         diagnostico::lo_largo_que_se_pierde_suele_ser_la_mtu,
         #[cfg(target_os = "linux")]

@@ -20,6 +20,7 @@ use crate::lan::sondas::Sondas;
 use crate::nodo::acciones;
 use crate::nodo::palabras::protocolo::Presentacion;
 use crate::nodo::vecinos::Vecinos;
+use crate::ordenes::sueltas::oir;
 use crate::red::maquina::ip_en_la_red;
 use crate::red::parada::Parada;
 use crate::texto::{cuenta, duracion};
@@ -36,6 +37,9 @@ pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
     let nombre = config.nombre.as_deref().unwrap_or("diagnostico");
     let mut vecinos = Vecinos::nuevos(config, nombre.into(), Some(aqui));
     vecinos.espera = vecinos.espera.min(ESPERA_DEL_MAESTRO);
+    if !oir(config, &vecinos, consola)? {
+        return Ok(Salida::Interrumpido);
+    }
     let Some((vecinos, _)) = acciones::todos(consola, &vecinos)? else {
         return Ok(Salida::Interrumpido);
     };

@@ -1,4 +1,8 @@
 //! Quién es este nodo y a quién conoce: los `peers` de la guía, sin repetidos y sin uno mismo.
+//!
+//! Los hay escritos (`PEERS`, `--peer`, `--peers`) y conocidos (oídos en la red, o del maestro). A
+//! todos se les pregunta, se les baja y se les envía; aquí sólo escriben los escritos, si no se
+//! dice otra cosa ([`Vecinos::puede_escribir`]).
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -7,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::{Config, Limites};
+use crate::lan::conocidos::Conocidos;
 use crate::nodo::palabras::protocolo::Presentacion;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::maquina::{es_la_misma, sin_mapear};
@@ -21,8 +26,15 @@ pub struct Vecinos {
     pub id: String,
     /// Dónde escucha, si escucha: así no se toma a sí mismo por otro.
     pub escucha: Option<SocketAddr>,
-    /// Los demás nodos, en el orden de la lista y sin uno mismo.
+    /// A quiénes se pregunta en esta tanda: los escritos, en el orden de la lista, y los conocidos
+    /// al empezarla. Sin uno mismo.
     pub peers: Vec<SocketAddr>,
+    /// Los que se escribieron.
+    escritos: Vec<SocketAddr>,
+    /// Los que no, que van cambiando.
+    pub conocidos: Arc<Conocidos>,
+    /// ¿También los conocidos pueden enviarnos archivos?
+    pub recibe_de_conocidos: bool,
     /// El maestro al que también se pregunta, si lo hay.
     pub maestro: Option<String>,
     /// Plazo total de cada peer al buscar.
@@ -46,6 +58,9 @@ impl Vecinos {
             id: format!("{:08x}", RandomState::new().build_hasher().finish() as u32),
             escucha,
             peers: Vec::new(),
+            escritos: Vec::new(),
+            conocidos: Arc::new(Conocidos::nuevos(config.encuentro.descubre())),
+            recibe_de_conocidos: config.encuentro.recibir_de_conocidos.unwrap_or_default(),
             maestro: config.maestro.clone(),
             espera: config.espera,
             solo_peers: config.solo_peers,
@@ -54,6 +69,7 @@ impl Vecinos {
             vistos: Arc::default(),
         };
         vecinos.conocer(&config.peers);
+        vecinos.escritos.clone_from(&vecinos.peers);
         vecinos
     }
 
@@ -68,13 +84,33 @@ impl Vecinos {
         }
     }
 
-    /// Los mismos, para una tanda de preguntas que se puede cortar sin cortar las demás.
+    /// Los de ahora, para una tanda de preguntas que se puede cortar sin cortar las demás.
     pub fn para_una_tanda(&self, parada: &Parada) -> Vecinos {
-        Vecinos {
+        let mut tanda = Vecinos {
             parada: parada.clone(),
             vistos: Arc::new(Mutex::new(HashSet::from([self.id.clone()]))),
             ..self.clone()
-        }
+        };
+        tanda.conocer(&self.conocidos.direcciones());
+        tanda
+    }
+
+    /// ¿Se escribió esa dirección?
+    pub fn es_escrito(&self, peer: SocketAddr) -> bool {
+        self.escritos.contains(&peer)
+    }
+
+    /// ¿Viene de la IP de un peer escrito? El puerto desde el que llama no cuenta.
+    pub fn es_de_un_escrito(&self, desde: SocketAddr) -> bool {
+        self.escritos.iter().any(|peer| peer.ip() == desde.ip())
+    }
+
+    /// ¿Puede enviarnos archivos quien llama `desde` ahí? Anunciarse no da permiso para escribir:
+    /// los conocidos, sólo si probaron la clave de la clase (la conexión va `cifrada`) o si se pidió
+    /// con `--recibir-de-conocidos`.
+    pub fn puede_escribir(&self, desde: SocketAddr, cifrada: bool) -> bool {
+        let conocido = || self.conocidos.quien_es(desde.ip()).is_some();
+        self.es_de_un_escrito(desde) || ((self.recibe_de_conocidos || cifrada) && conocido())
     }
 
     /// Apunta el `id` de quien contesta. Falso si ya contestó por otra dirección, o es el nuestro.
@@ -96,7 +132,8 @@ impl Vecinos {
 
     /// ¿No hay a quién preguntar, ni quien lo diga?
     pub fn esta_solo(&self) -> bool {
-        self.peers.is_empty() && self.maestro.is_none()
+        let nadie = self.peers.is_empty() && self.conocidos.direcciones().is_empty();
+        nadie && self.maestro.is_none()
     }
 
     /// Cómo se presenta este nodo. El puerto es 0 si no escucha.
@@ -121,15 +158,14 @@ mod tests {
     #[test]
     fn es_de_un_escrito_quien_viene_de_su_ip_se_escriba_como_se_escriba() {
         let dir = |texto: &str| texto.parse::<SocketAddr>().unwrap();
-        let config = crate::ordenes::opciones::decidir(Default::default()).unwrap();
-        let mut vecinos = Vecinos::nuevos(&config, "yo".into(), None);
-        vecinos.peers.clear();
+        let mut config = crate::ordenes::opciones::decidir(Default::default()).unwrap();
         let escritos = [
             "[::ffff:10.0.0.2]:6001",
             "[fe80::1%3]:6001",
             "[2001:db8::7]:6001",
         ];
-        vecinos.conocer(&escritos.map(dir));
+        config.peers = escritos.map(dir).to_vec();
+        let vecinos = Vecinos::nuevos(&config, "yo".into(), None);
         for (desde, entra) in [
             ("10.0.0.2:50000", true),
             ("[fe80::1%3]:50000", true),
@@ -150,6 +186,9 @@ mod tests {
             vistos: Arc::default(),
             escucha: Some(dir("127.0.0.1:6001")),
             peers: Vec::new(),
+            escritos: Vec::new(),
+            conocidos: Arc::new(Conocidos::nuevos(false)),
+            recibe_de_conocidos: false,
             maestro: None,
             espera: Duration::from_secs(1),
             solo_peers: false,
@@ -163,6 +202,7 @@ mod tests {
         ];
         vecinos.conocer(&todos.map(dir));
         assert_eq!(vecinos.peers, [dir("127.0.0.1:6002")]);
+        vecinos.escritos.clone_from(&vecinos.peers);
         let escrito = |texto| vecinos.es_de_un_escrito(dir(texto));
         assert!(escrito("127.0.0.1:50000") && !escrito("127.0.0.2:6002"));
         let tanda = vecinos.para_una_tanda(&Parada::nueva());

@@ -15,13 +15,13 @@ use crate::fuera;
 use crate::grpc;
 use crate::laboratorio;
 use crate::laboratorio::puesto::{Instrumental, Montado};
-use crate::lan::{clave, diagnostico};
+use crate::lan::{clave, diagnostico, escritos};
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
 use crate::red::caudal::Caudal;
-use opciones::{Argumentos, Opciones, Orden, Practica, decidir};
-use sueltas::vecinos_de;
+use opciones::{Argumentos, OIR, Opciones, Orden, Practica, decidir};
+use sueltas::con_vecinos;
 
 /// Lo que se avisa con clave y con maestro.
 const AL_MAESTRO_EN_CLARO: &str =
@@ -68,7 +68,7 @@ fn habla_con_nodos(orden: &Option<Orden>) -> bool {
 }
 
 fn cumplir_con(
-    nodo: Opciones,
+    mut nodo: Opciones,
     orden: Option<Orden>,
     montado: &Montado,
     consola: &mut Consola,
@@ -81,9 +81,16 @@ fn cumplir_con(
     if nodo.clave.clave.is_some() && dice_al_maestro {
         consola.pantalla.aviso(AL_MAESTRO_EN_CLARO);
     }
+    if let Some(Orden::Descubrir { .. }) = orden {
+        nodo.encuentro.descubrir = Some(true);
+    }
+    if let Some(salida) = escritos::resolver_nombres(&mut nodo.peers, consola)? {
+        return Ok(salida);
+    }
     let config = || {
         let limites = Limites {
             caudal: Caudal::nuevo(nodo.ritmo),
+            clave: nodo.clave.clave()?,
             esperar_red: nodo.esperar_red.unwrap_or(limites.esperar_red),
             ..limites.clone()
         };
@@ -100,13 +107,16 @@ fn cumplir_con(
         Some(Orden::Descargar { archivo, de }) => {
             sueltas::descargar(&config()?, &archivo, de, consola)
         }
-        Some(Orden::Enviar { archivo, a }) => {
-            acciones::enviar(consola, &vecinos_de(&config()?), &archivo, a)
+        Some(Orden::Enviar { archivo, a }) => con_vecinos(&config()?, consola, |consola, suyos| {
+            acciones::enviar(consola, suyos, &archivo, a)
+        }),
+        Some(Orden::Mensaje { texto, a }) => con_vecinos(&config()?, consola, |consola, suyos| {
+            acciones::mandar_mensaje(consola, suyos, &texto, a)
+        }),
+        Some(Orden::Estado) => con_vecinos(&config()?, consola, acciones::estado),
+        Some(Orden::Descubrir { segundos }) => {
+            sueltas::descubrir(&config()?, segundos.unwrap_or(OIR), consola)
         }
-        Some(Orden::Mensaje { texto, a }) => {
-            acciones::mandar_mensaje(consola, &vecinos_de(&config()?), &texto, a)
-        }
-        Some(Orden::Estado) => acciones::estado(consola, &vecinos_de(&config()?)),
         Some(Orden::Diagnostico { .. }) => diagnostico::abrir(&config()?, consola),
         Some(Orden::Huella { archivos }) => sueltas::huella(archivos, consola),
         Some(Orden::Localizar { archivo, por }) => {

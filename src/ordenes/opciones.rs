@@ -19,6 +19,8 @@ use crate::http::url::Url;
 use crate::laboratorio::Experimento;
 use crate::laboratorio::puesto::{ConDiario, Instrumental};
 use crate::lan::clave::OpcionesDeClave;
+use crate::lan::descubrir::Encuentro;
+use crate::lan::escritos::{ListaDePeers, PeerEscrito, con_ip, leer_lista, leer_peer_escrito};
 use crate::ordenes::valores::*;
 use crate::practicas::balanceador::canal::SILENCIO;
 use crate::red::maquina::es_de_esta_maquina;
@@ -53,9 +55,16 @@ pub struct Opciones {
     #[arg(long, value_name = "CARPETA")]
     pub carpeta: Option<PathBuf>,
     /// Los demás nodos.
-    #[arg(long = "peer", value_name = "IP[:PUERTO]", value_parser = leer_peer,
-          help = format!("Otro nodo, en vez de PEERS (sin puerto, {PUERTO}); se repite"))]
-    pub peers: Vec<SocketAddr>,
+    #[arg(long = "peer", value_name = "IP[:PUERTO]", value_parser = leer_peer_escrito,
+          help = format!("Otro nodo, en vez de PEERS (sin puerto, {PUERTO}); se repite, y vale \
+                          el nombre de una máquina"))]
+    pub peers: Vec<PeerEscrito>,
+    /// Los demás nodos, de un archivo: en cada línea, IP[:PUERTO] y, si se quiere, un nombre
+    #[arg(long = "peers", value_name = "ARCHIVO", value_parser = leer_lista)]
+    pub listas: Vec<ListaDePeers>,
+    /// Encontrarse sin escribirlos.
+    #[command(flatten)]
+    pub encuentro: Encuentro,
     /// Nombre con que se presenta
     #[arg(long, value_name = "NOMBRE", value_parser = leer_nombre)]
     pub nombre: Option<String>,
@@ -139,8 +148,15 @@ pub enum Orden {
     /// Por qué no nos vemos: qué pasa con cada peer, y qué hacer
     Diagnostico {
         /// A quién se mira; sin esto, a todos los peers
-        #[arg(value_name = "IP[:PUERTO]", value_parser = leer_peer)]
-        a_quienes: Vec<SocketAddr>,
+        #[arg(value_name = "IP[:PUERTO]", value_parser = leer_peer_escrito)]
+        a_quienes: Vec<PeerEscrito>,
+    },
+    /// Qué nodos se anuncian en la red local (con --descubrir)
+    Descubrir {
+        /// Cuánto se oye.
+        #[arg(long, value_name = "SEGUNDOS", value_parser = leer_segundos,
+              help = format!("Cuánto se oye ({} si no se dice)", OIR.as_secs()))]
+        segundos: Option<Duration>,
     },
     /// La huella BLAKE3 de un archivo, como la escribe b3sum
     Huella {
@@ -310,7 +326,7 @@ pub struct Conducta {
 
 impl Opciones {
     /// Si se escribió a quiénes, se mira a esos y a nadie más.
-    pub(super) fn solo_con(&mut self, a_quienes: &[SocketAddr]) {
+    pub(super) fn solo_con(&mut self, a_quienes: &[PeerEscrito]) {
         if !a_quienes.is_empty() {
             self.peers = a_quienes.to_vec();
             self.maestro = None;
@@ -360,6 +376,9 @@ pub(super) fn es_practica(orden: &str) -> bool {
         || matches!(orden, "completar" | "clave")
 }
 
+/// Cuánto oye `nodo descubrir` si no se dice otra cosa.
+pub const OIR: Duration = Duration::from_secs(3);
+
 // ----- De lo escrito a lo decidido -----
 
 /// Decide la configuración a partir de lo escrito.
@@ -374,13 +393,18 @@ pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
         Fila::PuertoLibre => PEERS[0].2,
         Fila::PrimeraLibre | Fila::Ninguna => PUERTO,
     };
-    let mut peers = opciones.peers;
+    let descubre = opciones.encuentro.descubre();
+    let mut peers = con_ip(&opciones.peers);
     // Con el maestro en otra máquina, las filas de PEERS (que son de esta) no dicen nada de la
-    // clase.
+    // clase. Y si se descubre, ya se las oirá.
     if peers.is_empty() && fila != Fila::PuertoLibre {
         peers = (1..=PEERS.len()).map(direccion_de_fila).collect();
+        peers.retain(|fila| !(descubre && fila.ip().is_loopback()));
     }
-    let ip_para_todos = || ip_para(&peers, opciones.maestro.as_deref());
+    let ip_para_todos = || match descubre {
+        true => en_todas_las_redes(),
+        false => ip_para(&peers, opciones.maestro.as_deref()),
+    };
     Ok(Config {
         fila,
         ip: opciones.ip.unwrap_or_else(ip_para_todos),
@@ -393,6 +417,7 @@ pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
         solo_peers: opciones.solo_peers.unwrap_or_default(),
         maestro: opciones.maestro,
         identificado: opciones.nodo.is_some() || opciones.puerto.is_some(),
+        encuentro: opciones.encuentro,
         limites: Limites::default(),
     })
 }
@@ -404,6 +429,7 @@ fn elegir_fila(opciones: &Opciones) -> Result<Fila, Fallo> {
         Some(n) if (1..=hay).contains(&n) => Ok(Fila::Elegida(n)),
         Some(n) => Err(Fallo::nuevo(no_hay(n))),
         None if !opciones.peers.is_empty() || opciones.puerto.is_some() => Ok(Fila::Ninguna),
+        None if opciones.encuentro.descubre() => Ok(Fila::PrimeraLibre),
         None if !es_de_aqui(opciones.maestro.as_deref()) => Ok(Fila::PuertoLibre),
         None => Ok(Fila::PrimeraLibre),
     }
@@ -422,13 +448,24 @@ fn carpeta_de(fila: Fila) -> Option<PathBuf> {
 /// que atiende también a los de IPv4 (si en esta máquina hay IPv6).
 fn ip_para(peers: &[SocketAddr], maestro: Option<&str>) -> IpAddr {
     let todos_de_aqui = es_de_aqui(maestro) && peers.iter().all(|peer| peer.ip().is_loopback());
-    let solo_ipv6 = !peers.is_empty() && peers.iter().all(SocketAddr::is_ipv6);
-    let alguno = peers.iter().any(SocketAddr::is_ipv6);
-    let todas = Ipv6Addr::UNSPECIFIED.into();
+    let del_maestro = maestro.and_then(Url::leer).and_then(|url| url.ip());
+    let ips = peers.iter().map(SocketAddr::ip).chain(del_maestro);
+    let de_ipv6: Vec<bool> = ips.map(|ip| ip.is_ipv6()).collect();
+    let solo_ipv6 = !de_ipv6.is_empty() && !de_ipv6.contains(&false);
     match todos_de_aqui {
         true if solo_ipv6 => Ipv6Addr::LOCALHOST.into(),
         true => Ipv4Addr::LOCALHOST.into(),
-        false if solo_ipv6 || (alguno && es_de_esta_maquina(todas)) => todas,
+        false if solo_ipv6 => Ipv6Addr::UNSPECIFIED.into(),
+        false if de_ipv6.contains(&true) => en_todas_las_redes(),
+        false => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// `::`, que atiende también a los de IPv4; `0.0.0.0` si en esta máquina no hay IPv6.
+fn en_todas_las_redes() -> IpAddr {
+    let todas = Ipv6Addr::UNSPECIFIED.into();
+    match es_de_esta_maquina(todas) {
+        true => todas,
         false => Ipv4Addr::UNSPECIFIED.into(),
     }
 }
@@ -452,7 +489,7 @@ mod tests {
         Opciones {
             peers: escritos
                 .iter()
-                .map(|peer| leer_peer(peer).unwrap())
+                .map(|peer| leer_peer_escrito(peer).unwrap())
                 .collect(),
             ..Default::default()
         }
@@ -527,6 +564,37 @@ mod tests {
         );
         assert_eq!((fuera.puerto, fuera.peers), (PEERS[0].2, vec![]));
         assert_eq!(fuera.carpeta, Some(CARPETA_ARCHIVOS.into()));
+    }
+
+    #[test]
+    fn para_descubrir_se_escucha_en_todas_las_redes_y_no_hace_falta_ningun_peer() {
+        let descubriendo = |mut opciones: Opciones| {
+            opciones.encuentro.descubrir = Some(true);
+            config(opciones)
+        };
+        for suyas in [Opciones::default(), con_maestro("http://192.168.1.10:9000")] {
+            let solo = descubriendo(suyas);
+            assert_eq!(
+                (solo.fila, solo.ip),
+                (Fila::PrimeraLibre, en_todas_las_redes())
+            );
+            // Los de esta máquina, si los hay, ya se oyen.
+            assert_eq!(solo.peers, []);
+        }
+        let con_uno = descubriendo(con_peers(&["10.0.0.2"]));
+        assert_eq!((con_uno.fila, con_uno.puerto), (Fila::Ninguna, PUERTO));
+        assert_eq!(con_uno.peers.len(), 1);
+        let aqui = Opciones {
+            ip: Some(Ipv4Addr::LOCALHOST.into()),
+            ..Default::default()
+        };
+        assert_eq!(descubriendo(aqui).ip, Ipv4Addr::LOCALHOST);
+    }
+
+    #[test]
+    fn con_un_maestro_que_solo_tiene_ipv6_se_escucha_en_ipv6() {
+        let fuera = config(con_maestro("http://[2001:db8::1]:9000"));
+        assert_eq!(fuera.ip, Ipv6Addr::UNSPECIFIED);
     }
 
     #[test]

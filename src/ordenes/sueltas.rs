@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Arg;
 use clap_complete::{Shell, generate};
@@ -16,6 +17,7 @@ use crate::config::{CARPETA_ARCHIVOS, Config, Fila, PEERS, PUERTO};
 use crate::consola::{Consola, Paso};
 use crate::fallo::{Fallo, Salida, motivo};
 use crate::guia::NO_SE_ENCONTRO;
+use crate::lan::descubrir::{self, oir_un_rato};
 use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::localizar::{self, Hallado, MAESTRO, para_el_maestro};
@@ -25,9 +27,51 @@ use crate::ordenes::opciones::DondeEscucha;
 use crate::practicas::ingenuo;
 use crate::red::hilos::arrancar;
 
-/// Los vecinos de una orden suelta. No escucha: sólo es «alguien» si se dijo quién con `--nodo` o
-/// `--puerto`.
-pub fn vecinos_de(config: &Config) -> Vecinos {
+/// Lo que oye una orden suelta con `--descubrir`: el primer anuncio llega en uno o dos segundos.
+const UN_RATO: Duration = Duration::from_secs(2);
+
+/// Hace algo con los vecinos de una orden suelta.
+pub fn con_vecinos(
+    config: &Config,
+    consola: &mut Consola,
+    hacer: impl FnOnce(&mut Consola, &Vecinos) -> Result<Salida, Fallo>,
+) -> Result<Salida, Fallo> {
+    match vecinos_de(config, consola)? {
+        Some(vecinos) => hacer(consola, &vecinos),
+        None => Ok(Salida::Interrumpido),
+    }
+}
+
+/// Los vecinos de una orden suelta; con `--descubrir`, también los que se oyen en un rato (`None`
+/// si un Ctrl-C lo dejó).
+fn vecinos_de(config: &Config, consola: &mut Consola) -> Result<Option<Vecinos>, Fallo> {
+    let vecinos = vecinos_sin_oir(config);
+    Ok(oir(config, &vecinos, consola)?.then_some(vecinos))
+}
+
+/// Con `--descubrir`, oye un rato y conoce a los que contesten. Falso si un Ctrl-C lo dejó.
+pub fn oir(config: &Config, vecinos: &Vecinos, consola: &mut Consola) -> Result<bool, Fallo> {
+    if !config.encuentro.descubre() {
+        return Ok(true);
+    }
+    let (oidos, dejado) = consola.trabajar(|encargo| {
+        let (parada, avisar) = (encargo.parada, encargo.avisar);
+        oir_un_rato(config, vecinos, UN_RATO, parada, &|_| {}, avisar)
+    })?;
+    oidos.map(|_| !dejado)
+}
+
+/// `nodo descubrir`: quién se anuncia en la red y contesta, según contestan.
+pub fn descubrir(
+    config: &Config,
+    cuanto: Duration,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    descubrir::abrir(config, &vecinos_sin_oir(config), cuanto, consola)
+}
+
+/// No escucha: sólo es «alguien» si se dijo quién con `--nodo` o `--puerto`.
+fn vecinos_sin_oir(config: &Config) -> Vecinos {
     let direccion = SocketAddr::new(config.ip, config.puerto);
     let de_la_fila = match config.fila {
         Fila::Elegida(n) => PEERS[n - 1].0,
@@ -40,9 +84,10 @@ pub fn vecinos_de(config: &Config) -> Vecinos {
 /// `nodo listar`: lo de la carpeta, o lo de todos los peers.
 pub fn listar(config: &Config, red: bool, consola: &mut Consola) -> Result<Salida, Fallo> {
     if red {
-        let vecinos = vecinos_de(config);
-        return acciones::listar_la_red(consola, &vecinos, |pantalla, peer, entradas| {
-            pantalla.tanda(entradas.iter().map(|e| format!("{peer} {}", e.nombre)));
+        return con_vecinos(config, consola, |consola, vecinos| {
+            acciones::listar_la_red(consola, vecinos, |pantalla, peer, entradas| {
+                pantalla.tanda(entradas.iter().map(|e| format!("{peer} {}", e.nombre)));
+            })
         });
     }
     let archivos = Carpeta::abrir(&config.carpeta_o_la_de_la_guia())?.listar()?;
@@ -53,7 +98,10 @@ pub fn listar(config: &Config, red: bool, consola: &mut Consola) -> Result<Salid
 
 /// `nodo buscar`: qué peers tienen un archivo, según van contestando.
 pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let Some(hallados) = acciones::buscar(consola, &vecinos_de(config), nombre, true)? else {
+    let Some(vecinos) = vecinos_de(config, consola)? else {
+        return Ok(Salida::Interrumpido);
+    };
+    let Some(hallados) = acciones::buscar(consola, &vecinos, nombre, true)? else {
         return Ok(Salida::Interrumpido);
     };
     if hallados.is_empty() {
@@ -72,10 +120,17 @@ pub fn descargar(
     de: Vec<SocketAddr>,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
+    // Sólo con `--de` no hay nada que oír.
+    let suyos = match de.is_empty() {
+        true => vecinos_de(config, consola)?,
+        false => Some(vecinos_sin_oir(config)),
+    };
+    let Some(mut vecinos) = suyos else {
+        return Ok(Salida::Interrumpido);
+    };
     let ruta = config.carpeta_o_la_de_la_guia();
     let faltaban: Vec<&Path> = ruta.ancestors().filter(|ruta| !ruta.exists()).collect();
     let carpeta = Carpeta::abrir_o_crear(&ruta)?;
-    let mut vecinos = vecinos_de(config);
     let salida = match de.is_empty() {
         true => acciones::buscar_y_descargar(consola, &vecinos, &carpeta, nombre),
         false => {

@@ -23,7 +23,9 @@ use crate::nodo::descarga::ajenas::descargar_de;
 use crate::nodo::descarga::envio::enviar_archivo;
 use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::relato::{contar_descarga, en_corto};
-use crate::nodo::maestro::localizar::{Hallado, buscar_en_la_red, peers_del_maestro, sin_maestro};
+use crate::nodo::maestro::localizar::{
+    Hallado, buscar_en_la_red, conocer_los_del_maestro, sin_maestro,
+};
 use crate::nodo::palabras::pedir::{FalloPar, enviar_mensaje, listar_de, saludar};
 use crate::nodo::palabras::protocolo::{Entrada, Presentacion};
 use crate::nodo::vecinos::Vecinos;
@@ -35,26 +37,24 @@ use crate::texto::duracion;
 /// que contesten todos los que no callan.
 const GRACIA: Duration = Duration::from_millis(200);
 /// Lo que se dice cuando no hay a quién preguntar.
-pub const NADIE: &str = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
+pub const NADIE: &str = "No hay más nodos: se añaden al arrancar con --peer, o solos con \
+                         --descubrir.";
 
-/// A quienes preguntar ahora: los peers de la lista y los que dé el maestro, si lo hay (y si
-/// contestó). `None` si un Ctrl-C lo dejó.
+/// A quienes preguntar ahora: los peers escritos y los conocidos, con lo que diga ahora el maestro,
+/// si lo hay (y si contestó). `None` si un Ctrl-C lo dejó.
 pub fn todos(consola: &mut Consola, vecinos: &Vecinos) -> Result<Option<(Vecinos, bool)>, Fallo> {
-    let mut todos = vecinos.para_una_tanda(&Parada::nueva());
     let mut contesto = false;
-    if let Some(maestro) = &vecinos.maestro {
-        let preguntar = |encargo: Encargo| peers_del_maestro(maestro, vecinos, encargo.parada);
-        let (hallados, dejado) = consola.trabajar(preguntar)?;
-        match hallados {
+    if vecinos.maestro.is_some() {
+        let preguntar = |encargo: Encargo| conocer_los_del_maestro(vecinos, encargo.parada);
+        let (conocidos, dejado) = consola.trabajar(preguntar)?;
+        match conocidos {
             _ if dejado => return Ok(None),
-            Ok(hallados) => {
-                contesto = true;
-                todos.conocer(&hallados);
-            }
+            Ok(()) => contesto = true,
             // No es un error: se dice y se sigue con los demás.
             Err(fallo) => consola.pantalla.error(sin_maestro(&fallo)),
         }
     }
+    let todos = vecinos.para_una_tanda(&Parada::nueva());
     if todos.peers.is_empty() {
         consola.pantalla.error(NADIE);
     }
@@ -146,6 +146,7 @@ pub fn descargar(
     nombre: &str,
     fuentes: &[Hallado],
 ) -> Result<Salida, Fallo> {
+    let vecinos = &vecinos.para_una_tanda(&Parada::nueva());
     let (fin, _) = consola.trabajar(|encargo| {
         let pedido = pedir(vecinos, carpeta, nombre, &encargo);
         descargar_de(fuentes, &pedido)
@@ -160,6 +161,7 @@ pub fn buscar_y_descargar(
     carpeta: &Carpeta,
     nombre: &str,
 ) -> Result<Salida, Fallo> {
+    let vecinos = &vecinos.para_una_tanda(&Parada::nueva());
     let (fin, _) = consola.trabajar(|encargo| {
         let pedido = pedir(vecinos, carpeta, nombre, &encargo);
         de_los_que_contestan(vecinos, &pedido)

@@ -70,7 +70,7 @@ pub fn ver_mensajes(nodo: &Nodo, consola: &mut Consola) {
 
 /// 8. Estado de los nodos, y el de este.
 pub fn ver_estado(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    let Vecinos { nombre, peers, .. } = &nodo.vecinos;
+    let Vecinos { nombre, peers, .. } = nodo.vecinos.para_una_tanda(&nodo.saliendo);
     let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
     let a_quienes = match peers.is_empty() {
         true => "nadie".into(),
@@ -80,7 +80,7 @@ pub fn ver_estado(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
         format!("Este nodo: {nombre} (se cambia con --nombre)"),
         format!("  escucha en {} (--ip, --puerto)", nodo.direccion),
         format!("  comparte {} (--carpeta)", nodo.carpeta.ruta().display()),
-        format!("  pregunta a {a_quienes} (--peer, una vez por cada uno)"),
+        format!("  pregunta a {a_quienes} (--peer, una vez por cada uno; --descubrir)"),
     ]);
     acciones::estado(consola, &nodo.vecinos)?;
     Ok(())

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use crate::consola::eventos::Avisador;
 use crate::consola::progreso::{Fase, Progreso};
 use crate::fallo::Fallo;
 use crate::nodo::Nodo;
@@ -19,6 +20,7 @@ use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::Pedido;
 use crate::nodo::descarga::recibir;
 use crate::nodo::descarga::relato::contar_descarga;
+use crate::nodo::maestro::localizar::conocer_los_del_maestro;
 use crate::nodo::palabras::pedir::{FalloPar, no_es_respuesta, pedir};
 use crate::nodo::palabras::protocolo::{Palabra, Respuesta};
 use crate::nodo::palabras::servir::{Cierre, contestar_de_archivos, rechazar};
@@ -36,7 +38,7 @@ const DESPEDIDA: Duration = Duration::from_secs(2);
 /// Contesta a `OFRECER` y, si lo acepta, baja el archivo por la misma conexión.
 pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> Result<(), Cierre> {
     let quien = conexion.otro();
-    let turno = match aceptar(quien, nombre, nodo) {
+    let turno = match aceptar(conexion, nombre, nodo) {
         Ok(turno) => turno,
         Err(motivo) => return rechazar(conexion, &motivo),
     };
@@ -76,12 +78,19 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
     Ok(())
 }
 
-/// Sólo de la IP de un peer de la lista, con un nombre que se pueda guardar, y si no hay demasiados
+/// Sólo de quien puede escribir aquí, con un nombre que se pueda guardar, y si no hay demasiados
 /// llegando.
-fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<TurnoDeIp, String> {
-    let ip = desde.ip();
-    if !nodo.vecinos.es_de_un_escrito(desde) {
-        return Err(no_es_peer(ip));
+fn aceptar(conexion: &Conexion, nombre: &str, nodo: &Nodo) -> Result<TurnoDeIp, String> {
+    let (desde, cifrada) = (conexion.otro(), conexion.cifrada());
+    let (ip, vecinos) = (desde.ip(), &nodo.vecinos);
+    // Del maestro se sabe lo que dijo la última vez: pudo llegar alguien.
+    let preguntando = || {
+        let nuevos = conocer_los_del_maestro(vecinos, &nodo.saliendo);
+        nuevos.is_ok() && vecinos.puede_escribir(desde, cifrada)
+    };
+    let alguno_mas = vecinos.recibe_de_conocidos || cifrada;
+    if !vecinos.puede_escribir(desde, cifrada) && !(alguno_mas && preguntando()) {
+        return Err(no_se_recibe(ip, nombre, vecinos, &nodo.avisador));
     }
     NombreRecibible::nuevo(nombre).map_err(|malo| malo.to_string())?;
     let muchos = "ya está recibiendo demasiados archivos; prueba dentro de un rato";
@@ -89,8 +98,19 @@ fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<TurnoDeIp, St
     turno.ok_or_else(|| muchos.into())
 }
 
-/// Lo que se dice a quien no está en la lista.
-pub fn no_es_peer(ip: IpAddr) -> String {
+/// En pantalla, quién quiso enviar qué y cómo permitirlo. Devuelve lo que se dice al otro.
+pub fn no_se_recibe(ip: IpAddr, que: &str, vecinos: &Vecinos, avisador: &Avisador) -> String {
+    let (quien, como) = match vecinos.conocidos.quien_es(ip) {
+        Some((peer, llamado)) => {
+            let quien =
+                llamado.map_or_else(|| ip.to_string(), |llamado| format!("{llamado} ({ip})"));
+            (quien, format!("--peer {peer}, o --recibir-de-conocidos"))
+        }
+        None => (ip.to_string(), format!("--peer {ip}")),
+    };
+    avisador.avisar(format_args!(
+        "[NO SE RECIBE] {que}, que envía {quien}; para permitirlo: {como}"
+    ));
     format!("{ip} no está entre los peers de este nodo")
 }
 

@@ -175,8 +175,18 @@ pub fn para_el_maestro(limites: &Limites) -> Limites {
     }
 }
 
+/// Pregunta al maestro a quién conoce, y esos son desde ahora los conocidos por él. Sin maestro no
+/// hace nada.
+pub fn conocer_los_del_maestro(vecinos: &Vecinos, parada: &Parada) -> Result<(), Fallo> {
+    if let Some(maestro) = &vecinos.maestro {
+        let dichos = peers_del_maestro(maestro, vecinos, parada)?;
+        vecinos.conocidos.segun_el_maestro(dichos);
+    }
+    Ok(())
+}
+
 /// Los nodos que conoce el maestro de `url`.
-pub fn peers_del_maestro(
+fn peers_del_maestro(
     url: &str,
     vecinos: &Vecinos,
     parada: &Parada,
@@ -240,15 +250,23 @@ pub struct Hallado {
     pub puerto: Option<u16>,
     /// El puerto en que habla gRPC; 0 si no lo habla.
     pub grpc_port: u16,
+    /// La interfaz por la que se va, si su IPv6 es de enlace: en una URL no cabe.
+    pub interfaz: u32,
 }
 
 impl Hallado {
     /// Un nodo de los nuestros, que habla lo suyo y REST en el mismo puerto.
-    pub fn nuestro(direccion: SocketAddr) -> Hallado {
+    pub fn nuestro(mut direccion: SocketAddr) -> Hallado {
+        let mut interfaz = 0;
+        if let SocketAddr::V6(v6) = &mut direccion {
+            interfaz = v6.scope_id();
+            v6.set_scope_id(0);
+        }
         Hallado {
             rest: format!("http://{direccion}"),
             puerto: Some(direccion.port()),
             grpc_port: 0,
+            interfaz,
         }
     }
 
@@ -256,7 +274,11 @@ impl Hallado {
     pub fn direccion(&self) -> Option<SocketAddr> {
         let ip = Url::leer(&self.rest)?.ip()?;
         let puerto = self.puerto.filter(|puerto| *puerto != 0)?;
-        (!ip.is_unspecified()).then_some(SocketAddr::new(ip, puerto))
+        let mut direccion = SocketAddr::new(ip, puerto);
+        if let SocketAddr::V6(v6) = &mut direccion {
+            v6.set_scope_id(self.interfaz);
+        }
+        (!ip.is_unspecified()).then_some(direccion)
     }
 
     fn leer(peer: &Value) -> Option<Hallado> {
@@ -266,6 +288,7 @@ impl Hallado {
             rest: rest.to_string(),
             puerto: puerto("puerto"),
             grpc_port: puerto("grpc_port").unwrap_or(0),
+            interfaz: 0,
         })
     }
 

@@ -88,8 +88,9 @@ fn contestar(
     }
 }
 
-/// `HOLA`: lo mismo, nuestro; con `id` si lo trajo.
+/// `HOLA`: lo mismo, nuestro; con `id` si lo trajo. Quien saluda puede acabar entre los conocidos.
 fn contestar_hola(conexion: &mut Conexion, otro: &Presentacion, nodo: &Nodo) -> Result<(), Cierre> {
+    nodo.vecinos.conocidos.saluda(conexion.otro(), otro);
     let mut quien = nodo.vecinos.presentacion();
     quien.id = quien.id.filter(|_| otro.id.is_some());
     Ok(conexion.escribir_linea(Respuesta::Hola(quien))?)

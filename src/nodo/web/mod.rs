@@ -24,7 +24,9 @@ use crate::http::{con_lista, pieza, rechazar, solo_admite};
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::{Archivo, NoSeAbre};
 use crate::nodo::cliente::buscar_en_peers;
-use crate::nodo::maestro::localizar::{Hallado, con_su_grpc, localizar, para_el_maestro};
+use crate::nodo::maestro::localizar::{
+    Hallado, con_su_grpc, conocer_los_del_maestro, localizar, para_el_maestro,
+};
 use crate::nodo::palabras::pedir::{FalloPar, saludar};
 use crate::nodo::palabras::servir::Cierre;
 use crate::nodo::vecinos::Vecinos;
@@ -165,9 +167,10 @@ fn localizar_desde_aqui(
         let turno = nodo.web.turnos.pedir(ESPERA_DE_TURNO, &nodo.saliendo);
         let frase = "se está buscando demasiado a la vez; prueba dentro de un rato";
         let _turno = turno.ok_or_else(|| rechazar(503, frase))?;
-        let duenos = buscar_en_peers(&nodo.vecinos, archivo, &|_| {}, &|_| {});
+        let vecinos = nodo.vecinos.para_una_tanda(&nodo.saliendo);
+        let duenos = buscar_en_peers(&vecinos, archivo, &|_| {}, &|_| {});
         let con_grpc =
-            |duenos: Vec<SocketAddr>| con_su_grpc(&nodo.vecinos, &duenos, archivo, &nodo.saliendo);
+            |duenos: Vec<SocketAddr>| con_su_grpc(&vecinos, &duenos, archivo, &nodo.saliendo);
         let duenos = duenos.and_then(con_grpc);
         peers = duenos.map_err(|fallo| rechazar(503, fallo.publico()))?;
         if let (true, Some(maestro)) = (peers.is_empty(), &nodo.vecinos.maestro) {
@@ -236,8 +239,12 @@ fn sondear(nodo: &Nodo) -> Sondeo {
     {
         return estados.clone();
     }
-    let mut vecinos = nodo.vecinos.para_una_tanda(&nodo.saliendo);
-    vecinos.espera = ESPERA_DE_PAGINA;
+    let mut con_prisa = nodo.vecinos.clone();
+    con_prisa.espera = ESPERA_DE_PAGINA;
+    if let Err(fallo) = conocer_los_del_maestro(&con_prisa, &nodo.saliendo) {
+        log::debug!("{fallo}");
+    }
+    let vecinos = con_prisa.para_una_tanda(&nodo.saliendo);
     let peers = vecinos.peers.iter();
     let mut estados: Sondeo = peers.map(|peer| (*peer, EstadoDePeer::Callado)).collect();
     let pregunta = |peer| como_esta(&vecinos, peer);
