@@ -15,6 +15,8 @@
 //! [`Pedido::avisar`].
 
 pub mod ajenas;
+pub mod catalogo;
+pub mod chicos;
 pub mod cola;
 pub mod director;
 pub mod envio;
@@ -23,7 +25,9 @@ pub mod linea;
 pub mod pedido;
 pub mod plan;
 pub mod relato;
+pub mod seguidas;
 pub mod sin_comprobar;
+pub mod varios;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

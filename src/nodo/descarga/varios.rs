@@ -1,0 +1,662 @@
+//! Bajar varios archivos y carpetas enteras: quién dirige.
+//!
+//! 1. `LISTAR` a todos a la vez, y por esas mismas conexiones lo demás (`catalogo.rs`);
+//! 2. lo que ya se tiene no se baja, y se mira si cabe lo que falta;
+//! 3. los de un solo bloque, encadenados y de todas las fuentes a la vez (`chicos.rs`); llegan aquí
+//!    escritos en su archivo a medias, y se aseguran en el disco y toman su nombre por lotes;
+//! 4. los demás, con el motor de siempre, uno detrás de otro; también lo que sólo tengan los nodos
+//!    de la guía y los ajenos, que no saben listar.
+//!
+//! Ninguno toma su nombre antes de estar asegurado, como con uno solo: lo que cambia es que se
+//! asegura un lote de una vez. No escribe en pantalla.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, select};
+
+use crate::consola::preguntar_a_todos;
+use crate::consola::progreso::Fase;
+use crate::fallo::Fallo;
+use crate::guia::{ERROR_AL_DESCARGAR, NO_ENCONTRADO};
+use crate::nodo::carpeta::a_medias::AMedias;
+use crate::nodo::carpeta::huella::cuantos_bloques;
+use crate::nodo::carpeta::nombres::en_nfc;
+use crate::nodo::descarga::ajenas::descargar_de;
+use crate::nodo::descarga::catalogo::{
+    Catalogo, Elegido, Pedidos, SinHuella, TOPE_DE_ARCHIVOS, fuentes_que_hacen_falta,
+};
+use crate::nodo::descarga::chicos::{Chico, DeUna, Papel, Parte, Preguntador, Reparto};
+use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
+use crate::nodo::descarga::plan::{Destino, ya_se_tiene};
+use crate::nodo::descarga::seguidas::Seguidas;
+use crate::nodo::maestro::localizar::{Hallado, buscar_en_la_red};
+use crate::nodo::palabras::pedir::{FalloPar, listar_y_seguir};
+use crate::nodo::vecinos::Vecinos;
+use crate::red::hilos::arrancar_en;
+use crate::red::maquina::conexiones_posibles;
+use crate::red::parada::{Parada, cerrojo};
+use crate::texto::{cuenta, tamano as texto_tamano};
+
+/// Archivos que se aseguran en el disco de una vez, si los descriptores alcanzan.
+const LOTE: usize = 512;
+/// Bytes de un lote, para que ninguno espere demasiado.
+const BYTES_DE_UN_LOTE: u64 = 64 << 20;
+/// Sin que llegue otro en este rato, el lote se asegura como esté.
+const REPOSO: Duration = Duration::from_millis(250);
+/// Fuentes de las que se baja a la vez, salvo que hagan falta más.
+const FUENTES: usize = 16;
+/// Cada cuánto se vuelve a preguntar a quien aún calcula huellas.
+const OTRA_VEZ: Duration = Duration::from_secs(1);
+/// Lo más que se espera, entre todas, a que se calculen.
+const TOPE_DE_CALCULO: Duration = Duration::from_secs(3600);
+/// Lo que se lee por segundo, como poco, para saber una huella.
+const LECTURA_LENTA: u64 = 50_000_000;
+/// Fallos que se cuentan con su motivo en la última línea; de todos se avisa según pasan.
+const FALLOS_EN_EL_FINAL: usize = 3;
+
+/// Cómo acabó.
+#[derive(Debug, Default)]
+pub struct Balance {
+    /// Archivos bajados.
+    pub bajados: usize,
+    /// Lo que miden.
+    pub bytes: u64,
+    /// Los que ya se tenían.
+    pub ya: usize,
+    /// Los que no se pudo.
+    pub fallos: usize,
+    /// Los primeros de ellos, y por qué.
+    primeros: Vec<String>,
+    /// Lo pedido que nadie tiene, y aquí tampoco está.
+    pub no_hallados: Vec<String>,
+    /// ¿Lo dejó un Ctrl-C?
+    pub cancelado: bool,
+}
+
+impl Balance {
+    /// La última línea: `37 archivos · 1,2 GB · 2 ya los tenías · 1 falló (nombre: motivo)`.
+    pub fn contar(&self) -> String {
+        let mut partes = vec![
+            cuenta(self.bajados, "archivo", "archivos"),
+            texto_tamano(self.bytes),
+        ];
+        match self.ya {
+            0 => {}
+            1 => partes.push("1 ya lo tenías".into()),
+            varios => partes.push(format!("{varios} ya los tenías")),
+        }
+        if self.fallos > 0 {
+            let mut motivos = self.primeros.join("; ");
+            if self.fallos > self.primeros.len() {
+                motivos.push_str(&format!("; y {} más", self.fallos - self.primeros.len()));
+            }
+            let cuantos = cuenta(self.fallos, "falló", "fallaron");
+            partes.push(format!("{cuantos} ({motivos})"));
+        }
+        partes.join(" · ")
+    }
+}
+
+/// Quien dirige: qué se pide, y cómo va.
+pub struct Varios<'a> {
+    /// A dónde va. De él no se usa el nombre.
+    pub pedido: &'a Pedido<'a>,
+    /// A quiénes se pregunta: los peers, o los que se dijeran con `--de`.
+    pub vecinos: &'a Vecinos,
+    /// ¿Se dijo de quiénes?
+    pub dichos: bool,
+    /// Corta las conexiones al acabar, o si lo cancelan.
+    pub sockets: &'a Parada,
+    /// Cómo va.
+    pub balance: Balance,
+}
+
+/// Baja todo lo que diga `escritos`: nombres exactos, y carpetas si acaban en `/`.
+pub fn descargar_varios(
+    escritos: &[String],
+    vecinos: &Vecinos,
+    dichos: bool,
+    pedido: &Pedido,
+) -> Result<Balance, Fallo> {
+    let sockets = Parada::nueva();
+    let vecinos = &vecinos.para_una_tanda(&sockets);
+    let mut varios = Varios {
+        pedido,
+        vecinos,
+        dichos,
+        sockets: &sockets,
+        balance: Balance::default(),
+    };
+    let hecho = varios.de_principio_a_fin(Pedidos::leer(escritos));
+    sockets.cortar();
+    varios.balance.cancelado = pedido.parada.avisada();
+    match hecho {
+        Err(NoDescargado::Fallo(fallo)) => Err(fallo),
+        _ => Ok(varios.balance),
+    }
+}
+
+type Lineas<'s> = Vec<Option<Mutex<Seguidas<'s>>>>;
+
+impl<'s> Varios<'s> {
+    fn de_principio_a_fin(&mut self, pedidos: Pedidos) -> Result<(), NoDescargado> {
+        let (mut catalogo, mut lineas) = self.listar(pedidos)?;
+        self.esperar_las_huellas(&mut catalogo, &mut lineas)?;
+        if catalogo.sobran {
+            self.avisar(format!(
+                "hay más de {TOPE_DE_ARCHIVOS} archivos: los demás, por subcarpetas"
+            ));
+        }
+        let (elegidos, sin_huella) = catalogo.elegir(&|frase| self.avisar(frase));
+        for nombre in sin_huella {
+            self.fallo(
+                &nombre,
+                "quien lo tiene lleva demasiado calculando la huella",
+            );
+        }
+        self.mirar_las_carpetas(&catalogo.pedidos, &elegidos);
+        let (chicos, mut grandes) = self.separar(elegidos)?;
+        let bytes = |suma: u64, uno: &Elegido| suma + uno.contenido.tamano;
+        let total = chicos.iter().map(|chico| &chico.elegido).fold(0, bytes);
+        let total = grandes.iter().fold(total, bytes);
+        self.pedido.progreso.empezar(Fase::Pasando, total, 0);
+        let direcciones = self.vecinos.peers.clone();
+        grandes.extend(self.los_chicos(chicos, lineas)?);
+        for grande in grandes {
+            let de = |fuente: &u16| Hallado::nuestro(direcciones[usize::from(*fuente)]);
+            let fuentes: Vec<_> = grande.fuentes.iter().map(de).collect();
+            self.como_siempre(&grande.nombre, &fuentes)?;
+        }
+        for nombre in &catalogo.pedidos.nombres {
+            self.el_que_no_lista_nadie(nombre)?;
+        }
+        Ok(())
+    }
+
+    fn avisar(&self, frase: String) {
+        (self.pedido.avisar)(frase);
+    }
+
+    fn fallo(&mut self, nombre: &str, motivo: &str) {
+        self.avisar(format!("{ERROR_AL_DESCARGAR} {nombre}: {motivo}"));
+        self.balance.fallos += 1;
+        if self.balance.primeros.len() < FALLOS_EN_EL_FINAL {
+            self.balance.primeros.push(format!("{nombre}: {motivo}"));
+        }
+    }
+
+    fn no_esta(&mut self, nombre: &str, motivo: &str) {
+        self.avisar(format!("{NO_ENCONTRADO} {nombre}: {motivo}"));
+        self.balance.fallos += 1;
+        self.balance.no_hallados.push(nombre.to_string());
+        if self.balance.primeros.len() < FALLOS_EN_EL_FINAL {
+            self.balance.primeros.push(format!("{nombre}: {motivo}"));
+        }
+    }
+
+    fn bajado(&mut self, pedido: &str, quedo: &str, tamano: u64, ya_estaba: bool) {
+        if ya_estaba {
+            self.balance.ya += 1;
+            return;
+        }
+        self.balance.bajados += 1;
+        self.balance.bytes += tamano;
+        if quedo != en_nfc(pedido) {
+            self.avisar(format!(
+                "{pedido} queda como «{quedo}»: ya había otro archivo distinto con ese nombre"
+            ));
+        }
+    }
+
+    fn seguir(&self) -> Result<(), NoDescargado> {
+        match self.pedido.parada.avisada() {
+            true => Err(NoDescargado::Cancelado),
+            false => Ok(()),
+        }
+    }
+
+    /// Hace la misma pregunta a todos a la vez. Un Ctrl-C la corta.
+    fn a_todos<P: Copy + Send + Sync, T: Send>(
+        &self,
+        a_quienes: &[P],
+        pregunta: impl Fn(P) -> T + Sync,
+        mut llega: impl FnMut(usize, T),
+    ) -> Result<(), NoDescargado> {
+        preguntar_a_todos(a_quienes, pregunta, |respuestas: &Receiver<(usize, T)>| {
+            loop {
+                select! {
+                    recv(respuestas) -> respuesta => match respuesta {
+                        Ok((lugar, respuesta)) => llega(lugar, respuesta),
+                        Err(_) => return,
+                    },
+                    recv(self.pedido.parada.canal()) -> _ => return self.sockets.cortar(),
+                }
+            }
+        })?;
+        self.seguir()
+    }
+
+    // ----- Qué hay -----
+
+    /// `LISTAR` a todos, y las conexiones de los que contestan.
+    fn listar(&self, pedidos: Pedidos) -> Result<(Catalogo, Lineas<'s>), NoDescargado> {
+        let peers: Vec<(u16, SocketAddr)> = (0..).zip(self.vecinos.peers.iter().copied()).collect();
+        let con_carpetas = !pedidos.carpetas.is_empty();
+        let catalogo = Mutex::new(Catalogo::nuevo(pedidos));
+        let preguntar = |(lugar, peer)| {
+            listar_y_seguir(self.vecinos, peer, |entrada| {
+                cerrojo(&catalogo).anotar(lugar, entrada);
+            })
+        };
+        let mut lineas: Lineas = peers.iter().map(|_| None).collect();
+        self.a_todos(&peers, preguntar, |lugar, fin| match fin {
+            Ok(conexion) => {
+                let linea = Seguidas::por(conexion, self.pedido.limites, self.sockets);
+                lineas[lugar] = Some(Mutex::new(linea));
+            }
+            Err(FalloPar::Repetido(_)) => {}
+            Err(FalloPar::Cerro) if !con_carpetas => {}
+            Err(fallo) => {
+                let motivo = match fallo {
+                    FalloPar::Cerro => "es un nodo de la guía: no sabe listar".to_string(),
+                    otro => otro.to_string(),
+                };
+                self.avisar(format!("{}: {motivo}", peers[lugar].1));
+            }
+        })?;
+        let catalogo = catalogo.into_inner();
+        Ok((catalogo.unwrap_or_else(PoisonError::into_inner), lineas))
+    }
+
+    /// De los que nadie dijo la huella se pregunta, y se vuelve a preguntar hasta que la sepan.
+    fn esperar_las_huellas(
+        &self,
+        catalogo: &mut Catalogo,
+        lineas: &mut Lineas<'s>,
+    ) -> Result<(), NoDescargado> {
+        let empezo = Instant::now();
+        let mut dicho = false;
+        loop {
+            let faltan = catalogo.sin_huella(|fuente| lineas[usize::from(fuente)].is_some());
+            if faltan.is_empty() {
+                return Ok(());
+            }
+            let total: u64 = faltan.iter().map(|falta| falta.tamano).sum();
+            self.pedido.progreso.empezar(Fase::Calculando, total, 0);
+            self.preguntar_huellas(&faltan, catalogo, lineas)?;
+            let quedan = catalogo.sin_huella(|fuente| lineas[usize::from(fuente)].is_some());
+            let leerlos = Duration::from_secs(total / LECTURA_LENTA).min(TOPE_DE_CALCULO);
+            if quedan.is_empty() || empezo.elapsed() > self.pedido.limites.calcular + leerlos {
+                return Ok(());
+            }
+            if !std::mem::replace(&mut dicho, true) {
+                let cuantos = cuenta(quedan.len(), "archivo", "archivos");
+                self.avisar(format!(
+                    "aún se calcula la huella de {cuantos}; se vuelve a preguntar cada segundo"
+                ));
+            }
+            let esperado = self.pedido.parada.canal().recv_timeout(OTRA_VEZ);
+            if esperado != Err(RecvTimeoutError::Timeout) {
+                return Err(NoDescargado::Cancelado);
+            }
+        }
+    }
+
+    fn preguntar_huellas(
+        &self,
+        faltan: &[SinHuella],
+        catalogo: &mut Catalogo,
+        lineas: &mut Lineas<'s>,
+    ) -> Result<(), NoDescargado> {
+        let a_quienes: BTreeSet<u16> = faltan.iter().map(|falta| falta.fuente).collect();
+        let a_quienes: Vec<u16> = a_quienes.into_iter().collect();
+        let preguntar = |fuente: u16| {
+            let suyos = faltan.iter().filter(|falta| falta.fuente == fuente);
+            let mut pregunta = Preguntador {
+                nombres: suyos.map(|falta| (falta, &*falta.nombre)).collect(),
+                siguiente: 0,
+                contestado: Vec::new(),
+            };
+            let linea = lineas[usize::from(fuente)].as_ref();
+            let fin = linea.map(|linea| cerrojo(linea).hacer(&mut pregunta));
+            (pregunta.contestado, fin.unwrap_or(Ok(())))
+        };
+        let mut muertas = Vec::new();
+        self.a_todos(&a_quienes, preguntar, |lugar, (contestado, fin)| {
+            for (de, info) in contestado {
+                catalogo.saber(de, info);
+            }
+            if let Err(fallo) = fin {
+                muertas.push((a_quienes[lugar], fallo));
+            }
+        })?;
+        for (fuente, fallo) in muertas {
+            self.decir_que_se_retira(fuente, &fallo);
+            lineas[usize::from(fuente)] = None;
+        }
+        Ok(())
+    }
+
+    fn decir_que_se_retira(&self, fuente: u16, fallo: &FalloPar) {
+        let quien = self.vecinos.peers[usize::from(fuente)];
+        self.avisar(format!("[FUENTE RETIRADA] {quien}: {fallo}"));
+    }
+
+    /// Una carpeta de la que no cuelga nada es que no está.
+    fn mirar_las_carpetas(&mut self, pedidos: &Pedidos, elegidos: &[Elegido]) {
+        let nombres: BTreeSet<String> = elegidos.iter().map(|e| en_nfc(&e.nombre)).collect();
+        for carpeta in &pedidos.carpetas {
+            let primero = nombres.range(carpeta.clone()..).next();
+            if !primero.is_some_and(|nombre| nombre.starts_with(carpeta)) {
+                self.no_esta(carpeta, "nadie tiene esa carpeta");
+            }
+        }
+    }
+
+    // ----- Qué falta -----
+
+    /// Los que hay que bajar: los de un solo bloque y los demás. No están los que ya se tienen, los
+    /// que no se pueden guardar ni los que no caben.
+    fn separar(
+        &mut self,
+        elegidos: Vec<Elegido>,
+    ) -> Result<(Vec<Chico>, Vec<Elegido>), NoDescargado> {
+        let (mut chicos, mut grandes) = (Vec::new(), Vec::new());
+        let (carpeta, parada) = (self.pedido.carpeta, self.pedido.parada);
+        let total = elegidos.iter().map(|uno| uno.contenido.tamano);
+        let total = total.fold(0, u64::saturating_add);
+        self.pedido.progreso.empezar(Fase::Leyendo, 0, 0);
+        let mut libre = carpeta.libre();
+        let justo = libre.is_some_and(|libre| total > libre);
+        // Cada subcarpeta se lee una vez: los de una misma van casi siempre seguidos.
+        let (mut sub, mut hay) = (None, BTreeSet::new());
+        for elegido in elegidos {
+            let nombre = match Destino::nuevo(&elegido.nombre, false) {
+                Ok(destino) => destino.nombre,
+                Err(malo) => {
+                    self.fallo(&elegido.nombre, &malo.to_string());
+                    continue;
+                }
+            };
+            if sub.as_deref() != Some(nombre.partes().0) {
+                sub = Some(nombre.partes().0.to_string());
+                hay = carpeta.nombres_junto_a(&nombre);
+            }
+            let contenido = (elegido.contenido.tamano, elegido.contenido.huella);
+            if carpeta
+                .copia_igual_entre(&hay, &nombre, contenido, parada)
+                .is_some()
+            {
+                self.balance.ya += 1;
+                continue;
+            }
+            self.seguir()?;
+            if let Some(cabe) = libre.filter(|_| justo) {
+                match carpeta.ver_si_cabe_en(cabe, &nombre, elegido.contenido.tamano) {
+                    Ok(quedan) => libre = Some(quedan),
+                    Err(no_cabe) => {
+                        self.fallo(&elegido.nombre, &no_cabe.to_string());
+                        continue;
+                    }
+                }
+            }
+            match cuantos_bloques(elegido.contenido.tamano) {
+                1 => chicos.push(Chico { elegido, nombre }),
+                _ => grandes.push(elegido),
+            }
+        }
+        Ok((chicos, grandes))
+    }
+
+    // ----- Los de un bloque -----
+
+    /// Los baja, de todas las fuentes a la vez. Devuelve los que hay que bajar de otra manera.
+    fn los_chicos(
+        &mut self,
+        chicos: Vec<Chico>,
+        lineas: Lineas<'s>,
+    ) -> Result<Vec<Elegido>, NoDescargado> {
+        let sirven = |fuente: u16| lineas[usize::from(fuente)].is_some();
+        let fuentes = fuentes_que_hacen_falta(chicos.iter().map(|c| &c.elegido), FUENTES, sirven);
+        let papel = |lugar| match fuentes.contains(&lugar) {
+            true => Papel::Da,
+            false => Papel::Aparte,
+        };
+        let da = |chico: &Chico| chico.elegido.fuentes.iter().any(|f| fuentes.contains(f));
+        let (chicos, otros): (Vec<_>, Vec<_>) = chicos.into_iter().partition(da);
+        let mut otros: Vec<Elegido> = otros.into_iter().map(|chico| chico.elegido).collect();
+        let reparto = Reparto::nuevo(&chicos, (0..).map(papel).take(lineas.len()).collect());
+        let lineas = (0..)
+            .zip(lineas)
+            .filter(|(lugar, _)| fuentes.contains(lugar));
+        let perdidos = self.repartir(&chicos, &reparto, lineas)?;
+        drop(reparto);
+        let mut chicos: Vec<Option<Chico>> = chicos.into_iter().map(Some).collect();
+        let perdidos = perdidos.into_iter().filter_map(|cual| chicos[cual].take());
+        otros.extend(perdidos.map(|chico| chico.elegido));
+        Ok(otros)
+    }
+
+    /// Pone un hilo por fuente, y no vuelve con ninguno vivo. Los que no se pudo así.
+    fn repartir(
+        &mut self,
+        chicos: &[Chico],
+        reparto: &Reparto,
+        lineas: impl Iterator<Item = (u16, Option<Mutex<Seguidas<'s>>>)>,
+    ) -> Result<Vec<usize>, NoDescargado> {
+        let tope = conexiones_posibles(LOTE);
+        let (dar_parte, partes) = bounded(tope.min(64));
+        let pedido = self.pedido;
+        thread::scope(|ambito| {
+            let (mut vivas, mut perdidos) = (0, Vec::new());
+            for (lugar, linea) in lineas {
+                let Some(linea) = linea else { continue };
+                let mut linea = linea.into_inner().unwrap_or_else(PoisonError::into_inner);
+                let una = DeUna::nueva(lugar, reparto, pedido, dar_parte.clone());
+                let vida = move || una.atender(&mut linea);
+                match arrancar_en(ambito, &format!("fuente-{lugar}"), vida) {
+                    Ok(_) => vivas += 1,
+                    Err(fallo) => {
+                        self.avisar(fallo.to_string());
+                        perdidos.extend(reparto.retirar(lugar).into_iter().map(|(cual, _)| cual));
+                    }
+                }
+            }
+            drop(dar_parte);
+            pedido.progreso.fuentes(vivas);
+            let fin = self.dirigir(chicos, &partes, tope, &mut perdidos);
+            // Que nadie siga: ni esperando una respuesta ni que alguien lea su parte.
+            reparto.cerrar();
+            self.sockets.cortar();
+            drop(partes);
+            fin.map(|()| perdidos)
+        })
+    }
+
+    /// Atiende los partes hasta que estén todos. En `perdidos` quedan los que hay que bajar de otra
+    /// manera.
+    fn dirigir(
+        &mut self,
+        chicos: &[Chico],
+        partes: &Receiver<Parte>,
+        tope: usize,
+        perdidos: &mut Vec<usize>,
+    ) -> Result<(), NoDescargado> {
+        let mut lote = Lote::default();
+        let mut faltan = chicos.len() - perdidos.len();
+        while faltan > 0 {
+            select! {
+                recv(partes) -> parte => match parte {
+                    Ok(parte) => {
+                        faltan -= usize::from(!matches!(parte, Parte::Retirada(..)));
+                        self.anotar(parte, chicos, &mut lote, perdidos);
+                    }
+                    // Ningún hilo vive.
+                    Err(_) => break,
+                },
+                recv(self.pedido.parada.canal()) -> _ => {
+                    // Lo que ya llegó está comprobado: se queda.
+                    for parte in partes.try_iter() {
+                        self.anotar(parte, chicos, &mut lote, perdidos);
+                    }
+                    self.asegurar(chicos, &mut lote)?;
+                    return Err(NoDescargado::Cancelado);
+                }
+                default(REPOSO) => self.asegurar(chicos, &mut lote)?,
+            }
+            if lote.llegados.len() >= tope || lote.bytes >= BYTES_DE_UN_LOTE {
+                self.asegurar(chicos, &mut lote)?;
+            }
+        }
+        self.asegurar(chicos, &mut lote)
+    }
+
+    fn anotar(
+        &mut self,
+        parte: Parte,
+        chicos: &[Chico],
+        lote: &mut Lote,
+        perdidos: &mut Vec<usize>,
+    ) {
+        let nombre = |cual: usize| &chicos[cual].elegido.nombre;
+        match parte {
+            Parte::Llego(cual, a_medias) => {
+                lote.bytes += chicos[cual].elegido.contenido.tamano;
+                lote.llegados.push((cual, a_medias));
+            }
+            Parte::NoSeGuarda(cual, fallo) => self.fallo(nombre(cual), &fallo.to_string()),
+            Parte::NadieLoDa(cual, true, motivo) => {
+                self.avisar(format!("{}: {motivo}; se vuelve a pedir", nombre(cual)));
+                perdidos.push(cual);
+            }
+            Parte::NadieLoDa(cual, false, motivo) => {
+                self.fallo(nombre(cual), &format!("no queda quien lo dé ({motivo})"));
+            }
+            Parte::Retirada(fuente, fallo) => self.decir_que_se_retira(fuente, &fallo),
+        }
+    }
+
+    /// Asegura en el disco los del lote, de una vez, y cada uno toma su nombre.
+    fn asegurar(&mut self, chicos: &[Chico], lote: &mut Lote) -> Result<(), NoDescargado> {
+        let Lote { llegados, .. } = std::mem::take(lote);
+        let archivos: Vec<&AMedias> = llegados.iter().map(|(_, archivo)| archivo).collect();
+        if let Err(fallo) = AMedias::asegurar(&archivos) {
+            for (cual, _) in &llegados {
+                self.fallo(&chicos[*cual].elegido.nombre, &fallo.to_string());
+            }
+            return Ok(());
+        }
+        for (lugar, (cual, archivo)) in llegados.iter().enumerate() {
+            let chico = &chicos[*cual];
+            // La subcarpeta se mira una vez, con el último que se guarda en ella.
+            let sub = |cual: usize| chicos[cual].nombre.partes().0;
+            let siguiente = llegados.get(lugar + 1).map(|(otro, _)| sub(*otro));
+            let es_el_ultimo = siguiente != Some(sub(*cual));
+            match self.nombrar(chico, archivo, es_el_ultimo) {
+                Ok((quedo, ya)) => {
+                    let Elegido {
+                        nombre, contenido, ..
+                    } = &chico.elegido;
+                    self.bajado(nombre, &quedo, contenido.tamano, ya);
+                }
+                Err(NoDescargado::Fallo(fallo)) => {
+                    self.fallo(&chico.elegido.nombre, &fallo.to_string());
+                }
+                Err(otro) => return Err(otro),
+            }
+        }
+        Ok(())
+    }
+
+    /// Con qué nombre quedó, y si ya se tenía.
+    fn nombrar(
+        &self,
+        Chico { elegido, nombre }: &Chico,
+        archivo: &AMedias,
+        mirar_donde: bool,
+    ) -> Result<(String, bool), NoDescargado> {
+        if archivo.tomar_su_nombre()? {
+            if mirar_donde {
+                archivo.ver_que_sigue_ahi()?;
+            }
+            return Ok((nombre.to_string(), false));
+        }
+        // Hay otro: el de antes, que es distinto, o uno que llegó mientras tanto.
+        if let Some(ya) = ya_se_tiene(nombre, elegido.contenido, self.pedido)? {
+            archivo.descartar();
+            return Ok((ya, true));
+        }
+        Ok((archivo.terminar(elegido.contenido.tamano)?, false))
+    }
+
+    // ----- Los demás -----
+
+    /// Uno, con el motor de siempre.
+    fn como_siempre(&mut self, nombre: &str, fuentes: &[Hallado]) -> Result<(), NoDescargado> {
+        self.seguir()?;
+        self.pedido.progreso.seguir_contando();
+        match descargar_de(
+            fuentes,
+            &Pedido {
+                nombre,
+                ..*self.pedido
+            },
+        ) {
+            Ok(Descargado {
+                nombre: quedo,
+                tamano,
+                ya_estaba,
+                ..
+            }) => {
+                self.bajado(nombre, &quedo, tamano, ya_estaba);
+            }
+            Err(NoDescargado::Cancelado) => return Err(NoDescargado::Cancelado),
+            Err(NoDescargado::NoEncontrado) => self.el_que_nadie_tiene(nombre),
+            Err(NoDescargado::Fallo(fallo)) => self.fallo(nombre, &fallo.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Quizá lo tenga un nodo de la guía o uno ajeno, o quien no contestó a la lista.
+    fn el_que_no_lista_nadie(&mut self, nombre: &str) -> Result<(), NoDescargado> {
+        self.seguir()?;
+        let fuentes = match self.dichos {
+            true => self
+                .vecinos
+                .peers
+                .iter()
+                .copied()
+                .map(Hallado::nuestro)
+                .collect(),
+            false => {
+                let vecinos = self.vecinos.para_una_tanda(self.pedido.parada);
+                buscar_en_la_red(&vecinos, nombre, &|_| (), self.pedido.avisar)?
+            }
+        };
+        match fuentes.is_empty() {
+            true => self.el_que_nadie_tiene(nombre),
+            false => return self.como_siempre(nombre, &fuentes),
+        }
+        self.seguir()
+    }
+
+    fn el_que_nadie_tiene(&mut self, nombre: &str) {
+        if self.pedido.carpeta.abrir_archivo(nombre).is_ok() {
+            self.avisar(format!("{nombre}: no está en la red, pero ya lo tienes tú"));
+            self.balance.ya += 1;
+        } else {
+            self.no_esta(nombre, "nadie lo tiene");
+        }
+    }
+}
+
+/// Los que llegaron y aún no están asegurados.
+#[derive(Default)]
+struct Lote {
+    llegados: Vec<(usize, AMedias)>,
+    bytes: u64,
+}
