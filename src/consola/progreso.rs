@@ -27,10 +27,10 @@ pub enum Fase {
 
 /// Las cuentas de una transferencia, o de varias que se cuentan como una.
 #[derive(Debug, Default)]
-pub struct Progreso(Mutex<Cuentas>);
+pub struct Progreso(Mutex<Suma>);
 
 #[derive(Debug, Default)]
-struct Cuentas {
+struct Suma {
     marcha: Marcha,
     /// Si lo que se hace es una parte de algo mayor, los bytes hechos antes de ella.
     antes: Option<u64>,
@@ -39,7 +39,7 @@ struct Cuentas {
 impl Progreso {
     /// Empieza una fase de `total` bytes, con `hechos` ya hechos.
     pub fn empezar(&self, fase: Fase, total: u64, hechos: u64) {
-        let Cuentas { marcha, antes } = &mut *cerrojo(&self.0);
+        let Suma { marcha, antes } = &mut *cerrojo(&self.0);
         marcha.fase = fase;
         marcha.hechos = antes.unwrap_or(0) + hechos;
         if antes.is_none() {

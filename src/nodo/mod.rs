@@ -26,6 +26,7 @@ use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
 use crate::guia::CONEXION;
 use crate::laboratorio::puesto::Puesto;
+use crate::nodo::acciones::parecidos::UltimaVista;
 use crate::nodo::carpeta::huellas::{Estante, Origen};
 use crate::nodo::carpeta::{Archivo, Carpeta};
 use crate::nodo::maestro::registro::Inscripcion;
@@ -69,6 +70,8 @@ pub struct Nodo {
     pub web: Web,
     /// La de esta máquina. Se mira al arrancar: leerla no cabe en la pila de un hilo de conexión.
     zona: TimeZone,
+    /// Lo que se vio con la opción 4 del menú: sus números valen en la 2.
+    pub ultima_vista: Mutex<UltimaVista>,
     mensajes: Mutex<VecDeque<Mensaje>>,
     vistas: Mutex<HashMap<IpAddr, Instant>>,
     ultima_lista: Mutex<UltimaLista>,
@@ -126,6 +129,7 @@ impl Nodo {
             maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion, &testigo))),
             web: Web::default(),
             zona: TimeZone::system(),
+            ultima_vista: Mutex::default(),
             mensajes: Mutex::default(),
             vistas: Mutex::default(),
             ultima_lista: Mutex::default(),

@@ -68,13 +68,20 @@ pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Sa
 /// `nodo descargar`: de las fuentes dichas, o de todos los peers que lo tengan.
 pub fn descargar(
     config: &Config,
-    nombre: &str,
+    nombres: &[String],
     de: Vec<SocketAddr>,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
-    let vecinos = vecinos_de(config);
-    let mut fuentes: Vec<Hallado> = de.into_iter().map(Hallado::nuestro).collect();
-    if fuentes.is_empty() {
+    let mut vecinos = vecinos_de(config);
+    if !de.is_empty() {
+        (vecinos.peers, vecinos.maestro) = (de.clone(), None);
+    }
+    let uno = match nombres {
+        [nombre] if !nombre.ends_with('/') => Some(nombre),
+        _ => None,
+    };
+    let mut fuentes: Vec<Hallado> = de.iter().copied().map(Hallado::nuestro).collect();
+    if let Some(nombre) = uno.filter(|_| fuentes.is_empty()) {
         fuentes = match acciones::buscar(consola, &vecinos, nombre, false)? {
             Some(hallados) => hallados,
             None => return Ok(Salida::Interrumpido),
@@ -83,7 +90,10 @@ pub fn descargar(
     let ruta = config.carpeta_o_la_de_la_guia();
     let faltaban: Vec<&Path> = ruta.ancestors().filter(|ruta| !ruta.exists()).collect();
     let carpeta = Carpeta::abrir_o_crear(&ruta)?;
-    let salida = acciones::descargar(consola, &vecinos, &carpeta, nombre, &fuentes)?;
+    let salida = match uno {
+        Some(nombre) => acciones::descargar(consola, &vecinos, &carpeta, nombre, &fuentes)?,
+        None => acciones::descargar_varios(consola, &vecinos, !de.is_empty(), &carpeta, nombres)?,
+    };
     if salida != Salida::Bien {
         // La carpeta que se creó para nada, y las de encima: `remove_dir` sólo quita las vacías.
         let _ = faltaban.iter().try_for_each(fs::remove_dir);

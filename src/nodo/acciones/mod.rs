@@ -5,6 +5,7 @@
 //! de la guía y dice cómo acabó. No abre puertos ni sabe de opciones.
 
 pub mod nuestras;
+pub mod parecidos;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::nodo::descarga::ajenas::descargar_de;
 use crate::nodo::descarga::envio::enviar_archivo;
 use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, NoDescargado, Pedido};
 use crate::nodo::descarga::relato::{contar_descarga, en_corto};
+use crate::nodo::descarga::varios::descargar_varios as bajar_varios;
 use crate::nodo::maestro::localizar::{Hallado, buscar_en_la_red, peers_del_maestro, sin_maestro};
 use crate::nodo::palabras::pedir::{FalloPar, enviar_mensaje, listar_de, saludar};
 use crate::nodo::palabras::protocolo::{Entrada, Presentacion};
@@ -27,6 +29,8 @@ use crate::nodo::vecinos::Vecinos;
 use crate::red::parada::Parada;
 use crate::texto::duracion;
 
+/// De cuántos de los que no están se busca cómo se llaman los que se parecen.
+const SUGERENCIAS: usize = 3;
 /// Lo que se dice cuando no hay a quién preguntar.
 pub const NADIE: &str = "No hay más nodos en la lista: se añaden al arrancar, con --peer.";
 
@@ -69,7 +73,7 @@ pub fn a_quienes(
 pub fn listar_la_red(
     consola: &mut Consola,
     vecinos: &Vecinos,
-    pintar: fn(&mut Pantalla, SocketAddr, Vec<Entrada>),
+    mut pintar: impl FnMut(&mut Pantalla, SocketAddr, Vec<Entrada>),
 ) -> Result<Salida, Fallo> {
     let Some((vecinos, _)) = &todos(consola, vecinos)? else {
         return Ok(Salida::Interrumpido);
@@ -120,13 +124,15 @@ pub fn buscar(
     hallados.map(Some)
 }
 
-/// Quien busca lo que ya tiene debe saberlo, lo tengan los demás o no.
-pub fn decir_si_ya_se_tiene(consola: &mut Consola, carpeta: &Carpeta, nombre: &str) {
-    if carpeta.abrir_archivo(nombre).is_ok() {
+/// Quien busca lo que ya tiene debe saberlo, lo tengan los demás o no. Dice si se tiene.
+pub fn decir_si_ya_se_tiene(consola: &mut Consola, carpeta: &Carpeta, nombre: &str) -> bool {
+    let se_tiene = carpeta.abrir_archivo(nombre).is_ok();
+    if se_tiene {
         let donde = en_corto(&carpeta.ruta().join(nombre));
         let frase = format!("Pero ya lo tienes tú: {donde}");
         consola.pantalla.error(frase);
     }
+    se_tiene
 }
 
 /// Baja `nombre` de las `fuentes`.
@@ -138,16 +144,7 @@ pub fn descargar(
     fuentes: &[Hallado],
 ) -> Result<Salida, Fallo> {
     let (fin, _) = consola.trabajar(|encargo| {
-        let pedido = Pedido {
-            nombre,
-            carpeta,
-            limites: &vecinos.limites,
-            conexiones: CONEXIONES_POR_FUENTE,
-            parada: encargo.parada,
-            progreso: encargo.progreso,
-            avisar: encargo.avisar,
-        };
-        descargar_de(fuentes, &pedido)
+        descargar_de(fuentes, &que_se_baja(nombre, vecinos, carpeta, &encargo))
     })?;
     let pantalla = &mut consola.pantalla;
     Ok(match fin {
@@ -155,14 +152,67 @@ pub fn descargar(
             pantalla.tanda(contar_descarga(nombre, &descargado, carpeta));
             Salida::Bien
         }
+        Err(fallo @ NoDescargado::NoEncontrado) => {
+            pantalla.error(format!("{NO_ENCONTRADO} {fallo}"));
+            if decir_si_ya_se_tiene(consola, carpeta, nombre) {
+                return Ok(Salida::Bien);
+            }
+            parecidos::sugerir(consola, vecinos, nombre)?;
+            Salida::NoSePudo
+        }
         Err(fallo) => {
-            pantalla.error(match fallo {
-                NoDescargado::NoEncontrado => format!("{NO_ENCONTRADO} {fallo}"),
-                _ => format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"),
-            });
+            pantalla.error(format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"));
             Salida::de(fallo != NoDescargado::Cancelado, false)
         }
     })
+}
+
+fn que_se_baja<'a>(
+    nombre: &'a str,
+    vecinos: &'a Vecinos,
+    carpeta: &'a Carpeta,
+    encargo: &Encargo<'a>,
+) -> Pedido<'a> {
+    Pedido {
+        nombre,
+        carpeta,
+        limites: &vecinos.limites,
+        conexiones: CONEXIONES_POR_FUENTE,
+        parada: encargo.parada,
+        progreso: encargo.progreso,
+        avisar: encargo.avisar,
+    }
+}
+
+/// Baja varios, y lo que cuelgue de las carpetas (las que acaban en `/`). Si se dijo de quiénes son
+/// todos los `vecinos`; si no, también los del maestro. Bien si no falló ninguno.
+pub fn descargar_varios(
+    consola: &mut Consola,
+    vecinos: &Vecinos,
+    dichos: bool,
+    carpeta: &Carpeta,
+    escritos: &[String],
+) -> Result<Salida, Fallo> {
+    let Some((vecinos, _)) = &todos(consola, vecinos)? else {
+        return Ok(Salida::Interrumpido);
+    };
+    let (balance, _) = consola.trabajar(|encargo| {
+        let pedido = que_se_baja("", vecinos, carpeta, &encargo);
+        bajar_varios(escritos, vecinos, dichos, &pedido)
+    })?;
+    let balance = balance?;
+    consola.pantalla.linea(balance.contar());
+    if balance.cancelado {
+        let frase = NoDescargado::Cancelado;
+        consola
+            .pantalla
+            .error(format!("{ERROR_AL_DESCARGAR} {frase}"));
+        return Ok(Salida::Interrumpido);
+    }
+    for nombre in balance.no_hallados.iter().take(SUGERENCIAS) {
+        parecidos::sugerir(consola, vecinos, nombre)?;
+    }
+    Ok(Salida::de(true, balance.fallos == 0))
 }
 
 // ----- Enviar -----

@@ -61,7 +61,7 @@ struct Version {
 
 /// Lo que hay con un nombre.
 #[derive(Default)]
-struct Ficha {
+struct ConEseNombre {
     /// Cómo lo escribe quien lo dijo primero, si no es en NFC.
     escrito: Option<String>,
     versiones: Vec<Version>,
@@ -71,7 +71,7 @@ struct Ficha {
 pub struct Catalogo {
     /// Qué se pide.
     pub pedidos: Pedidos,
-    fichas: BTreeMap<String, Ficha>,
+    fichas: BTreeMap<String, ConEseNombre>,
     apuntes: usize,
     /// ¿Había más de lo que cabe?
     pub sobran: bool,
@@ -121,7 +121,7 @@ impl Catalogo {
             Entry::Occupied(ya) if self.apuntes < TOPE_DE_APUNTES => ya.into_mut(),
             Entry::Vacant(nueva) if cuantos < TOPE_DE_ARCHIVOS => {
                 let otro = (*nueva.key() != entrada.nombre).then_some(entrada.nombre);
-                nueva.insert(Ficha {
+                nueva.insert(ConEseNombre {
                     escrito: otro,
                     versiones: Vec::new(),
                 })
@@ -180,7 +180,7 @@ impl Catalogo {
         let (mut elegidos, mut sin_huella) = (Vec::new(), Vec::new());
         for (clave, ficha) in std::mem::take(&mut self.fichas) {
             self.pedidos.nombres.remove(&clave);
-            let Ficha { escrito, versiones } = ficha;
+            let ConEseNombre { escrito, versiones } = ficha;
             let nombre = escrito.unwrap_or(clave);
             match la_mejor(juntar_las_que_calculan(versiones), &nombre, avisar) {
                 Some((contenido, fuentes)) => elegidos.push(Elegido {
@@ -195,7 +195,7 @@ impl Catalogo {
     }
 }
 
-impl Ficha {
+impl ConEseNombre {
     fn sumar(&mut self, tamano: u64, huella: Option<Huella>, fuente: u16) {
         // Cada uno da un archivo por nombre: lo demás que diga de él no cuenta.
         if self

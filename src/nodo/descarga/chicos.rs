@@ -17,7 +17,7 @@ use crate::nodo::carpeta::huella::huella_de_bloque;
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::catalogo::Elegido;
 use crate::nodo::descarga::pedido::Pedido;
-use crate::nodo::descarga::seguidas::{Cliente, Llegada, Peticion, Seguidas};
+use crate::nodo::descarga::seguidas::{Cliente, Contestado, Peticion, Seguidas};
 use crate::nodo::palabras::pedir::{FalloPar, no_es_respuesta};
 use crate::nodo::palabras::protocolo::{Info, Palabra};
 use crate::red::parada::cerrojo;
@@ -39,7 +39,7 @@ pub struct Chico {
 }
 
 /// Lo que se cuenta a quien dirige.
-pub enum Parte {
+pub enum DeLosChicos {
     /// Llegó bueno y está escrito, sin asegurar.
     Llego(usize, AMedias),
     /// No se puede guardar.
@@ -82,16 +82,16 @@ struct Estado {
 }
 
 /// Los archivos que faltan, repartidos entre las fuentes.
-pub struct Reparto<'a> {
+pub struct PorRepartir<'a> {
     chicos: &'a [Chico],
     estado: Mutex<Estado>,
     cambio: Condvar,
 }
 
-impl<'a> Reparto<'a> {
+impl<'a> PorRepartir<'a> {
     /// El de esos, entre esas fuentes.
-    pub fn nuevo(chicos: &'a [Chico], fuentes: Vec<Papel>) -> Reparto<'a> {
-        Reparto {
+    pub fn nuevo(chicos: &'a [Chico], fuentes: Vec<Papel>) -> PorRepartir<'a> {
+        PorRepartir {
             chicos,
             estado: Mutex::new(Estado {
                 casos: vec![Caso::Falta; chicos.len()],
@@ -256,10 +256,10 @@ impl Estado {
 pub struct DeUna<'a> {
     /// Su lugar en la lista.
     lugar: u16,
-    reparto: &'a Reparto<'a>,
+    reparto: &'a PorRepartir<'a>,
     /// A dónde va. De él no se usa el nombre.
     pedido: &'a Pedido<'a>,
-    partes: Sender<Parte>,
+    partes: Sender<DeLosChicos>,
     /// La subcarpeta en que se guardó el último.
     rincon: Option<Rincon>,
     /// Llegaron y no son lo que dijo: se le pregunta qué son.
@@ -272,9 +272,9 @@ impl<'a> DeUna<'a> {
     /// El de la que está en ese lugar.
     pub fn nueva(
         lugar: u16,
-        reparto: &'a Reparto<'a>,
+        reparto: &'a PorRepartir<'a>,
         pedido: &'a Pedido<'a>,
-        partes: Sender<Parte>,
+        partes: Sender<DeLosChicos>,
     ) -> DeUna<'a> {
         DeUna {
             lugar,
@@ -294,20 +294,20 @@ impl<'a> DeUna<'a> {
         };
         let motivo = format!("{}: {fallo}", linea.direccion);
         let perdidos = self.reparto.retirar(self.lugar);
-        self.decir(Parte::Retirada(self.lugar, fallo));
+        self.decir(DeLosChicos::Retirada(self.lugar, fallo));
         for (cual, vive) in perdidos {
-            self.decir(Parte::NadieLoDa(cual, vive, motivo.clone()));
+            self.decir(DeLosChicos::NadieLoDa(cual, vive, motivo.clone()));
         }
     }
 
-    fn decir(&self, parte: Parte) {
+    fn decir(&self, parte: DeLosChicos) {
         // Falla si quien dirige ya terminó: no hay a quién decírselo.
         let _ = self.partes.send(parte);
     }
 
     fn negar(&self, cual: usize, motivo: &str) {
         if self.reparto.negar(cual, self.lugar) {
-            self.decir(Parte::NadieLoDa(cual, true, motivo.to_string()));
+            self.decir(DeLosChicos::NadieLoDa(cual, true, motivo.to_string()));
         }
     }
 
@@ -336,8 +336,8 @@ impl<'a> DeUna<'a> {
             return;
         }
         let parte = match self.guardar(cual, datos) {
-            Ok(a_medias) => Parte::Llego(cual, a_medias),
-            Err(fallo) => Parte::NoSeGuarda(cual, fallo),
+            Ok(a_medias) => DeLosChicos::Llego(cual, a_medias),
+            Err(fallo) => DeLosChicos::NoSeGuarda(cual, fallo),
         };
         self.pedido.progreso.sumar(tamano);
         self.decir(parte);
@@ -383,17 +383,17 @@ impl Cliente for DeUna<'_> {
         })
     }
 
-    fn llega(&mut self, peticion: &Peticion, que: Llegada) -> Result<(), FalloPar> {
+    fn llega(&mut self, peticion: &Peticion, que: Contestado) -> Result<(), FalloPar> {
         let cual = peticion.cual;
         match que {
-            Llegada::Datos(datos) => self.llego(cual, datos),
-            Llegada::Info(info) => self.aclarar(cual, info)?,
-            Llegada::NoEsta => self.negar(cual, "ya no está"),
-            Llegada::Rechaza(motivo) if motivo == DICE_OCUPADO => {
+            Contestado::Datos(datos) => self.llego(cual, datos),
+            Contestado::Info(info) => self.aclarar(cual, info)?,
+            Contestado::NoEsta => self.negar(cual, "ya no está"),
+            Contestado::Rechaza(motivo) if motivo == DICE_OCUPADO => {
                 self.no_antes = Instant::now() + OCUPADO;
                 self.reparto.devolver(cual, self.lugar);
             }
-            Llegada::Rechaza(motivo) => self.negar(cual, &motivo),
+            Contestado::Rechaza(motivo) => self.negar(cual, &motivo),
         }
         Ok(())
     }
@@ -425,12 +425,12 @@ impl<T: Copy> Cliente for Preguntador<'_, T> {
         })
     }
 
-    fn llega(&mut self, peticion: &Peticion, que: Llegada) -> Result<(), FalloPar> {
+    fn llega(&mut self, peticion: &Peticion, que: Contestado) -> Result<(), FalloPar> {
         let (de, _) = self.nombres[peticion.cual];
         match que {
-            Llegada::Info(info) => self.contestado.push((de, Some(info))),
-            Llegada::NoEsta | Llegada::Rechaza(_) => self.contestado.push((de, None)),
-            Llegada::Datos(_) => return Err(no_es_respuesta()),
+            Contestado::Info(info) => self.contestado.push((de, Some(info))),
+            Contestado::NoEsta | Contestado::Rechaza(_) => self.contestado.push((de, None)),
+            Contestado::Datos(_) => return Err(no_es_respuesta()),
         }
         Ok(())
     }

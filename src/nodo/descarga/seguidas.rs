@@ -38,7 +38,7 @@ pub struct Peticion {
 }
 
 /// Lo que se contestó.
-pub enum Llegada<'a> {
+pub enum Contestado<'a> {
     /// Los bytes de un archivo, que pueden ser menos de los pedidos.
     Datos(&'a [u8]),
     /// Qué archivo es.
@@ -54,7 +54,7 @@ pub trait Cliente {
     /// Lo siguiente que se pide, si hay algo. Sin nada en vuelo puede esperar a que lo haya.
     fn siguiente(&mut self, nada_en_vuelo: bool) -> Option<Peticion>;
     /// Llegó una respuesta. Un error acaba con la fuente.
-    fn llega(&mut self, peticion: &Peticion, que: Llegada) -> Result<(), FalloPar>;
+    fn llega(&mut self, peticion: &Peticion, que: Contestado) -> Result<(), FalloPar>;
     /// Lo que se pidió no llegó: se puede volver a pedir.
     fn no_llego(&mut self, peticion: &Peticion);
 }
@@ -179,15 +179,15 @@ impl<'a> Seguidas<'a> {
         peticion: &Peticion,
         datos: &'d mut Vec<u8>,
         mirar: &mut impl FnMut(u64) -> Result<(), FalloPar>,
-    ) -> Result<Llegada<'d>, FalloPar> {
+    ) -> Result<Contestado<'d>, FalloPar> {
         let plazo = self.limites.respuesta;
         let conexion = self.abierta()?;
         let anunciados = match (leer_respuesta_en(conexion, plazo), &peticion.palabra) {
             (Ok(Respuesta::Datos(anunciados)), Palabra::Obtener { .. }) => anunciados,
-            (Ok(Respuesta::Info(info)), Palabra::Info(_)) => return Ok(Llegada::Info(info)),
+            (Ok(Respuesta::Info(info)), Palabra::Info(_)) => return Ok(Contestado::Info(info)),
             (Ok(_), _) => return Err(no_es_respuesta()),
-            (Err(FalloPar::NoLoTiene), _) => return Ok(Llegada::NoEsta),
-            (Err(FalloPar::Rechaza(motivo)), _) => return Ok(Llegada::Rechaza(motivo)),
+            (Err(FalloPar::NoLoTiene), _) => return Ok(Contestado::NoEsta),
+            (Err(FalloPar::Rechaza(motivo)), _) => return Ok(Contestado::Rechaza(motivo)),
             (Err(fallo), _) => return Err(fallo),
         };
         let pedidos = peticion.bytes;
@@ -205,7 +205,7 @@ impl<'a> Seguidas<'a> {
             }
             mirar(leidos as u64)?;
         }
-        Ok(Llegada::Datos(datos))
+        Ok(Contestado::Datos(datos))
     }
 
     fn abierta(&mut self) -> Result<&mut Conexion, FalloPar> {

@@ -29,7 +29,7 @@ use crate::nodo::descarga::ajenas::descargar_de;
 use crate::nodo::descarga::catalogo::{
     Catalogo, Elegido, Pedidos, SinHuella, TOPE_DE_ARCHIVOS, fuentes_que_hacen_falta,
 };
-use crate::nodo::descarga::chicos::{Chico, DeUna, Papel, Parte, Preguntador, Reparto};
+use crate::nodo::descarga::chicos::{Chico, DeLosChicos, DeUna, Papel, PorRepartir, Preguntador};
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::plan::{Destino, ya_se_tiene};
 use crate::nodo::descarga::seguidas::Seguidas;
@@ -429,7 +429,7 @@ impl<'s> Varios<'s> {
         let da = |chico: &Chico| chico.elegido.fuentes.iter().any(|f| fuentes.contains(f));
         let (chicos, otros): (Vec<_>, Vec<_>) = chicos.into_iter().partition(da);
         let mut otros: Vec<Elegido> = otros.into_iter().map(|chico| chico.elegido).collect();
-        let reparto = Reparto::nuevo(&chicos, (0..).map(papel).take(lineas.len()).collect());
+        let reparto = PorRepartir::nuevo(&chicos, (0..).map(papel).take(lineas.len()).collect());
         let lineas = (0..)
             .zip(lineas)
             .filter(|(lugar, _)| fuentes.contains(lugar));
@@ -445,7 +445,7 @@ impl<'s> Varios<'s> {
     fn repartir(
         &mut self,
         chicos: &[Chico],
-        reparto: &Reparto,
+        reparto: &PorRepartir,
         lineas: impl Iterator<Item = (u16, Option<Mutex<Seguidas<'s>>>)>,
     ) -> Result<Vec<usize>, NoDescargado> {
         let tope = conexiones_posibles(LOTE);
@@ -482,17 +482,17 @@ impl<'s> Varios<'s> {
     fn dirigir(
         &mut self,
         chicos: &[Chico],
-        partes: &Receiver<Parte>,
+        partes: &Receiver<DeLosChicos>,
         tope: usize,
         perdidos: &mut Vec<usize>,
     ) -> Result<(), NoDescargado> {
-        let mut lote = Lote::default();
+        let mut lote = SinAsegurar::default();
         let mut faltan = chicos.len() - perdidos.len();
         while faltan > 0 {
             select! {
                 recv(partes) -> parte => match parte {
                     Ok(parte) => {
-                        faltan -= usize::from(!matches!(parte, Parte::Retirada(..)));
+                        faltan -= usize::from(!matches!(parte, DeLosChicos::Retirada(..)));
                         self.anotar(parte, chicos, &mut lote, perdidos);
                     }
                     // Ningún hilo vive.
@@ -517,32 +517,32 @@ impl<'s> Varios<'s> {
 
     fn anotar(
         &mut self,
-        parte: Parte,
+        parte: DeLosChicos,
         chicos: &[Chico],
-        lote: &mut Lote,
+        lote: &mut SinAsegurar,
         perdidos: &mut Vec<usize>,
     ) {
         let nombre = |cual: usize| &chicos[cual].elegido.nombre;
         match parte {
-            Parte::Llego(cual, a_medias) => {
+            DeLosChicos::Llego(cual, a_medias) => {
                 lote.bytes += chicos[cual].elegido.contenido.tamano;
                 lote.llegados.push((cual, a_medias));
             }
-            Parte::NoSeGuarda(cual, fallo) => self.fallo(nombre(cual), &fallo.to_string()),
-            Parte::NadieLoDa(cual, true, motivo) => {
+            DeLosChicos::NoSeGuarda(cual, fallo) => self.fallo(nombre(cual), &fallo.to_string()),
+            DeLosChicos::NadieLoDa(cual, true, motivo) => {
                 self.avisar(format!("{}: {motivo}; se vuelve a pedir", nombre(cual)));
                 perdidos.push(cual);
             }
-            Parte::NadieLoDa(cual, false, motivo) => {
+            DeLosChicos::NadieLoDa(cual, false, motivo) => {
                 self.fallo(nombre(cual), &format!("no queda quien lo dé ({motivo})"));
             }
-            Parte::Retirada(fuente, fallo) => self.decir_que_se_retira(fuente, &fallo),
+            DeLosChicos::Retirada(fuente, fallo) => self.decir_que_se_retira(fuente, &fallo),
         }
     }
 
     /// Asegura en el disco los del lote, de una vez, y cada uno toma su nombre.
-    fn asegurar(&mut self, chicos: &[Chico], lote: &mut Lote) -> Result<(), NoDescargado> {
-        let Lote { llegados, .. } = std::mem::take(lote);
+    fn asegurar(&mut self, chicos: &[Chico], lote: &mut SinAsegurar) -> Result<(), NoDescargado> {
+        let SinAsegurar { llegados, .. } = std::mem::take(lote);
         let archivos: Vec<&AMedias> = llegados.iter().map(|(_, archivo)| archivo).collect();
         if let Err(fallo) = AMedias::asegurar(&archivos) {
             for (cual, _) in &llegados {
@@ -656,7 +656,7 @@ impl<'s> Varios<'s> {
 
 /// Los que llegaron y aún no están asegurados.
 #[derive(Default)]
-struct Lote {
+struct SinAsegurar {
     llegados: Vec<(usize, AMedias)>,
     bytes: u64,
 }
