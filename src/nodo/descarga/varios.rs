@@ -468,7 +468,7 @@ impl<'s> Varios<'s> {
             }
             drop(dar_parte);
             pedido.progreso.fuentes(vivas);
-            let fin = self.dirigir(chicos, &partes, tope, &mut perdidos);
+            let fin = self.dirigir((chicos, reparto), &partes, tope, &mut perdidos);
             // Que nadie siga: ni esperando una respuesta ni que alguien lea su parte.
             reparto.cerrar();
             self.sockets.cortar();
@@ -481,7 +481,7 @@ impl<'s> Varios<'s> {
     /// manera.
     fn dirigir(
         &mut self,
-        chicos: &[Chico],
+        (chicos, reparto): (&[Chico], &PorRepartir),
         partes: &Receiver<DeLosChicos>,
         tope: usize,
         perdidos: &mut Vec<usize>,
@@ -499,8 +499,10 @@ impl<'s> Varios<'s> {
                     Err(_) => break,
                 },
                 recv(self.pedido.parada.canal()) -> _ => {
-                    // Lo que ya llegó está comprobado: se queda.
-                    for parte in partes.try_iter() {
+                    // Lo que ya llegó está comprobado: se queda, también lo que se está escribiendo.
+                    reparto.cerrar();
+                    self.sockets.cortar();
+                    for parte in partes.iter().filter(|parte| matches!(parte, DeLosChicos::Llego(..))) {
                         self.anotar(parte, chicos, &mut lote, perdidos);
                     }
                     self.asegurar(chicos, &mut lote)?;
