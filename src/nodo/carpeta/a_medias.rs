@@ -653,6 +653,62 @@ mod tests {
     }
 
     #[test]
+    fn sin_volver_a_leer_la_carpeta_reconoce_lo_mismo() {
+        let (temporal, carpeta) = carpeta();
+        for otro in [
+            "a (2).txt",
+            "a (3).tar.gz",
+            "a (x).txt",
+            "a.b.txt",
+            "sin (1)",
+            ".a.txt.part",
+        ] {
+            fs::write(temporal.path().join(otro), "abc").unwrap();
+        }
+        let huella = huella_de_bloque(3, 0, b"abc");
+        let parada = Parada::nueva();
+        let hay = carpeta.nombres_junto_a(&nombre("a.txt"));
+        assert_eq!(hay.len(), 6);
+        for pedido in [
+            "a.txt",
+            "a.tar.gz",
+            "a",
+            "a.b.txt",
+            "sin",
+            "b.txt",
+            "a (2).txt",
+        ] {
+            let pedido = nombre(pedido);
+            let leyendola = carpeta.copia_igual(&pedido, 3, huella, &parada);
+            let sin_leerla = carpeta.copia_igual_entre(&hay, &pedido, (3, huella), &parada);
+            assert_eq!(leyendola, sin_leerla, "{pedido}");
+        }
+    }
+
+    #[test]
+    fn quien_no_toma_su_nombre_porque_esta_ocupado_no_toca_nada() {
+        let (temporal, carpeta) = carpeta();
+        let rincon = carpeta.rincon(&nombre("sub/a.txt")).unwrap();
+        let empezar = || {
+            carpeta
+                .empezar_en(&rincon, &nombre("sub/a.txt"), true)
+                .unwrap()
+        };
+        let uno = empezar();
+        uno.escribir_en(0, b"uno y de sobra").unwrap();
+        uno.rematar(3).unwrap();
+        AMedias::asegurar(&[&uno]).unwrap();
+        assert!(uno.tomar_su_nombre().unwrap());
+        uno.ver_que_sigue_ahi().unwrap();
+        let otro = empezar();
+        otro.escribir_en(0, b"dos").unwrap();
+        AMedias::asegurar(&[&uno, &otro]).unwrap();
+        assert!(!otro.tomar_su_nombre().unwrap());
+        assert_eq!(otro.terminar(3).unwrap(), "sub/a (1).txt");
+        assert_eq!(fs::read(temporal.path().join("sub/a.txt")).unwrap(), b"uno");
+    }
+
+    #[test]
     fn lo_que_no_cabe_se_dice_antes_de_empezar() {
         let (_temporal, carpeta) = carpeta();
         let fallo = frase(carpeta.ver_si_cabe(&nombre("enorme"), u64::MAX / 4));

@@ -15,6 +15,7 @@
 //! [`Pedido::avisar`].
 
 pub mod ajenas;
+pub mod balance;
 pub mod catalogo;
 pub mod chicos;
 pub mod cola;
@@ -22,6 +23,7 @@ pub mod director;
 pub mod envio;
 pub mod fuente;
 pub mod linea;
+pub mod lotes;
 pub mod pedido;
 pub mod plan;
 pub mod relato;

@@ -13,93 +13,35 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 
 use crate::consola::preguntar_a_todos;
 use crate::consola::progreso::Fase;
 use crate::fallo::Fallo;
 use crate::guia::{ERROR_AL_DESCARGAR, NO_ENCONTRADO};
-use crate::nodo::carpeta::a_medias::AMedias;
 use crate::nodo::carpeta::huella::cuantos_bloques;
 use crate::nodo::carpeta::nombres::en_nfc;
 use crate::nodo::descarga::ajenas::descargar_de;
-use crate::nodo::descarga::catalogo::{
-    Catalogo, Elegido, Pedidos, SinHuella, TOPE_DE_ARCHIVOS, fuentes_que_hacen_falta,
-};
-use crate::nodo::descarga::chicos::{Chico, DeLosChicos, DeUna, Papel, PorRepartir, Preguntador};
+use crate::nodo::descarga::balance::Balance;
+use crate::nodo::descarga::catalogo::{Catalogo, Elegido, Pedidos, SinHuella, TOPE_DE_ARCHIVOS};
+use crate::nodo::descarga::chicos::{Chico, Preguntador};
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
-use crate::nodo::descarga::plan::{Destino, ya_se_tiene};
+use crate::nodo::descarga::plan::Destino;
 use crate::nodo::descarga::seguidas::Seguidas;
 use crate::nodo::maestro::localizar::{Hallado, buscar_en_la_red};
 use crate::nodo::palabras::pedir::{FalloPar, listar_y_seguir};
 use crate::nodo::vecinos::Vecinos;
-use crate::red::hilos::arrancar_en;
-use crate::red::maquina::conexiones_posibles;
 use crate::red::parada::{Parada, cerrojo};
-use crate::texto::{cuenta, tamano as texto_tamano};
+use crate::texto::cuenta;
 
-/// Archivos que se aseguran en el disco de una vez, si los descriptores alcanzan.
-const LOTE: usize = 512;
-/// Bytes de un lote, para que ninguno espere demasiado.
-const BYTES_DE_UN_LOTE: u64 = 64 << 20;
-/// Sin que llegue otro en este rato, el lote se asegura como esté.
-const REPOSO: Duration = Duration::from_millis(250);
-/// Fuentes de las que se baja a la vez, salvo que hagan falta más.
-const FUENTES: usize = 16;
 /// Cada cuánto se vuelve a preguntar a quien aún calcula huellas.
 const OTRA_VEZ: Duration = Duration::from_secs(1);
 /// Lo más que se espera, entre todas, a que se calculen.
 const TOPE_DE_CALCULO: Duration = Duration::from_secs(3600);
 /// Lo que se lee por segundo, como poco, para saber una huella.
 const LECTURA_LENTA: u64 = 50_000_000;
-/// Fallos que se cuentan con su motivo en la última línea; de todos se avisa según pasan.
-const FALLOS_EN_EL_FINAL: usize = 3;
-
-/// Cómo acabó.
-#[derive(Debug, Default)]
-pub struct Balance {
-    /// Archivos bajados.
-    pub bajados: usize,
-    /// Lo que miden.
-    pub bytes: u64,
-    /// Los que ya se tenían.
-    pub ya: usize,
-    /// Los que no se pudo.
-    pub fallos: usize,
-    /// Los primeros de ellos, y por qué.
-    primeros: Vec<String>,
-    /// Lo pedido que nadie tiene, y aquí tampoco está.
-    pub no_hallados: Vec<String>,
-    /// ¿Lo dejó un Ctrl-C?
-    pub cancelado: bool,
-}
-
-impl Balance {
-    /// La última línea: `37 archivos · 1,2 GB · 2 ya los tenías · 1 falló (nombre: motivo)`.
-    pub fn contar(&self) -> String {
-        let mut partes = vec![
-            cuenta(self.bajados, "archivo", "archivos"),
-            texto_tamano(self.bytes),
-        ];
-        match self.ya {
-            0 => {}
-            1 => partes.push("1 ya lo tenías".into()),
-            varios => partes.push(format!("{varios} ya los tenías")),
-        }
-        if self.fallos > 0 {
-            let mut motivos = self.primeros.join("; ");
-            if self.fallos > self.primeros.len() {
-                motivos.push_str(&format!("; y {} más", self.fallos - self.primeros.len()));
-            }
-            let cuantos = cuenta(self.fallos, "falló", "fallaron");
-            partes.push(format!("{cuantos} ({motivos})"));
-        }
-        partes.join(" · ")
-    }
-}
 
 /// Quien dirige: qué se pide, y cómo va.
 pub struct Varios<'a> {
@@ -140,7 +82,8 @@ pub fn descargar_varios(
     }
 }
 
-type Lineas<'s> = Vec<Option<Mutex<Seguidas<'s>>>>;
+/// Las conexiones con los que contestaron, en el orden de la lista.
+pub(super) type Lineas<'s> = Vec<Option<Mutex<Seguidas<'s>>>>;
 
 impl<'s> Varios<'s> {
     fn de_principio_a_fin(&mut self, pedidos: Pedidos) -> Result<(), NoDescargado> {
@@ -177,28 +120,22 @@ impl<'s> Varios<'s> {
         Ok(())
     }
 
-    fn avisar(&self, frase: String) {
+    pub(super) fn avisar(&self, frase: String) {
         (self.pedido.avisar)(frase);
     }
 
-    fn fallo(&mut self, nombre: &str, motivo: &str) {
+    pub(super) fn fallo(&mut self, nombre: &str, motivo: &str) {
         self.avisar(format!("{ERROR_AL_DESCARGAR} {nombre}: {motivo}"));
-        self.balance.fallos += 1;
-        if self.balance.primeros.len() < FALLOS_EN_EL_FINAL {
-            self.balance.primeros.push(format!("{nombre}: {motivo}"));
-        }
+        self.balance.sumar_fallo(nombre, motivo);
     }
 
     fn no_esta(&mut self, nombre: &str, motivo: &str) {
         self.avisar(format!("{NO_ENCONTRADO} {nombre}: {motivo}"));
-        self.balance.fallos += 1;
+        self.balance.sumar_fallo(nombre, motivo);
         self.balance.no_hallados.push(nombre.to_string());
-        if self.balance.primeros.len() < FALLOS_EN_EL_FINAL {
-            self.balance.primeros.push(format!("{nombre}: {motivo}"));
-        }
     }
 
-    fn bajado(&mut self, pedido: &str, quedo: &str, tamano: u64, ya_estaba: bool) {
+    pub(super) fn bajado(&mut self, pedido: &str, quedo: &str, tamano: u64, ya_estaba: bool) {
         if ya_estaba {
             self.balance.ya += 1;
             return;
@@ -341,7 +278,7 @@ impl<'s> Varios<'s> {
         Ok(())
     }
 
-    fn decir_que_se_retira(&self, fuente: u16, fallo: &FalloPar) {
+    pub(super) fn decir_que_se_retira(&self, fuente: u16, fallo: &FalloPar) {
         let quien = self.vecinos.peers[usize::from(fuente)];
         self.avisar(format!("[FUENTE RETIRADA] {quien}: {fallo}"));
     }
@@ -412,189 +349,6 @@ impl<'s> Varios<'s> {
         Ok((chicos, grandes))
     }
 
-    // ----- Los de un bloque -----
-
-    /// Los baja, de todas las fuentes a la vez. Devuelve los que hay que bajar de otra manera.
-    fn los_chicos(
-        &mut self,
-        chicos: Vec<Chico>,
-        lineas: Lineas<'s>,
-    ) -> Result<Vec<Elegido>, NoDescargado> {
-        let sirven = |fuente: u16| lineas[usize::from(fuente)].is_some();
-        let fuentes = fuentes_que_hacen_falta(chicos.iter().map(|c| &c.elegido), FUENTES, sirven);
-        let papel = |lugar| match fuentes.contains(&lugar) {
-            true => Papel::Da,
-            false => Papel::Aparte,
-        };
-        let da = |chico: &Chico| chico.elegido.fuentes.iter().any(|f| fuentes.contains(f));
-        let (chicos, otros): (Vec<_>, Vec<_>) = chicos.into_iter().partition(da);
-        let mut otros: Vec<Elegido> = otros.into_iter().map(|chico| chico.elegido).collect();
-        let reparto = PorRepartir::nuevo(&chicos, (0..).map(papel).take(lineas.len()).collect());
-        let lineas = (0..)
-            .zip(lineas)
-            .filter(|(lugar, _)| fuentes.contains(lugar));
-        let perdidos = self.repartir(&chicos, &reparto, lineas)?;
-        drop(reparto);
-        let mut chicos: Vec<Option<Chico>> = chicos.into_iter().map(Some).collect();
-        let perdidos = perdidos.into_iter().filter_map(|cual| chicos[cual].take());
-        otros.extend(perdidos.map(|chico| chico.elegido));
-        Ok(otros)
-    }
-
-    /// Pone un hilo por fuente, y no vuelve con ninguno vivo. Los que no se pudo así.
-    fn repartir(
-        &mut self,
-        chicos: &[Chico],
-        reparto: &PorRepartir,
-        lineas: impl Iterator<Item = (u16, Option<Mutex<Seguidas<'s>>>)>,
-    ) -> Result<Vec<usize>, NoDescargado> {
-        let tope = conexiones_posibles(LOTE);
-        let (dar_parte, partes) = bounded(tope.min(64));
-        let pedido = self.pedido;
-        thread::scope(|ambito| {
-            let (mut vivas, mut perdidos) = (0, Vec::new());
-            for (lugar, linea) in lineas {
-                let Some(linea) = linea else { continue };
-                let mut linea = linea.into_inner().unwrap_or_else(PoisonError::into_inner);
-                let una = DeUna::nueva(lugar, reparto, pedido, dar_parte.clone());
-                let vida = move || una.atender(&mut linea);
-                match arrancar_en(ambito, &format!("fuente-{lugar}"), vida) {
-                    Ok(_) => vivas += 1,
-                    Err(fallo) => {
-                        self.avisar(fallo.to_string());
-                        perdidos.extend(reparto.retirar(lugar).into_iter().map(|(cual, _)| cual));
-                    }
-                }
-            }
-            drop(dar_parte);
-            pedido.progreso.fuentes(vivas);
-            let fin = self.dirigir((chicos, reparto), &partes, tope, &mut perdidos);
-            // Que nadie siga: ni esperando una respuesta ni que alguien lea su parte.
-            reparto.cerrar();
-            self.sockets.cortar();
-            drop(partes);
-            fin.map(|()| perdidos)
-        })
-    }
-
-    /// Atiende los partes hasta que estén todos. En `perdidos` quedan los que hay que bajar de otra
-    /// manera.
-    fn dirigir(
-        &mut self,
-        (chicos, reparto): (&[Chico], &PorRepartir),
-        partes: &Receiver<DeLosChicos>,
-        tope: usize,
-        perdidos: &mut Vec<usize>,
-    ) -> Result<(), NoDescargado> {
-        let mut lote = SinAsegurar::default();
-        let mut faltan = chicos.len() - perdidos.len();
-        while faltan > 0 {
-            select! {
-                recv(partes) -> parte => match parte {
-                    Ok(parte) => {
-                        faltan -= usize::from(!matches!(parte, DeLosChicos::Retirada(..)));
-                        self.anotar(parte, chicos, &mut lote, perdidos);
-                    }
-                    // Ningún hilo vive.
-                    Err(_) => break,
-                },
-                recv(self.pedido.parada.canal()) -> _ => {
-                    // Lo que ya llegó está comprobado: se queda, también lo que se está escribiendo.
-                    reparto.cerrar();
-                    self.sockets.cortar();
-                    for parte in partes.iter().filter(|parte| matches!(parte, DeLosChicos::Llego(..))) {
-                        self.anotar(parte, chicos, &mut lote, perdidos);
-                    }
-                    self.asegurar(chicos, &mut lote)?;
-                    return Err(NoDescargado::Cancelado);
-                }
-                default(REPOSO) => self.asegurar(chicos, &mut lote)?,
-            }
-            if lote.llegados.len() >= tope || lote.bytes >= BYTES_DE_UN_LOTE {
-                self.asegurar(chicos, &mut lote)?;
-            }
-        }
-        self.asegurar(chicos, &mut lote)
-    }
-
-    fn anotar(
-        &mut self,
-        parte: DeLosChicos,
-        chicos: &[Chico],
-        lote: &mut SinAsegurar,
-        perdidos: &mut Vec<usize>,
-    ) {
-        let nombre = |cual: usize| &chicos[cual].elegido.nombre;
-        match parte {
-            DeLosChicos::Llego(cual, a_medias) => {
-                lote.bytes += chicos[cual].elegido.contenido.tamano;
-                lote.llegados.push((cual, a_medias));
-            }
-            DeLosChicos::NoSeGuarda(cual, fallo) => self.fallo(nombre(cual), &fallo.to_string()),
-            DeLosChicos::NadieLoDa(cual, true, motivo) => {
-                self.avisar(format!("{}: {motivo}; se vuelve a pedir", nombre(cual)));
-                perdidos.push(cual);
-            }
-            DeLosChicos::NadieLoDa(cual, false, motivo) => {
-                self.fallo(nombre(cual), &format!("no queda quien lo dé ({motivo})"));
-            }
-            DeLosChicos::Retirada(fuente, fallo) => self.decir_que_se_retira(fuente, &fallo),
-        }
-    }
-
-    /// Asegura en el disco los del lote, de una vez, y cada uno toma su nombre.
-    fn asegurar(&mut self, chicos: &[Chico], lote: &mut SinAsegurar) -> Result<(), NoDescargado> {
-        let SinAsegurar { llegados, .. } = std::mem::take(lote);
-        let archivos: Vec<&AMedias> = llegados.iter().map(|(_, archivo)| archivo).collect();
-        if let Err(fallo) = AMedias::asegurar(&archivos) {
-            for (cual, _) in &llegados {
-                self.fallo(&chicos[*cual].elegido.nombre, &fallo.to_string());
-            }
-            return Ok(());
-        }
-        for (lugar, (cual, archivo)) in llegados.iter().enumerate() {
-            let chico = &chicos[*cual];
-            // La subcarpeta se mira una vez, con el último que se guarda en ella.
-            let sub = |cual: usize| chicos[cual].nombre.partes().0;
-            let siguiente = llegados.get(lugar + 1).map(|(otro, _)| sub(*otro));
-            let es_el_ultimo = siguiente != Some(sub(*cual));
-            match self.nombrar(chico, archivo, es_el_ultimo) {
-                Ok((quedo, ya)) => {
-                    let Elegido {
-                        nombre, contenido, ..
-                    } = &chico.elegido;
-                    self.bajado(nombre, &quedo, contenido.tamano, ya);
-                }
-                Err(NoDescargado::Fallo(fallo)) => {
-                    self.fallo(&chico.elegido.nombre, &fallo.to_string());
-                }
-                Err(otro) => return Err(otro),
-            }
-        }
-        Ok(())
-    }
-
-    /// Con qué nombre quedó, y si ya se tenía.
-    fn nombrar(
-        &self,
-        Chico { elegido, nombre }: &Chico,
-        archivo: &AMedias,
-        mirar_donde: bool,
-    ) -> Result<(String, bool), NoDescargado> {
-        if archivo.tomar_su_nombre()? {
-            if mirar_donde {
-                archivo.ver_que_sigue_ahi()?;
-            }
-            return Ok((nombre.to_string(), false));
-        }
-        // Hay otro: el de antes, que es distinto, o uno que llegó mientras tanto.
-        if let Some(ya) = ya_se_tiene(nombre, elegido.contenido, self.pedido)? {
-            archivo.descartar();
-            return Ok((ya, true));
-        }
-        Ok((archivo.terminar(elegido.contenido.tamano)?, false))
-    }
-
     // ----- Los demás -----
 
     /// Uno, con el motor de siempre.
@@ -654,11 +408,4 @@ impl<'s> Varios<'s> {
             self.no_esta(nombre, "nadie lo tiene");
         }
     }
-}
-
-/// Los que llegaron y aún no están asegurados.
-#[derive(Default)]
-struct SinAsegurar {
-    llegados: Vec<(usize, AMedias)>,
-    bytes: u64,
 }
