@@ -114,7 +114,7 @@ fn contestar(pedido: &str, archivos: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     };
     match (palabra, archivos.get(nombre)) {
         ("HOLA", _) => b"HOLA:1:falso\n".to_vec(),
-        ("LISTAR", _) => lista(archivos, |datos| huella(datos)).into_bytes(),
+        ("LISTAR", _) => lista(archivos, huella).into_bytes(),
         (_, None) => b"NOFILE\n".to_vec(),
         ("INFO", Some(datos)) => format!("INFO:{}:{}\n", datos.len(), huella(datos)).into_bytes(),
         ("BLOQUES", Some(datos)) => {

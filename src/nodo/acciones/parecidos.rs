@@ -75,6 +75,9 @@ fn cambios(uno: &str, otro: &str) -> usize {
     fila[otro.len()]
 }
 
+/// Nombres, con lo lejos que están del buscado: del que más se parece al que menos.
+type Parecidos = BTreeSet<(usize, String)>;
+
 /// Los nombres que hay en la red y se parecen a `buscado` según `se_parece`, del más al menos.
 /// Con `carpetas`, sólo se miran las carpetas. `None` si un Ctrl-C lo dejó.
 fn en_la_red(
@@ -82,10 +85,10 @@ fn en_la_red(
     vecinos: &Vecinos,
     carpetas: bool,
     se_parece: impl Fn(&str) -> Option<usize> + Sync,
-) -> Result<Option<BTreeMap<(usize, String), u64>>, Fallo> {
+) -> Result<Option<Parecidos>, Fallo> {
     let vecinos = vecinos.para_una_tanda(&Parada::nueva());
     let pregunta = |peer| {
-        let mut suyos = BTreeMap::new();
+        let mut suyos = Parecidos::new();
         let anotar = |entrada: Entrada| {
             let nombre = match (carpetas, entrada.nombre.rsplit_once('/')) {
                 (false, _) => entrada.nombre,
@@ -93,14 +96,14 @@ fn en_la_red(
                 (true, None) => return,
             };
             let lejos = se_parece(&nombre).filter(|_| suyos.len() < TOPE);
-            lejos.map(|lejos| suyos.insert((lejos, en_nfc(&nombre)), entrada.tamano));
+            lejos.map(|lejos| suyos.insert((lejos, en_nfc(&nombre))));
         };
         // De quien no sabe listar no hay nombres.
         let _ = listar_y_seguir(&vecinos, peer, anotar);
         suyos
     };
-    let mut todos = BTreeMap::new();
-    let llega = |_: &mut Pantalla, _, mut suyos: BTreeMap<_, _>| {
+    let mut todos = Parecidos::new();
+    let llega = |_: &mut Pantalla, _, mut suyos: Parecidos| {
         if todos.len() < TOPE {
             todos.append(&mut suyos);
         }
@@ -116,8 +119,8 @@ pub fn sugerir(consola: &mut Consola, vecinos: &Vecinos, nombre: &str) -> Result
     let Some(hay) = en_la_red(consola, vecinos, nombre.ends_with('/'), se_parece)? else {
         return Ok(());
     };
-    let nombres: BTreeSet<_> = hay.into_keys().take(SE_SUGIEREN).collect();
-    let nombres: Vec<String> = nombres.into_iter().map(|(_, n)| format!("«{n}»")).collect();
+    let nombres = hay.into_iter().take(SE_SUGIEREN);
+    let nombres: Vec<String> = nombres.map(|(_, nombre)| format!("«{nombre}»")).collect();
     if let Some((ultimo, otros)) = nombres.split_last() {
         let antes = if otros.is_empty() { "" } else { " o " };
         let frase = format!("¿querías decir {}{antes}{ultimo}?", otros.join(", "));
@@ -197,7 +200,7 @@ pub fn cual_de_la_red(nodo: &Nodo, consola: &mut Consola, escrito: &str) -> Resu
     let Some(hay) = en_la_red(consola, &vecinos, false, trozo)? else {
         return Ok(Quiso::YaEsta);
     };
-    let mut nombres: Vec<String> = hay.into_keys().map(|(_, nombre)| nombre).collect();
+    let mut nombres: Vec<String> = hay.into_iter().map(|(_, nombre)| nombre).collect();
     match nombres.len() {
         0 => {
             sugerir(consola, &vecinos, escrito)?;
