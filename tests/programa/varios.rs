@@ -357,6 +357,10 @@ fn por_una_sola_conexion_y_con_pedidos_en_vuelo() {
     assert_eq!(par.conexiones.load(Ordering::SeqCst), 1);
     assert_eq!(par.registro.cuantos("BLOQUES"), 0);
     assert_eq!(par.registro.cuantos("INFO"), 0);
+    // Lo que ya se tiene no se vuelve a pedir.
+    let salida = descargar(&["apuntes/"], &carpeta, &[par.direccion]);
+    acabo(&salida, 0, "0 archivos · 0 bytes · 50 ya los tenías");
+    assert_eq!(par.registro.cuantos("OBTENER"), 50);
 }
 
 #[test]

@@ -156,17 +156,13 @@ impl<'a> PorRepartir<'a> {
         !alguien && estado.acabar(cual, &self.cambio)
     }
 
-    /// Esa fuente no da nada más. Los que se quedan sin nadie, y si alguno que lo tenía sigue ahí.
+    /// Esa fuente no da nada más, y ya devolvió lo suyo. Los que se quedan sin nadie, y si alguno que lo tenía sigue ahí.
     pub fn retirar(&self, fuente: u16) -> Vec<(usize, bool)> {
         let mut estado = cerrojo(&self.estado);
         estado.fuentes[usize::from(fuente)] = Papel::Retirada;
         let suyos = |n: &usize| self.chicos[*n].elegido.fuentes.contains(&fuente);
         let mut perdidos = Vec::new();
         for cual in (0..self.chicos.len()).filter(suyos) {
-            if matches!(estado.casos[cual], Caso::EnVuelo(_, quien) if quien == fuente) {
-                estado.casos[cual] = Caso::Falta;
-                estado.devueltos.push(cual);
-            }
             if !estado.queda_quien(self.chicos, cual) && estado.acabar(cual, &self.cambio) {
                 let vive = |f: &u16| estado.fuentes[usize::from(*f)] != Papel::Retirada;
                 let alguna = self.chicos[cual].elegido.fuentes.iter().any(vive);
