@@ -285,10 +285,9 @@ impl<'s> Varios<'s> {
 
     /// Una carpeta de la que no cuelga nada es que no está.
     fn mirar_las_carpetas(&mut self, pedidos: &Pedidos, elegidos: &[Elegido]) {
-        let nombres: BTreeSet<String> = elegidos.iter().map(|e| en_nfc(&e.nombre)).collect();
         for carpeta in &pedidos.carpetas {
-            let primero = nombres.range(carpeta.clone()..).next();
-            if !primero.is_some_and(|nombre| nombre.starts_with(carpeta)) {
+            let cuelga = |elegido: &Elegido| en_nfc(&elegido.nombre).starts_with(carpeta);
+            if !elegidos.iter().any(cuelga) {
                 self.no_esta(carpeta, "nadie tiene esa carpeta");
             }
         }
