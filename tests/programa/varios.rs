@@ -593,6 +593,29 @@ fn los_nombres_hostiles_no_salen_de_la_carpeta() {
 }
 
 #[test]
+fn lo_que_no_puede_caber_no_impide_lo_demas() {
+    let bueno = ("bueno.txt".to_string(), b"bueno".to_vec());
+    let par = muchos(std::slice::from_ref(&bueno), |pedido, _| match pedido {
+        "LISTAR" => {
+            let (enorme, suya) = (u64::MAX, huella(b"bueno"));
+            let lista =
+                format!("LISTA:3\n{enorme}:{suya}:a\n{enorme}:{suya}:b\n5:{suya}:bueno.txt\n");
+            Hace::Dice(lista.into_bytes())
+        }
+        _ => Hace::LoSuyo,
+    });
+    let carpeta = con(&[]);
+    let salida = descargar(&["./"], &carpeta, &[par.direccion]);
+    assert_eq!(codigo(&salida), Some(1));
+    let dijo = dicho(&salida);
+    assert!(
+        dijo.starts_with("1 archivo · 5 bytes · 2 fallaron (a: a no cabe"),
+        "{dijo}"
+    );
+    estan(&carpeta, &[bueno]);
+}
+
+#[test]
 fn si_hay_dos_distintos_con_el_mismo_nombre_se_baja_el_que_tengan_mas() {
     let el = |texto: &str| vec![("a.txt".to_string(), texto.as_bytes().to_vec())];
     let pares =

@@ -175,21 +175,24 @@ impl Catalogo {
         }
     }
 
-    /// Qué se baja de lo que hay. Los que siguen sin huella van aparte.
-    pub fn elegir(&mut self, avisar: &dyn Fn(String)) -> (Vec<Elegido>, Vec<String>) {
+    /// Qué se baja de lo que hay. Los que siguen sin huella van aparte, con quienes los tienen.
+    pub fn elegir(&mut self, avisar: &dyn Fn(String)) -> (Vec<Elegido>, Vec<(String, Vec<u16>)>) {
         let (mut elegidos, mut sin_huella) = (Vec::new(), Vec::new());
         for (clave, ficha) in std::mem::take(&mut self.fichas) {
             self.pedidos.nombres.remove(&clave);
             let ConEseNombre { escrito, versiones } = ficha;
             let nombre = escrito.unwrap_or(clave);
-            match la_mejor(juntar_las_que_calculan(versiones), &nombre, avisar) {
-                Some((contenido, fuentes)) => elegidos.push(Elegido {
-                    nombre,
-                    contenido,
-                    fuentes,
-                }),
-                None => sin_huella.push(nombre),
+            if versiones.iter().all(|una| una.huella.is_none()) {
+                let fuentes = versiones.into_iter().flat_map(|una| una.fuentes);
+                sin_huella.push((nombre, fuentes.collect()));
+                continue;
             }
+            let mejor = la_mejor(juntar_las_que_calculan(versiones), &nombre, avisar);
+            elegidos.extend(mejor.map(|(contenido, fuentes)| Elegido {
+                nombre,
+                contenido,
+                fuentes,
+            }));
         }
         (elegidos, sin_huella)
     }

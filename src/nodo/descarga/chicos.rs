@@ -405,6 +405,8 @@ pub struct Preguntador<'a, T> {
     pub nombres: Vec<(T, &'a str)>,
     /// Por dónde va.
     pub siguiente: usize,
+    /// Hasta cuándo se pregunta.
+    pub hasta: Instant,
     /// Lo que contestó; `None` si ya no lo tiene.
     pub contestado: Vec<(T, Option<Info>)>,
 }
@@ -423,6 +425,9 @@ impl<T: Copy> Cliente for Preguntador<'_, T> {
 
     fn llega(&mut self, peticion: &Peticion, que: Contestado) -> Result<(), FalloPar> {
         let (de, _) = self.nombres[peticion.cual];
+        if Instant::now() > self.hasta {
+            return Err(FalloPar::Calculando);
+        }
         match que {
             Contestado::Info(info) => self.contestado.push((de, Some(info))),
             Contestado::NoEsta | Contestado::Rechaza(_) => self.contestado.push((de, None)),

@@ -13,9 +13,9 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, select};
+use crossbeam_channel::{Receiver, select};
 
 use crate::consola::preguntar_a_todos;
 use crate::consola::progreso::Fase;
@@ -25,7 +25,7 @@ use crate::nodo::carpeta::huella::cuantos_bloques;
 use crate::nodo::carpeta::nombres::en_nfc;
 use crate::nodo::descarga::ajenas::descargar_de;
 use crate::nodo::descarga::balance::Balance;
-use crate::nodo::descarga::catalogo::{Catalogo, Elegido, Pedidos, SinHuella, TOPE_DE_ARCHIVOS};
+use crate::nodo::descarga::catalogo::{Catalogo, Elegido, Pedidos, TOPE_DE_ARCHIVOS};
 use crate::nodo::descarga::chicos::{Chico, Preguntador};
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::plan::Destino;
@@ -35,13 +35,6 @@ use crate::nodo::palabras::pedir::{FalloPar, listar_y_seguir};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::parada::{Parada, cerrojo};
 use crate::texto::cuenta;
-
-/// Cada cuánto se vuelve a preguntar a quien aún calcula huellas.
-const OTRA_VEZ: Duration = Duration::from_secs(1);
-/// Lo más que se espera, entre todas, a que se calculen.
-const TOPE_DE_CALCULO: Duration = Duration::from_secs(3600);
-/// Lo que se lee por segundo, como poco, para saber una huella.
-const LECTURA_LENTA: u64 = 50_000_000;
 
 /// Quien dirige: qué se pide, y cómo va.
 pub struct Varios<'a> {
@@ -88,31 +81,30 @@ pub(super) type Lineas<'s> = Vec<Option<Mutex<Seguidas<'s>>>>;
 impl<'s> Varios<'s> {
     fn de_principio_a_fin(&mut self, pedidos: Pedidos) -> Result<(), NoDescargado> {
         let (mut catalogo, mut lineas) = self.listar(pedidos)?;
-        self.esperar_las_huellas(&mut catalogo, &mut lineas)?;
+        self.preguntar_huellas(&mut catalogo, &mut lineas)?;
         if catalogo.sobran {
             self.avisar(format!(
                 "hay más de {TOPE_DE_ARCHIVOS} archivos: los demás, por subcarpetas"
             ));
         }
         let (elegidos, sin_huella) = catalogo.elegir(&|frase| self.avisar(frase));
-        for nombre in sin_huella {
-            self.fallo(
-                &nombre,
-                "quien lo tiene lleva demasiado calculando la huella",
-            );
+        if !sin_huella.is_empty() {
+            let cuantos = cuenta(sin_huella.len(), "archivo", "archivos");
+            self.avisar(format!("aún se calcula la huella de {cuantos}: al final"));
         }
-        self.mirar_las_carpetas(&catalogo.pedidos, &elegidos);
+        self.mirar_las_carpetas(&catalogo.pedidos, &elegidos, &sin_huella);
         let (chicos, mut grandes) = self.separar(elegidos)?;
-        let bytes = |suma: u64, uno: &Elegido| suma + uno.contenido.tamano;
-        let total = chicos.iter().map(|chico| &chico.elegido).fold(0, bytes);
-        let total = grandes.iter().fold(total, bytes);
+        let todos = chicos.iter().map(|chico| &chico.elegido).chain(&grandes);
+        let tamanos = todos.map(|uno| uno.contenido.tamano);
+        let total = tamanos.fold(0, u64::saturating_add);
         self.pedido.progreso.empezar(Fase::Pasando, total, 0);
         let direcciones = self.vecinos.peers.clone();
         grandes.extend(self.los_chicos(chicos, lineas)?);
-        for grande in grandes {
-            let de = |fuente: &u16| Hallado::nuestro(direcciones[usize::from(*fuente)]);
-            let fuentes: Vec<_> = grande.fuentes.iter().map(de).collect();
-            self.como_siempre(&grande.nombre, &fuentes)?;
+        let grandes = grandes.into_iter().map(|uno| (uno.nombre, uno.fuentes));
+        for (nombre, fuentes) in grandes.chain(sin_huella) {
+            let de = |fuente: u16| Hallado::nuestro(direcciones[usize::from(fuente)]);
+            let fuentes: Vec<_> = fuentes.into_iter().map(de).collect();
+            self.como_siempre(&nombre, &fuentes)?;
         }
         for nombre in &catalogo.pedidos.nombres {
             self.el_que_no_lista_nadie(nombre)?;
@@ -209,53 +201,25 @@ impl<'s> Varios<'s> {
         Ok((catalogo.unwrap_or_else(PoisonError::into_inner), lineas))
     }
 
-    /// De los que nadie dijo la huella se pregunta, y se vuelve a preguntar hasta que la sepan.
-    fn esperar_las_huellas(
-        &self,
-        catalogo: &mut Catalogo,
-        lineas: &mut Lineas<'s>,
-    ) -> Result<(), NoDescargado> {
-        let empezo = Instant::now();
-        let mut dicho = false;
-        loop {
-            let faltan = catalogo.sin_huella(|fuente| lineas[usize::from(fuente)].is_some());
-            if faltan.is_empty() {
-                return Ok(());
-            }
-            let total: u64 = faltan.iter().map(|falta| falta.tamano).sum();
-            self.pedido.progreso.empezar(Fase::Calculando, total, 0);
-            self.preguntar_huellas(&faltan, catalogo, lineas)?;
-            let quedan = catalogo.sin_huella(|fuente| lineas[usize::from(fuente)].is_some());
-            let leerlos = Duration::from_secs(total / LECTURA_LENTA).min(TOPE_DE_CALCULO);
-            if quedan.is_empty() || empezo.elapsed() > self.pedido.limites.calcular + leerlos {
-                return Ok(());
-            }
-            if !std::mem::replace(&mut dicho, true) {
-                let cuantos = cuenta(quedan.len(), "archivo", "archivos");
-                self.avisar(format!(
-                    "aún se calcula la huella de {cuantos}; se vuelve a preguntar cada segundo"
-                ));
-            }
-            let esperado = self.pedido.parada.canal().recv_timeout(OTRA_VEZ);
-            if esperado != Err(RecvTimeoutError::Timeout) {
-                return Err(NoDescargado::Cancelado);
-            }
-        }
-    }
-
+    /// De los que nadie dijo la huella se pregunta, un rato. Quien sirve espera un poco a saberla.
     fn preguntar_huellas(
         &self,
-        faltan: &[SinHuella],
         catalogo: &mut Catalogo,
         lineas: &mut Lineas<'s>,
     ) -> Result<(), NoDescargado> {
+        let faltan = catalogo.sin_huella(|fuente| lineas[usize::from(fuente)].is_some());
+        let tamanos = faltan.iter().map(|falta| falta.tamano);
+        let total = tamanos.fold(0, u64::saturating_add);
+        self.pedido.progreso.empezar(Fase::Calculando, total, 0);
         let a_quienes: BTreeSet<u16> = faltan.iter().map(|falta| falta.fuente).collect();
         let a_quienes: Vec<u16> = a_quienes.into_iter().collect();
+        let hasta = Instant::now() + self.pedido.limites.calcular;
         let preguntar = |fuente: u16| {
             let suyos = faltan.iter().filter(|falta| falta.fuente == fuente);
             let mut pregunta = Preguntador {
                 nombres: suyos.map(|falta| (falta, &*falta.nombre)).collect(),
                 siguiente: 0,
+                hasta,
                 contestado: Vec::new(),
             };
             let linea = lineas[usize::from(fuente)].as_ref();
@@ -284,10 +248,19 @@ impl<'s> Varios<'s> {
     }
 
     /// Una carpeta de la que no cuelga nada es que no está.
-    fn mirar_las_carpetas(&mut self, pedidos: &Pedidos, elegidos: &[Elegido]) {
+    fn mirar_las_carpetas(
+        &mut self,
+        pedidos: &Pedidos,
+        elegidos: &[Elegido],
+        otros: &[(String, Vec<u16>)],
+    ) {
         for carpeta in &pedidos.carpetas {
-            let cuelga = |elegido: &Elegido| en_nfc(&elegido.nombre).starts_with(carpeta);
-            if !elegidos.iter().any(cuelga) {
+            let cuelga = |nombre: &String| en_nfc(nombre).starts_with(carpeta);
+            let nombres = elegidos.iter().map(|uno| &uno.nombre);
+            if !nombres
+                .chain(otros.iter().map(|(nombre, _)| nombre))
+                .any(cuelga)
+            {
                 self.no_esta(carpeta, "nadie tiene esa carpeta");
             }
         }
