@@ -789,6 +789,10 @@ fn en_el_menu_se_pide_por_numero_o_por_un_trozo() {
     // Varios números, y una carpeta.
     assert!(pedir(&["2", "3 4"]).contains("0 archivos · 0 bytes · 2 ya los tenías"));
     assert!(pedir(&["2", "apuntes/"]).contains("1 archivo · 6 bytes") && hay("apuntes/ñandú.txt"));
+    // El número de uno que ya no está.
+    fs::remove_file(servida.path().join("foto.png")).unwrap();
+    fs::remove_file(servida.path().join("3")).unwrap();
+    assert!(pedir(&["2", "3"]).contains(NO_SE_ENCONTRO));
     let dijo = pedir(&["2", "hiaku.txt"]);
     assert!(
         dijo.contains(NO_SE_ENCONTRO) && dijo.contains("¿querías decir «haiku.txt»?"),

@@ -25,19 +25,22 @@ pub fn buscar_o_adivinar(
     if !hallados.is_empty() {
         return Ok(Some((escrito, hallados)));
     }
-    match cual_de_la_red(nodo, consola, &escrito)? {
+    let nombre = match cual_de_la_red(nodo, consola, &escrito)? {
+        Quiso::YaEsta => return Ok(None),
         Quiso::Decir(nombre) => {
             consola.pantalla.linea(format!("«{nombre}»"));
-            let hallados = acciones::buscar(consola, &nodo.vecinos, &nombre, false)?;
-            let hallados = hallados.filter(|hallados| !hallados.is_empty());
-            return Ok(hallados.map(|hallados| (nombre, hallados)));
+            let Some(hallados) = acciones::buscar(consola, &nodo.vecinos, &nombre, false)? else {
+                return Ok(None);
+            };
+            if !hallados.is_empty() {
+                return Ok(Some((nombre, hallados)));
+            }
+            nombre
         }
-        Quiso::YaEsta => {}
-        Quiso::Nada => {
-            consola.pantalla.error(NO_SE_ENCONTRO);
-            acciones::decir_si_ya_se_tiene(consola, &nodo.carpeta, &escrito);
-        }
-    }
+        Quiso::Nada => escrito,
+    };
+    consola.pantalla.error(NO_SE_ENCONTRO);
+    acciones::decir_si_ya_se_tiene(consola, &nodo.carpeta, &nombre);
     Ok(None)
 }
 

@@ -116,9 +116,12 @@ fn en_la_red(
 pub fn sugerir(consola: &mut Consola, vecinos: &Vecinos, nombre: &str) -> Result<(), Fallo> {
     let buscado = en_llano(nombre);
     let se_parece = |otro: &str| lejania(&buscado, &en_llano(otro)).filter(|_| otro != nombre);
-    let Some(hay) = en_la_red(consola, vecinos, nombre.ends_with('/'), se_parece)? else {
-        return Ok(());
-    };
+    let hay = en_la_red(consola, vecinos, nombre.ends_with('/'), se_parece)?;
+    decir_parecidos(consola, hay.unwrap_or_default());
+    Ok(())
+}
+
+fn decir_parecidos(consola: &mut Consola, hay: Parecidos) {
     let nombres = hay.into_iter().take(SE_SUGIEREN);
     let nombres: Vec<String> = nombres.map(|(_, nombre)| format!("«{nombre}»")).collect();
     if let Some((ultimo, otros)) = nombres.split_last() {
@@ -126,7 +129,6 @@ pub fn sugerir(consola: &mut Consola, vecinos: &Vecinos, nombre: &str) -> Result
         let frase = format!("¿querías decir {}{antes}{ultimo}?", otros.join(", "));
         consola.pantalla.error(frase);
     }
-    Ok(())
 }
 
 /// La lista de la opción 4, que numera: el mismo nombre lleva el mismo número, lo tenga quien lo
@@ -196,14 +198,16 @@ pub fn cual_de_la_red(nodo: &Nodo, consola: &mut Consola, escrito: &str) -> Resu
         return Ok(Quiso::YaEsta);
     };
     let buscado = en_llano(escrito);
-    let trozo = |nombre: &str| en_llano(nombre).contains(&buscado).then_some(0);
-    let Some(hay) = en_la_red(consola, &vecinos, false, trozo)? else {
+    let se_parece = |nombre: &str| lejania(&buscado, &en_llano(nombre));
+    let Some(hay) = en_la_red(consola, &vecinos, false, se_parece)? else {
         return Ok(Quiso::YaEsta);
     };
-    let mut nombres: Vec<String> = hay.into_iter().map(|(_, nombre)| nombre).collect();
+    // Los que tienen el trozo están delante.
+    let con_el_trozo = hay.iter().take_while(|(lejos, _)| *lejos == 0);
+    let mut nombres: Vec<String> = con_el_trozo.map(|(_, nombre)| nombre.clone()).collect();
     match nombres.len() {
         0 => {
-            sugerir(consola, &vecinos, escrito)?;
+            decir_parecidos(consola, hay);
             Ok(Quiso::Nada)
         }
         1 => Ok(Quiso::Decir(nombres.remove(0))),
