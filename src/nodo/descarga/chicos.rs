@@ -25,6 +25,9 @@ use crate::red::parada::cerrojo;
 /// Un archivo que otra fuente lleva este rato sin dar, lo pide también una que no tiene más que
 /// hacer.
 const SE_REPITE: Duration = Duration::from_secs(5);
+/// Los que llegan se cuentan de tantos en tantos: despertar a quien dirige por cada uno cuesta más
+/// que guardarlo.
+const DE_UNA_VEZ: usize = 32;
 /// Lo que se espera a pedir más a quien dijo que ahora no puede.
 const OCUPADO: Duration = Duration::from_millis(200);
 /// Como dice que ahora no puede.
@@ -40,14 +43,25 @@ pub struct Chico {
 
 /// Lo que se cuenta a quien dirige.
 pub enum DeLosChicos {
-    /// Llegó bueno y está escrito, sin asegurar.
-    Llego(usize, AMedias),
+    /// Llegaron buenos y están escritos, sin asegurar.
+    Llegaron(Vec<(usize, AMedias)>),
     /// No se puede guardar.
     NoSeGuarda(usize, Fallo),
     /// Ninguna fuente lo da así. Verdadero si alguna sigue ahí y dará otra cosa.
     NadieLoDa(usize, bool, String),
     /// Una fuente no sirve más.
     Retirada(u16, FalloPar),
+}
+
+impl DeLosChicos {
+    /// De cuántos archivos ya no hay que esperar nada.
+    pub fn cuantos(&self) -> usize {
+        match self {
+            DeLosChicos::Llegaron(llegados) => llegados.len(),
+            DeLosChicos::NoSeGuarda(..) | DeLosChicos::NadieLoDa(..) => 1,
+            DeLosChicos::Retirada(..) => 0,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -86,6 +100,8 @@ pub struct PorRepartir<'a> {
     chicos: &'a [Chico],
     estado: Mutex<Estado>,
     cambio: Condvar,
+    /// Los de cada fuente que llegaron y aún no se contaron.
+    llegados: Vec<Mutex<Vec<(usize, AMedias)>>>,
 }
 
 impl<'a> PorRepartir<'a> {
@@ -93,6 +109,7 @@ impl<'a> PorRepartir<'a> {
     pub fn nuevo(chicos: &'a [Chico], fuentes: Vec<Papel>) -> PorRepartir<'a> {
         PorRepartir {
             chicos,
+            llegados: fuentes.iter().map(|_| Mutex::default()).collect(),
             estado: Mutex::new(Estado {
                 casos: vec![Caso::Falta; chicos.len()],
                 faltan: chicos.len(),
@@ -103,6 +120,24 @@ impl<'a> PorRepartir<'a> {
             }),
             cambio: Condvar::new(),
         }
+    }
+
+    /// Los que llegaron de esa fuente y aún no se contaron.
+    pub fn recoger(&self, fuente: usize) -> Vec<(usize, AMedias)> {
+        std::mem::take(&mut cerrojo(&self.llegados[fuente]))
+    }
+
+    /// Los que llegaron de todas y aún no se contaron.
+    pub fn recoger_todos(&self) -> Vec<(usize, AMedias)> {
+        let fuentes = 0..self.llegados.len();
+        fuentes.flat_map(|fuente| self.recoger(fuente)).collect()
+    }
+
+    /// Guarda uno sin contarlo. Verdadero si ya toca contarlos.
+    fn dejar(&self, fuente: u16, llegado: (usize, AMedias)) -> bool {
+        let mut llegados = cerrojo(&self.llegados[usize::from(fuente)]);
+        llegados.push(llegado);
+        llegados.len() >= DE_UNA_VEZ || cerrojo(&self.estado).faltan == 0
     }
 
     /// Que nadie tome más.
@@ -285,7 +320,9 @@ impl<'a> DeUna<'a> {
 
     /// Baja de ella lo que pueda y, si no sirve más, lo cuenta.
     pub fn atender(mut self, linea: &mut Seguidas) {
-        let Err(fallo) = linea.hacer(&mut self) else {
+        let fin = linea.hacer(&mut self);
+        self.contar_los_que_llegaron();
+        let Err(fallo) = fin else {
             return;
         };
         let motivo = format!("{}: {fallo}", linea.direccion);
@@ -331,12 +368,22 @@ impl<'a> DeUna<'a> {
         if !self.reparto.hecho(cual) {
             return;
         }
-        let parte = match self.guardar(cual, datos) {
-            Ok(a_medias) => DeLosChicos::Llego(cual, a_medias),
-            Err(fallo) => DeLosChicos::NoSeGuarda(cual, fallo),
-        };
         self.pedido.progreso.sumar(tamano);
-        self.decir(parte);
+        match self.guardar(cual, datos) {
+            Ok(a_medias) => {
+                if self.reparto.dejar(self.lugar, (cual, a_medias)) {
+                    self.contar_los_que_llegaron();
+                }
+            }
+            Err(fallo) => self.decir(DeLosChicos::NoSeGuarda(cual, fallo)),
+        }
+    }
+
+    fn contar_los_que_llegaron(&self) {
+        let llegados = self.reparto.recoger(usize::from(self.lugar));
+        if !llegados.is_empty() {
+            self.decir(DeLosChicos::Llegaron(llegados));
+        }
     }
 
     /// Mandó otra cosa: si dice tener lo que dijo, miente; si no, es que cambió.
@@ -361,6 +408,9 @@ impl Cliente for DeUna<'_> {
                 palabra: Palabra::Info(nombre),
                 bytes: 0,
             });
+        }
+        if nada_en_vuelo {
+            self.contar_los_que_llegaron();
         }
         let cual = self
             .reparto

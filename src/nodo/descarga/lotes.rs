@@ -64,8 +64,8 @@ impl<'s> Varios<'s> {
         reparto: &PorRepartir,
         lineas: impl Iterator<Item = (u16, Option<Mutex<Seguidas<'s>>>)>,
     ) -> Result<Vec<usize>, NoDescargado> {
-        let tope = conexiones_posibles(LOTE);
-        let (dar_parte, partes) = bounded(tope.min(64));
+        let tope = conexiones_posibles(2 * LOTE).div_ceil(2);
+        let (dar_parte, partes) = bounded(2);
         let pedido = self.pedido;
         thread::scope(|ambito| {
             let (mut vivas, mut perdidos) = (0, Vec::new());
@@ -108,7 +108,7 @@ impl<'s> Varios<'s> {
             select! {
                 recv(partes) -> parte => match parte {
                     Ok(parte) => {
-                        faltan -= usize::from(!matches!(parte, DeLosChicos::Retirada(..)));
+                        faltan -= parte.cuantos();
                         self.anotar(parte, chicos, &mut lote, perdidos);
                     }
                     // Ningún hilo vive.
@@ -118,13 +118,19 @@ impl<'s> Varios<'s> {
                     // Lo que ya llegó está comprobado: se queda, también lo que se está escribiendo.
                     reparto.cerrar();
                     self.sockets.cortar();
-                    for parte in partes.iter().filter(|parte| matches!(parte, DeLosChicos::Llego(..))) {
+                    for parte in partes.iter().filter(|parte| matches!(parte, DeLosChicos::Llegaron(..))) {
                         self.anotar(parte, chicos, &mut lote, perdidos);
                     }
                     self.asegurar(chicos, &mut lote)?;
                     return Err(NoDescargado::Cancelado);
                 }
-                default(REPOSO) => self.asegurar(chicos, &mut lote)?,
+                default(REPOSO) => {
+                    // Los de una fuente que se quedó callada antes de contarlos.
+                    let callados = DeLosChicos::Llegaron(reparto.recoger_todos());
+                    faltan -= callados.cuantos();
+                    self.anotar(callados, chicos, &mut lote, perdidos);
+                    self.asegurar(chicos, &mut lote)?;
+                }
             }
             if lote.llegados.len() >= tope || lote.bytes >= BYTES_DE_UN_LOTE {
                 self.asegurar(chicos, &mut lote)?;
@@ -142,9 +148,10 @@ impl<'s> Varios<'s> {
     ) {
         let nombre = |cual: usize| &chicos[cual].elegido.nombre;
         match parte {
-            DeLosChicos::Llego(cual, a_medias) => {
-                lote.bytes += chicos[cual].elegido.contenido.tamano;
-                lote.llegados.push((cual, a_medias));
+            DeLosChicos::Llegaron(llegados) => {
+                let mide = |(cual, _): &(usize, AMedias)| chicos[*cual].elegido.contenido.tamano;
+                lote.bytes += llegados.iter().map(mide).sum::<u64>();
+                lote.llegados.extend(llegados);
             }
             DeLosChicos::NoSeGuarda(cual, fallo) => self.fallo(nombre(cual), &fallo.to_string()),
             DeLosChicos::NadieLoDa(cual, true, motivo) => {
