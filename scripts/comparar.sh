@@ -3,8 +3,8 @@
 # con medianas.
 #
 #   scripts/comparar.sh                 todo
-#   scripts/comparar.sh transferencias  sólo eso (o: clave, chicos, varias, enjambre, peticiones,
-#                                       ociosas, buscar)
+#   scripts/comparar.sh transferencias  sólo eso (o: clave, chicos, carpeta, varias, enjambre,
+#                                       peticiones, ociosas, buscar)
 #
 # No instala nada: lo que no esté (nginx, curl, python3, el nodo de la guía) se salta y se dice. El nodo
 # de la guía se toma de la variable GUIA (ruta de nodo_p2p.py). RONDAS=5 y MIB=1024 se pueden cambiar.
@@ -107,7 +107,7 @@ pid $trabajo/nginx.pid;
 error_log $trabajo/nginx.log;
 events { worker_connections 8192; }
 http {
-    access_log off; sendfile on; keepalive_timeout 0; client_body_temp_path $trabajo/ng;
+    access_log off; sendfile on; keepalive_timeout ${1:-0}; client_body_temp_path $trabajo/ng;
     server {
         listen 127.0.0.1:$puerto_nginx backlog=1024;
         root $trabajo/a;
@@ -297,6 +297,35 @@ chicos() {
     fi
 }
 
+# La orden entera contra la orden entera: lo que espera quien la escribe.
+carpeta() {
+    decir "" "== descargar carpeta/ de 1000 archivos de 4 KiB, mediana de $rondas, con destino en $base =="
+    hay nginx && hay curl || { decir "  nginx o curl: no está"; return; }
+    mkdir -p "$trabajo/a/carpeta"
+    local n
+    for n in $(seq 0 999); do head -c 4096 /dev/urandom >"$trabajo/a/carpeta/$n"; done
+    arrancar_nodo "$trabajo/a"; local p=$puerto
+    # Con conexiones que se reutilizan, como viene: si no, curl abriría mil.
+    arrancar_nginx 65
+    local destino=$trabajo/d-carpeta
+    TIMEFORMAT=%R
+    # La primera no cuenta: calienta la caché y deja calculadas las huellas.
+    for n in $(seq 0 "$rondas"); do
+        rm -rf "$destino"
+        { time "$nodo" descargar carpeta/ --carpeta "$destino" --de "127.0.0.1:$p" >/dev/null; } \
+            2>>"$trabajo/carpeta.nodo"
+        diff -rq "$trabajo/a/carpeta" "$destino/carpeta" || { decir "¡no bajó bien!"; exit 1; }
+        rm -rf "$destino"; mkdir "$destino"
+        { time curl -s -Z -o "$destino/#1" "http://127.0.0.1:$puerto_nginx/carpeta/[0-999]" \
+            >/dev/null 2>&1; } 2>>"$trabajo/carpeta.curl"
+    done
+    local nuestro suyo
+    nuestro=$(tail -n +2 "$trabajo/carpeta.nodo" | mediana)
+    suyo=$(tail -n +2 "$trabajo/carpeta.curl" | mediana)
+    decir "  nodo, comprobados y asegurados en el disco: $nuestro s"
+    decir "  curl -Z contra nginx: $suyo s; nodo va a $(entre "$suyo" "$nuestro") veces"
+}
+
 varias() {
     decir "" "== Tres fuentes de 20 MB/s cada una frente a una, 256 MiB, mediana de 3 =="
     mkdir -p "$trabajo/m"
@@ -451,10 +480,13 @@ compilar
 hay nginx || decir "nginx: no está; se salta"
 hay curl || decir "curl: no está; se salta"
 hay_guia || decir "el nodo de la guía: no está (GUIA=ruta de nodo_p2p.py); se salta"
-if [ $# -eq 0 ]; then set -- transferencias clave chicos varias enjambre peticiones ociosas buscar; fi
+if [ $# -eq 0 ]; then
+    set -- transferencias clave chicos carpeta varias enjambre peticiones ociosas buscar
+fi
 for parte in "$@"; do
     case $parte in
-        transferencias | clave | chicos | varias | enjambre | peticiones | ociosas | buscar) "$parte" ;;
+        transferencias | clave | chicos | carpeta | varias) "$parte" ;;
+        enjambre | peticiones | ociosas | buscar) "$parte" ;;
         *) decir "no sé medir «$parte»" >&2; exit 2 ;;
     esac
 done

@@ -77,6 +77,7 @@ mod programa {
     #[cfg(unix)]
     pub mod terminal;
     pub mod torrent;
+    pub mod varios;
     pub mod vivo;
 }
 

@@ -28,6 +28,7 @@ use crate::grpc;
 use crate::guia::CONEXION;
 use crate::laboratorio::puesto::Puesto;
 use crate::lan::llamame::Llamadas;
+use crate::nodo::acciones::parecidos::UltimaVista;
 use crate::nodo::carpeta::huellas::{Estante, Origen};
 use crate::nodo::carpeta::{Archivo, Carpeta};
 use crate::nodo::maestro::registro::Inscripcion;
@@ -80,6 +81,8 @@ pub struct Nodo {
     pub grpc: Arc<grpc::Salon>,
     /// La de esta máquina. Se mira al arrancar: leerla no cabe en la pila de un hilo de conexión.
     zona: TimeZone,
+    /// Lo que se vio con la opción 4 del menú: sus números valen en la 2.
+    pub ultima_vista: Mutex<UltimaVista>,
     mensajes: Mutex<VecDeque<Mensaje>>,
     vistas: Mutex<Vistas>,
     rechazadas: Mutex<Vistas>,
@@ -159,6 +162,7 @@ impl Nodo {
             web: Web::default(),
             grpc: Arc::default(),
             zona: TimeZone::system(),
+            ultima_vista: Mutex::default(),
             mensajes: Mutex::default(),
             vistas: Mutex::default(),
             rechazadas: Mutex::default(),

@@ -104,8 +104,8 @@ fn cumplir_con(
         Some(Orden::Servir) => arranque::servir(&config()?, &montado.puesto, consola),
         Some(Orden::Listar { red }) => sueltas::listar(&config()?, red, consola),
         Some(Orden::Buscar { archivo }) => sueltas::buscar(&config()?, &archivo, consola),
-        Some(Orden::Descargar { archivo, de }) => {
-            sueltas::descargar(&config()?, &archivo, de, consola)
+        Some(Orden::Descargar { archivos, de }) => {
+            sueltas::descargar(&config()?, &archivos, de, consola)
         }
         Some(Orden::Enviar { archivo, a }) => con_vecinos(&config()?, consola, |consola, suyos| {
             acciones::enviar(consola, suyos, &archivo, a)

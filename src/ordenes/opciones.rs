@@ -116,11 +116,12 @@ pub enum Orden {
         #[arg(value_name = "NOMBRE")]
         archivo: String,
     },
-    /// Baja un archivo de todos los que lo tengan
+    /// Baja archivos, o carpetas enteras, de todos los que los tengan
     Descargar {
-        /// Nombre del archivo
-        #[arg(value_name = "NOMBRE")]
-        archivo: String,
+        /// Nombre del archivo (varios, si se quiere); acabado en /, todo lo que cuelgue de esa
+        /// carpeta
+        #[arg(value_name = "NOMBRE", required = true)]
+        archivos: Vec<String>,
         /// De quién (se repite); sin esto, de todos los que lo tengan
         #[arg(long = "de", value_name = "IP:PUERTO", value_parser = leer_peer)]
         de: Vec<SocketAddr>,

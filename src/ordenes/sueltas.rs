@@ -116,11 +116,15 @@ pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Sa
 /// `nodo descargar`: de las fuentes dichas, o de todos los peers que lo tengan.
 pub fn descargar(
     config: &Config,
-    nombre: &str,
+    nombres: &[String],
     de: Vec<SocketAddr>,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
-    // Sólo con `--de` no hay nada que oír.
+    let uno = match nombres {
+        [nombre] if !nombre.ends_with('/') => Some(nombre),
+        _ => None,
+    };
+    // De los que se dijeron y de nadie más; si no se dijo ninguno, también de los que se oigan.
     let suyos = match de.is_empty() {
         true => vecinos_de(config, consola)?,
         false => Some(vecinos_sin_oir(config)),
@@ -128,17 +132,21 @@ pub fn descargar(
     let Some(mut vecinos) = suyos else {
         return Ok(Salida::Interrumpido);
     };
+    if !de.is_empty() {
+        (vecinos.peers, vecinos.maestro) = (de.clone(), None);
+    }
     let ruta = config.carpeta_o_la_de_la_guia();
     let faltaban: Vec<&Path> = ruta.ancestors().filter(|ruta| !ruta.exists()).collect();
     let carpeta = Carpeta::abrir_o_crear(&ruta)?;
-    let salida = match de.is_empty() {
-        true => acciones::buscar_y_descargar(consola, &vecinos, &carpeta, nombre),
-        false => {
-            // De esos y de nadie más.
-            vecinos.peers.clear();
+    let salida = match uno {
+        Some(nombre) if de.is_empty() => {
+            acciones::buscar_y_descargar(consola, &vecinos, &carpeta, nombre)
+        }
+        Some(nombre) => {
             let fuentes: Vec<Hallado> = de.into_iter().map(Hallado::nuestro).collect();
             acciones::descargar(consola, &vecinos, &carpeta, nombre, &fuentes)
         }
+        None => acciones::descargar_varios(consola, &vecinos, !de.is_empty(), &carpeta, nombres),
     }?;
     if salida != Salida::Bien {
         // La carpeta que se creó para nada, y las de encima: `remove_dir` sólo quita las vacías, y

@@ -5,6 +5,7 @@
 //! de la guía y dice cómo acabó. No abre puertos ni sabe de opciones.
 
 pub mod nuestras;
+pub mod parecidos;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,6 +24,7 @@ use crate::nodo::descarga::ajenas::descargar_de;
 use crate::nodo::descarga::envio::enviar_archivo;
 use crate::nodo::descarga::pedido::{CONEXIONES_POR_FUENTE, Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::relato::{contar_descarga, en_corto};
+use crate::nodo::descarga::varios::descargar_varios as bajar_varios;
 use crate::nodo::maestro::localizar::{
     Hallado, buscar_en_la_red, conocer_los_del_maestro, sin_maestro,
 };
@@ -36,6 +38,8 @@ use crate::texto::duracion;
 /// Lo que se espera a los demás desde que uno contesta que tiene el archivo: en una LAN sobra para
 /// que contesten todos los que no callan.
 const GRACIA: Duration = Duration::from_millis(200);
+/// De cuántos de los que no están se busca cómo se llaman los que se parecen.
+const SUGERENCIAS: usize = 3;
 /// Lo que se dice cuando no hay a quién preguntar.
 pub const NADIE: &str = "No hay más nodos: se añaden al arrancar con --peer, o solos con \
                          --descubrir.";
@@ -76,7 +80,7 @@ pub fn a_quienes(
 pub fn listar_la_red(
     consola: &mut Consola,
     vecinos: &Vecinos,
-    pintar: fn(&mut Pantalla, SocketAddr, Vec<Entrada>),
+    mut pintar: impl FnMut(&mut Pantalla, SocketAddr, Vec<Entrada>),
 ) -> Result<Salida, Fallo> {
     let Some((vecinos, _)) = &todos(consola, vecinos)? else {
         return Ok(Salida::Interrumpido);
@@ -129,13 +133,15 @@ pub fn buscar(
     hallados.map(Some)
 }
 
-/// Quien busca lo que ya tiene debe saberlo, lo tengan los demás o no.
-pub fn decir_si_ya_se_tiene(consola: &mut Consola, carpeta: &Carpeta, nombre: &str) {
-    if carpeta.abrir_archivo(nombre).is_ok() {
+/// Quien busca lo que ya tiene debe saberlo, lo tengan los demás o no. Dice si se tiene.
+pub fn decir_si_ya_se_tiene(consola: &mut Consola, carpeta: &Carpeta, nombre: &str) -> bool {
+    let se_tiene = carpeta.abrir_archivo(nombre).is_ok();
+    if se_tiene {
         let donde = en_corto(&carpeta.ruta().join(nombre));
         let frase = format!("Pero ya lo tienes tú: {donde}");
         consola.pantalla.error(frase);
     }
+    se_tiene
 }
 
 /// Baja `nombre` de las `fuentes`, y de los vecinos que tengan algo de él.
@@ -148,10 +154,9 @@ pub fn descargar(
 ) -> Result<Salida, Fallo> {
     let vecinos = &vecinos.para_una_tanda(&Parada::nueva());
     let (fin, _) = consola.trabajar(|encargo| {
-        let pedido = pedir(vecinos, carpeta, nombre, &encargo);
-        descargar_de(fuentes, &pedido)
+        descargar_de(fuentes, &que_se_baja(nombre, vecinos, carpeta, &encargo))
     })?;
-    Ok(contar_el_fin(consola, nombre, carpeta, fin))
+    contar_el_fin(consola, vecinos, carpeta, nombre, fin)
 }
 
 /// Busca `nombre` y lo baja de quienes lo tengan, sin esperar a quien calla.
@@ -163,28 +168,10 @@ pub fn buscar_y_descargar(
 ) -> Result<Salida, Fallo> {
     let vecinos = &vecinos.para_una_tanda(&Parada::nueva());
     let (fin, _) = consola.trabajar(|encargo| {
-        let pedido = pedir(vecinos, carpeta, nombre, &encargo);
+        let pedido = que_se_baja(nombre, vecinos, carpeta, &encargo);
         de_los_que_contestan(vecinos, &pedido)
     })?;
-    Ok(contar_el_fin(consola, nombre, carpeta, fin))
-}
-
-fn pedir<'a>(
-    vecinos: &'a Vecinos,
-    carpeta: &'a Carpeta,
-    nombre: &'a str,
-    encargo: &Encargo<'a>,
-) -> Pedido<'a> {
-    Pedido {
-        nombre,
-        carpeta,
-        limites: &vecinos.limites,
-        conexiones: CONEXIONES_POR_FUENTE,
-        pares: &vecinos.peers,
-        parada: encargo.parada,
-        progreso: encargo.progreso,
-        avisar: encargo.avisar,
-    }
+    contar_el_fin(consola, vecinos, carpeta, nombre, fin)
 }
 
 /// Empieza con los que contestan enseguida que lo tienen; sólo si con ellos no se puede se espera a
@@ -257,24 +244,79 @@ fn acaban_de_buscar(hallados: &Receiver<Hallado>, parada: &Parada) -> bool {
 
 fn contar_el_fin(
     consola: &mut Consola,
-    nombre: &str,
+    vecinos: &Vecinos,
     carpeta: &Carpeta,
+    nombre: &str,
     fin: Result<Descargado, NoDescargado>,
-) -> Salida {
+) -> Result<Salida, Fallo> {
     let pantalla = &mut consola.pantalla;
-    match fin {
+    Ok(match fin {
         Ok(descargado) => {
             pantalla.tanda(contar_descarga(nombre, &descargado, carpeta));
             Salida::Bien
         }
+        Err(fallo @ NoDescargado::NoEncontrado) => {
+            pantalla.error(format!("{NO_ENCONTRADO} {fallo}"));
+            if decir_si_ya_se_tiene(consola, carpeta, nombre) {
+                return Ok(Salida::Bien);
+            }
+            parecidos::sugerir(consola, vecinos, nombre)?;
+            Salida::NoSePudo
+        }
         Err(fallo) => {
-            pantalla.error(match fallo {
-                NoDescargado::NoEncontrado => format!("{NO_ENCONTRADO} {fallo}"),
-                _ => format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"),
-            });
+            pantalla.error(format!("{ERROR_AL_DESCARGAR} {nombre}: {fallo}"));
             Salida::de(fallo != NoDescargado::Cancelado, false)
         }
+    })
+}
+
+fn que_se_baja<'a>(
+    nombre: &'a str,
+    vecinos: &'a Vecinos,
+    carpeta: &'a Carpeta,
+    encargo: &Encargo<'a>,
+) -> Pedido<'a> {
+    Pedido {
+        nombre,
+        carpeta,
+        limites: &vecinos.limites,
+        conexiones: CONEXIONES_POR_FUENTE,
+        pares: &vecinos.peers,
+        parada: encargo.parada,
+        progreso: encargo.progreso,
+        avisar: encargo.avisar,
     }
+}
+
+/// Baja varios, y lo que cuelgue de las carpetas (las que acaban en `/`). Si se dijo de quiénes son
+/// todos los `vecinos`; si no, también los del maestro. Bien si no falló ninguno.
+pub fn descargar_varios(
+    consola: &mut Consola,
+    vecinos: &Vecinos,
+    dichos: bool,
+    carpeta: &Carpeta,
+    escritos: &[String],
+) -> Result<Salida, Fallo> {
+    let Some((vecinos, _)) = &todos(consola, vecinos)? else {
+        return Ok(Salida::Interrumpido);
+    };
+    let (balance, _) = consola.trabajar(|encargo| {
+        let pedido = que_se_baja("", vecinos, carpeta, &encargo);
+        bajar_varios(escritos, vecinos, dichos, &pedido)
+    })?;
+    let balance = balance?;
+    consola.pantalla.linea(balance.contar());
+    if balance.cancelado {
+        let frase = NoDescargado::Cancelado;
+        consola
+            .pantalla
+            .error(format!("{ERROR_AL_DESCARGAR} {frase}"));
+        return Ok(Salida::Interrumpido);
+    }
+    for nombre in balance.no_hallados.iter().take(SUGERENCIAS) {
+        parecidos::sugerir(consola, vecinos, nombre)?;
+    }
+    Ok(Salida::de(true, balance.fallos == 0))
 }
 
 // ----- Enviar -----

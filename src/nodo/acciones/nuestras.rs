@@ -3,23 +3,57 @@
 use std::path::PathBuf;
 
 use crate::consola::{Consola, Fin, elegir, numerados};
-use crate::guia::OPCION_INVALIDA;
+use crate::guia::{NO_SE_ENCONTRO, OPCION_INVALIDA};
 use crate::nodo::Nodo;
 use crate::nodo::acciones;
+use crate::nodo::acciones::parecidos::{Quiso, UltimaVista, cual_de_la_red};
 use crate::nodo::descarga::envio::mirar;
-use crate::nodo::palabras::protocolo::Entrada;
+use crate::nodo::maestro::localizar::Hallado;
 use crate::nodo::vecinos::Vecinos;
-use crate::texto::{cuenta, tamano};
+use crate::red::parada::cerrojo;
+use crate::texto::cuenta;
 
-/// 4. Ver archivos de la red.
+/// 2. Quién tiene el archivo que se llama así; y si no lo tiene nadie, el que se quiso decir.
+pub fn buscar_o_adivinar(
+    nodo: &Nodo,
+    consola: &mut Consola,
+    escrito: String,
+) -> Result<Option<(String, Vec<Hallado>)>, Fin> {
+    let Some(hallados) = acciones::buscar(consola, &nodo.vecinos, &escrito, false)? else {
+        return Ok(None);
+    };
+    if !hallados.is_empty() {
+        return Ok(Some((escrito, hallados)));
+    }
+    let nombre = match cual_de_la_red(nodo, consola, &escrito)? {
+        Quiso::YaEsta => return Ok(None),
+        Quiso::Decir(nombre) => {
+            consola.pantalla.linea(format!("«{nombre}»"));
+            let Some(hallados) = acciones::buscar(consola, &nodo.vecinos, &nombre, false)? else {
+                return Ok(None);
+            };
+            if !hallados.is_empty() {
+                return Ok(Some((nombre, hallados)));
+            }
+            nombre
+        }
+        Quiso::Nada => escrito,
+    };
+    consola.pantalla.error(NO_SE_ENCONTRO);
+    acciones::decir_si_ya_se_tiene(consola, &nodo.carpeta, &nombre);
+    Ok(None)
+}
+
+/// 4. Ver archivos de la red, con un número cada nombre: con él se puede pedir en la opción 2.
 pub fn ver_archivos_de_la_red(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
+    let mut vista = UltimaVista::default();
     acciones::listar_la_red(consola, &nodo.vecinos, |pantalla, peer, entradas| {
         let cuantos = cuenta(entradas.len(), "archivo", "archivos");
         pantalla.linea(format!("{peer}: {cuantos}"));
         entradas.iter().for_each(|e| pantalla.recordar(&e.nombre));
-        let linea = |e: &Entrada| format!(" - {} ({})", e.nombre, tamano(e.tamano));
-        pantalla.tanda(entradas.iter().map(linea));
+        pantalla.tanda(entradas.iter().map(|e| vista.linea(e)));
     })?;
+    *cerrojo(&nodo.ultima_vista) = vista;
     Ok(())
 }
 

@@ -17,16 +17,22 @@
 //! [`Pedido::avisar`].
 
 pub mod ajenas;
+pub mod balance;
 pub mod bandeja;
+pub mod catalogo;
+pub mod chicos;
 pub mod cola;
 pub mod director;
 pub mod envio;
 pub mod fuente;
 pub mod linea;
+pub mod lotes;
 pub mod pedido;
 pub mod plan;
 pub mod relato;
+pub mod seguidas;
 pub mod sin_comprobar;
+pub mod varios;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

@@ -96,12 +96,17 @@ pub fn pedir(conexion: &mut Conexion, peticion: &Palabra) -> Result<Respuesta, F
     leer_respuesta(conexion)
 }
 
-/// Una pregunta suelta. Con clave, quien cierra sin contestar no es un nodo de la guía.
+/// Una pregunta suelta.
 fn preguntar(conexion: &mut Conexion, peticion: &Palabra) -> Result<Respuesta, FalloPar> {
-    pedir(conexion, peticion).map_err(|fallo| match fallo {
+    pedir(conexion, peticion).map_err(|fallo| no_es_la_guia(conexion, fallo))
+}
+
+/// Con clave, quien cierra sin contestar no es un nodo de la guía.
+fn no_es_la_guia(conexion: &Conexion, fallo: FalloPar) -> FalloPar {
+    match fallo {
         FalloPar::Cerro if conexion.cifrada() => FalloPar::Red(FalloRed::Cerrada),
         otro => otro,
-    })
+    }
 }
 
 /// Manda una petición. Lo que conteste se lee con [`leer_respuesta`]; antes se puede mandar otra.
@@ -116,6 +121,11 @@ pub fn mandar(conexion: &mut Conexion, peticion: &Palabra) -> Result<(), FalloPa
 /// Lee la primera línea de la respuesta a lo que se mandó.
 pub fn leer_respuesta(conexion: &mut Conexion) -> Result<Respuesta, FalloPar> {
     let plazo = conexion.limites().respuesta;
+    leer_respuesta_en(conexion, plazo)
+}
+
+/// Lo mismo, con otro plazo.
+pub fn leer_respuesta_en(conexion: &mut Conexion, plazo: Duration) -> Result<Respuesta, FalloPar> {
     let linea = conexion.leer_linea(plazo, "la respuesta")?;
     match Respuesta::leer(&linea.ok_or(FalloPar::Cerro)?) {
         Some(Respuesta::NoLoTiene) => Err(FalloPar::NoLoTiene),
@@ -190,26 +200,53 @@ fn saludando(vecinos: &Vecinos, peer: SocketAddr) -> Result<Conexion, FalloPar> 
 
 /// `LISTAR`: los archivos que comparte un peer.
 pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, FalloPar> {
+    let mut entradas = Vec::new();
     let mut conexion = saludando(vecinos, peer)?;
-    let Respuesta::Lista(anunciadas) = preguntar(&mut conexion, &Palabra::Listar)? else {
+    let plazo = conexion.limites().respuesta;
+    listar_por(&mut conexion, plazo, |entrada| entradas.push(entrada))?;
+    Ok(entradas)
+}
+
+/// `LISTAR`, y la conexión queda abierta para pedir por ella: da cada archivo a `con_cada` según
+/// llega, y no guarda ninguno. A quien no saluda se le espera lo que diga `--espera`, no más.
+pub fn listar_y_seguir(
+    vecinos: &Vecinos,
+    peer: SocketAddr,
+    con_cada: impl FnMut(Entrada),
+) -> Result<Conexion, FalloPar> {
+    let mut sin_paciencia = vecinos.clone();
+    sin_paciencia.limites.respuesta = vecinos.espera;
+    let mut conexion = saludando(&sin_paciencia, peer)?;
+    listar_por(&mut conexion, vecinos.limites.respuesta, con_cada)?;
+    Ok(conexion)
+}
+
+fn listar_por(
+    conexion: &mut Conexion,
+    plazo: Duration,
+    mut con_cada: impl FnMut(Entrada),
+) -> Result<(), FalloPar> {
+    mandar(conexion, &Palabra::Listar)?;
+    let respuesta = leer_respuesta_en(conexion, plazo);
+    let respuesta = respuesta.map_err(|fallo| no_es_la_guia(conexion, fallo));
+    let Respuesta::Lista(anunciadas) = respuesta? else {
         return Err(no_es_respuesta());
     };
     if anunciadas > TOPE_DE_LISTA {
         let que = format!("anuncia una lista de {anunciadas} archivos");
         return Err(FalloPar::Miente(que));
     }
-    let (mut entradas, mut bytes) = (Vec::new(), 0);
-    leer_lineas(&mut conexion, anunciadas, PLAZO_DE_LISTA, |linea| {
+    let mut bytes = 0;
+    leer_lineas(conexion, anunciadas, PLAZO_DE_LISTA, |linea| {
         let no_es = || FalloPar::Miente("su lista no son archivos".into());
         let entrada = Entrada::leer(linea).ok_or_else(no_es)?;
         bytes += entrada.nombre.len();
         if bytes > TOPE_DE_NOMBRES {
             return Err(FalloPar::Miente("su lista ocupa demasiado".into()));
         }
-        entradas.push(entrada);
+        con_cada(entrada);
         Ok(())
-    })?;
-    Ok(entradas)
+    })
 }
 
 /// `MENSAJE`: un texto para quien esté delante de ese peer.

@@ -47,7 +47,7 @@ pub struct Registro {
 }
 
 impl Registro {
-    fn apuntar(&self, pedido: &str) -> usize {
+    pub fn apuntar(&self, pedido: &str) -> usize {
         let mut pedidos = self.pedidos.lock().unwrap();
         pedidos.push(pedido.to_string());
         self.cambio.notify_all();
