@@ -10,6 +10,7 @@ pub mod fuera;
 pub mod guia;
 pub mod http;
 pub mod laboratorio;
+pub mod lan;
 pub mod nodo;
 pub mod ordenes;
 pub mod practicas;

@@ -14,6 +14,7 @@ use crate::fallo::{Fallo, Salida};
 use crate::fuera;
 use crate::laboratorio;
 use crate::laboratorio::puesto::{Instrumental, Montado};
+use crate::lan::qr;
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
@@ -78,6 +79,7 @@ fn cumplir_con(
         Some(Orden::Torrent { archivo, salida }) => {
             fuera::abrir(&config()?, &archivo, salida, consola)
         }
+        Some(Orden::Qr) => qr::mostrar(&config()?, consola),
         Some(Orden::Completar { shell }) => Ok(sueltas::completar(shell, consola)),
         Some(Orden::Laboratorio(experimento)) => laboratorio::cumplir(experimento, consola),
     }

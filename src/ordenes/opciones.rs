@@ -148,6 +148,8 @@ pub enum Orden {
         #[arg(short = 'o', long = "salida", value_name = "ARCHIVO")]
         salida: Option<PathBuf>,
     },
+    /// La dirección de la página de este nodo como código QR, para un teléfono
+    Qr,
     /// Lo que hace que Tab complete las órdenes y opciones en una shell
     Completar {
         /// bash, zsh, fish, powershell o elvish

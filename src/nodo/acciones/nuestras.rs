@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::consola::{Consola, Fin, elegir, numerados};
 use crate::guia::OPCION_INVALIDA;
+use crate::lan::qr;
 use crate::nodo::Nodo;
 use crate::nodo::acciones;
 use crate::nodo::descarga::envio::mirar;
@@ -83,5 +84,6 @@ pub fn ver_estado(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
         format!("  pregunta a {a_quienes} (--peer, una vez por cada uno)"),
     ]);
     acciones::estado(consola, &nodo.vecinos)?;
+    qr::mostrar_si_cabe(nodo.direccion, &nodo.vecinos.peers, &mut consola.pantalla);
     Ok(())
 }
