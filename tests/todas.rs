@@ -72,6 +72,7 @@ mod programa {
     pub mod menu;
     pub mod nombres;
     pub mod ordenes;
+    pub mod qr;
     pub mod readme;
     pub mod rest;
     #[cfg(unix)]

@@ -8,7 +8,8 @@
 //!
 //! Cuando alguno no se ve, [`diagnostico`] es la orden que averigua por qué: echa las [`sondas`],
 //! saca de lo que vieron ([`hechos`]) la [`causa`] y dice el [`remedio`]; con [`llamame`] se sabe si
-//! el otro nos alcanza. La [`clave`] es la frase con que se cifra lo que se dicen. El nodo funciona
+//! el otro nos alcanza. La [`clave`] es la frase con que se cifra lo que se dicen, y [`qr`], la página
+//! de un nodo para un teléfono. El nodo funciona
 //! sin nada de esto.
 
 pub mod anuncios;
@@ -22,5 +23,6 @@ pub mod hechos;
 pub mod interfaces;
 pub mod llamame;
 pub mod puerto;
+pub mod qr;
 pub mod remedio;
 pub mod sondas;

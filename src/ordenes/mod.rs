@@ -15,7 +15,7 @@ use crate::fuera;
 use crate::grpc;
 use crate::laboratorio;
 use crate::laboratorio::puesto::{Instrumental, Montado};
-use crate::lan::{clave, diagnostico, escritos};
+use crate::lan::{clave, diagnostico, escritos, qr};
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
@@ -127,6 +127,7 @@ fn cumplir_con(
             fuera::abrir(&config()?, &archivo, salida, consola)
         }
         Some(Orden::Clave) => clave::inventar(consola),
+        Some(Orden::Qr) => qr::mostrar(&config()?, consola),
         Some(Orden::Completar { shell }) => Ok(sueltas::completar(shell, consola)),
         Some(Orden::Laboratorio(experimento)) => laboratorio::cumplir(experimento, consola),
     }

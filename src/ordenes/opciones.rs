@@ -188,6 +188,8 @@ pub enum Orden {
     },
     /// Inventa una frase para la clave de la clase, fácil de dictar
     Clave,
+    /// La dirección de la página de este nodo como código QR, para un teléfono
+    Qr,
     /// Lo que hace que Tab complete las órdenes y opciones en una shell
     Completar {
         /// bash, zsh, fish, powershell o elvish

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::consola::{Consola, Fin, elegir, numerados};
 use crate::guia::{NO_SE_ENCONTRO, OPCION_INVALIDA};
+use crate::lan::qr;
 use crate::nodo::Nodo;
 use crate::nodo::acciones;
 use crate::nodo::acciones::parecidos::{Quiso, UltimaVista, cual_de_la_red};
@@ -117,5 +118,9 @@ pub fn ver_estado(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
         format!("  pregunta a {a_quienes} (--peer, una vez por cada uno; --descubrir)"),
     ]);
     acciones::estado(consola, &nodo.vecinos)?;
+    // Con clave, la página sólo se ve desde aquí.
+    if nodo.vecinos.limites.clave.is_none() {
+        qr::mostrar_si_cabe(nodo.direccion, &nodo.vecinos.peers, &mut consola.pantalla);
+    }
     Ok(())
 }

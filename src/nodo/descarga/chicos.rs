@@ -30,8 +30,6 @@ const SE_REPITE: Duration = Duration::from_secs(5);
 const DE_UNA_VEZ: usize = 32;
 /// Lo que se espera a pedir más a quien dijo que ahora no puede.
 const OCUPADO: Duration = Duration::from_millis(200);
-/// Como dice que ahora no puede.
-const DICE_OCUPADO: &str = "ocupado";
 
 /// Un archivo que falta, y con qué nombre se guarda.
 pub struct Chico {
@@ -435,7 +433,7 @@ impl Cliente for DeUna<'_> {
             Contestado::Datos(datos) => self.llego(cual, datos),
             Contestado::Info(info) => self.aclarar(cual, info)?,
             Contestado::NoEsta => self.negar(cual, "ya no está"),
-            Contestado::Rechaza(motivo) if motivo == DICE_OCUPADO => {
+            Contestado::Ocupado => {
                 self.no_antes = Instant::now() + OCUPADO;
                 self.reparto.devolver(cual, self.lugar);
             }
@@ -480,7 +478,9 @@ impl<T: Copy> Cliente for Preguntador<'_, T> {
         }
         match que {
             Contestado::Info(info) => self.contestado.push((de, Some(info))),
-            Contestado::NoEsta | Contestado::Rechaza(_) => self.contestado.push((de, None)),
+            Contestado::NoEsta | Contestado::Ocupado | Contestado::Rechaza(_) => {
+                self.contestado.push((de, None));
+            }
             Contestado::Datos(_) => return Err(no_es_respuesta()),
         }
         Ok(())

@@ -45,6 +45,8 @@ pub enum Contestado<'a> {
     Info(Info),
     /// No lo tiene.
     NoEsta,
+    /// Ahora no puede.
+    Ocupado,
     /// Contestó `ERROR`, y por qué.
     Rechaza(String),
 }
@@ -187,6 +189,10 @@ impl<'a> Seguidas<'a> {
             (Ok(Respuesta::Info(info)), Palabra::Info(_)) => return Ok(Contestado::Info(info)),
             (Ok(_), _) => return Err(no_es_respuesta()),
             (Err(FalloPar::NoLoTiene), _) => return Ok(Contestado::NoEsta),
+            (Err(FalloPar::Ocupado), _) => return Ok(Contestado::Ocupado),
+            (Err(fallo @ FalloPar::AunNo), _) => {
+                return Ok(Contestado::Rechaza(fallo.to_string()));
+            }
             (Err(FalloPar::Rechaza(motivo)), _) => return Ok(Contestado::Rechaza(motivo)),
             (Err(fallo), _) => return Err(fallo),
         };
