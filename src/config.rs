@@ -38,10 +38,6 @@ pub const MAX_PEERS: usize = 512;
 pub const MAX_NOMBRE: usize = 64;
 /// Tope de un mensaje, en bytes.
 pub const MAX_MENSAJE: usize = 2000;
-/// Cuántos archivos caben en un registro del maestro.
-pub const MAX_ARCHIVOS: usize = 100_000;
-/// Tope del nombre de un archivo en el maestro, en bytes.
-pub const MAX_NOMBRE_DE_ARCHIVO: usize = 1024;
 
 /// Los plazos y topes de una conversación. Las pruebas usan otros más cortos en vez de esperar.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::lan::hechos::{Alrededor, Charla, Hechos, Llegada, Rafaga, Vuelta, los_puertos};
+use crate::lan::hechos::{Alrededor, Charla, Desacuerdo, Hechos, Llegada, Rafaga, Vuelta, los_puertos};
 use crate::lan::puerto::Quien;
 use crate::nodo::palabras::protocolo::ComoTeVeo;
 use crate::red::llegar::NoLlega;
@@ -33,6 +33,8 @@ pub enum Causa {
     OtroPuerto(Vec<u16>),
     /// Una VPN se lleva lo que va a él.
     Vpn(String),
+    /// Su clave de clase y la nuestra no se entienden.
+    Clave(Desacuerdo),
     /// Otro programa tiene su puerto.
     OtroPrograma,
     /// Deja conectar y no dice nada.
@@ -109,6 +111,7 @@ impl Causa {
                 rafaga,
             } => (nombre.clone(), vuelta, rafaga),
             Charla::DeLaGuia => return Causa::DeLaGuia,
+            Charla::Clave(cual) => return Causa::Clave(*cual),
             Charla::OtraCosa(_) => return Causa::OtroPrograma,
             Charla::Calla => return Causa::Mudo,
         };
@@ -175,6 +178,16 @@ impl fmt::Display for Causa {
             }
             Causa::Vpn(vpn) => {
                 write!(f, "tu VPN ({vpn}) se lleva lo que va a él, y no llega")
+            }
+            Causa::Clave(Desacuerdo::NoCasan) => {
+                f.write_str("la clave de la clase no casa: él tiene otra")
+            }
+            Causa::Clave(Desacuerdo::SoloNosotros) => f.write_str(
+                "la clave de la clase sólo la tienes tú: ahí hay un nodo que no la usa (o uno de \
+                 la guía, u otro programa)",
+            ),
+            Causa::Clave(Desacuerdo::SoloEl) => {
+                f.write_str("la clave de la clase sólo la tiene él, y no habla sin ella")
             }
             Causa::OtroPrograma => {
                 f.write_str("otro programa tiene ese puerto: contesta, y no habla el protocolo")
@@ -372,6 +385,21 @@ mod tests {
             &con(Charla::Calla),
             &["otro programa tiene ese puerto", "parado"],
         );
+    }
+
+    #[test]
+    fn si_la_clave_no_casa_o_solo_la_tiene_uno_se_dice() {
+        use Desacuerdo::*;
+        let casos = [
+            (NoCasan, "la clave de la clase no casa"),
+            (SoloNosotros, "la clave de la clase sólo la tienes tú"),
+            (SoloEl, "la clave de la clase sólo la tiene él"),
+        ];
+        for (cual, frase) in casos {
+            let causa = Causa::de(&hechos(Llegada::Llega(Charla::Clave(cual))), true);
+            dice(&causa, &[frase]);
+            assert!(!causa.esta_bien());
+        }
     }
 
     #[test]

@@ -51,10 +51,23 @@ pub enum Charla {
     },
     /// Contesta a `BUSCAR` y no a `HOLA`.
     DeLaGuia,
+    /// Su clave de clase y la nuestra no se entienden.
+    Clave(Desacuerdo),
     /// Contesta algo que no es el protocolo, o cierra: qué.
     OtraCosa(String),
     /// No dice nada.
     Calla,
+}
+
+/// Por qué no se entienden las claves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Desacuerdo {
+    /// Cada uno tiene una.
+    NoCasan,
+    /// Nosotros tenemos, y él no habló con ninguna.
+    SoloNosotros,
+    /// Él la pide, y nosotros no tenemos.
+    SoloEl,
 }
 
 /// Lo que se supo del camino de vuelta.
@@ -205,6 +218,9 @@ impl fmt::Display for Charla {
                 write!(f, "a HOLA contestó {nombre}; {vuelta}; {rafaga}")
             }
             Charla::DeLaGuia => f.write_str("a HOLA cerró y a BUSCAR contestó"),
+            Charla::Clave(Desacuerdo::SoloEl) => f.write_str("a HOLA pidió la clave de la clase"),
+            Charla::Clave(Desacuerdo::NoCasan) => f.write_str("a CLAVE dijo que no es esa"),
+            Charla::Clave(Desacuerdo::SoloNosotros) => f.write_str("a CLAVE no supo contestar"),
             Charla::OtraCosa(que) => write!(f, "a HOLA {que}"),
             Charla::Calla => f.write_str("a HOLA no contestó"),
         }

@@ -87,6 +87,9 @@ pub fn contestar(
     };
     let como = match Conexion::conectar(a_quien, limites.conectar, &limites, parada) {
         Ok(suya) => saludar(suya, yo),
+        Err(
+            FalloRed::SinClave | FalloRed::SinSaludo | FalloRed::OtraClave | FalloRed::Alterado,
+        ) => ComoTeVeo::NoEsNodo,
         Err(fallo) => segun(&fallo),
     };
     Ok(conexion.escribir_linea(Respuesta::TeVeo(como, a_quien.ip()))?)

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, Limites};
 use crate::consola::Consola;
@@ -16,7 +16,9 @@ use crate::lan::llamame::{self, Llamadas};
 use crate::nodo::palabras::pedir::{FalloPar, no_es_respuesta, pedir};
 use crate::nodo::palabras::protocolo::{Palabra, Presentacion, Respuesta};
 use crate::nodo::palabras::servir::{Cierre, rechazar};
+use crate::nodo::puerta::PIDE_CLAVE;
 use crate::red::abrir_puerto;
+use crate::red::cifrado::PALABRA;
 use crate::red::conexion::Conexion;
 use crate::red::maquina::alcanzable;
 use crate::red::parada::Parada;
@@ -109,7 +111,7 @@ impl MiPuerto {
                 (Quien::Nosotros, Some(servidor))
             }
             Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
-                (quien_lo_tiene(direccion, yo, mias, parada), None)
+                (quien_lo_tiene(direccion, yo, mias, parada, &config.limites), None)
             }
             Err(e) => (Quien::Nadie(motivo(&e)), None),
         };
@@ -151,11 +153,33 @@ fn atendiendo(
     };
     let (llamadas, parada) = (Llamadas::default(), parada.clone());
     move |mut conexion| {
+        if !se_saluda(&mut conexion) {
+            return;
+        }
         while let Ok(Some(linea)) = conexion.leer_linea(PLAZO, "la petición") {
             if contestar(&mut conexion, &linea, &yo, &llamadas, &parada).is_err() {
                 return;
             }
         }
+    }
+}
+
+/// Con clave, sólo con quien la tenga.
+fn se_saluda(conexion: &mut Conexion) -> bool {
+    let Some(clave) = conexion.limites().clave.clone() else {
+        return true;
+    };
+    match conexion.leer_linea(PLAZO, "la clave") {
+        Ok(Some(linea)) if linea == PALABRA => {
+            let limite = Instant::now() + PLAZO;
+            conexion.aceptar_cifrado(&clave, limite).is_ok()
+        }
+        Ok(Some(_)) => {
+            // Si no alcanza a saberlo, tampoco entra.
+            let _ = rechazar(conexion, PIDE_CLAVE);
+            false
+        }
+        _ => false,
     }
 }
 
@@ -182,8 +206,14 @@ fn quien_lo_tiene(
     yo: &Presentacion,
     mias: &[Interfaz],
     parada: &Parada,
+    limites: &Limites,
 ) -> Quien {
-    let hola = |ip: IpAddr| saludar(SocketAddr::new(ip, direccion.port()), yo, parada).ok();
+    let limites = Limites {
+        respuesta: PLAZO_DE_AQUI,
+        ..limites.clone()
+    };
+    let en = |ip: IpAddr| SocketAddr::new(ip, direccion.port());
+    let hola = |ip: IpAddr| saludar(en(ip), yo, &limites, parada).ok();
     let de_aqui = alcanzable(direccion).ip();
     match mias.iter().find_map(|i| hola(i.ip)) {
         Some(nombre) => Quien::OtroNodo(nombre),
@@ -197,12 +227,13 @@ fn quien_lo_tiene(
     }
 }
 
-fn saludar(a: SocketAddr, yo: &Presentacion, parada: &Parada) -> Result<String, FalloPar> {
-    let limites = Limites {
-        respuesta: PLAZO_DE_AQUI,
-        ..Limites::default()
-    };
-    let mut conexion = Conexion::conectar(a, PLAZO_DE_AQUI, &limites, parada)?;
+fn saludar(
+    a: SocketAddr,
+    yo: &Presentacion,
+    limites: &Limites,
+    parada: &Parada,
+) -> Result<String, FalloPar> {
+    let mut conexion = Conexion::conectar(a, PLAZO_DE_AQUI, limites, parada)?;
     match pedir(&mut conexion, &Palabra::Hola(yo.clone()))? {
         Respuesta::Hola(quien) => Ok(quien.nombre),
         _ => Err(no_es_respuesta()),

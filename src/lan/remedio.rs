@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::lan::causa::Causa;
+use crate::lan::hechos::Desacuerdo;
 use crate::lan::puerto::Quien;
 use crate::red::llegar::NoLlega;
 
@@ -127,6 +128,16 @@ impl Botica<'_> {
                 "Apaga la VPN ({vpn}) mientras dure la práctica, o dile que deje fuera la red \
                  local."
             ),
+            Causa::Clave(Desacuerdo::NoCasan) => {
+                "Pongan la misma los dos, letra por letra: nodo --clave-de ARCHIVO.".into()
+            }
+            Causa::Clave(Desacuerdo::SoloNosotros) => {
+                "Que arranque con la misma que tú: nodo --clave-de ARCHIVO. O prueba sin ella.".into()
+            }
+            Causa::Clave(Desacuerdo::SoloEl) => {
+                "Pide la clave a quien la repartió, y arranca con ella: nodo --clave-de ARCHIVO."
+                    .into()
+            }
             Causa::OtroPrograma | Causa::Mudo => format!(
                 "En esa computadora, cierra el programa que tiene el puerto {puerto}, o arranca el \
                  nodo en otro: nodo --puerto 6001, y aquí --peer {}",

@@ -13,13 +13,14 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::config::Limites;
 use crate::consola::preguntar_a_todos;
 use crate::fallo::motivo;
-use crate::lan::hechos::{Alrededor, Charla, Hechos, Llegada, Rafaga, Vuelta};
+use crate::lan::hechos::{Alrededor, Charla, Desacuerdo, Hechos, Llegada, Rafaga, Vuelta};
 use crate::lan::interfaces::{Interfaz, puerta_de_enlace, vpn_que_se_lleva};
 use crate::lan::llamame;
 use crate::lan::puerto::MiPuerto;
 use crate::nodo::palabras::pedir::{FalloPar, pedir};
 use crate::nodo::palabras::protocolo::{Palabra, Presentacion, Respuesta};
-use crate::red::conexion::{Conexion, FalloRed};
+use crate::nodo::puerta::PIDE_CLAVE;
+use crate::red::conexion::{Conexion, FalloRed, LA_CONEXION};
 use crate::red::hilos::arrancar_en;
 use crate::red::llegar::{NoLlega, Vecino, por_que, vecino};
 use crate::red::maquina::{es_de_esta_maquina, es_la_misma};
@@ -88,7 +89,10 @@ impl Sondas<'_> {
         let salen = syn_que_no_salieron() == perdidos;
         let llegada = match conectado {
             Ok(conexion) => Llegada::Llega(self.charlar(conexion)),
-            Err(fallo) => no_llega(peer, &fallo),
+            Err(fallo) => match al_saludarse(&fallo, self.limites.clave.is_some()) {
+                Some(charla) => Llegada::Llega(charla),
+                None => no_llega(peer, &fallo),
+            },
         };
         let (sale, alrededor) = match llegada {
             Llegada::Llega(_) => (true, None),
@@ -123,6 +127,15 @@ impl Sondas<'_> {
         Conexion::conectar(a, plazo.min(self.queda()), &limites, self.parada)
     }
 
+    /// Se conecta y no dice nada: ni la clave.
+    fn tocar(&self, a: SocketAddr) -> Result<Conexion, FalloRed> {
+        let limites = Limites {
+            clave: None,
+            ..self.limites.clone()
+        };
+        Conexion::conectar(a, ALREDEDOR.min(self.queda()), &limites, self.parada)
+    }
+
     fn queda(&self) -> Duration {
         self.limite.saturating_duration_since(Instant::now())
     }
@@ -143,7 +156,9 @@ impl Sondas<'_> {
             }
             Err(FalloPar::Cerro) => self.como_la_guia(peer),
             Err(FalloPar::Red(FalloRed::Vencio(_))) => Charla::Calla,
-            // La clave de clase entrará aquí: quien la pide contesta a `HOLA` con un error.
+            Err(FalloPar::Rechaza(motivo)) if motivo == PIDE_CLAVE => {
+                Charla::Clave(Desacuerdo::SoloEl)
+            }
             Err(fallo) => Charla::OtraCosa(fallo.to_string()),
             Ok(_) => Charla::OtraCosa("contestó otra palabra".into()),
         }
@@ -271,7 +286,11 @@ impl Sondas<'_> {
             respuesta: respuesta.min(self.queda()),
             ..self.limites.clone()
         };
-        Ok((Conexion::sin_testigo(&socket, a, &limites), apuntado))
+        let mut conexion = Conexion::sin_testigo(&socket, a, &limites);
+        if let Some(clave) = &limites.clave {
+            conexion.pedir_cifrado(clave, Instant::now() + plazo)?;
+        }
+        Ok((conexion, apuntado))
     }
 
     // ----- No se llegó -----
@@ -317,7 +336,7 @@ impl Sondas<'_> {
 
     fn echar(&self, peer: SocketAddr, mirada: Mirada) -> bool {
         match mirada {
-            Mirada::Tcp9 => match self.conectar(con_puerto(peer, TCP_9), ALREDEDOR, RESPUESTA) {
+            Mirada::Tcp9 => match self.tocar(con_puerto(peer, TCP_9)) {
                 Ok(_) => true,
                 Err(fallo) => matches!(
                     no_llega(peer, &fallo),
@@ -347,6 +366,23 @@ fn es_de_enlace(ip: IpAddr) -> bool {
 fn con_puerto(mut peer: SocketAddr, puerto: u16) -> SocketAddr {
     peer.set_port(puerto);
     peer
+}
+
+/// Con clave, lo que se supo de quien dejó conectar y no se saludó con ella. `None` si ni siquiera
+/// se llegó.
+fn al_saludarse(fallo: &FalloRed, con_clave: bool) -> Option<Charla> {
+    let charla = match fallo {
+        FalloRed::OtraClave => Charla::Clave(Desacuerdo::NoCasan),
+        FalloRed::SinClave | FalloRed::SinSaludo | FalloRed::Cerrada => {
+            Charla::Clave(Desacuerdo::SoloNosotros)
+        }
+        FalloRed::Vencio(que) if *que != LA_CONEXION => Charla::Calla,
+        FalloRed::LineaLarga | FalloRed::NoEsTexto | FalloRed::Alterado | FalloRed::Cortada => {
+            Charla::OtraCosa(fallo.to_string())
+        }
+        FalloRed::Vencio(_) | FalloRed::Provocada(_) | FalloRed::Sistema(_) => return None,
+    };
+    Some(charla).filter(|_| con_clave)
 }
 
 fn no_llega(peer: SocketAddr, fallo: &FalloRed) -> Llegada {

@@ -18,7 +18,7 @@ use crate::red::cifrado::{Clave, PALABRA};
 use crate::red::conexion::{Conexion, FalloRed};
 
 /// Lo que se dice a quien llega sin clave.
-const PIDE_CLAVE: &str = "este nodo pide la clave de la clase";
+pub const PIDE_CLAVE: &str = "este nodo pide la clave de la clase";
 /// Lo que se dice a quien pide cifrado lo que no puede acabar bien.
 const SIN_LONGITUD: &str = "cifrado no se usa DESCARGAR: no dice la longitud, y un corte pasaría \
     por el final";

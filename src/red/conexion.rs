@@ -107,6 +107,9 @@ impl fmt::Display for FalloRed {
     }
 }
 
+/// Lo que se espera mientras se conecta: ni siquiera se llegó.
+pub const LA_CONEXION: &str = "la conexión";
+
 /// Un socket con plazos, líneas con tope y registro.
 pub struct Conexion {
     socket: Arc<TcpStream>,
@@ -242,14 +245,14 @@ impl Conexion {
         parada: &Parada,
     ) -> Result<Conexion, FalloRed> {
         if plazo.is_zero() {
-            return Err(FalloRed::Vencio("la conexión"));
+            return Err(FalloRed::Vencio(LA_CONEXION));
         }
         let limite = Instant::now() + plazo;
         let abierta = conectar(otro, plazo, &limites.testigo, parada);
         let abierta = abierta.map_err(|e| match e.kind() {
             _ if NoLlega::en(&e).is_some() => FalloRed::Sistema(e),
-            io::ErrorKind::TimedOut => FalloRed::Vencio("la conexión"),
-            _ => clasificar(e, "la conexión"),
+            io::ErrorKind::TimedOut => FalloRed::Vencio(LA_CONEXION),
+            _ => clasificar(e, LA_CONEXION),
         })?;
         let mut conexion = Conexion {
             ojo: abierta.ojo,

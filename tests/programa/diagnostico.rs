@@ -294,6 +294,30 @@ fn un_nodo() -> (tempfile::TempDir, Proceso) {
 }
 
 #[test]
+fn si_la_clave_no_casa_o_solo_la_tiene_uno_se_dice_cual() {
+    const UNA: [&str; 2] = ["--clave", "batuki domite karusa lenopi"];
+    const OTRA: [&str; 2] = ["--clave", "batuki domite karusa lenopo"];
+    let carpeta = tempfile::tempdir().unwrap();
+    let con = Proceso::nodo(carpeta.path(), &[&["--nombre", "ana"], &UNA[..]].concat());
+    let (_otra, sin) = un_nodo();
+    let ver = |a: SocketAddr, clave: &[&str]| {
+        let opciones = ["diagnostico", "--puerto", "0"].into_iter();
+        let a = a.to_string();
+        orden(opciones.chain(clave.iter().copied()).chain([a.as_str()]))
+    };
+    let (con, sin) = (con.direccion(), sin.direccion());
+    let casan = ver(con, &UNA);
+    comprobar(&casan, con, 0, &["bien, es ana y se ven en los dos sentidos", "HOLA de un golpe: pasan"]);
+    for (a, clave, frase) in [
+        (con, &OTRA[..], "la clave de la clase no casa"),
+        (con, &[], "la clave de la clase sólo la tiene él"),
+        (sin, &UNA, "la clave de la clase sólo la tienes tú"),
+    ] {
+        comprobar(&ver(a, clave), a, 1, &[frase, "--clave-de"]);
+    }
+}
+
+#[test]
 fn llamame_cuenta_como_fue_y_no_repite_lo_que_oyo() {
     let (_carpeta, nodo) = un_nodo();
     let oido = Arc::new(Mutex::new(Vec::new()));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use serde_json::{Value, json};
 
-use crate::config::{Limites, MAX_ARCHIVOS, MAX_CONEXIONES, MAX_NOMBRE_DE_ARCHIVO};
+use crate::config::{Limites, MAX_CONEXIONES};
 use crate::fallo::Fallo;
 use crate::grpc;
 use crate::http::cliente::{pedir, resolver};
@@ -27,6 +27,10 @@ use crate::red::maquina::{FUERA_V4, FUERA_V6, ip_en_la_red};
 use crate::red::parada::Parada;
 use crate::testigo::Testigo;
 
+/// Cuántos archivos caben en un registro.
+pub const MAX_ARCHIVOS: usize = 100_000;
+/// Tope del nombre de un archivo en el maestro, en bytes.
+pub const MAX_NOMBRE_DE_ARCHIVO: usize = 1024;
 /// Cada cuánto se renueva.
 const RENOVAR: Duration = Duration::from_secs(5);
 /// Cuánto vale un registro, en segundos: tres renovaciones.

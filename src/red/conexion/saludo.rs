@@ -21,7 +21,7 @@ impl Conexion {
     }
 
     /// El saludo de quien se conecta: todo antes de `limite`.
-    pub(super) fn pedir_cifrado(&mut self, clave: &Clave, limite: Instant) -> Result<(), FalloRed> {
+    pub fn pedir_cifrado(&mut self, clave: &Clave, limite: Instant) -> Result<(), FalloRed> {
         self.escribir_linea(PALABRA)?;
         let falta = limite.saturating_duration_since(Instant::now());
         match self.leer_linea(falta, "que se presente con su clave")? {
