@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::lan::hechos::{Alrededor, Charla, Desacuerdo, Hechos, Llegada, Rafaga, Vuelta, los_puertos};
-use crate::lan::puerto::Quien;
+use crate::lan::puerto::QuienEscucha;
 use crate::nodo::palabras::protocolo::ComoTeVeo;
 use crate::red::llegar::NoLlega;
 
@@ -44,7 +44,7 @@ pub enum Causa {
     /// Él nos ve con esta IP, que no es nuestra.
     Nat(IpAddr),
     /// Él no llega a nosotros porque nadie escucha aquí para los demás.
-    NoEscuchamos(Quien),
+    NoEscuchamos(QuienEscucha),
     /// Lo largo se pierde; `true` si es seguro que es por la MTU.
     Mtu(bool),
     /// Algo de este sistema.
@@ -142,7 +142,7 @@ impl Causa {
             Causa::Nat(ip) => {
                 format!("hay un NAT en medio (te ve con la IP {ip}, que no es tuya)")
             }
-            Causa::NoEscuchamos(Quien::SoloAqui(nodo)) => {
+            Causa::NoEscuchamos(QuienEscucha::SoloAqui(nodo)) => {
                 format!("tu nodo {nodo} sólo escucha en esta computadora")
             }
             Causa::NoEscuchamos(_) => "en tu puerto no escucha ningún nodo".into(),
@@ -431,9 +431,9 @@ mod tests {
     #[test]
     fn sin_escuchar_nadie_puede_llamarnos() {
         for quien in [
-            Quien::SoloAqui("bea".into()),
-            Quien::OtroPrograma,
-            Quien::Nadie("no hay permiso".into()),
+            QuienEscucha::SoloAqui("bea".into()),
+            QuienEscucha::OtroPrograma,
+            QuienEscucha::Nadie("no hay permiso".into()),
         ] {
             let causa = hablado(Vuelta::NoEscuchamos(quien.clone()), Rafaga::Pasa);
             assert_eq!(causa, Causa::NoEscuchamos(quien));

@@ -94,7 +94,7 @@ fn abrir_antena(nodo: &Nodo) -> Result<Antena, Fallo> {
 }
 
 /// Lo que se sabe de uno que se oyó.
-struct Apunte {
+struct Seguido {
     oido: Oido,
     /// ¿Se le oyó en la red, o sólo nos saludó?
     anunciado: bool,
@@ -112,7 +112,7 @@ struct Apunte {
 /// La cuenta de los oídos. Sólo la toca su hilo.
 struct Cuaderno {
     nodo: Arc<Nodo>,
-    apuntes: HashMap<String, Apunte>,
+    apuntes: HashMap<String, Seguido>,
     noticias: (Sender<Noticia>, Receiver<Noticia>),
 }
 
@@ -188,7 +188,7 @@ impl Cuaderno {
         if self.apuntes.len() >= MAX_OIDOS && !self.hacer_sitio() {
             return;
         }
-        let apunte = Apunte {
+        let apunte = Seguido {
             desde: cuando_llamar(&oido),
             oido,
             anunciado,
@@ -251,7 +251,7 @@ impl Cuaderno {
         let caben = MAX_CONOCIDOS.saturating_sub(vivos.len() + llamando.len());
         let caben = caben.min(MAX_LLAMADAS.saturating_sub(llamando.len()));
         let ahora = Instant::now();
-        let toca = |a: &&mut Apunte| a.vigilante.is_none() && a.desde <= ahora;
+        let toca = |a: &&mut Seguido| a.vigilante.is_none() && a.desde <= ahora;
         for apunte in self.apuntes.values_mut().filter(toca).take(caben) {
             let (nodo, oido) = (Arc::clone(&self.nodo), apunte.oido.clone());
             let (contar, mejoras) = (self.noticias.0.clone(), apunte.mejoras.1.clone());
@@ -438,7 +438,7 @@ struct Rato<'a> {
 }
 
 /// Lo que contestó uno de los oídos.
-type Contestado = (Oido, Result<Conocido, FalloPar>);
+type Respondido = (Oido, Result<Conocido, FalloPar>);
 
 /// Oye durante `cuanto` y llama a cada uno que se anuncia, a la vez. Los que contestan quedan entre
 /// los conocidos; de los que no, se avisa. Devuelve cuántos contestaron.
@@ -452,7 +452,7 @@ pub fn oir_un_rato(
 ) -> Result<usize, Fallo> {
     let antena = Antena::abrir(config.ip, None)?;
     let tanda = Parada::nueva();
-    let (contar, contestan) = bounded::<Contestado>(2 * MAX_OIDOS);
+    let (contar, contestan) = bounded::<Respondido>(2 * MAX_OIDOS);
     let mut rato = Rato {
         vecinos,
         al_encontrar,
@@ -487,7 +487,7 @@ impl Rato<'_> {
     fn oir(
         &mut self,
         antena: &Antena,
-        contestan: &Receiver<Contestado>,
+        contestan: &Receiver<Respondido>,
         (cuanto, parada): (Duration, &Parada),
         preguntar: &dyn Fn(Oido) -> Result<(), Fallo>,
     ) -> Result<(), Fallo> {
@@ -540,7 +540,7 @@ impl Rato<'_> {
         true
     }
 
-    fn contar(&mut self, (oido, contestado): Contestado) {
+    fn contar(&mut self, (oido, contestado): Respondido) {
         self.contestados += 1;
         match contestado {
             Ok(conocido) => {

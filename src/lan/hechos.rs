@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::lan::puerto::Quien;
+use crate::lan::puerto::QuienEscucha;
 use crate::nodo::palabras::protocolo::ComoTeVeo;
 use crate::red::llegar::{NoLlega, Vecino};
 use crate::texto::duracion;
@@ -83,7 +83,7 @@ pub enum Vuelta {
         es_mia: bool,
     },
     /// No había a qué llamar: nadie atiende nuestro puerto.
-    NoEscuchamos(Quien),
+    NoEscuchamos(QuienEscucha),
     /// No se supo, y por qué.
     NoSeSabe(String),
 }

@@ -33,7 +33,7 @@ const CONEXIONES: usize = 64;
 
 /// Quién escucha en el puerto de esta máquina.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Quien {
+pub enum QuienEscucha {
     /// Este diagnóstico, mientras dura.
     Nosotros,
     /// Otro nodo de esta máquina, que se llama así.
@@ -51,7 +51,7 @@ pub struct MiPuerto {
     /// Dónde se escucha, o se quería.
     pub direccion: SocketAddr,
     /// Quién.
-    pub quien: Quien,
+    pub quien: QuienEscucha,
     servidor: Option<Servidor>,
 }
 
@@ -59,35 +59,35 @@ impl fmt::Display for MiPuerto {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let puerto = self.direccion.port();
         match &self.quien {
-            Quien::Nosotros if self.direccion.ip().is_loopback() => {
+            QuienEscucha::Nosotros if self.direccion.ip().is_loopback() => {
                 write!(
                     f,
                     "Escucho en el puerto {puerto}, sólo para esta computadora."
                 )
             }
-            Quien::Nosotros => {
+            QuienEscucha::Nosotros => {
                 write!(
                     f,
                     "Escucho para los demás en el puerto {puerto}, mientras dura esto."
                 )
             }
-            Quien::OtroNodo(nombre) => {
+            QuienEscucha::OtroNodo(nombre) => {
                 write!(
                     f,
                     "En el puerto {puerto} ya escucha para los demás tu nodo {nombre}."
                 )
             }
-            Quien::SoloAqui(nombre) => write!(
+            QuienEscucha::SoloAqui(nombre) => write!(
                 f,
                 "Tu nodo {nombre} tiene el puerto {puerto}, pero sólo escucha en esta computadora: \
                  los demás no pueden llegar a él."
             ),
-            Quien::OtroPrograma => write!(
+            QuienEscucha::OtroPrograma => write!(
                 f,
                 "El puerto {puerto} lo tiene otro programa, que no es un nodo: elige otro con \
                  --puerto."
             ),
-            Quien::Nadie(motivo) => write!(f, "No se pudo abrir el puerto {puerto}: {motivo}."),
+            QuienEscucha::Nadie(motivo) => write!(f, "No se pudo abrir el puerto {puerto}: {motivo}."),
         }
     }
 }
@@ -108,12 +108,12 @@ impl MiPuerto {
                 let limites = &config.limites;
                 let servidor =
                     Servidor::arrancar(escucha, CONEXIONES, limites, Parada::nueva(), atender)?;
-                (Quien::Nosotros, Some(servidor))
+                (QuienEscucha::Nosotros, Some(servidor))
             }
             Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
                 (quien_lo_tiene(direccion, yo, mias, parada, &config.limites), None)
             }
-            Err(e) => (Quien::Nadie(motivo(&e)), None),
+            Err(e) => (QuienEscucha::Nadie(motivo(&e)), None),
         };
         Ok(MiPuerto {
             direccion,
@@ -123,13 +123,13 @@ impl MiPuerto {
     }
 
     /// El puerto al que puede llamar quien tiene esa IP; si no hay, quién lo impide.
-    pub fn al_que_llamar(&self, quien_llama: IpAddr) -> Result<u16, Quien> {
+    pub fn al_que_llamar(&self, quien_llama: IpAddr) -> Result<u16, QuienEscucha> {
         let solo_aqui = self.direccion.ip().is_loopback() && !quien_llama.is_loopback();
         match &self.quien {
-            Quien::Nosotros if solo_aqui => Err(Quien::SoloAqui("diagnostico".into())),
-            Quien::OtroNodo(nombre) if solo_aqui => Err(Quien::SoloAqui(nombre.clone())),
-            Quien::Nosotros | Quien::OtroNodo(_) => Ok(self.direccion.port()),
-            Quien::SoloAqui(_) | Quien::OtroPrograma | Quien::Nadie(_) => Err(self.quien.clone()),
+            QuienEscucha::Nosotros if solo_aqui => Err(QuienEscucha::SoloAqui("diagnostico".into())),
+            QuienEscucha::OtroNodo(nombre) if solo_aqui => Err(QuienEscucha::SoloAqui(nombre.clone())),
+            QuienEscucha::Nosotros | QuienEscucha::OtroNodo(_) => Ok(self.direccion.port()),
+            QuienEscucha::SoloAqui(_) | QuienEscucha::OtroPrograma | QuienEscucha::Nadie(_) => Err(self.quien.clone()),
         }
     }
 
@@ -207,7 +207,7 @@ fn quien_lo_tiene(
     mias: &[Interfaz],
     parada: &Parada,
     limites: &Limites,
-) -> Quien {
+) -> QuienEscucha {
     let limites = Limites {
         respuesta: PLAZO_DE_AQUI,
         ..limites.clone()
@@ -216,13 +216,13 @@ fn quien_lo_tiene(
     let hola = |ip: IpAddr| saludar(en(ip), yo, &limites, parada).ok();
     let de_aqui = alcanzable(direccion).ip();
     match mias.iter().find_map(|i| hola(i.ip)) {
-        Some(nombre) => Quien::OtroNodo(nombre),
+        Some(nombre) => QuienEscucha::OtroNodo(nombre),
         None => match hola(de_aqui) {
             Some(nombre) if direccion.ip().is_loopback() || mias.is_empty() => {
-                Quien::OtroNodo(nombre)
+                QuienEscucha::OtroNodo(nombre)
             }
-            Some(nombre) => Quien::SoloAqui(nombre),
-            None => Quien::OtroPrograma,
+            Some(nombre) => QuienEscucha::SoloAqui(nombre),
+            None => QuienEscucha::OtroPrograma,
         },
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::lan::causa::Causa;
 use crate::lan::hechos::Desacuerdo;
-use crate::lan::puerto::Quien;
+use crate::lan::puerto::QuienEscucha;
 use crate::red::llegar::NoLlega;
 
 /// El cortafuegos de un sistema, por la orden con que se le habla.
@@ -216,12 +216,12 @@ impl Botica<'_> {
         )
     }
 
-    fn para_escuchar(&self, peer: SocketAddr, quien: &Quien) -> String {
+    fn para_escuchar(&self, peer: SocketAddr, quien: &QuienEscucha) -> String {
         match quien {
-            Quien::SoloAqui(_) => {
+            QuienEscucha::SoloAqui(_) => {
                 format!("Arranca tu nodo para todas las redes: nodo --ip 0.0.0.0 --peer {peer}")
             }
-            Quien::Nadie(motivo) => format!("Arregla antes por qué no se abre tu puerto: {motivo}"),
+            QuienEscucha::Nadie(motivo) => format!("Arregla antes por qué no se abre tu puerto: {motivo}"),
             _ => format!("Elige un puerto que esté libre: nodo --puerto 6001 --peer {peer}"),
         }
     }

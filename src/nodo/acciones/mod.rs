@@ -410,9 +410,9 @@ pub fn estado(consola: &mut Consola, vecinos: &Vecinos) -> Result<Salida, Fallo>
     Ok(Salida::de(acabo, alguno))
 }
 
-type Saludo = Result<Presentacion, FalloPar>;
+type Saludado = Result<Presentacion, FalloPar>;
 
-fn contar_saludo(peer: SocketAddr, saludo: &Saludo, tiempo: Duration) -> String {
+fn contar_saludo(peer: SocketAddr, saludo: &Saludado, tiempo: Duration) -> String {
     let tiempo = duracion(tiempo);
     match saludo {
         Ok(quien) => format!("{peer} responde: {} ({tiempo})", quien.nombre),

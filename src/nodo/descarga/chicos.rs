@@ -71,7 +71,7 @@ enum Caso {
 
 /// Lo que hace una fuente en el reparto.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Papel {
+pub enum Empleo {
     /// Da archivos.
     Da,
     /// Los tiene, y no se le piden así.
@@ -88,7 +88,7 @@ struct Estado {
     /// Por dónde va cada fuente.
     siguientes: Vec<usize>,
     /// Qué hace cada una.
-    fuentes: Vec<Papel>,
+    fuentes: Vec<Empleo>,
     /// Quién dijo que no a cuál.
     negados: HashSet<(usize, u16)>,
 }
@@ -104,7 +104,7 @@ pub struct PorRepartir<'a> {
 
 impl<'a> PorRepartir<'a> {
     /// El de esos, entre esas fuentes.
-    pub fn nuevo(chicos: &'a [Chico], fuentes: Vec<Papel>) -> PorRepartir<'a> {
+    pub fn nuevo(chicos: &'a [Chico], fuentes: Vec<Empleo>) -> PorRepartir<'a> {
         PorRepartir {
             chicos,
             llegados: fuentes.iter().map(|_| Mutex::default()).collect(),
@@ -192,12 +192,12 @@ impl<'a> PorRepartir<'a> {
     /// Esa fuente no da nada más, y ya devolvió lo suyo. Los que se quedan sin nadie, y si alguno que lo tenía sigue ahí.
     pub fn retirar(&self, fuente: u16) -> Vec<(usize, bool)> {
         let mut estado = cerrojo(&self.estado);
-        estado.fuentes[usize::from(fuente)] = Papel::Retirada;
+        estado.fuentes[usize::from(fuente)] = Empleo::Retirada;
         let suyos = |n: &usize| self.chicos[*n].elegido.fuentes.contains(&fuente);
         let mut perdidos = Vec::new();
         for cual in (0..self.chicos.len()).filter(suyos) {
             if !estado.queda_quien(self.chicos, cual) && estado.acabar(cual, &self.cambio) {
-                let vive = |f: &u16| estado.fuentes[usize::from(*f)] != Papel::Retirada;
+                let vive = |f: &u16| estado.fuentes[usize::from(*f)] != Empleo::Retirada;
                 let alguna = self.chicos[cual].elegido.fuentes.iter().any(vive);
                 perdidos.push((cual, alguna));
             }
@@ -262,7 +262,7 @@ impl Estado {
 
     fn queda_quien(&self, chicos: &[Chico], cual: usize) -> bool {
         let sirve = |fuente: &u16| {
-            self.fuentes[usize::from(*fuente)] == Papel::Da
+            self.fuentes[usize::from(*fuente)] == Empleo::Da
                 && !self.negados.contains(&(cual, *fuente))
         };
         chicos[cual].elegido.fuentes.iter().any(sirve)

@@ -34,7 +34,7 @@ pub struct Cola {
 
 /// Una conexión de una fuente: las dos, por su número.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Quien {
+pub struct PorDonde {
     /// Qué fuente.
     pub fuente: usize,
     /// Cuál de sus conexiones, desde 0.
@@ -78,7 +78,7 @@ struct Bloques {
     /// Cuántas de las que no lo tienen todo tienen cada bloque.
     repetido: Vec<u32>,
     /// Las conexiones que están sacando bloques, o esperándolos.
-    dentro: HashSet<Quien>,
+    dentro: HashSet<PorDonde>,
     /// Fuentes que ya no sacan más.
     echadas: HashSet<usize>,
     /// Fuentes que alguna vez dijeron que no daban abasto: no se les piden copias.
@@ -94,7 +94,7 @@ struct Bloques {
 
 /// Un bloque pedido: por quiénes, y cuándo la primera vez.
 struct EnVuelo {
-    por: Vec<Quien>,
+    por: Vec<PorDonde>,
     desde: Instant,
 }
 
@@ -186,12 +186,12 @@ impl Cola {
     // ----- Sacar y devolver -----
 
     /// Una conexión más se pone a sacar bloques.
-    pub fn entrar(&self, quien: Quien) {
+    pub fn entrar(&self, quien: PorDonde) {
         cerrojo(&self.bloques).dentro.insert(quien);
     }
 
     /// Una conexión deja de sacar bloques: otra de su fuente puede ocupar su puesto.
-    pub fn salir(&self, quien: Quien) {
+    pub fn salir(&self, quien: PorDonde) {
         let mut bloques = cerrojo(&self.bloques);
         bloques.dentro.remove(&quien);
         self.avisar(bloques);
@@ -199,7 +199,7 @@ impl Cola {
 
     /// El siguiente bloque para `quien`, que no lo quiere antes de `no_antes`. Si no hay ninguno
     /// que pueda pedir, espera a que lo haya, y como mucho hasta `hasta`.
-    pub fn sacar(&self, quien: Quien, no_antes: Instant, hasta: Instant) -> Sacado {
+    pub fn sacar(&self, quien: PorDonde, no_antes: Instant, hasta: Instant) -> Sacado {
         let mut bloques = cerrojo(&self.bloques);
         while bloques.sigue(quien.fuente) {
             let ahora = Instant::now();
@@ -221,14 +221,14 @@ impl Cola {
 
     /// Otro bloque para quien ya espera uno, si quedan sin pedir para todas las conexiones. No
     /// espera.
-    pub fn sacar_otro(&self, quien: Quien) -> Option<u64> {
+    pub fn sacar_otro(&self, quien: PorDonde) -> Option<u64> {
         let mut bloques = cerrojo(&self.bloques);
         let podrian = bloques.dentro.len().min(CONEXIONES_POR_DESCARGA);
         if bloques.sin_pedir.len() < podrian || !bloques.sigue(quien.fuente) {
             return None;
         }
         let elegido = bloques.el_menos_repetido(quien.fuente)?;
-        Some(bloques.pedir(Elegido::SinPedir(elegido), quien))
+        Some(bloques.pedir(Escogido::SinPedir(elegido), quien))
     }
 
     /// `bloque` llegó bien y se va a guardar. Falso si otra fuente se adelantó o se cerró la cola.
@@ -251,20 +251,20 @@ impl Cola {
     }
 
     /// `quien` no pudo con `bloque`: vuelve a la cola, salvo que otra lo esté bajando o ya esté.
-    pub fn devolver(&self, bloque: u64, quien: Quien) {
+    pub fn devolver(&self, bloque: u64, quien: PorDonde) {
         let mut bloques = cerrojo(&self.bloques);
         bloques.devolver(bloque, quien);
         self.avisar(bloques);
     }
 
     /// Lo devuelve porque su fuente no da abasto.
-    pub fn devolver_por_ocupada(&self, bloque: u64, quien: Quien) {
+    pub fn devolver_por_ocupada(&self, bloque: u64, quien: PorDonde) {
         cerrojo(&self.bloques).ocupadas.insert(quien.fuente);
         self.devolver(bloque, quien);
     }
 
     /// Lo devuelve porque su fuente no lo tenía.
-    pub fn devolver_porque_no_lo_tiene(&self, bloque: u64, quien: Quien) {
+    pub fn devolver_porque_no_lo_tiene(&self, bloque: u64, quien: PorDonde) {
         let mut bloques = cerrojo(&self.bloques);
         if let Some(Tiene::Algunos(suyos)) = bloques.tienen.get_mut(&quien.fuente)
             && std::mem::take(&mut suyos[bloque as usize])
@@ -347,7 +347,7 @@ impl Cola {
 }
 
 /// Un bloque para una fuente libre.
-enum Elegido {
+enum Escogido {
     /// El que ocupa ese lugar entre los que no ha pedido nadie.
     SinPedir(usize),
     /// Uno que ya baja otra.
@@ -383,12 +383,12 @@ impl Bloques {
     }
 
     /// Un bloque para una conexión libre; si no lo hay, cuánto falta para que pueda haberlo.
-    fn elegir(&mut self, quien: Quien, otra_copia: Duration) -> Result<Elegido, Duration> {
+    fn elegir(&mut self, quien: PorDonde, otra_copia: Duration) -> Result<Escogido, Duration> {
         if !self.cabe_otra(quien) {
             return Err(otra_copia.min(DESPACIO));
         }
         if let Some(lugar) = self.el_menos_repetido(quien.fuente) {
-            return Ok(Elegido::SinPedir(lugar));
+            return Ok(Escogido::SinPedir(lugar));
         }
         self.elegir_copia(quien.fuente, otra_copia)
     }
@@ -396,7 +396,7 @@ impl Bloques {
     /// ¿Puede esa conexión, que está libre, ponerse a bajar? Las de una descarga tienen tope, y las
     /// de una fuente también: menos, cuantas más fuentes haya. Van por orden; si una se corta, la
     /// que sigue ocupa su puesto.
-    fn cabe_otra(&self, quien: Quien) -> bool {
+    fn cabe_otra(&self, quien: PorDonde) -> bool {
         let de_cada_una = CONEXIONES_POR_DESCARGA / self.tienen.len().max(1);
         let bajando = self.en_vuelo.values().flat_map(|v| v.por.iter());
         let suyo = |v: &EnVuelo| v.por.iter().any(|otra| otra.fuente == quien.fuente);
@@ -406,7 +406,7 @@ impl Bloques {
             false => SI_VA_DEPRISA,
         };
         let va_antes =
-            |otra: &&Quien| otra.fuente == quien.fuente && otra.conexion < quien.conexion;
+            |otra: &&PorDonde| otra.fuente == quien.fuente && otra.conexion < quien.conexion;
         self.dentro.iter().filter(va_antes).count() < de_cada_una.clamp(1, tope)
             && bajando.collect::<HashSet<_>>().len() < CONEXIONES_POR_DESCARGA
     }
@@ -431,7 +431,7 @@ impl Bloques {
 
     /// Uno que ya baja otra fuente y no llega. Sólo si no queda ninguno por pedir, y no de quien no
     /// da abasto.
-    fn elegir_copia(&self, fuente: usize, otra_copia: Duration) -> Result<Elegido, Duration> {
+    fn elegir_copia(&self, fuente: usize, otra_copia: Duration) -> Result<Escogido, Duration> {
         let Some(tiene) = self.tienen.get(&fuente) else {
             return Err(otra_copia);
         };
@@ -447,16 +447,16 @@ impl Bloques {
         let pedidos = self.en_vuelo.iter();
         let pedidos = pedidos.filter(|(bloque, v)| de_otras(v) && tiene.tiene(**bloque));
         match pedidos.min_by_key(|(_, v)| (falta(v), v.desde)) {
-            Some((bloque, v)) if falta(v).is_zero() => Ok(Elegido::Copia(*bloque)),
+            Some((bloque, v)) if falta(v).is_zero() => Ok(Escogido::Copia(*bloque)),
             Some((_, v)) => Err(falta(v)),
             None => Err(otra_copia),
         }
     }
 
-    fn pedir(&mut self, elegido: Elegido, quien: Quien) -> u64 {
+    fn pedir(&mut self, elegido: Escogido, quien: PorDonde) -> u64 {
         let bloque = match elegido {
-            Elegido::SinPedir(lugar) => self.sin_pedir.swap_remove(lugar),
-            Elegido::Copia(bloque) => bloque,
+            Escogido::SinPedir(lugar) => self.sin_pedir.swap_remove(lugar),
+            Escogido::Copia(bloque) => bloque,
         };
         let nuevo = || EnVuelo {
             por: Vec::new(),
@@ -467,7 +467,7 @@ impl Bloques {
         bloque
     }
 
-    fn devolver(&mut self, bloque: u64, quien: Quien) {
+    fn devolver(&mut self, bloque: u64, quien: PorDonde) {
         let Some(en_vuelo) = self.en_vuelo.get_mut(&bloque) else {
             return;
         };
@@ -500,9 +500,9 @@ mod tests {
     }
 
     /// La primera conexión de esa fuente.
-    fn de(fuente: usize) -> Quien {
+    fn de(fuente: usize) -> PorDonde {
         let conexion = 0;
-        Quien { fuente, conexion }
+        PorDonde { fuente, conexion }
     }
 
     /// El siguiente bloque para esa fuente, cuando lo haya.
@@ -516,7 +516,7 @@ mod tests {
     }
 
     /// Lo que haya ahora mismo para esa conexión.
-    fn ya(cola: &Cola, quien: Quien) -> Sacado {
+    fn ya(cola: &Cola, quien: PorDonde) -> Sacado {
         cola.sacar(quien, Instant::now(), Instant::now())
     }
 
@@ -745,7 +745,7 @@ mod tests {
     fn las_conexiones_tienen_tope_por_fuente_y_en_total() {
         let cola = cola(100, OTRA_COPIA);
         (1..8).for_each(|fuente| cola.olvidar(fuente));
-        let suyas = |fuente| (0..8).map(move |conexion| Quien { fuente, conexion });
+        let suyas = |fuente| (0..8).map(move |conexion| PorDonde { fuente, conexion });
         let cuantas = |fuentes: Range<usize>| {
             let mut pueden = fuentes.flat_map(suyas).collect::<Vec<_>>();
             pueden.iter().for_each(|quien| cola.entrar(*quien));
@@ -763,7 +763,7 @@ mod tests {
     #[test]
     fn si_una_conexion_se_corta_otra_de_su_fuente_ocupa_su_puesto() {
         let cola = cola(100, OTRA_COPIA);
-        let [primera, segunda, tercera] = [0, 1, 2].map(|conexion| Quien {
+        let [primera, segunda, tercera] = [0, 1, 2].map(|conexion| PorDonde {
             fuente: 0,
             conexion,
         });

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::RecvTimeoutError::{Disconnected, Timeout};
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::nodo::descarga::cola::{Quien, Sacado};
+use crate::nodo::descarga::cola::{PorDonde, Sacado};
 use crate::nodo::descarga::linea::Linea;
 use crate::nodo::descarga::pedido::{NoDescargado, Pedido};
 use crate::nodo::descarga::plan::Plan;
@@ -94,7 +94,7 @@ enum EnCamino {
 
 /// Lo que se lleva por una conexión.
 struct Tanda {
-    quien: Quien,
+    quien: PorDonde,
     /// Con qué nombre se pide.
     nombre: String,
     en_camino: VecDeque<EnCamino>,
@@ -107,7 +107,7 @@ struct Tanda {
 }
 
 impl Tanda {
-    fn nueva(quien: Quien, nombre: String, mirar: Option<Instant>) -> Tanda {
+    fn nueva(quien: PorDonde, nombre: String, mirar: Option<Instant>) -> Tanda {
         Tanda {
             quien,
             nombre,
@@ -229,7 +229,7 @@ impl<'a> Fuente<'a> {
         let tanda = |conexion| {
             let fuente = self.lugar;
             let nombre = self.pedido.nombre.to_string();
-            Tanda::nueva(Quien { fuente, conexion }, nombre, None)
+            Tanda::nueva(PorDonde { fuente, conexion }, nombre, None)
         };
         // Más conexiones que bloques no harían nada.
         let utiles = usize::try_from(plan.cola.faltan()).unwrap_or(usize::MAX);
@@ -263,7 +263,7 @@ impl<'a> Fuente<'a> {
         let (mut en_vano, mut dados) = (0, 0);
         loop {
             let fuente = self.lugar;
-            let quien = Quien {
+            let quien = PorDonde {
                 fuente,
                 conexion: 0,
             };

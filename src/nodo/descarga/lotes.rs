@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, bounded, select};
 
 use crate::nodo::carpeta::a_medias::AMedias;
 use crate::nodo::descarga::catalogo::{Elegido, fuentes_que_hacen_falta};
-use crate::nodo::descarga::chicos::{Chico, DeLosChicos, DeUna, Papel, PorRepartir};
+use crate::nodo::descarga::chicos::{Chico, DeLosChicos, DeUna, Empleo, PorRepartir};
 use crate::nodo::descarga::pedido::NoDescargado;
 use crate::nodo::descarga::plan::ya_se_tiene;
 use crate::nodo::descarga::seguidas::Seguidas;
@@ -39,8 +39,8 @@ impl<'s> Varios<'s> {
         let sirven = |fuente: u16| lineas[usize::from(fuente)].is_some();
         let fuentes = fuentes_que_hacen_falta(chicos.iter().map(|c| &c.elegido), FUENTES, sirven);
         let papel = |lugar| match fuentes.contains(&lugar) {
-            true => Papel::Da,
-            false => Papel::Aparte,
+            true => Empleo::Da,
+            false => Empleo::Aparte,
         };
         let da = |chico: &Chico| chico.elegido.fuentes.iter().any(|f| fuentes.contains(f));
         let (chicos, otros): (Vec<_>, Vec<_>) = chicos.into_iter().partition(da);
