@@ -62,8 +62,8 @@ impl Pantalla {
         self.escribir(&enteras.collect::<String>());
     }
 
-    /// Un dibujo hecho de letras, en negro sobre blanco sean cuales sean los colores de la terminal.
-    /// Sin terminal, tal cual.
+    /// Un dibujo hecho de letras, en negro sobre blanco sean cuales sean los colores de la
+    /// terminal. Sin terminal, tal cual.
     pub fn negro_sobre_blanco(&mut self, lineas: &[String]) {
         let (antes, despues) = match self.en_terminal[0] {
             true => ("\u{1b}[38;5;16;48;5;231m", "\u{1b}[0m"),

@@ -48,7 +48,7 @@ pub fn abrir(
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     if config.limites.clave.is_some() {
-        let frase = "con clave no hay torrent: los nodos no dan sus archivos por HTTP, y un cliente \
+        let frase = "con clave no hay torrent: los nodos no dan archivos por HTTP, y un cliente \
                      de BitTorrent no sabe cifrar con ella";
         return Err(Fallo::nuevo(frase));
     }

@@ -156,7 +156,8 @@ fn elegir_interfaces(demonio: &ServiceDaemon, ip: IpAddr) -> mdns_sd::Result<()>
     }
 }
 
-/// Lo que se anuncia; el nombre, si lo hay. Con una IP en todas las redes, la de cada interfaz, y al día si cambia.
+/// Lo que se anuncia; el nombre, si lo hay. Con una IP en todas las redes, la de cada interfaz, y
+/// al día si cambia.
 fn ficha(ip: IpAddr, yo: &Presentacion) -> mdns_sd::Result<ServiceInfo> {
     let instancia = format!("nodo-{}", yo.id.as_deref().unwrap_or_default());
     let maquina = format!("{instancia}.local.");
@@ -164,8 +165,9 @@ fn ficha(ip: IpAddr, yo: &Presentacion) -> mdns_sd::Result<ServiceInfo> {
     let txt = if yo.nombre.is_empty() { &[] } else { &txt[..] };
     let puerto = yo.puerto;
     let mut ficha = match ip.is_unspecified() {
-        true => ServiceInfo::new(SERVICIO, &instancia, &maquina, (), puerto, txt)?
-            .enable_addr_auto(),
+        true => {
+            ServiceInfo::new(SERVICIO, &instancia, &maquina, (), puerto, txt)?.enable_addr_auto()
+        }
         false => ServiceInfo::new(SERVICIO, &instancia, &maquina, ip, puerto, txt)?,
     };
     // El `id` es al azar: no hace falta preguntar antes si alguien lo usa.

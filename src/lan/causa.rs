@@ -7,7 +7,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::lan::hechos::{Alrededor, Charla, Desacuerdo, Hechos, Llegada, Rafaga, Vuelta, los_puertos};
+use crate::lan::hechos::{
+    Alrededor, Charla, Desacuerdo, Hechos, Llegada, Rafaga, Vuelta, los_puertos,
+};
 use crate::lan::puerto::QuienEscucha;
 use crate::nodo::palabras::protocolo::ComoTeVeo;
 use crate::red::llegar::NoLlega;

@@ -48,8 +48,8 @@ pub struct OpcionesDeClave {
 }
 
 impl OpcionesDeClave {
-    /// Busca la frase donde se haya dicho (una opción, un archivo o la variable `NODO_CLAVE`) y mira
-    /// que valga. Vacía no es lo mismo que ninguna: sin querer, se hablaría en claro.
+    /// Busca la frase donde se haya dicho (una opción, un archivo o la variable `NODO_CLAVE`) y
+    /// mira que valga. Vacía no es lo mismo que ninguna: sin querer, se hablaría en claro.
     pub fn leer_frase(&mut self) -> Result<(), String> {
         if self.clave.is_some() && self.clave_de.is_some() {
             return Err("--clave y --clave-de no van juntos".into());
@@ -129,7 +129,8 @@ fn palabra_al_azar() -> Result<String, Fallo> {
     Ok(palabra)
 }
 
-/// Una letra de las que hay, todas con la misma probabilidad: lo que sobra de 256 se vuelve a tirar.
+/// Una letra de las que hay, todas con la misma probabilidad: lo que sobra de 256 se vuelve a
+/// tirar.
 fn letra_al_azar(letras: &[u8]) -> Result<char, Fallo> {
     let justo = 256 - 256 % letras.len();
     loop {

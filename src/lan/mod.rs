@@ -7,10 +7,9 @@
 //! en un archivo, los lee [`escritos`]. Nadie se anuncia sin pedirlo.
 //!
 //! Cuando alguno no se ve, [`diagnostico`] es la orden que averigua por qué: echa las [`sondas`],
-//! saca de lo que vieron ([`hechos`]) la [`causa`] y dice el [`remedio`]; con [`llamame`] se sabe si
-//! el otro nos alcanza. La [`clave`] es la frase con que se cifra lo que se dicen, y [`qr`], la página
-//! de un nodo para un teléfono. El nodo funciona
-//! sin nada de esto.
+//! saca de lo que vieron ([`hechos`]) la [`causa`] y dice el [`remedio`]; con [`llamame`] se sabe
+//! si el otro nos alcanza. La [`clave`] es la frase con que se cifra lo que se dicen, y [`qr`], la
+//! página de un nodo para un teléfono. El nodo funciona sin nada de esto.
 
 pub mod anuncios;
 pub mod causa;

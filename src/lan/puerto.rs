@@ -87,7 +87,9 @@ impl fmt::Display for MiPuerto {
                 "El puerto {puerto} lo tiene otro programa, que no es un nodo: elige otro con \
                  --puerto."
             ),
-            QuienEscucha::Nadie(motivo) => write!(f, "No se pudo abrir el puerto {puerto}: {motivo}."),
+            QuienEscucha::Nadie(motivo) => {
+                write!(f, "No se pudo abrir el puerto {puerto}: {motivo}.")
+            }
         }
     }
 }
@@ -110,9 +112,10 @@ impl MiPuerto {
                     Servidor::arrancar(escucha, CONEXIONES, limites, Parada::nueva(), atender)?;
                 (QuienEscucha::Nosotros, Some(servidor))
             }
-            Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
-                (quien_lo_tiene(direccion, yo, mias, parada, &config.limites), None)
-            }
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => (
+                quien_lo_tiene(direccion, yo, mias, parada, &config.limites),
+                None,
+            ),
             Err(e) => (QuienEscucha::Nadie(motivo(&e)), None),
         };
         Ok(MiPuerto {
@@ -126,10 +129,16 @@ impl MiPuerto {
     pub fn al_que_llamar(&self, quien_llama: IpAddr) -> Result<u16, QuienEscucha> {
         let solo_aqui = self.direccion.ip().is_loopback() && !quien_llama.is_loopback();
         match &self.quien {
-            QuienEscucha::Nosotros if solo_aqui => Err(QuienEscucha::SoloAqui("diagnostico".into())),
-            QuienEscucha::OtroNodo(nombre) if solo_aqui => Err(QuienEscucha::SoloAqui(nombre.clone())),
+            QuienEscucha::Nosotros if solo_aqui => {
+                Err(QuienEscucha::SoloAqui("diagnostico".into()))
+            }
+            QuienEscucha::OtroNodo(nombre) if solo_aqui => {
+                Err(QuienEscucha::SoloAqui(nombre.clone()))
+            }
             QuienEscucha::Nosotros | QuienEscucha::OtroNodo(_) => Ok(self.direccion.port()),
-            QuienEscucha::SoloAqui(_) | QuienEscucha::OtroPrograma | QuienEscucha::Nadie(_) => Err(self.quien.clone()),
+            QuienEscucha::SoloAqui(_) | QuienEscucha::OtroPrograma | QuienEscucha::Nadie(_) => {
+                Err(self.quien.clone())
+            }
         }
     }
 

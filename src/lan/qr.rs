@@ -27,11 +27,11 @@ const AFUERA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1
 /// El blanco de alrededor, en columnas: sin él, la cámara no sabe dónde empieza.
 const MARGEN: usize = 2;
 
-/// `nodo qr`: el código de la página del nodo que esté en marcha aquí. Sin decir cuál, el primero de
-/// `PEERS` que lo esté.
+/// `nodo qr`: el código de la página del nodo que esté en marcha aquí. Sin decir cuál, el primero
+/// de `PEERS` que lo esté.
 pub fn mostrar(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
     if config.limites.clave.is_some() {
-        let frase = "Con clave, la página sólo se ve desde esta computadora: un teléfono no la tiene";
+        let frase = "Con clave, la página sólo se ve desde esta computadora, no desde un teléfono";
         consola.pantalla.aviso(frase);
         return Ok(Salida::NoSePudo);
     }

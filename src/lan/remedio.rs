@@ -132,7 +132,7 @@ impl Botica<'_> {
                 "Pongan la misma los dos, letra por letra: nodo --clave-de ARCHIVO.".into()
             }
             Causa::Clave(Desacuerdo::SoloNosotros) => {
-                "Que arranque con la misma que tú: nodo --clave-de ARCHIVO. O prueba sin ella.".into()
+                "Que arranque con la misma: nodo --clave-de ARCHIVO. O prueba tú sin ella.".into()
             }
             Causa::Clave(Desacuerdo::SoloEl) => {
                 "Pide la clave a quien la repartió, y arranca con ella: nodo --clave-de ARCHIVO."
@@ -221,7 +221,9 @@ impl Botica<'_> {
             QuienEscucha::SoloAqui(_) => {
                 format!("Arranca tu nodo para todas las redes: nodo --ip 0.0.0.0 --peer {peer}")
             }
-            QuienEscucha::Nadie(motivo) => format!("Arregla antes por qué no se abre tu puerto: {motivo}"),
+            QuienEscucha::Nadie(motivo) => {
+                format!("Arregla antes por qué no se abre tu puerto: {motivo}")
+            }
             _ => format!("Elige un puerto que esté libre: nodo --puerto 6001 --peer {peer}"),
         }
     }

@@ -103,12 +103,14 @@ fn primeras_letras(conexion: &mut Conexion, limite: Instant) -> Result<Habla, Ci
     }
 }
 
-/// Cifrado se dicen las palabras nuestras y `BUSCAR`, todas con su fin de línea. `DESCARGAR` no dice
-/// la longitud, y un corte pasaría por final; HTTP y lo demás, en claro y desde aquí.
+/// Cifrado se dicen las palabras nuestras y `BUSCAR`, todas con su fin de línea. `DESCARGAR` no
+/// dice la longitud, y un corte pasaría por final; HTTP y lo demás, en claro y desde aquí.
 fn lo_que_va_dentro(conexion: &mut Conexion, limite: Instant) -> Result<bool, Cierre> {
     match primeras_letras(conexion, limite)? {
         Habla::Ampliada => Ok(true),
-        Habla::Http | Habla::Grpc => rechazar_palabra(conexion, "cifrado sólo se habla el protocolo"),
+        Habla::Http | Habla::Grpc => {
+            rechazar_palabra(conexion, "cifrado sólo se habla el protocolo")
+        }
         Habla::Guia => {
             conexion.quedarse_con_una_linea(limite)?;
             match conexion.pendiente().starts_with(b"BUSCAR:") {

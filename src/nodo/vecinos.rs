@@ -106,8 +106,8 @@ impl Vecinos {
     }
 
     /// ¿Puede enviarnos archivos quien llama `desde` ahí? Anunciarse no da permiso para escribir:
-    /// los conocidos, sólo si probaron la clave de la clase (la conexión va `cifrada`) o si se pidió
-    /// con `--recibir-de-conocidos`.
+    /// los conocidos, sólo si probaron la clave de la clase (la conexión va `cifrada`) o si se
+    /// pidió con `--recibir-de-conocidos`.
     pub fn puede_escribir(&self, desde: SocketAddr, cifrada: bool) -> bool {
         let conocido = || self.conocidos.quien_es(desde.ip()).is_some();
         self.es_de_un_escrito(desde) || ((self.recibe_de_conocidos || cifrada) && conocido())

@@ -97,7 +97,7 @@ impl fmt::Display for FalloRed {
             FalloRed::Cortada => f.write_str("se cortó a la mitad"),
             FalloRed::SinClave => f.write_str("no tiene clave, y este nodo no habla en claro"),
             FalloRed::SinSaludo => f.write_str(
-                "cerró cuando se le pidió la clave: o es un nodo de la guía, que no tiene, o se fue",
+                "cerró cuando se le pidió la clave: es un nodo de la guía (que no tiene) o se fue",
             ),
             FalloRed::OtraClave => f.write_str("su clave no es la nuestra"),
             FalloRed::Alterado => f.write_str("lo que llegó no lo cifró quien tiene la clave"),
@@ -457,7 +457,8 @@ impl Conexion {
     }
 
     /// Escribe `texto` tal cual, sin fin de línea (las palabras de la guía no lo llevan), en un
-    /// solo `write`. Cifrado sí: ahí no hay nadie que lo estorbe, y una lectura ya no es un mensaje.
+    /// solo `write`. Cifrado sí: ahí no hay nadie que lo estorbe, y una lectura ya no es un
+    /// mensaje.
     pub fn escribir_texto(&mut self, texto: &str) -> Result<(), FalloRed> {
         self.anunciar(texto, 0)?;
         let falta_el_fin = !texto.is_empty() && !texto.ends_with('\n');

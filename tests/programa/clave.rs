@@ -1,8 +1,8 @@
 //! La clave de la clase: quién se entiende con quién, qué se ve en el cable y qué pasa si alguien
 //! se mete en medio.
 //!
-//! Quien «llega de fuera» es aquí un socket enlazado a una IP de esta máquina que no es 127.x, y que
-//! llama a 127.0.0.1. Donde no la hay, esas pruebas no dicen nada.
+//! Quien «llega de fuera» es aquí un socket enlazado a una IP de esta máquina que no es 127.x, y
+//! que llama a 127.0.0.1. Donde no la hay, esas pruebas no dicen nada.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -307,7 +307,15 @@ fn si_la_clave_no_casa_o_solo_la_tiene_uno_se_dice_cual() {
     };
     let (con, sin) = (con.direccion(), sin.direccion());
     let casan = ver(con, &UNA);
-    comprobar(&casan, con, 0, &["bien, es ana y se ven en los dos sentidos", "HOLA de un golpe: pasan"]);
+    comprobar(
+        &casan,
+        con,
+        0,
+        &[
+            "bien, es ana y se ven en los dos sentidos",
+            "HOLA de un golpe: pasan",
+        ],
+    );
     for (a, clave, frase) in [
         (con, &OTRA[..], "la clave de la clase no casa"),
         (con, &[], "la clave de la clase sólo la tiene él"),

@@ -14,9 +14,17 @@ fn si_no_llega_ningun_telefono_dice_que_hacer() {
     let puerto = nodo.direccion().port().to_string();
     let visto = orden(["qr", "--puerto", &puerto]);
     assert_eq!(codigo(&visto), Some(1));
-    assert!(quejas(&visto).contains("sólo escucha en esta máquina"), "{}", quejas(&visto));
+    assert!(
+        quejas(&visto).contains("sólo escucha en esta máquina"),
+        "{}",
+        quejas(&visto)
+    );
     nodo.matar();
     let visto = orden(["qr", "--puerto", &puerto]);
     assert_eq!(codigo(&visto), Some(1));
-    assert!(quejas(&visto).contains("no hay ningún nodo en marcha"), "{}", quejas(&visto));
+    assert!(
+        quejas(&visto).contains("no hay ningún nodo en marcha"),
+        "{}",
+        quejas(&visto)
+    );
 }

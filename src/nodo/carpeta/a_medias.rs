@@ -454,7 +454,8 @@ impl Drop for AMedias {
         if !self.comprobable || self.tamano() == 0 {
             self.descartar();
         }
-        // Quien aún esté dando un bloque a otro tiene el mismo archivo abierto, y el cerrojo con él.
+        // Quien aún esté dando un bloque a otro tiene el mismo archivo abierto, y el cerrojo con
+        // él.
         let _ = self.archivo.unlock();
     }
 }

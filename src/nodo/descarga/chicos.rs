@@ -189,7 +189,8 @@ impl<'a> PorRepartir<'a> {
         !alguien && estado.acabar(cual, &self.cambio)
     }
 
-    /// Esa fuente no da nada más, y ya devolvió lo suyo. Los que se quedan sin nadie, y si alguno que lo tenía sigue ahí.
+    /// Esa fuente no da nada más, y ya devolvió lo suyo. Los que se quedan sin nadie, y si alguno
+    /// que lo tenía sigue ahí.
     pub fn retirar(&self, fuente: u16) -> Vec<(usize, bool)> {
         let mut estado = cerrojo(&self.estado);
         estado.fuentes[usize::from(fuente)] = Empleo::Retirada;

@@ -1,4 +1,5 @@
-//! Los archivos de un solo bloque, cuando llegan: asegurarlos en el disco y darles nombre, por lotes.
+//! Los archivos de un solo bloque, cuando llegan: asegurarlos en el disco y darles nombre, por
+//! lotes.
 //!
 //! Asegurar es lo que más cuesta de un archivo pequeño: mil veces son segundos; una, décimas. Por
 //! eso se juntan, y ninguno toma su nombre hasta que está asegurado: un apagón no deja uno a medias
@@ -115,7 +116,8 @@ impl<'s> Varios<'s> {
                     Err(_) => break,
                 },
                 recv(self.pedido.parada.canal()) -> _ => {
-                    // Lo que ya llegó está comprobado: se queda, también lo que se está escribiendo.
+                    // Lo que ya llegó está comprobado: se queda, también lo que se está
+                    // escribiendo.
                     reparto.cerrar();
                     self.sockets.cortar();
                     for parte in partes.iter().filter(|parte| matches!(parte, DeLosChicos::Llegaron(..))) {
