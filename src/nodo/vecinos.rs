@@ -125,11 +125,6 @@ impl Vecinos {
         self.escucha.is_some_and(es_peer)
     }
 
-    /// ¿Viene de la IP de un peer escrito? El puerto desde el que llama no cuenta.
-    pub fn es_de_un_escrito(&self, desde: SocketAddr) -> bool {
-        self.peers.iter().any(|peer| peer.ip() == desde.ip())
-    }
-
     /// ¿No hay a quién preguntar, ni quien lo diga?
     pub fn esta_solo(&self) -> bool {
         let nadie = self.peers.is_empty() && self.conocidos.direcciones().is_empty();

@@ -97,7 +97,8 @@ impl fmt::Display for FalloRed {
             FalloRed::Cortada => f.write_str("se cortó a la mitad"),
             FalloRed::SinClave => f.write_str("no tiene clave, y este nodo no habla en claro"),
             FalloRed::SinSaludo => f.write_str(
-                "cerró cuando se le pidió la clave: es un nodo de la guía (que no tiene) o se fue",
+                "cerró cuando se le pidió la clave: o es un nodo de la guía, que no tiene, o se \
+                 fue",
             ),
             FalloRed::OtraClave => f.write_str("su clave no es la nuestra"),
             FalloRed::Alterado => f.write_str("lo que llegó no lo cifró quien tiene la clave"),
