@@ -287,6 +287,20 @@ mod tests {
     }
 
     #[test]
+    fn sin_nombre_no_se_grita_ninguno() {
+        let ficha_de = |nombre: &str| {
+            let yo = Presentacion {
+                puerto: 6001,
+                nombre: nombre.into(),
+                id: Some("0af3219c".into()),
+            };
+            ficha(Ipv4Addr::UNSPECIFIED.into(), &yo).unwrap()
+        };
+        assert_eq!(ficha_de("ana").get_property_val_str(NOMBRE), Some("ana"));
+        assert!(ficha_de("").get_properties().is_empty());
+    }
+
+    #[test]
     fn lo_mejor_va_delante_y_lo_absurdo_no_va() {
         let dichas = [
             "127.0.0.1:6001",

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::config::Config;
+use crate::config::{Config, Fila, PEERS};
 use crate::consola::Consola;
 use crate::consola::pantalla::Pantalla;
 use crate::fallo::{Fallo, Salida};
@@ -32,7 +32,7 @@ const ESPERA_DEL_MAESTRO: Duration = Duration::from_secs(1);
 
 /// Mira a los peers (los escritos y los que dé el maestro) y dice qué pasa con cada uno.
 pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let empezo = Instant::now();
+    let (empezo, config) = (Instant::now(), &en_su_puerto(config));
     let aqui = SocketAddr::new(config.ip, config.puerto);
     let nombre = config.nombre.as_deref().unwrap_or("diagnostico");
     let mut vecinos = Vecinos::nuevos(config, nombre.into(), Some(aqui));
@@ -75,6 +75,16 @@ pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
     let tiempo = duracion(empezo.elapsed());
     consola.pantalla.aviso(format!("Mirado en {tiempo}."));
     Ok(Salida::de(true, bien && !vistos.is_empty()))
+}
+
+/// Quien descubre escucha desde el puerto de la primera fila: es el que los demás tienen que poder
+/// alcanzar.
+fn en_su_puerto(config: &Config) -> Config {
+    let mut config = config.clone();
+    if config.encuentro.descubre() && config.fila == Fila::PrimeraLibre {
+        config.puerto = PEERS[0].2;
+    }
+    config
 }
 
 /// A todos a la vez. Lo que se vio de cada uno, en el orden en que se escribieron; `None` si un

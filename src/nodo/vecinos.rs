@@ -149,6 +149,7 @@ impl Vecinos {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lan::conocidos::Conocido;
 
     #[test]
     fn es_de_un_escrito_quien_viene_de_su_ip_se_escriba_como_se_escriba() {
@@ -170,6 +171,33 @@ mod tests {
         ] {
             assert_eq!(vecinos.es_de_un_escrito(dir(desde)), entra, "{desde}");
         }
+    }
+
+    #[test]
+    fn de_un_conocido_se_recibe_si_probo_la_clave_o_si_se_pidio() {
+        let dir = |texto: &str| texto.parse::<SocketAddr>().unwrap();
+        let mut config = crate::ordenes::opciones::decidir(Default::default()).unwrap();
+        config.peers = vec![dir("10.0.0.2:6001")];
+        let mut vecinos = Vecinos::nuevos(&config, "yo".into(), None);
+        let entra = vecinos.conocidos.entra(Conocido {
+            id: "0000000a".into(),
+            nombre: "ana".into(),
+            direccion: dir("10.0.0.3:6001"),
+        });
+        assert!(entra);
+        let puede = |vecinos: &Vecinos, ip: &str, cifrada| {
+            vecinos.puede_escribir(dir(&format!("{ip}:50000")), cifrada)
+        };
+        for (ip, en_claro, cifrada) in [
+            ("10.0.0.2", true, true),
+            ("10.0.0.3", false, true),
+            ("10.0.0.4", false, false),
+        ] {
+            assert_eq!(puede(&vecinos, ip, false), en_claro, "{ip}");
+            assert_eq!(puede(&vecinos, ip, true), cifrada, "{ip}");
+        }
+        vecinos.recibe_de_conocidos = true;
+        assert!(puede(&vecinos, "10.0.0.3", false) && !puede(&vecinos, "10.0.0.4", false));
     }
 
     #[test]

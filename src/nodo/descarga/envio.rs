@@ -88,8 +88,9 @@ fn aceptar(conexion: &Conexion, nombre: &str, nodo: &Nodo) -> Result<TurnoDeIp, 
         let nuevos = conocer_los_del_maestro(vecinos, &nodo.saliendo);
         nuevos.is_ok() && vecinos.puede_escribir(desde, cifrada)
     };
-    let alguno_mas = vecinos.recibe_de_conocidos || cifrada;
-    if !vecinos.puede_escribir(desde, cifrada) && !(alguno_mas && preguntando()) {
+    let de_conocidos = vecinos.recibe_de_conocidos || cifrada;
+    let deja = vecinos.puede_escribir(desde, cifrada) || (de_conocidos && preguntando());
+    if !deja {
         return Err(no_se_recibe(ip, nombre, vecinos, &nodo.avisador));
     }
     NombreRecibible::nuevo(nombre).map_err(|malo| malo.to_string())?;
