@@ -329,11 +329,8 @@ mod tests {
     /// esa IP.
     fn visto_desde(ip: &str) -> (Arc<Archivos>, tempfile::TempDir) {
         let temporal = tempfile::tempdir().unwrap();
-        let opciones = Opciones {
-            peers: vec!["203.0.113.1:6000".parse().unwrap()],
-            ..Opciones::default()
-        };
-        let config = decidir(opciones).unwrap();
+        let mut config = decidir(Opciones::default()).unwrap();
+        config.peers = vec!["203.0.113.1:6000".parse().unwrap()];
         let archivos = Archivos {
             desde: SocketAddr::new(ip.parse().unwrap(), 40_000),
             aqui: "203.0.113.9:6001".parse().unwrap(),
