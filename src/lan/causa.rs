@@ -181,16 +181,7 @@ impl fmt::Display for Causa {
             Causa::Vpn(vpn) => {
                 write!(f, "tu VPN ({vpn}) se lleva lo que va a él, y no llega")
             }
-            Causa::Clave(Desacuerdo::NoCasan) => {
-                f.write_str("la clave de la clase no casa: él tiene otra")
-            }
-            Causa::Clave(Desacuerdo::SoloNosotros) => f.write_str(
-                "la clave de la clase sólo la tienes tú: ahí hay un nodo que no la usa (o uno de \
-                 la guía, u otro programa)",
-            ),
-            Causa::Clave(Desacuerdo::SoloEl) => {
-                f.write_str("la clave de la clase sólo la tiene él, y no habla sin ella")
-            }
+            Causa::Clave(cual) => f.write_str(de_la_clave(*cual)),
             Causa::OtroPrograma => {
                 f.write_str("otro programa tiene ese puerto: contesta, y no habla el protocolo")
             }
@@ -211,6 +202,17 @@ impl fmt::Display for Causa {
             ),
             Causa::Otra(motivo) => f.write_str(motivo),
         }
+    }
+}
+
+fn de_la_clave(cual: Desacuerdo) -> &'static str {
+    match cual {
+        Desacuerdo::NoCasan => "la clave de la clase no casa: él tiene otra",
+        Desacuerdo::SoloNosotros => {
+            "la clave de la clase sólo la tienes tú: ahí hay un nodo que no la usa (o uno de la \
+             guía, u otro programa)"
+        }
+        Desacuerdo::SoloEl => "la clave de la clase sólo la tiene él, y no habla sin ella",
     }
 }
 

@@ -128,16 +128,7 @@ impl Botica<'_> {
                 "Apaga la VPN ({vpn}) mientras dure la práctica, o dile que deje fuera la red \
                  local."
             ),
-            Causa::Clave(Desacuerdo::NoCasan) => {
-                "Pongan la misma los dos, letra por letra: nodo --clave-de ARCHIVO.".into()
-            }
-            Causa::Clave(Desacuerdo::SoloNosotros) => {
-                "Que arranque con la misma: nodo --clave-de ARCHIVO. O prueba tú sin ella.".into()
-            }
-            Causa::Clave(Desacuerdo::SoloEl) => {
-                "Pide la clave a quien la repartió, y arranca con ella: nodo --clave-de ARCHIVO."
-                    .into()
-            }
+            Causa::Clave(cual) => con_la_clave(*cual).into(),
             Causa::OtroPrograma | Causa::Mudo => format!(
                 "En esa computadora, cierra el programa que tiene el puerto {puerto}, o arranca el \
                  nodo en otro: nodo --puerto 6001, y aquí --peer {}",
@@ -225,6 +216,18 @@ impl Botica<'_> {
                 format!("Arregla antes por qué no se abre tu puerto: {motivo}")
             }
             _ => format!("Elige un puerto que esté libre: nodo --puerto 6001 --peer {peer}"),
+        }
+    }
+}
+
+fn con_la_clave(cual: Desacuerdo) -> &'static str {
+    match cual {
+        Desacuerdo::NoCasan => "Pongan la misma los dos, letra por letra: nodo --clave-de ARCHIVO.",
+        Desacuerdo::SoloNosotros => {
+            "Que arranque con la misma: nodo --clave-de ARCHIVO. O prueba tú sin ella."
+        }
+        Desacuerdo::SoloEl => {
+            "Pide la clave a quien la repartió, y arranca con ella: nodo --clave-de ARCHIVO."
         }
     }
 }

@@ -74,11 +74,7 @@ fn cumplir_con(
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let limites = montado.limites();
-    let dice_al_maestro = match &orden {
-        Some(Orden::Localizar { por, .. }) => por.is_none(),
-        _ => nodo.maestro.is_some(),
-    };
-    if nodo.clave.clave.is_some() && dice_al_maestro {
+    if nodo.clave.clave.is_some() && dice_algo_al_maestro(&nodo, &orden) {
         consola.pantalla.aviso(AL_MAESTRO_EN_CLARO);
     }
     if let Some(Orden::Descubrir { .. }) = orden {
@@ -87,18 +83,7 @@ fn cumplir_con(
     if let Some(salida) = escritos::resolver_nombres(&mut nodo.peers, consola)? {
         return Ok(salida);
     }
-    let config = || {
-        let limites = Limites {
-            caudal: Caudal::nuevo(nodo.ritmo),
-            clave: nodo.clave.clave()?,
-            esperar_red: nodo.esperar_red.unwrap_or(limites.esperar_red),
-            ..limites.clone()
-        };
-        Ok(Config {
-            limites,
-            ..decidir(nodo)?
-        })
-    };
+    let config = || config_de(nodo, &limites);
     match orden {
         None => menu::abrir(&config()?, &montado.puesto, consola),
         Some(Orden::Servir) => arranque::servir(&config()?, &montado.puesto, consola),
@@ -131,6 +116,26 @@ fn cumplir_con(
         Some(Orden::Completar { shell }) => Ok(sueltas::completar(shell, consola)),
         Some(Orden::Laboratorio(experimento)) => laboratorio::cumplir(experimento, consola),
     }
+}
+
+fn dice_algo_al_maestro(nodo: &Opciones, orden: &Option<Orden>) -> bool {
+    match orden {
+        Some(Orden::Localizar { por, .. }) => por.is_none(),
+        _ => nodo.maestro.is_some(),
+    }
+}
+
+fn config_de(nodo: Opciones, limites: &Limites) -> Result<Config, Fallo> {
+    let limites = Limites {
+        caudal: Caudal::nuevo(nodo.ritmo),
+        clave: nodo.clave.clave()?,
+        esperar_red: nodo.esperar_red.unwrap_or(limites.esperar_red),
+        ..limites.clone()
+    };
+    Ok(Config {
+        limites,
+        ..decidir(nodo)?
+    })
 }
 
 /// El diario de una práctica: del maestro, también lo que se dice; de una charla o de lo que pasa

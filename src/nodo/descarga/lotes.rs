@@ -120,7 +120,8 @@ impl<'s> Varios<'s> {
                     // escribiendo.
                     reparto.cerrar();
                     self.sockets.cortar();
-                    for parte in partes.iter().filter(|parte| matches!(parte, DeLosChicos::Llegaron(..))) {
+                    let llegaron = |parte: &_| matches!(parte, DeLosChicos::Llegaron(..));
+                    for parte in partes.iter().filter(llegaron) {
                         self.anotar(parte, chicos, &mut lote, perdidos);
                     }
                     self.asegurar(chicos, &mut lote)?;
