@@ -97,6 +97,8 @@ fn a_la_vez_las_que_esperan_plazos() {
         demostrar::todo_se_ve_en_la_guia_y_nada_en_el_nodo,
         descarga::a_los_mudos_y_a_los_que_gotean_no_se_les_espera,
         #[cfg(target_os = "linux")]
+        descubrir::con_clave_se_encuentran_y_se_reciben_y_quien_no_la_tiene_no,
+        #[cfg(target_os = "linux")]
         descubrir::con_ipv6_de_enlace_y_nada_mas,
         #[cfg(target_os = "linux")]
         descubrir::de_un_conocido_solo_se_recibe_si_se_pidio,

@@ -233,6 +233,48 @@ pub fn de_un_conocido_solo_se_recibe_si_se_pidio() {
     );
 }
 
+/// Con clave se encuentran los que la tienen, y entre ellos se reciben sin pedirlo aparte.
+#[cfg(target_os = "linux")]
+pub fn con_clave_se_encuentran_y_se_reciben_y_quien_no_la_tiene_no() {
+    const CLAVE: [&str; 2] = ["--clave", "batuki domite karusa lenopi"];
+    let Some(aula) = aula::Aula::nueva(3) else {
+        return;
+    };
+    for n in 1..=3 {
+        aula.ip(n, &format!("addr add 10.77.0.{n}/24 dev eth0"));
+    }
+    let con_clave = |opciones: &[&'static str]| [opciones, &CLAVE[..]].concat();
+    let ana = aula.nodo(1, &con_clave(&["--nombre", "ana"]));
+    let luis = aula.nodo(2, &con_clave(&["--nombre", "luis"]));
+    let _sin_clave = aula.nodo(3, &["--nombre", "eva"]);
+    ana.esperar("[ENCONTRADO] luis en 10.77.0.2:6001\n");
+    luis.esperar("[ENCONTRADO] ana en 10.77.0.1:6001\n");
+    fs::write(aula.carpeta(2).join("tarea.txt"), "hecha").unwrap();
+    fs::write(aula.carpeta(3).join("tarea.txt"), "otra").unwrap();
+    let enviar = ["enviar", "tarea.txt", "--a", "10.77.0.1:6001"];
+    let salida = aula.orden(2, &con_clave(&enviar));
+    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+    let salida = aula.orden(3, &enviar);
+    assert_eq!(codigo(&salida), Some(1), "{}", quejas(&salida));
+    assert!(
+        quejas(&salida).contains("clave de la clase"),
+        "{}",
+        quejas(&salida)
+    );
+    let suyos = fs::read_dir(aula.carpeta(1).join("compartidos/nodo1")).unwrap();
+    assert_eq!(suyos.count(), 1);
+    // A cada uno lo oyen sólo los suyos.
+    let ver = |n, opciones: &[&str]| {
+        let salida = aula.orden(n, &[&["descubrir", "--segundos", "2"], opciones].concat());
+        dicho(&salida)
+    };
+    let los_dos = ver(3, &CLAVE);
+    assert!(los_dos.contains("10.77.0.1:6001 ana\n") && los_dos.contains("10.77.0.2:6001 luis\n"));
+    assert!(!los_dos.contains("eva"), "{los_dos}");
+    let sola = ver(3, &[]);
+    assert!(!sola.contains("ana") && !sola.contains("luis"), "{sola}");
+}
+
 /// Cuatro en una computadora sin ninguna red: las tres filas, y el primer puerto que no lo es.
 #[cfg(target_os = "linux")]
 pub fn sin_mas_interfaz_que_la_interna_tambien() {
