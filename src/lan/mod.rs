@@ -9,7 +9,7 @@
 //! Cuando alguno no se ve, [`diagnostico`] es la orden que averigua por qué: echa las [`sondas`],
 //! saca de lo que vieron ([`hechos`]) la [`causa`] y dice el [`remedio`]; con [`llamame`] se sabe
 //! si el otro nos alcanza. La [`clave`] es la frase con que se cifra lo que se dicen, y [`qr`], la
-//! página de un nodo para un teléfono. El nodo funciona sin nada de esto.
+//! página de un nodo para un teléfono. Nada de esto pasa sin pedirlo.
 
 pub mod anuncios;
 pub mod causa;

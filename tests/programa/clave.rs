@@ -15,9 +15,11 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::comun::falsos::{Charla, Falso, Mana};
+use super::comun::falsos::{BLOQUE, Charla, Falso, Mana};
+use super::comun::rest::hasta_que;
 use super::comun::*;
 use crate::config::Limites;
+use crate::guia::SELECCIONE;
 use crate::lan::clave::OpcionesDeClave;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::parada::Parada;
@@ -919,6 +921,32 @@ fn un_fin_falso_no_acaba_una_linea() {
     let cortada = nuestra.leer_linea(PACIENCIA, "la lista");
     assert!(matches!(cortada, Err(FalloRed::Cortada)), "{cortada:?}");
     servidor.join().unwrap();
+}
+
+#[test]
+fn cifrado_tambien_se_reparte_lo_que_se_esta_bajando() {
+    let contenido = datos(8 * BLOQUE);
+    let opciones = ["--clave", FRASE, "--ritmo", "10MB"];
+    let (_suya, semilla) = nodo_con(&[("clase.bin", &contenido)], &opciones);
+    let semilla = semilla.direccion().to_string();
+    let (una, otra) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut baja = Proceso::menu(una.path(), &["--clave", FRASE, "--peer", &semilla]);
+    baja.esperar(SELECCIONE);
+    for linea in ["2", "clase.bin", "1"] {
+        baja.escribir(linea);
+    }
+    hasta_que("que tenga algún bloque", || {
+        let mut conexion = con_clave(baja.direccion(), FRASE).ok()?;
+        let dicho = pedir(&mut conexion, "TENGO:0:clase.bin\n");
+        dicho.starts_with("TENGO:").then_some(())
+    });
+    let (donde, reparte) = (otra.path().to_str().unwrap(), baja.direccion().to_string());
+    let de = ["--peer", &semilla, "--peer", &reparte, "--clave", FRASE];
+    let bajar = ["descargar", "clase.bin", "--carpeta", donde];
+    let salida = orden(bajar.into_iter().chain(de));
+    assert_eq!(codigo(&salida), Some(0), "{}", quejas(&salida));
+    assert!(dicho(&salida).contains("2 fuentes"), "{}", dicho(&salida));
+    assert!(fs::read(otra.path().join("clase.bin")).unwrap() == contenido);
 }
 
 #[test]

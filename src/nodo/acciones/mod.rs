@@ -417,7 +417,8 @@ fn contar_saludo(peer: SocketAddr, saludo: &Saludado, tiempo: Duration) -> Strin
     match saludo {
         Ok(quien) => format!("{peer} responde: {} ({tiempo})", quien.nombre),
         Err(FalloPar::Cerro) => format!("{peer} responde: un nodo de la guía ({tiempo})"),
-        Err(fallo @ FalloPar::Repetido(_)) => format!("{peer} {fallo}"),
+        // Responde, pero no a esto: que pide la clave, por ejemplo.
+        Err(fallo @ (FalloPar::Repetido(_) | FalloPar::Rechaza(_))) => format!("{peer} {fallo}"),
         Err(fallo @ FalloPar::Clave(_)) => fallo.de(peer),
         Err(fallo) => format!("{peer} no responde: {fallo}"),
     }
