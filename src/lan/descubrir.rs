@@ -2,10 +2,10 @@
 //!
 //! Un anuncio no vale nada hasta que quien está en esa dirección contesta `HOLA` con ese `id`. Así
 //! uno se reconoce a sí mismo, quien tiene dos IP cuenta una vez y nadie entra por lo que otro
-//! grite. Después se le vuelve a saludar cada [`LATIDO`] por la misma conexión: el que muere sale
+//! grite. Después se le vuelve a saludar cada `LATIDO` por la misma conexión: el que muere sale
 //! de la lista en menos de 10 s. A quien nos saluda se le llama igual, aunque no se le oiga.
 //!
-//! Un hilo lleva la cuenta de los oídos ([`Cuaderno`]) y arranca otro por cada uno que haya que
+//! Un hilo lleva la cuenta de los oídos (`Cuaderno`) y arranca otro por cada uno que haya que
 //! vigilar. Al salir se cortan sus conexiones, y se les espera.
 
 use std::collections::HashMap;

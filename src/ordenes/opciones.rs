@@ -59,8 +59,10 @@ pub struct Opciones {
           help = format!("Otro nodo, en vez de PEERS (sin puerto, {PUERTO}); se repite, y vale \
                           el nombre de una máquina"))]
     pub peers: Vec<PeerEscrito>,
-    /// Los demás nodos, de un archivo: en cada línea, IP[:PUERTO] y, si se quiere, un nombre
-    #[arg(long = "peers", value_name = "ARCHIVO", value_parser = leer_lista)]
+    /// Los demás nodos, de un archivo.
+    #[arg(long = "peers", value_name = "ARCHIVO", value_parser = leer_lista,
+          help = "Los demás nodos, de un archivo: en cada línea, IP[:PUERTO] y, si se quiere, un \
+                  nombre")]
     pub listas: Vec<ListaDePeers>,
     /// Encontrarse sin escribirlos.
     #[command(flatten)]
