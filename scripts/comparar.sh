@@ -300,7 +300,7 @@ chicos() {
 # La orden entera contra la orden entera: lo que espera quien la escribe.
 carpeta() {
     decir "" "== descargar carpeta/ de 1000 archivos de 4 KiB, mediana de $rondas, con destino en $base =="
-    hay nginx && hay curl || { decir "  nginx o curl: no está"; return; }
+    if ! hay nginx || ! hay curl; then decir "  nginx o curl: no está"; return; fi
     mkdir -p "$trabajo/a/carpeta"
     local n
     for n in $(seq 0 999); do head -c 4096 /dev/urandom >"$trabajo/a/carpeta/$n"; done
