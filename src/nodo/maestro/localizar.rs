@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::nodo::cliente::buscar_en_peers;
 use crate::nodo::palabras::pedir::{FIN_HTTP, LoQueHabla, que_habla};
 use crate::nodo::vecinos::Vecinos;
 use crate::red::hilos::arrancar_en;
+use crate::red::maquina::es_de_esta_maquina;
 use crate::red::parada::Parada;
 
 /// Todos los que tienen `nombre`: los peers, en el orden de la lista, y los que además conozca el
@@ -228,11 +229,38 @@ fn preguntar(
 ) -> Result<Vec<Value>, Fallo> {
     let (codigo, mut valor) = pedir(&format!("{url}{ruta}"), None, limites, parada)?;
     match valor.get_mut("peers").map(Value::take) {
-        Some(Value::Array(peers)) if codigo == 200 => Ok(peers),
+        Some(Value::Array(mut peers)) if codigo == 200 => {
+            if peers.iter().any(dice_localhost)
+                && let Some(quien) = Url::leer(url)
+                && let Ok(quien) = resolver(&quien, limites.conectar, parada)
+                && !es_de_esta_maquina(quien.ip())
+            {
+                peers
+                    .iter_mut()
+                    .for_each(|peer| en_su_maquina(peer, quien.ip()));
+            }
+            Ok(peers)
+        }
         _ => {
             let motivo = motivo(codigo, &valor);
             Err(Fallo::nuevo(format!("{url} no dice quién: {motivo}")))
         }
+    }
+}
+
+fn dice_localhost(peer: &Value) -> bool {
+    let rest = peer["rest"].as_str().and_then(Url::leer);
+    rest.and_then(|rest| rest.ip())
+        .is_some_and(|ip| ip.is_loopback())
+}
+
+/// `localhost`, dicho por quien está en otra máquina, es esa máquina: así se registran allí los
+/// programas del curso.
+fn en_su_maquina(peer: &mut Value, ip: IpAddr) {
+    if dice_localhost(peer)
+        && let Some(rest) = peer["rest"].as_str().and_then(Url::leer)
+    {
+        peer["rest"] = format!("http://{}", SocketAddr::new(ip, rest.puerto)).into();
     }
 }
 
@@ -336,6 +364,29 @@ pub fn motivo(codigo: u16, valor: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn localhost_dicho_desde_otra_maquina_es_esa_maquina() {
+        // 203.0.113.x no es de nadie: es la red de los ejemplos.
+        for (maestro, rest, queda) in [
+            (
+                "203.0.113.1",
+                "http://localhost:9005",
+                "http://203.0.113.1:9005",
+            ),
+            ("fd00::1", "http://127.0.0.1:1", "http://[fd00::1]:1"),
+            (
+                "203.0.113.1",
+                "http://203.0.113.2:1",
+                "http://203.0.113.2:1",
+            ),
+            ("203.0.113.1", "http://otra:1", "http://otra:1"),
+        ] {
+            let mut peer = json!({"rest": rest, "grpc_port": 7});
+            en_su_maquina(&mut peer, maestro.parse().unwrap());
+            assert_eq!(peer, json!({"rest": queda, "grpc_port": 7}), "{rest}");
+        }
+    }
 
     #[test]
     fn quien_no_habla_el_protocolo_queda_con_su_url() {
