@@ -3,7 +3,8 @@
 # con medianas.
 #
 #   scripts/comparar.sh                 todo
-#   scripts/comparar.sh transferencias  sólo eso (o: chicos, varias, peticiones, ociosas, buscar)
+#   scripts/comparar.sh transferencias  sólo eso (o: clave, chicos, carpeta, varias, enjambre,
+#                                       peticiones, ociosas, buscar)
 #
 # No instala nada: lo que no esté (nginx, curl, python3, el nodo de la guía) se salta y se dice. El nodo
 # de la guía se toma de la variable GUIA (ruta de nodo_p2p.py). RONDAS=5 y MIB=1024 se pueden cambiar.
@@ -106,7 +107,7 @@ pid $trabajo/nginx.pid;
 error_log $trabajo/nginx.log;
 events { worker_connections 8192; }
 http {
-    access_log off; sendfile on; keepalive_timeout 0; client_body_temp_path $trabajo/ng;
+    access_log off; sendfile on; keepalive_timeout ${1:-0}; client_body_temp_path $trabajo/ng;
     server {
         listen 127.0.0.1:$puerto_nginx backlog=1024;
         root $trabajo/a;
@@ -243,6 +244,33 @@ memoria_de_una_descarga() {
     decir "  memoria máxima: quien baja $maxima MiB, quien sirve $(memoria_maxima "$2") MiB"
 }
 
+# Por parejas: cada descarga cifrada, justo después de la misma en claro.
+clave() {
+    local frase p1 n1 p2 n2 claro cifrado
+    frase=$("$nodo" clave 2>/dev/null)
+    decir "" "== Cifrar: un archivo de $mib MiB con clave y sin ella, mediana de $rondas parejas =="
+    mkdir -p "$trabajo/a"
+    [ -f "$trabajo/a/grande" ] || head -c "$((mib * 1048576))" /dev/urandom >"$trabajo/a/grande"
+    arrancar_nodo "$trabajo/a"; p1=$puerto n1=$proceso
+    arrancar_nodo "$trabajo/a" --clave "$frase"; p2=$puerto n2=$proceso
+    local bajar=("$nodo" descargar grande --carpeta "$trabajo/destino")
+    "${bajar[@]}" --de "127.0.0.1:$p1" >/dev/null
+    rm -rf "$trabajo/destino"
+    "${bajar[@]}" --de "127.0.0.1:$p2" --clave "$frase" >/dev/null
+    for _ in $(seq "$rondas"); do
+        medir claro "$n1" "${bajar[@]}" --de "127.0.0.1:$p1"
+        medir cifrado "$n2" "${bajar[@]}" --de "127.0.0.1:$p2" --clave "$frase"
+    done
+    claro=$(awk '{ print $2 }' "$trabajo/claro.datos" | mediana)
+    cifrado=$(awk '{ print $2 }' "$trabajo/cifrado.datos" | mediana)
+    decir "  cifrada va a $(paste "$trabajo/claro.datos" "$trabajo/cifrado.datos" |
+        awk '{ print $1 / $3 }' | mediana) de la misma en claro" \
+        "  procesador por GiB, entre los dos lados: en claro $(por_gib "$claro") s," \
+        "  cifrada $(por_gib "$cifrado") s"
+}
+
+por_gib() { awk -v s="$1" -v m="$mib" 'BEGIN { printf "%.2f", s * 1024 / m }'; }
+
 chicos() {
     decir "" "== 1000 archivos de 4 KiB, mediana de $rondas =="
     mkdir -p "$trabajo/a" "$trabajo/destino"
@@ -269,6 +297,35 @@ chicos() {
     fi
 }
 
+# La orden entera contra la orden entera: lo que espera quien la escribe.
+carpeta() {
+    decir "" "== descargar carpeta/ de 1000 archivos de 4 KiB, mediana de $rondas, con destino en $base =="
+    if ! hay nginx || ! hay curl; then decir "  nginx o curl: no está"; return; fi
+    mkdir -p "$trabajo/a/carpeta"
+    local n
+    for n in $(seq 0 999); do head -c 4096 /dev/urandom >"$trabajo/a/carpeta/$n"; done
+    arrancar_nodo "$trabajo/a"; local p=$puerto
+    # Con conexiones que se reutilizan, como viene: si no, curl abriría mil.
+    arrancar_nginx 65
+    local destino=$trabajo/d-carpeta
+    TIMEFORMAT=%R
+    # La primera no cuenta: calienta la caché y deja calculadas las huellas.
+    for n in $(seq 0 "$rondas"); do
+        rm -rf "$destino"
+        { time "$nodo" descargar carpeta/ --carpeta "$destino" --de "127.0.0.1:$p" >/dev/null; } \
+            2>>"$trabajo/carpeta.nodo"
+        diff -rq "$trabajo/a/carpeta" "$destino/carpeta" || { decir "¡no bajó bien!"; exit 1; }
+        rm -rf "$destino"; mkdir "$destino"
+        { time curl -s -Z -o "$destino/#1" "http://127.0.0.1:$puerto_nginx/carpeta/[0-999]" \
+            >/dev/null 2>&1; } 2>>"$trabajo/carpeta.curl"
+    done
+    local nuestro suyo
+    nuestro=$(tail -n +2 "$trabajo/carpeta.nodo" | mediana)
+    suyo=$(tail -n +2 "$trabajo/carpeta.curl" | mediana)
+    decir "  nodo, comprobados y asegurados en el disco: $nuestro s"
+    decir "  curl -Z contra nginx: $suyo s; nodo va a $(entre "$suyo" "$nuestro") veces"
+}
+
 varias() {
     decir "" "== Tres fuentes de 20 MB/s cada una frente a una, 256 MiB, mediana de 3 =="
     mkdir -p "$trabajo/m"
@@ -292,6 +349,54 @@ varias() {
     una=$(mediana <"$trabajo/varias.una"); tres=$(mediana <"$trabajo/varias.tres")
     decir "  de una $una s, de tres $tres s: $(entre "$una" "$tres") veces"
 }
+
+# El menú de un nodo que baja, en 127.0.0.N. Lee de una tubería suya: el descriptor por el que se le
+# escribe se añade a la lista que se diga.
+arrancar_menu() {
+    local n=$1 descriptores=$2
+    shift 2
+    mkdir -p "$trabajo/e$n" && mkfifo "$trabajo/e$n.teclas"
+    exec {descriptor}<>"$trabajo/e$n.teclas"
+    "$nodo" --ip "127.0.0.$n" --puerto "$puerto" --carpeta "$trabajo/e$n" "$@" \
+        <"$trabajo/e$n.teclas" >"$trabajo/e$n.dice" 2>&1 &
+    procesos+=("$!")
+    eval "$descriptores+=($descriptor)"
+}
+
+enjambre() {
+    local doce=({2..13}) n teclas=() peers=() empezo ultimo ideal solo
+    decir "" "== Doce que piden a la vez 64 MiB a uno que sube a 50 Mbit/s; los demás, a 200 =="
+    mkdir -p "$trabajo/e"
+    head -c 67108864 /dev/urandom >"$trabajo/e/imagen"
+    arrancar_nodo "$trabajo/e" --ip 127.0.0.1 --ritmo 6250KB
+    # Toda 127.x.x.x es esta máquina: cada nodo en la suya, con el mismo puerto.
+    for n in 1 "${doce[@]}"; do peers+=(--peer "127.0.0.$n:$puerto"); done
+    "$nodo" buscar imagen "${peers[0]}" "${peers[1]}" >/dev/null
+    for n in "${doce[@]}"; do arrancar_menu "$n" teclas --ritmo 25MB "${peers[@]}"; done
+    for n in "${doce[@]}"; do
+        until grep -q "Nodo activo" "$trabajo/e$n.dice"; do pausa 0.05; done
+    done
+    empezo=$EPOCHREALTIME
+    for n in "${teclas[@]}"; do printf '2\nimagen\n1\n' >&"$n"; done
+    for n in "${doce[@]}"; do
+        until [ -f "$trabajo/e$n/imagen" ] || grep -q "ERROR AL" "$trabajo/e$n.dice"; do
+            pausa 0.05
+        done
+        cmp -s "$trabajo/e/imagen" "$trabajo/e$n/imagen" ||
+            { decir "¡al $n no le llegó bien!"; cat "$trabajo/e$n.dice"; exit 1; }
+    done
+    ultimo=$(entre_dos "$empezo" "$EPOCHREALTIME")
+    ideal=$(entre 67.108864 6.25)
+    solo=$(awk -v i="$ideal" 'BEGIN { print 12 * i }')
+    decir "  el último acaba en $ultimo s:" \
+        "  $(entre "$solo" "$ultimo") veces antes que todos sólo de la semilla ($solo s)" \
+        "  $(entre "$ultimo" "$ideal") veces el ideal: lo que tarda ella en mandarlo una vez ($ideal s)"
+    decir "  memoria máxima de uno que baja y reparte: $(memoria_maxima "${procesos[-1]}") MiB"
+    for n in "${teclas[@]}"; do printf '3\n' >&"$n"; exec {n}>&-; done
+}
+
+# Los segundos entre dos momentos.
+entre_dos() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.1f", b - a }'; }
 
 peticiones() {
     decir "" "== BUSCAR por conexiones nuevas: peticiones por segundo, mediana de $rondas de 2 s =="
@@ -375,10 +480,13 @@ compilar
 hay nginx || decir "nginx: no está; se salta"
 hay curl || decir "curl: no está; se salta"
 hay_guia || decir "el nodo de la guía: no está (GUIA=ruta de nodo_p2p.py); se salta"
-if [ $# -eq 0 ]; then set -- transferencias chicos varias peticiones ociosas buscar; fi
+if [ $# -eq 0 ]; then
+    set -- transferencias clave chicos carpeta varias enjambre peticiones ociosas buscar
+fi
 for parte in "$@"; do
     case $parte in
-        transferencias | chicos | varias | peticiones | ociosas | buscar) "$parte" ;;
+        transferencias | clave | chicos | carpeta | varias) "$parte" ;;
+        enjambre | peticiones | ociosas | buscar) "$parte" ;;
         *) decir "no sé medir «$parte»" >&2; exit 2 ;;
     esac
 done

@@ -9,10 +9,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::lan::descubrir::Encuentro;
+use crate::red::caudal::Caudal;
+use crate::red::cifrado::Clave;
 use crate::testigo::Testigo;
 
-/// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta
-/// (`compartidos/nodoN`).
+/// Los nodos de la práctica: nombre, IP y puerto. La fila da también la carpeta.
 ///
 /// Es el `peers` de la guía. Los puertos empiezan en 6001 porque los navegadores se niegan a abrir
 /// el 6000. Para cambiarlos sin recompilar: `--peer IP:PUERTO`, una vez por cada nodo.
@@ -22,8 +24,7 @@ pub const PEERS: &[(&str, &str, u16)] = &[
     ("nodo3", "127.0.0.1", 6003),
 ];
 
-/// El `PUERTO` de la guía: el de un nodo que no está en [`PEERS`] y el de un peer escrito sin
-/// puerto.
+/// El `PUERTO` de la guía: de un nodo que no está en [`PEERS`], y de un peer escrito sin puerto.
 pub const PUERTO: u16 = 6000;
 /// La `CARPETA_ARCHIVOS` de la guía.
 pub const CARPETA_ARCHIVOS: &str = "compartidos";
@@ -37,12 +38,6 @@ pub const MAX_PEERS: usize = 512;
 pub const MAX_NOMBRE: usize = 64;
 /// Tope de un mensaje, en bytes.
 pub const MAX_MENSAJE: usize = 2000;
-/// Cuántos mensajes recibidos se guardan; después se olvidan los más viejos.
-pub const MAX_MENSAJES: usize = 200;
-/// Cuántos archivos caben en un registro del maestro.
-pub const MAX_ARCHIVOS: usize = 100_000;
-/// Tope del nombre de un archivo en el maestro, en bytes.
-pub const MAX_NOMBRE_DE_ARCHIVO: usize = 1024;
 
 /// Los plazos y topes de una conversación. Las pruebas usan otros más cortos en vez de esperar.
 #[derive(Debug, Clone)]
@@ -55,12 +50,18 @@ pub struct Limites {
     pub respuesta: Duration,
     /// Cada cuánto se mira que quien manda un archivo no vaya demasiado despacio.
     pub ventana: Duration,
+    /// Para que vuelva la red, si se pierde a mitad de una descarga; cero, no se espera.
+    pub esperar_red: Duration,
     /// Para que el otro calcule la huella de un archivo, además de lo que cueste leerlo.
     pub calcular: Duration,
     /// Sin que el otro reciba un solo byte de lo que se le manda.
     pub escribir: Duration,
     /// Bytes de una línea.
     pub linea: usize,
+    /// Bytes por segundo que se sirven, entre todas las conexiones.
+    pub caudal: Caudal,
+    /// Con qué se cifra lo que se dice a otros nodos, si la clase tiene clave.
+    pub clave: Option<Clave>,
     /// Quién mira lo que se dice: el laboratorio, si se pidió.
     pub testigo: Testigo,
 }
@@ -72,9 +73,12 @@ impl Default for Limites {
             peticion: Duration::from_secs(10),
             respuesta: Duration::from_secs(10),
             ventana: Duration::from_secs(15),
+            esperar_red: Duration::from_secs(60),
             calcular: Duration::from_secs(60),
             escribir: Duration::from_secs(30),
             linea: 4096,
+            caudal: Caudal::default(),
+            clave: None,
             testigo: Testigo::default(),
         }
     }
@@ -87,8 +91,7 @@ pub enum Fila {
     Elegida(usize),
     /// La primera cuyo puerto esté libre: `nodo` a secas.
     PrimeraLibre,
-    /// Ninguna, porque el maestro está en otra máquina: el puerto de la primera o el siguiente
-    /// libre.
+    /// Ninguna, porque el maestro está en otra máquina: el primer puerto libre desde el suyo.
     PuertoLibre,
     /// Ninguna: todo se dijo con opciones.
     Ninguna,
@@ -113,11 +116,14 @@ pub struct Config {
     pub espera: Duration,
     /// Conexiones que atiende a la vez.
     pub max_conexiones: usize,
+    /// ¿Se atiende sólo a los peers escritos y a esta máquina?
+    pub solo_peers: bool,
     /// La URL del maestro en que registrarse.
     pub maestro: Option<String>,
-    /// ¿Se dijo quién es este nodo (`--nodo` o `--puerto`)? Una orden suelta, sin esto, no es
-    /// nadie.
+    /// ¿Se dijo quién es (`--nodo` o `--puerto`)? Sin esto, una orden suelta no es nadie.
     pub identificado: bool,
+    /// Si se anuncia en la red, y a quién deja escribir.
+    pub encuentro: Encuentro,
     /// Plazos y topes.
     pub limites: Limites,
 }
@@ -125,8 +131,7 @@ pub struct Config {
 impl Config {
     /// La carpeta, o `compartidos` si nadie la dijo (las órdenes sueltas).
     pub fn carpeta_o_la_de_la_guia(&self) -> PathBuf {
-        let de_la_guia = || PathBuf::from(CARPETA_ARCHIVOS);
-        self.carpeta.clone().unwrap_or_else(de_la_guia)
+        self.carpeta.clone().unwrap_or(CARPETA_ARCHIVOS.into())
     }
 }
 

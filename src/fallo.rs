@@ -3,10 +3,12 @@
 //!
 //! La guía atrapa `Exception as e` e imprime lo que diga el sistema, en inglés. Aquí cada capa
 //! añade su parte a la frase y quien decide (el hilo principal) la pinta una vez. Este archivo no
-//! pinta nada ni sabe de sockets.
+//! pinta nada ni abre sockets; por qué no se llega a otra máquina lo dice `red/llegar.rs`.
 
 use std::fmt;
 use std::io;
+
+use crate::red::llegar::NoLlega;
 
 /// Un error que ya está contado en una frase completa, lista para la pantalla de este nodo.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +95,9 @@ pub fn sin_descriptores(error: &io::Error) -> bool {
 /// El motivo de un error del sistema, en español.
 pub fn motivo(error: &io::Error) -> String {
     use io::ErrorKind as Clase;
+    if let Some(no_llega) = NoLlega::en(error) {
+        return no_llega.to_string();
+    }
     if sin_descriptores(error) {
         return "no quedan descriptores de archivo (ulimit -n dice cuántos hay)".to_string();
     }
@@ -109,7 +114,7 @@ pub fn motivo(error: &io::Error) -> String {
         Clase::AddrInUse => "ese puerto ya está en uso",
         Clase::AddrNotAvailable => "esa IP no es de esta máquina",
         Clase::HostUnreachable | Clase::NetworkUnreachable | Clase::NetworkDown => {
-            "no hay camino hasta esa dirección"
+            return NoLlega::SinCamino.to_string();
         }
         Clase::StorageFull | Clase::QuotaExceeded => "el disco está lleno",
         Clase::AlreadyExists => "ya existe",

@@ -11,6 +11,7 @@ pub mod grpc;
 pub mod guia;
 pub mod http;
 pub mod laboratorio;
+pub mod lan;
 pub mod nodo;
 pub mod ordenes;
 pub mod practicas;

@@ -52,10 +52,14 @@ mod programa {
     pub mod balanceador;
     pub mod carpeta;
     pub mod chat;
+    pub mod clave;
     pub mod demostrar;
     pub mod descarga;
+    pub mod descubrir;
+    pub mod diagnostico;
     pub mod diagrama;
     pub mod ejercicios;
+    pub mod enjambre;
     pub mod envio;
     #[cfg(feature = "grpc")]
     pub mod grpc;
@@ -68,11 +72,13 @@ mod programa {
     pub mod menu;
     pub mod nombres;
     pub mod ordenes;
+    pub mod qr;
     pub mod readme;
     pub mod rest;
     #[cfg(unix)]
     pub mod terminal;
     pub mod torrent;
+    pub mod varios;
     pub mod vivo;
 }
 
@@ -87,8 +93,28 @@ fn a_la_vez_las_que_esperan_plazos() {
         #[cfg(unix)]
         carpeta::uno_de_50_gib_recien_puesto_no_hace_esperar_a_nadie,
         chat::un_par_que_no_lee_no_para_a_los_demas_ni_la_salida,
+        clave::un_saludo_que_no_acaba_se_va_a_los_10_s_en_total,
         demostrar::todo_se_ve_en_la_guia_y_nada_en_el_nodo,
         descarga::a_los_mudos_y_a_los_que_gotean_no_se_les_espera,
+        #[cfg(target_os = "linux")]
+        descubrir::con_clave_se_encuentran_y_se_reciben_y_quien_no_la_tiene_no,
+        #[cfg(target_os = "linux")]
+        descubrir::con_ipv6_de_enlace_y_nada_mas,
+        #[cfg(target_os = "linux")]
+        descubrir::de_un_conocido_solo_se_recibe_si_se_pidio,
+        #[cfg(unix)]
+        descubrir::dos_de_esta_maquina_se_encuentran,
+        #[cfg(target_os = "linux")]
+        descubrir::en_una_red_se_encuentran_y_quien_se_va_sale_en_10_s,
+        #[cfg(target_os = "linux")]
+        descubrir::sin_mas_interfaz_que_la_interna_tambien,
+        #[cfg(unix)]
+        descubrir::un_anuncio_falso_no_entra_en_la_lista,
+        diagnostico::quien_deja_conectar_y_calla_es_otro_programa_o_esta_parado,
+        diagnostico::lo_largo_que_se_pierde_suele_ser_la_mtu,
+        #[cfg(target_os = "linux")]
+        diagnostico::cada_causa_se_dice_con_su_frase,
+        diagnostico::llamame_a_quien_calla_contesta_antes_de_5_s,
         envio::a_quien_calla_no_se_le_espera,
         #[cfg(feature = "grpc")]
         grpc::a_quien_no_acaba_su_saludo_se_le_corta_a_los_10_s,

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use terminal_size::{Height, Width, terminal_size};
 use textwrap::{Options, WordSplitter, termwidth};
 
 use crate::consola::barra::Barra;
@@ -18,6 +19,8 @@ use crate::texto::limpiar;
 
 /// Columnas que se mete hacia dentro lo que sigue de una línea partida.
 const SANGRIA: usize = 2;
+/// Filas que se dejan debajo de un dibujo: lo que dice, la pregunta, y una para escribir.
+const BAJO_EL_DIBUJO: usize = 3;
 
 /// La pantalla, con la pregunta que esté a medias y la barra de progreso si la hay.
 pub struct Pantalla {
@@ -57,6 +60,28 @@ impl Pantalla {
             .into_iter()
             .map(|linea| que_quepa(linea.as_ref(), ancho));
         self.escribir(&enteras.collect::<String>());
+    }
+
+    /// Un dibujo hecho de letras, en negro sobre blanco sean cuales sean los colores de la
+    /// terminal. Sin terminal, tal cual.
+    pub fn negro_sobre_blanco(&mut self, lineas: &[String]) {
+        let (antes, despues) = match self.en_terminal[0] {
+            true => ("\u{1b}[38;5;16;48;5;231m", "\u{1b}[0m"),
+            false => ("", ""),
+        };
+        let lineas = lineas
+            .iter()
+            .map(|linea| format!("{antes}{}{despues}\n", limpiar(linea)));
+        self.escribir(&lineas.collect::<String>());
+    }
+
+    /// ¿Caben esas líneas en la terminal, con sitio debajo para la pregunta? Sin terminal, no.
+    pub fn cabe(&self, lineas: &[String]) -> bool {
+        let ancho = lineas.iter().map(|linea| linea.chars().count()).max();
+        let medidas = self.en_terminal[0].then(terminal_size).flatten();
+        medidas.is_some_and(|(Width(columnas), Height(filas))| {
+            ancho.unwrap_or(0) <= columnas.into() && lineas.len() + BAJO_EL_DIBUJO <= filas.into()
+        })
     }
 
     /// Unos bytes por stdout sin limpiar. Si son ajenos, sólo para una tubería.

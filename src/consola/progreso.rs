@@ -25,30 +25,48 @@ pub enum Fase {
     Probando,
 }
 
-/// Las cuentas de una transferencia.
+/// Las cuentas de una transferencia, o de varias que se cuentan como una.
 #[derive(Debug, Default)]
-pub struct Progreso(Mutex<Marcha>);
+pub struct Progreso(Mutex<Suma>);
+
+#[derive(Debug, Default)]
+struct Suma {
+    marcha: Marcha,
+    /// Si lo que se hace es una parte de algo mayor, los bytes hechos antes de ella.
+    antes: Option<u64>,
+}
 
 impl Progreso {
     /// Empieza una fase de `total` bytes, con `hechos` ya hechos.
     pub fn empezar(&self, fase: Fase, total: u64, hechos: u64) {
-        let mut marcha = cerrojo(&self.0);
-        (marcha.fase, marcha.total, marcha.hechos) = (fase, total, hechos);
+        let Suma { marcha, antes } = &mut *cerrojo(&self.0);
+        marcha.fase = fase;
+        marcha.hechos = antes.unwrap_or(0) + hechos;
+        if antes.is_none() {
+            marcha.total = total;
+        }
+    }
+
+    /// Desde ahora, lo que empiece es una parte de lo mismo: el total no cambia, y sus bytes se
+    /// suman a los hechos hasta aquí.
+    pub fn seguir_contando(&self) {
+        let mut cuentas = cerrojo(&self.0);
+        cuentas.antes = Some(cuentas.marcha.hechos);
     }
 
     /// Suma bytes hechos.
     pub fn sumar(&self, bytes: u64) {
-        cerrojo(&self.0).hechos += bytes;
+        cerrojo(&self.0).marcha.hechos += bytes;
     }
 
     /// Cuántas fuentes están dando bloques.
     pub fn fuentes(&self, cuantas: usize) {
-        cerrojo(&self.0).fuentes = cuantas;
+        cerrojo(&self.0).marcha.fuentes = cuantas;
     }
 
     /// Una foto de las cuentas.
     pub fn mirar(&self) -> Marcha {
-        let mut marcha = *cerrojo(&self.0);
+        let mut marcha = cerrojo(&self.0).marcha;
         if marcha.total > 0 {
             marcha.total = marcha.total.max(marcha.hechos);
         }

@@ -47,6 +47,11 @@ pub fn abrir(
     salida: Option<PathBuf>,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
+    if config.limites.clave.is_some() {
+        let frase = "con clave no hay torrent: los nodos no dan archivos por HTTP, y un cliente \
+                     de BitTorrent no sabe cifrar con ella";
+        return Err(Fallo::nuevo(frase));
+    }
     let carpeta = Carpeta::abrir(&config.carpeta_o_la_de_la_guia())?;
     let lote = Lote::buscar(&carpeta, nombre)?;
     let destino = salida.unwrap_or_else(|| format!("{}.torrent", lote.nombre()).into());

@@ -31,7 +31,7 @@ use crate::nodo::carpeta::disco::leer_en;
 use crate::nodo::carpeta::huella::Huella;
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::carpeta::{Abierto, Carpeta, NoSeAbre};
-use crate::nodo::descarga::envio::no_es_peer;
+use crate::nodo::descarga::envio::no_se_recibe;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::plan::{Contenido, dar_nombre};
 use crate::nodo::descarga::relato::contar_descarga;
@@ -122,12 +122,16 @@ impl Archivos {
         }
     }
 
-    /// Sólo un peer de la lista, o quien esté en esta máquina. El puerto no cuenta.
+    /// Sólo quien puede escribir aquí (por gRPC nadie prueba la clave), o quien esté en esta
+    /// máquina. El puerto no cuenta.
     fn puede_subir(&self) -> Result<(), String> {
         let ip = self.desde.ip();
-        match self.vecinos.conoce_la_ip(ip) || es_de_esta_maquina(ip) {
+        match self.vecinos.puede_escribir(self.desde, false) || es_de_esta_maquina(ip) {
             true => Ok(()),
-            false => Err(no_es_peer(ip)),
+            false => {
+                let que = "un archivo, por gRPC";
+                Err(no_se_recibe(ip, que, &self.vecinos, &self.avisador))
+            }
         }
     }
 
@@ -188,6 +192,7 @@ impl Archivos {
             carpeta: &self.carpeta,
             limites: &self.vecinos.limites,
             conexiones: 1,
+            pares: &[],
             parada: &self.vecinos.parada,
             progreso: &Progreso::default(),
             avisar: &|frase| avisador.destacar(vec![frase]),
@@ -324,11 +329,8 @@ mod tests {
     /// esa IP.
     fn visto_desde(ip: &str) -> (Arc<Archivos>, tempfile::TempDir) {
         let temporal = tempfile::tempdir().unwrap();
-        let opciones = Opciones {
-            peers: vec!["203.0.113.1:6000".parse().unwrap()],
-            ..Opciones::default()
-        };
-        let config = decidir(opciones).unwrap();
+        let mut config = decidir(Opciones::default()).unwrap();
+        config.peers = vec!["203.0.113.1:6000".parse().unwrap()];
         let archivos = Archivos {
             desde: SocketAddr::new(ip.parse().unwrap(), 40_000),
             aqui: "203.0.113.9:6001".parse().unwrap(),

@@ -67,7 +67,8 @@ pub fn bajar(
 /// Se conecta y hace una llamada, en este hilo. A `llamar` se le da el canal, y la URL del otro.
 ///
 /// # Errores
-/// No contesta a tiempo, contesta con un error de gRPC, o se avisó la `parada`.
+/// No contesta a tiempo, contesta con un error de gRPC, hay clave (y gRPC no cifra), o se avisó la
+/// `parada`.
 pub fn con_canal<T>(
     peer: SocketAddr,
     limites: &Limites,
@@ -75,6 +76,10 @@ pub fn con_canal<T>(
     llamar: impl AsyncFnOnce(Llamador, Uri) -> Result<T, Status>,
 ) -> Result<T, Fallo> {
     let de_red = |e: &io::Error| Fallo::nuevo(format!("por gRPC, {peer}: {}", motivo(e)));
+    if limites.clave.is_some() {
+        let frase = "con clave no se habla gRPC, que iría en claro";
+        return Err(Fallo::nuevo(format!("{peer}: {frase}")));
+    }
     let abierta = conectar(peer, limites.conectar, &limites.testigo, parada);
     let abierta = abierta.map_err(|e| de_red(&e))?;
     let runtime = runtime_del_hilo().map_err(|e| de_red(&e))?;

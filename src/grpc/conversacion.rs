@@ -108,7 +108,7 @@ pub fn conversar(
         ip,
         parada,
         de_una_en_una: Arc::new(Semaphore::new(1)),
-        marcha: Mutex::new(EnCurso {
+        marcha: Mutex::new(EnTramite {
             llamadas: 0,
             empezo: None,
             ociosa_desde: Instant::now(),
@@ -128,11 +128,11 @@ struct Mesa {
     ip: IpAddr,
     parada: Parada,
     de_una_en_una: Arc<Semaphore>,
-    marcha: Mutex<EnCurso>,
+    marcha: Mutex<EnTramite>,
 }
 
 /// Qué hay en marcha en una conversación.
-struct EnCurso {
+struct EnTramite {
     /// Cuántas llamadas, contando las que esperan.
     llamadas: usize,
     /// Cuándo empezó la que se está atendiendo.

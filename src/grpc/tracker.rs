@@ -26,11 +26,12 @@ use super::mensajes::tracker::{
     LeavePeerRequest, LeavePeerResponse, RegisterPeerRequest, RegisterPeerResponse,
     SearchFileRequest, SearchFileResponse,
 };
-use crate::config::{Limites, MAX_ARCHIVOS, MAX_CONEXIONES, MAX_NOMBRE, MAX_NOMBRE_DE_ARCHIVO};
+use crate::config::{Limites, MAX_CONEXIONES, MAX_NOMBRE};
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
 use crate::http::CorteHttp;
 use crate::nodo::carpeta::nombres::en_nfc;
+use crate::nodo::maestro::registro::{MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
 use crate::practicas::maestro::altas::quien_dice_ser;
 use crate::practicas::maestro::directorio::{Alta, Baja, Ficha, sin_repetidos};
 use crate::practicas::maestro::vigilante::Guarda;

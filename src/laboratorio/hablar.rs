@@ -17,7 +17,7 @@ use crate::consola::pantalla::Pantalla;
 use crate::consola::{Consola, Paso};
 use crate::fallo::{Fallo, Salida};
 use crate::laboratorio::fronteras::Cuentas;
-use crate::practicas::chat::charla::Oido;
+use crate::practicas::chat::charla::Recibida;
 use crate::red::conexion::{Conexion, FalloRed, conectar};
 use crate::red::hilos::arrancar;
 use crate::red::parada::{Nada, cerrar};
@@ -66,7 +66,7 @@ enum Vista {
         lecturas: Cuentas,
     },
     /// En una terminal: texto limpio, por líneas.
-    Limpio(Oido),
+    Limpio(Recibida),
     /// En una tubería: lo que llega, tal cual.
     TalCual,
 }
@@ -134,7 +134,7 @@ impl Vista {
                 escrituras: Cuentas::default(),
                 lecturas: Cuentas::default(),
             },
-            (false, true) => Vista::Limpio(Oido::default()),
+            (false, true) => Vista::Limpio(Recibida::default()),
             (false, false) => Vista::TalCual,
         }
     }

@@ -3,7 +3,8 @@
 //!
 //! Se engancha en la [`Conexion`](crate::red::conexion::Conexion) por el hueco de `testigo.rs`,
 //! y nadie más sabe que existe. Sin diario, sin espectadores y sin fallas no hace nada. El orden
-//! es: diario, luego mentir, callar y retrasar, y por último trocear y cortar.
+//! es: diario, luego mentir, callar y retrasar, y por último (ya cifrado, si hay clave) trocear y
+//! cortar.
 
 use std::io;
 use std::mem;

@@ -4,31 +4,38 @@
 //! (qué fila de `PEERS` toca, qué carpeta) y lo que la guía no tiene: cómo se termina.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{Config, Fila, PEERS, carpeta_de_fila};
+use crate::config::{
+    CARPETA_ARCHIVOS, Config, Fila, Limites, MAX_NOMBRE, PEERS, PUERTO, carpeta_de_fila,
+};
 use crate::consola::Consola;
 use crate::fallo::{Fallo, Salida};
 use crate::guia::ESCUCHANDO;
 use crate::http::url::Url;
 use crate::laboratorio::puesto::Puesto;
+use crate::lan::descubrir;
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::registro;
+use crate::nodo::puerta;
 use crate::nodo::servidor::gestionar_peticion;
 use crate::nodo::vecinos::Vecinos;
 use crate::red::abrir_puerto;
 use crate::red::hilos::{Hilo, arrancar};
-use crate::red::maquina::ip_en_la_red;
+use crate::red::maquina::{ip_de_salida, ip_en_la_red, nombre_de_la_maquina};
 use crate::red::parada::Parada;
 use crate::red::servidor::{Servidor, fallo_al_abrir};
+use crate::texto::tamano;
 
 /// Conexiones que se enseñan de una vez; las demás se cuentan. Nadie lee mil líneas por segundo.
 const CONEXIONES_POR_TANDA: usize = 20;
 /// Puertos que se prueban, desde el de la primera fila, cuando no hay fila que lo diga.
 const PUERTOS_A_PROBAR: u16 = 10;
+/// Lo que se dice al arrancar con clave.
+const CON_CLAVE: &str = "Con clave: sólo se habla, cifrado, con quien la tenga";
 
 /// Un nodo en marcha.
 pub struct EnMarcha {
@@ -37,6 +44,7 @@ pub struct EnMarcha {
     servidor: Servidor,
     huellas: Hilo<()>,
     registro: Option<Hilo<()>>,
+    descubrir: Option<Hilo<()>>,
 }
 
 impl EnMarcha {
@@ -49,28 +57,39 @@ impl EnMarcha {
         let (escucha, fila) = abrir_el_puerto(config)?;
         let mirando = |e| Fallo::de_sistema("mirando el puerto", &e);
         let direccion = escucha.local_addr().map_err(mirando)?;
-        let ruta = carpeta_elegida(config, fila);
+        let ruta = carpeta_elegida(config, fila, direccion.port());
         let carpeta = Carpeta::abrir_o_crear(&ruta)?;
         let en_la_red = direccion_en_la_red(direccion, config);
-        let nombre = nombre_elegido(config, fila, direccion, en_la_red);
+        let nombre = nombre_elegido(config, fila, direccion);
         let vecinos = Vecinos::nuevos(config, nombre, Some(direccion));
         let avisador = consola.oir(CONEXIONES_POR_TANDA);
         laboratorio.presentar(&vecinos.nombre, &vecinos.parada, &avisador);
         let laboratorio = Arc::clone(laboratorio);
         let nodo = Nodo::nuevo(vecinos, direccion, carpeta, avisador, laboratorio);
         let nodo = Arc::new(nodo);
+        // Ya hay quien espere en el puerto: a quien lo oiga y llame se le atenderá.
+        let descubrir = descubrir::mantener(&nodo)?;
         let huellas = calcular_huellas(&nodo)?;
         let registro = registro::mantener(&nodo)?;
         let suyo = Arc::clone(&nodo);
-        let atender = move |conexion| gestionar_peticion(conexion, &suyo);
-        let (tope, limites) = (config.max_conexiones, &config.limites);
-        let servidor = Servidor::arrancar(escucha, tope, limites, Parada::nueva(), atender)?;
+        let atender = move |conexion| {
+            if let Some(conexion) = puerta::dejar_pasar(conexion, &suyo) {
+                gestionar_peticion(conexion, &suyo);
+            }
+        };
+        let (tope, parada) = (config.max_conexiones, Parada::nueva());
+        let limites = Limites {
+            caudal: config.limites.caudal.hasta_que(&parada),
+            ..config.limites.clone()
+        };
+        let servidor = Servidor::arrancar(escucha, tope, &limites, parada, atender)?;
         presentar(&nodo, en_la_red, consola);
         Ok(EnMarcha {
             nodo,
             servidor,
             huellas,
             registro,
+            descubrir,
         })
     }
 
@@ -81,7 +100,8 @@ impl EnMarcha {
         consola.despedir(self.servidor);
         self.nodo.estante.cerrar();
         self.huellas.esperar();
-        self.registro.map(Hilo::esperar);
+        let los_demas = self.registro.into_iter().chain(self.descubrir);
+        los_demas.for_each(|hilo| hilo.esperar().unwrap_or_default());
     }
 }
 
@@ -93,9 +113,38 @@ fn presentar(nodo: &Nodo, en_la_red: Option<SocketAddr>, consola: &mut Consola) 
         format!("Soy {nombre} y comparto {carpeta}"),
     ]);
     consola.pantalla.tanda(nodo.laboratorio.aviso_de_fallas());
-    if let Some(yo) = en_la_red {
-        let linea = format!("Los demás me encuentran en {yo} (para ellos: --peer {yo})");
+    if let Some(tope) = nodo.vecinos.limites.caudal.tope() {
+        let linea = format!("Sirvo {} por segundo, como mucho", tamano(tope));
         consola.pantalla.linea(linea);
+    }
+    if nodo.vecinos.limites.clave.is_some() {
+        consola.pantalla.linea(CON_CLAVE);
+    }
+    if let Some(yo) = en_la_red {
+        let peer = como_la_escriben(yo);
+        let linea = format!("Los demás me encuentran en {yo} (para ellos: --peer {peer})");
+        consola.pantalla.linea(linea);
+    }
+    if nodo.vecinos.conocidos.saludos().is_some() {
+        let linea = "Me anuncio en la red local; quien se anuncie se añade solo (opción 8)";
+        consola.pantalla.linea(linea);
+    }
+    // Está entre los que los navegadores tienen por peligrosos.
+    if puerto == PUERTO {
+        let otro = PEERS[0].2;
+        let linea =
+            format!("Un navegador no abre el puerto {puerto}; para ver mi página, --puerto {otro}");
+        consola.pantalla.linea(linea);
+    }
+}
+
+/// Una IPv6 de enlace se escribe con la interfaz por la que va cada uno, y esa sólo la sabe él.
+fn como_la_escriben(yo: SocketAddr) -> String {
+    match yo.ip() {
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+            format!("[{ip}%INTERFAZ]:{}", yo.port())
+        }
+        _ => yo.to_string(),
     }
 }
 
@@ -128,7 +177,11 @@ fn abrir_el_puerto(config: &Config) -> Result<(TcpListener, Option<usize>), Fall
     let candidatos: Vec<(u16, Option<usize>)> = match config.fila {
         Fila::PrimeraLibre => {
             let filas = PEERS.iter().map(|(_, _, puerto)| *puerto);
-            filas.zip((1..).map(Some)).collect()
+            let mut candidatos: Vec<_> = filas.zip((1..).map(Some)).collect();
+            if config.encuentro.descubre() {
+                candidatos.extend(puertos_sin_fila().map(|puerto| (puerto, None)));
+            }
+            candidatos
         }
         Fila::PuertoLibre => {
             let puertos = config.puerto..config.puerto.saturating_add(PUERTOS_A_PROBAR);
@@ -138,6 +191,13 @@ fn abrir_el_puerto(config: &Config) -> Result<(TcpListener, Option<usize>), Fall
         Fila::Ninguna => vec![(config.puerto, None)],
     };
     abrir_el_primero_libre(config, &candidatos)
+}
+
+/// Los que siguen a los de las filas, para cuando estén todas en marcha y aun así se descubra.
+fn puertos_sin_fila() -> impl Iterator<Item = u16> {
+    let primero = PEERS[0].2;
+    let en_fila = |puerto: &u16| PEERS.iter().any(|(_, _, suyo)| suyo == puerto);
+    (primero..primero.saturating_add(PUERTOS_A_PROBAR)).filter(move |puerto| !en_fila(puerto))
 }
 
 /// El primero que esté libre: se sabe enlazándolo, y el socket se queda.
@@ -163,9 +223,12 @@ fn abrir_el_primero_libre(
     )))
 }
 
-fn carpeta_elegida(config: &Config, fila: Option<usize>) -> PathBuf {
-    match (&config.carpeta, fila) {
-        (None, Some(n)) => carpeta_de_fila(n),
+fn carpeta_elegida(config: &Config, fila: Option<usize>, puerto: u16) -> PathBuf {
+    match (&config.carpeta, fila, config.fila) {
+        (None, Some(n), _) => carpeta_de_fila(n),
+        (None, None, Fila::PrimeraLibre) => [CARPETA_ARCHIVOS, &format!("nodo{puerto}")]
+            .iter()
+            .collect(),
         _ => config.carpeta_o_la_de_la_guia(),
     }
 }
@@ -182,29 +245,46 @@ pub fn direccion_en_la_red(direccion: SocketAddr, config: &Config) -> Option<Soc
     let vale = |a: &SocketAddr| a.is_ipv4() || direccion.is_ipv6();
     let lleva_fuera = |a: &SocketAddr| !a.ip().is_loopback() && vale(a);
     let todos = config.peers.iter().copied().chain(maestro);
-    let ip = todos.filter(lleva_fuera).find_map(ip_en_la_red)?;
+    let hacia_ellos = todos.filter(lleva_fuera).find_map(ip_en_la_red);
+    // Quien descubre aún no sabe de nadie: por donde se sale.
+    let de_salida = || ip_de_salida().filter(|_| config.encuentro.descubre());
+    let ip = hacia_ellos.or_else(de_salida)?;
     Some(SocketAddr::new(ip, direccion.port()))
 }
 
-/// El nombre que se escribió; si no, el de la fila; si no, uno que distinga a este nodo de los
-/// demás.
-fn nombre_elegido(
-    config: &Config,
-    fila: Option<usize>,
-    direccion: SocketAddr,
-    en_la_red: Option<SocketAddr>,
-) -> String {
+/// El nombre que se escribió. Si no, en esta máquina, el de la fila, o uno con el puerto; y en la
+/// red, el de la máquina, y con el puerto si no es el de siempre: puede haber otro.
+fn nombre_elegido(config: &Config, fila: Option<usize>, direccion: SocketAddr) -> String {
     let puerto = direccion.port();
-    match (&config.nombre, fila, en_la_red) {
-        (Some(nombre), _, _) => nombre.clone(),
-        (None, Some(n), _) => PEERS[n - 1].0.to_string(),
-        // En el nombre de un nodo no caben los dos puntos de una IPv6.
-        (None, None, Some(red)) if puerto == config.puerto => {
-            format!("nodo-{}", red.ip()).replace(':', "-")
+    let de_la_fila = fila.filter(|_| !config.encuentro.descubre());
+    match (&config.nombre, de_la_fila) {
+        (Some(nombre), _) => nombre.clone(),
+        (None, Some(n)) => PEERS[n - 1].0.to_string(),
+        (None, None) if direccion.ip().is_loopback() => format!("nodo-{puerto}"),
+        (None, None) => {
+            let el_de_siempre = [PEERS[0].2, PUERTO].contains(&puerto);
+            let sufijo = if el_de_siempre {
+                String::new()
+            } else {
+                format!("-{puerto}")
+            };
+            let maquina = nombre_de_la_maquina().unwrap_or_else(|| "nodo".into());
+            nombre_que_cabe(&maquina, &sufijo)
         }
-        (None, None, Some(red)) => format!("nodo-{}-{puerto}", red.ip()).replace(':', "-"),
-        (None, None, None) => format!("nodo-{puerto}"),
     }
+}
+
+/// `maquina` y `sufijo`, sin lo que no puede llevar el nombre de un nodo.
+fn nombre_que_cabe(maquina: &str, sufijo: &str) -> String {
+    let valen = maquina.chars().filter(|c| *c != ':' && !c.is_control());
+    let mut nombre = String::new();
+    for letra in valen {
+        if nombre.len() + letra.len_utf8() + sufijo.len() > MAX_NOMBRE {
+            break;
+        }
+        nombre.push(letra);
+    }
+    nombre + sufijo
 }
 
 #[cfg(test)]
@@ -238,5 +318,36 @@ mod tests {
                 .all(|(p, _)| fallo.contains(&p.to_string()))
         );
         assert!(fallo.contains("--puerto"), "{fallo}");
+    }
+
+    #[test]
+    fn quien_descubre_y_no_tiene_fila_toma_un_puerto_y_una_carpeta_suyos() {
+        let puertos: Vec<u16> = puertos_sin_fila().collect();
+        assert_eq!(puertos.len(), usize::from(PUERTOS_A_PROBAR) - PEERS.len());
+        assert!(PEERS.iter().all(|(_, _, suyo)| !puertos.contains(suyo)));
+        let mut opciones = Opciones::default();
+        opciones.encuentro.descubrir = Some(true);
+        let config = decidir(opciones).unwrap();
+        let carpeta = carpeta_elegida(&config, None, puertos[0]);
+        let suya = format!("nodo{}", puertos[0]);
+        assert!(carpeta.starts_with(CARPETA_ARCHIVOS) && carpeta.ends_with(suya));
+        assert_eq!(carpeta_elegida(&config, Some(1), 0), carpeta_de_fila(1));
+    }
+
+    #[test]
+    fn en_la_red_se_llama_como_la_maquina_y_dos_se_distinguen() {
+        let mut opciones = Opciones::default();
+        opciones.encuentro.descubrir = Some(true);
+        let config = decidir(opciones).unwrap();
+        let nombre = |fila, donde: &str| nombre_elegido(&config, fila, donde.parse().unwrap());
+        let (uno, dos) = (nombre(Some(1), "[::]:6001"), nombre(None, "[::]:6004"));
+        assert_eq!(dos, format!("{uno}-6004"));
+        assert_eq!(nombre(Some(2), "127.0.0.1:6002"), "nodo-6002");
+        assert_eq!(nombre_que_cabe("a:b\n", "-1"), "ab-1");
+        let largo = nombre_que_cabe(&"ñ".repeat(80), "-6002");
+        assert!(
+            largo.len() <= MAX_NOMBRE && largo.ends_with("ñ-6002"),
+            "{largo}"
+        );
     }
 }

@@ -21,15 +21,17 @@ use crate::nodo::vecinos::Vecinos;
 use crate::red::conexion::FalloRed;
 
 /// Qué peers tienen un archivo, en el orden de la lista: la función de la guía. Da cada uno a
-/// `al_encontrar` según contesta. Uno mismo no está en la lista.
+/// `al_encontrar` según contesta, y avisa de con quién no casa la clave. Uno mismo no está en la
+/// lista.
 pub fn buscar_en_peers(
     vecinos: &Vecinos,
     nombre: &str,
     al_encontrar: &(dyn Fn(SocketAddr) + Sync),
+    avisar: &(dyn Fn(String) + Sync),
 ) -> Result<Vec<SocketAddr>, Fallo> {
     let peers = &vecinos.peers;
     let mut tienen = vec![false; peers.len()];
-    let pregunta = |peer| lo_tiene(vecinos, peer, nombre);
+    let pregunta = |peer| lo_tiene(vecinos, peer, nombre, avisar);
     preguntar_a_todos(peers, pregunta, |respuestas| {
         for (lugar, _) in respuestas.iter().filter(|(_, tiene)| *tiene) {
             al_encontrar(peers[lugar]);
@@ -42,10 +44,11 @@ pub fn buscar_en_peers(
 
 /// ¿Tiene `peer` el archivo? Con la palabra de la guía, que entienden todos, y en menos de
 /// `--espera`.
-fn lo_tiene(vecinos: &Vecinos, peer: SocketAddr, nombre: &str) -> bool {
+fn lo_tiene(vecinos: &Vecinos, peer: SocketAddr, nombre: &str, avisar: &dyn Fn(String)) -> bool {
     let respuesta = preguntar_a_uno(vecinos, peer, nombre);
     respuesta.unwrap_or_else(|fallo| {
         debug!("{peer} no contesta a la búsqueda: {fallo}");
+        fallo.de_clave(peer).into_iter().for_each(avisar);
         false
     })
 }
@@ -57,11 +60,11 @@ fn preguntar_a_uno(vecinos: &Vecinos, peer: SocketAddr, nombre: &str) -> Result<
     conexion.escribir_texto(&Palabra::Buscar(nombre.to_string()).to_string())?;
     while conexion.pendiente().len() < 2 {
         if conexion.recibir(limite, "la respuesta")? == 0 {
-            break;
+            return Err(FalloRed::Cerrada);
         }
     }
     let respuesta = String::from_utf8_lossy(conexion.pendiente()).into_owned();
-    conexion.anotar(&respuesta, respuesta.len());
+    conexion.anotar(respuesta.trim_end(), respuesta.len());
     Ok(respuesta.starts_with("SI"))
 }
 

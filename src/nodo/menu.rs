@@ -86,17 +86,12 @@ fn ver_archivos(nodo: &Nodo, consola: &mut Consola) {
 }
 
 fn buscar_y_descargar(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    let Some(nombre) = consola.preguntar_nombre(guia::QUE_ARCHIVO)? else {
+    let Some(escrito) = consola.preguntar_nombre(guia::QUE_ARCHIVO)? else {
         return Ok(());
     };
-    let Some(disponibles) = acciones::buscar(consola, &nodo.vecinos, &nombre, false)? else {
+    let Some((nombre, disponibles)) = nuestras::buscar_o_adivinar(nodo, consola, escrito)? else {
         return Ok(());
     };
-    if disponibles.is_empty() {
-        consola.pantalla.error(guia::NO_SE_ENCONTRO);
-        acciones::decir_si_ya_se_tiene(consola, &nodo.carpeta, &nombre);
-        return Ok(());
-    }
     consola.pantalla.linea(guia::DISPONIBLE_EN);
     if disponibles.len() > 1 {
         consola.pantalla.linea("0. de todos a la vez");

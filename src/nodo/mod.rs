@@ -8,6 +8,7 @@ pub mod descarga;
 pub mod maestro;
 pub mod menu;
 pub mod palabras;
+pub mod puerta;
 pub mod servidor;
 pub mod vecinos;
 pub mod web;
@@ -21,12 +22,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::config::MAX_MENSAJES;
 use crate::consola::eventos::Avisador;
 use crate::fallo::Fallo;
 use crate::grpc;
 use crate::guia::CONEXION;
 use crate::laboratorio::puesto::Puesto;
+use crate::lan::llamame::Llamadas;
+use crate::nodo::acciones::parecidos::UltimaVista;
 use crate::nodo::carpeta::huellas::{Estante, Origen};
 use crate::nodo::carpeta::{Archivo, Carpeta};
 use crate::nodo::maestro::registro::Inscripcion;
@@ -43,6 +45,11 @@ const YA_SE_DIJO: Duration = Duration::from_secs(60);
 const MAX_RECEPCIONES: usize = 16;
 /// De ellos, los de una misma IP: ninguna ocupa todos los turnos.
 const MAX_RECEPCIONES_POR_IP: usize = 4;
+/// Bloques que se mandan a la vez con `--ritmo`: entre más, ninguno acabaría pronto, y los demás no
+/// tendrían qué repartir.
+const ENVIOS_CON_RITMO: usize = 4;
+/// Mensajes recibidos que se guardan; después se olvidan los más viejos.
+const MAX_MENSAJES: usize = 200;
 /// IP de las que se recuerda cuándo se anunciaron.
 const MAX_VISTAS: usize = 1024;
 
@@ -64,6 +71,8 @@ pub struct Nodo {
     pub saliendo: Parada,
     /// Los turnos de quienes nos están enviando algo.
     pub recepciones: TurnosPorIp,
+    /// A quiénes se llamó hace un momento porque lo pidieron.
+    pub llamadas: Llamadas,
     /// El maestro en que se registra, si lo hay.
     pub maestro: Option<Arc<Inscripcion>>,
     /// Lo que comparten las peticiones REST.
@@ -72,8 +81,11 @@ pub struct Nodo {
     pub grpc: Arc<grpc::Salon>,
     /// La de esta máquina. Se mira al arrancar: leerla no cabe en la pila de un hilo de conexión.
     zona: TimeZone,
+    /// Lo que se vio con la opción 4 del menú: sus números valen en la 2.
+    pub ultima_vista: Mutex<UltimaVista>,
     mensajes: Mutex<VecDeque<Mensaje>>,
-    vistas: Mutex<HashMap<IpAddr, Instant>>,
+    vistas: Mutex<Vistas>,
+    rechazadas: Mutex<Vistas>,
     ultima_lista: Mutex<UltimaLista>,
 }
 
@@ -98,6 +110,20 @@ impl fmt::Display for Mensaje {
     }
 }
 
+/// Cuándo se vio por última vez cada IP.
+type Vistas = HashMap<IpAddr, Instant>;
+
+/// ¿Es la primera vez que se ve esa IP, o hace un rato de la anterior?
+fn hace_rato_que_no(vistas: &Mutex<Vistas>, ip: IpAddr) -> bool {
+    let mut vistas = cerrojo(vistas);
+    let ahora = Instant::now();
+    let antes = vistas.get(&ip).copied();
+    if antes.is_some() || vistas.len() < MAX_VISTAS {
+        vistas.insert(ip, ahora);
+    }
+    antes.is_none_or(|antes| ahora.duration_since(antes) > YA_SE_DIJO)
+}
+
 /// La última lista de archivos. Quien pidió la suya antes de que esta empezara puede usarla: así
 /// mil que la piden a la vez no la leen mil veces, ni guardan mil copias mientras la mandan.
 #[derive(Default)]
@@ -116,22 +142,30 @@ impl Nodo {
         laboratorio: Arc<Puesto>,
     ) -> Nodo {
         let carpeta = Arc::new(carpeta);
+        let estante = Estante::nuevo(Origen::Carpeta(Arc::clone(&carpeta)));
+        let ritmo = vecinos.limites.caudal.tope();
         let (maestro, testigo) = (vecinos.maestro.clone(), vecinos.limites.testigo.clone());
         Nodo {
             saliendo: vecinos.parada.clone(),
             vecinos,
             direccion,
-            estante: Estante::nuevo(Origen::Carpeta(Arc::clone(&carpeta))),
+            estante: match ritmo {
+                Some(_) => estante.con_envios(ENVIOS_CON_RITMO),
+                None => estante,
+            },
             carpeta,
             avisador,
             laboratorio,
             recepciones: TurnosPorIp::nuevos(MAX_RECEPCIONES, MAX_RECEPCIONES_POR_IP),
+            llamadas: Llamadas::default(),
             maestro: maestro.map(|url| Arc::new(Inscripcion::nueva(url, direccion, &testigo))),
             web: Web::default(),
             grpc: Arc::default(),
             zona: TimeZone::system(),
+            ultima_vista: Mutex::default(),
             mensajes: Mutex::default(),
             vistas: Mutex::default(),
+            rechazadas: Mutex::default(),
             ultima_lista: Mutex::default(),
         }
     }
@@ -161,16 +195,16 @@ impl Nodo {
     /// Cuenta que alguien se conectó: siempre si habla como la guía; si no, sólo la primera vez que
     /// se ve esa IP (o tras un rato), porque los saludos de los nuestros llenarían la pantalla.
     pub fn contar_conexion(&self, desde: SocketAddr, como_la_guia: bool) {
-        let mut vistas = cerrojo(&self.vistas);
-        let ahora = Instant::now();
-        let antes = vistas.get(&desde.ip()).copied();
-        let nueva = antes.is_none_or(|antes| ahora.duration_since(antes) > YA_SE_DIJO);
-        if antes.is_some() || vistas.len() < MAX_VISTAS {
-            vistas.insert(desde.ip(), ahora);
-        }
-        drop(vistas);
-        if nueva || como_la_guia {
+        if hace_rato_que_no(&self.vistas, desde.ip()) || como_la_guia {
             self.avisador.avisar(format_args!("{CONEXION} {desde}"));
+        }
+    }
+
+    /// Cuenta que a alguien no se le atiende, y por qué: una vez por IP cada rato.
+    pub fn contar_que_no_entra(&self, desde: SocketAddr, por_que: &str) {
+        if hace_rato_que_no(&self.rechazadas, desde.ip()) {
+            let avisador = &self.avisador;
+            avisador.avisar(format_args!("[NO ENTRA] {desde}: {por_que}"));
         }
     }
 

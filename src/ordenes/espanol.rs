@@ -72,11 +72,15 @@ fn juntar(leidas: &ArgMatches) -> Result<Argumentos, clap::Error> {
     match leidas.subcommand() {
         Some((orden, suyas)) if !es_practica(orden) => {
             let peers = std::mem::take(&mut argumentos.nodo.peers);
+            let listas = std::mem::take(&mut argumentos.nodo.listas);
             argumentos.nodo.update_from_arg_matches(suyas)?;
             argumentos.nodo.peers.splice(0..0, peers);
+            argumentos.nodo.listas.splice(0..0, listas);
         }
         _ => argumentos.dar_a_la_practica(),
     }
+    let de_archivos = argumentos.nodo.listas.drain(..).flat_map(|lista| lista.0);
+    argumentos.nodo.peers.extend(de_archivos);
     Ok(argumentos)
 }
 
@@ -195,6 +199,7 @@ fn parecido(sugerencia: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::PUERTO;
+    use crate::lan::escritos::con_ip;
     use crate::ordenes::opciones::{Orden, Practica};
 
     fn leer_linea(linea: &str) -> Argumentos {
@@ -231,6 +236,8 @@ mod tests {
             "--nombre yo",
             "--espera 1",
             "--max-conexiones 9",
+            "--ritmo 5MB",
+            "--esperar-red 0",
             "--maestro http://127.0.0.1:9000",
         ];
         for opcion in opciones {
@@ -253,7 +260,7 @@ mod tests {
     fn un_peer_a_cada_lado_son_dos_peers() {
         let linea = "nodo --peer 127.0.0.1:1 buscar x --peer 127.0.0.1:2 --peer 127.0.0.1";
         let peers = leer_linea(linea).nodo.peers;
-        let puertos: Vec<u16> = peers.iter().map(|p| p.port()).collect();
+        let puertos: Vec<u16> = con_ip(&peers).iter().map(|p| p.port()).collect();
         assert_eq!(puertos, [1, 2, PUERTO]);
         let linea = "nodo --peer 127.0.0.1:1 estado --peer 127.0.0.1:2";
         assert_eq!(leer_linea(linea).nodo.peers.len(), 2);

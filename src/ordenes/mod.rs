@@ -15,15 +15,31 @@ use crate::fuera;
 use crate::grpc;
 use crate::laboratorio;
 use crate::laboratorio::puesto::{Instrumental, Montado};
+use crate::lan::{clave, diagnostico, escritos, qr};
 use crate::nodo::{acciones, arranque, menu};
 use crate::practicas::balanceador::{self, backend};
 use crate::practicas::{chat, maestro};
-use opciones::{Argumentos, Opciones, Orden, Practica, decidir};
-use sueltas::vecinos_de;
+use crate::red::caudal::Caudal;
+use opciones::{Argumentos, OIR, Opciones, Orden, Practica, decidir};
+use sueltas::con_vecinos;
+
+/// Lo que se avisa con clave y con maestro.
+const AL_MAESTRO_EN_CLARO: &str =
+    "Aunque haya clave, al maestro se le dicen en claro los nombres de los archivos.";
 
 /// Cumple lo que se escribió, con quien mire los mensajes si se pidió.
 pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, Fallo> {
     let Argumentos { mut nodo, orden } = argumentos;
+    if let Some(Orden::Diagnostico { a_quienes }) = &orden {
+        nodo.solo_con(a_quienes);
+    }
+    if habla_con_nodos(&orden)
+        && let Err(frase) = nodo.clave.leer_frase()
+    {
+        consola.pantalla.aviso(frase);
+        consola.pantalla.aviso("La ayuda: nodo --help");
+        return Ok(Salida::MalEscrito);
+    }
     let montado = match &orden {
         Some(Orden::Practica(practica)) => montar_para(practica),
         _ => {
@@ -43,34 +59,50 @@ pub fn cumplir(argumentos: Argumentos, consola: &mut Consola) -> Result<Salida, 
     }
 }
 
+/// Las demás no cifran nada: ni siquiera se mira si la frase vale.
+fn habla_con_nodos(orden: &Option<Orden>) -> bool {
+    !matches!(
+        orden,
+        Some(Orden::Practica(_) | Orden::Laboratorio(_) | Orden::Completar { .. } | Orden::Clave)
+    )
+}
+
 fn cumplir_con(
-    nodo: Opciones,
+    mut nodo: Opciones,
     orden: Option<Orden>,
     montado: &Montado,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
     let limites = montado.limites();
-    let config = || {
-        Ok(Config {
-            limites: limites.clone(),
-            ..decidir(nodo)?
-        })
-    };
+    if nodo.clave.clave.is_some() && dice_algo_al_maestro(&nodo, &orden) {
+        consola.pantalla.aviso(AL_MAESTRO_EN_CLARO);
+    }
+    if let Some(Orden::Descubrir { .. }) = orden {
+        nodo.encuentro.descubrir = Some(true);
+    }
+    if let Some(salida) = escritos::resolver_nombres(&mut nodo.peers, consola)? {
+        return Ok(salida);
+    }
+    let config = || config_de(nodo, &limites);
     match orden {
         None => menu::abrir(&config()?, &montado.puesto, consola),
         Some(Orden::Servir) => arranque::servir(&config()?, &montado.puesto, consola),
         Some(Orden::Listar { red }) => sueltas::listar(&config()?, red, consola),
         Some(Orden::Buscar { archivo }) => sueltas::buscar(&config()?, &archivo, consola),
-        Some(Orden::Descargar { archivo, de }) => {
-            sueltas::descargar(&config()?, &archivo, de, consola)
+        Some(Orden::Descargar { archivos, de }) => {
+            sueltas::descargar(&config()?, &archivos, de, consola)
         }
-        Some(Orden::Enviar { archivo, a }) => {
-            acciones::enviar(consola, &vecinos_de(&config()?), &archivo, a)
+        Some(Orden::Enviar { archivo, a }) => con_vecinos(&config()?, consola, |consola, suyos| {
+            acciones::enviar(consola, suyos, &archivo, a)
+        }),
+        Some(Orden::Mensaje { texto, a }) => con_vecinos(&config()?, consola, |consola, suyos| {
+            acciones::mandar_mensaje(consola, suyos, &texto, a)
+        }),
+        Some(Orden::Estado) => con_vecinos(&config()?, consola, acciones::estado),
+        Some(Orden::Descubrir { segundos }) => {
+            sueltas::descubrir(&config()?, segundos.unwrap_or(OIR), consola)
         }
-        Some(Orden::Mensaje { texto, a }) => {
-            acciones::mandar_mensaje(consola, &vecinos_de(&config()?), &texto, a)
-        }
-        Some(Orden::Estado) => acciones::estado(consola, &vecinos_de(&config()?)),
+        Some(Orden::Diagnostico { .. }) => diagnostico::abrir(&config()?, consola),
         Some(Orden::Huella { archivos }) => sueltas::huella(archivos, consola),
         Some(Orden::Localizar { archivo, por }) => {
             sueltas::localizar(&config()?, &archivo, por, consola)
@@ -79,9 +111,31 @@ fn cumplir_con(
         Some(Orden::Torrent { archivo, salida }) => {
             fuera::abrir(&config()?, &archivo, salida, consola)
         }
+        Some(Orden::Clave) => clave::inventar(consola),
+        Some(Orden::Qr) => qr::mostrar(&config()?, consola),
         Some(Orden::Completar { shell }) => Ok(sueltas::completar(shell, consola)),
         Some(Orden::Laboratorio(experimento)) => laboratorio::cumplir(experimento, consola),
     }
+}
+
+fn dice_algo_al_maestro(nodo: &Opciones, orden: &Option<Orden>) -> bool {
+    match orden {
+        Some(Orden::Localizar { por, .. }) => por.is_none(),
+        _ => nodo.maestro.is_some(),
+    }
+}
+
+fn config_de(nodo: Opciones, limites: &Limites) -> Result<Config, Fallo> {
+    let limites = Limites {
+        caudal: Caudal::nuevo(nodo.ritmo),
+        clave: nodo.clave.clave()?,
+        esperar_red: nodo.esperar_red.unwrap_or(limites.esperar_red),
+        ..limites.clone()
+    };
+    Ok(Config {
+        limites,
+        ..decidir(nodo)?
+    })
 }
 
 /// El diario de una práctica: del maestro, también lo que se dice; de una charla o de lo que pasa

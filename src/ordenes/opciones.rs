@@ -18,6 +18,9 @@ use crate::grpc::PUERTO_DEL_TRACKER;
 use crate::http::url::Url;
 use crate::laboratorio::Experimento;
 use crate::laboratorio::puesto::{ConDiario, Instrumental};
+use crate::lan::clave::OpcionesDeClave;
+use crate::lan::descubrir::Encuentro;
+use crate::lan::escritos::{ListaDePeers, PeerEscrito, con_ip, leer_lista, leer_peer_escrito};
 use crate::ordenes::valores::*;
 use crate::practicas::balanceador::canal::SILENCIO;
 use crate::red::maquina::es_de_esta_maquina;
@@ -52,9 +55,18 @@ pub struct Opciones {
     #[arg(long, value_name = "CARPETA")]
     pub carpeta: Option<PathBuf>,
     /// Los demás nodos.
-    #[arg(long = "peer", value_name = "IP[:PUERTO]", value_parser = leer_peer,
-          help = format!("Otro nodo, en vez de PEERS (sin puerto, {PUERTO}); se repite"))]
-    pub peers: Vec<SocketAddr>,
+    #[arg(long = "peer", value_name = "IP[:PUERTO]", value_parser = leer_peer_escrito,
+          help = format!("Otro nodo, en vez de PEERS (sin puerto, {PUERTO}); se repite, y vale \
+                          el nombre de una máquina"))]
+    pub peers: Vec<PeerEscrito>,
+    /// Los demás nodos, de un archivo.
+    #[arg(long = "peers", value_name = "ARCHIVO", value_parser = leer_lista,
+          help = "Los demás nodos, de un archivo: en cada línea, IP[:PUERTO] y, si se quiere, un \
+                  nombre")]
+    pub listas: Vec<ListaDePeers>,
+    /// Encontrarse sin escribirlos.
+    #[command(flatten)]
+    pub encuentro: Encuentro,
     /// Nombre con que se presenta
     #[arg(long, value_name = "NOMBRE", value_parser = leer_nombre)]
     pub nombre: Option<String>,
@@ -67,10 +79,23 @@ pub struct Opciones {
     #[arg(long, value_name = "N", value_parser = |escrito: &str| leer_hasta(escrito, 12_000),
           help = format!("Conexiones que atiende a la vez ({MAX_CONEXIONES} si no se dice)"))]
     pub max_conexiones: Option<usize>,
+    /// Bytes por segundo que sirve, entre todos los que le piden: 5MB, 500KB (sin esto, sin tope)
+    #[arg(long, value_name = "TASA", value_parser = leer_ritmo)]
+    pub ritmo: Option<u64>,
+    /// Segundos que una descarga espera a que vuelva la red (60 si no se dice; 0 = no)
+    #[arg(long, value_name = "SEGUNDOS", value_parser = leer_espera_de_red)]
+    pub esperar_red: Option<Duration>,
     /// Directorio «maestro» en que registrarse y al que preguntar, por ejemplo
     /// http://127.0.0.1:9000
     #[arg(long, value_name = "URL", value_parser = leer_maestro)]
     pub maestro: Option<String>,
+    /// Con qué se cifra.
+    #[command(flatten)]
+    pub clave: OpcionesDeClave,
+    /// Atiende sólo a los peers escritos y a esta máquina
+    // Con `bool`, clap lo daría por escrito aunque no lo esté.
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    pub solo_peers: Option<bool>,
     /// Ver y romper los mensajes.
     #[command(flatten)]
     pub laboratorio: Instrumental,
@@ -93,11 +118,12 @@ pub enum Orden {
         #[arg(value_name = "NOMBRE")]
         archivo: String,
     },
-    /// Baja un archivo de todos los que lo tengan
+    /// Baja archivos, o carpetas enteras, de todos los que los tengan
     Descargar {
-        /// Nombre del archivo
-        #[arg(value_name = "NOMBRE")]
-        archivo: String,
+        /// Nombre del archivo (varios, si se quiere); acabado en /, todo lo que cuelgue de esa
+        /// carpeta
+        #[arg(value_name = "NOMBRE", required = true)]
+        archivos: Vec<String>,
         /// De quién (se repite); sin esto, de todos los que lo tengan
         #[arg(long = "de", value_name = "IP:PUERTO", value_parser = leer_peer)]
         de: Vec<SocketAddr>,
@@ -122,6 +148,19 @@ pub enum Orden {
     },
     /// Qué peers responden, quiénes son y en cuánto
     Estado,
+    /// Por qué no nos vemos: qué pasa con cada peer, y qué hacer
+    Diagnostico {
+        /// A quién se mira; sin esto, a todos los peers
+        #[arg(value_name = "IP[:PUERTO]", value_parser = leer_peer_escrito)]
+        a_quienes: Vec<PeerEscrito>,
+    },
+    /// Qué nodos se anuncian en la red local (con --descubrir)
+    Descubrir {
+        /// Cuánto se oye.
+        #[arg(long, value_name = "SEGUNDOS", value_parser = leer_segundos,
+              help = format!("Cuánto se oye ({} si no se dice)", OIR.as_secs()))]
+        segundos: Option<Duration>,
+    },
     /// La huella BLAKE3 de un archivo, como la escribe b3sum
     Huella {
         /// Los archivos (- es la entrada estándar)
@@ -149,6 +188,10 @@ pub enum Orden {
         #[arg(short = 'o', long = "salida", value_name = "ARCHIVO")]
         salida: Option<PathBuf>,
     },
+    /// Inventa una frase para la clave de la clase, fácil de dictar
+    Clave,
+    /// La dirección de la página de este nodo como código QR, para un teléfono
+    Qr,
     /// Lo que hace que Tab complete las órdenes y opciones en una shell
     Completar {
         /// bash, zsh, fish, powershell o elvish
@@ -286,6 +329,16 @@ pub struct Conducta {
     pub saluda_el_servidor: bool,
 }
 
+impl Opciones {
+    /// Si se escribió a quiénes, se mira a esos y a nadie más.
+    pub(super) fn solo_con(&mut self, a_quienes: &[PeerEscrito]) {
+        if !a_quienes.is_empty() {
+            self.peers = a_quienes.to_vec();
+            self.maestro = None;
+        }
+    }
+}
+
 impl ConDiario {
     fn completar(&mut self, antes: &mut Opciones) {
         self.diario = self.diario.take().or(antes.laboratorio.diario.take());
@@ -323,8 +376,13 @@ impl Argumentos {
 /// ¿Es la orden de una práctica o del laboratorio, o la que no usa el nodo? Las suyas son sus
 /// propias opciones.
 pub(super) fn es_practica(orden: &str) -> bool {
-    Practica::has_subcommand(orden) || Experimento::has_subcommand(orden) || orden == "completar"
+    Practica::has_subcommand(orden)
+        || Experimento::has_subcommand(orden)
+        || matches!(orden, "completar" | "clave")
 }
+
+/// Cuánto oye `nodo descubrir` si no se dice otra cosa.
+pub const OIR: Duration = Duration::from_secs(3);
 
 // ----- De lo escrito a lo decidido -----
 
@@ -340,13 +398,18 @@ pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
         Fila::PuertoLibre => PEERS[0].2,
         Fila::PrimeraLibre | Fila::Ninguna => PUERTO,
     };
-    let mut peers = opciones.peers;
+    let descubre = opciones.encuentro.descubre();
+    let mut peers = con_ip(&opciones.peers);
     // Con el maestro en otra máquina, las filas de PEERS (que son de esta) no dicen nada de la
-    // clase.
+    // clase. Y si se descubre, ya se las oirá.
     if peers.is_empty() && fila != Fila::PuertoLibre {
         peers = (1..=PEERS.len()).map(direccion_de_fila).collect();
+        peers.retain(|fila| !(descubre && fila.ip().is_loopback()));
     }
-    let ip_para_todos = || ip_para(&peers, opciones.maestro.as_deref());
+    let ip_para_todos = || match descubre {
+        true => en_todas_las_redes(),
+        false => ip_para(&peers, opciones.maestro.as_deref()),
+    };
     Ok(Config {
         fila,
         ip: opciones.ip.unwrap_or_else(ip_para_todos),
@@ -356,8 +419,10 @@ pub fn decidir(opciones: Opciones) -> Result<Config, Fallo> {
         nombre: opciones.nombre,
         espera: opciones.espera.unwrap_or(Duration::from_secs(ESPERA)),
         max_conexiones: opciones.max_conexiones.unwrap_or(MAX_CONEXIONES),
+        solo_peers: opciones.solo_peers.unwrap_or_default(),
         maestro: opciones.maestro,
         identificado: opciones.nodo.is_some() || opciones.puerto.is_some(),
+        encuentro: opciones.encuentro,
         limites: Limites::default(),
     })
 }
@@ -369,6 +434,7 @@ fn elegir_fila(opciones: &Opciones) -> Result<Fila, Fallo> {
         Some(n) if (1..=hay).contains(&n) => Ok(Fila::Elegida(n)),
         Some(n) => Err(Fallo::nuevo(no_hay(n))),
         None if !opciones.peers.is_empty() || opciones.puerto.is_some() => Ok(Fila::Ninguna),
+        None if opciones.encuentro.descubre() => Ok(Fila::PrimeraLibre),
         None if !es_de_aqui(opciones.maestro.as_deref()) => Ok(Fila::PuertoLibre),
         None => Ok(Fila::PrimeraLibre),
     }
@@ -387,13 +453,24 @@ fn carpeta_de(fila: Fila) -> Option<PathBuf> {
 /// que atiende también a los de IPv4 (si en esta máquina hay IPv6).
 fn ip_para(peers: &[SocketAddr], maestro: Option<&str>) -> IpAddr {
     let todos_de_aqui = es_de_aqui(maestro) && peers.iter().all(|peer| peer.ip().is_loopback());
-    let solo_ipv6 = !peers.is_empty() && peers.iter().all(SocketAddr::is_ipv6);
-    let alguno = peers.iter().any(SocketAddr::is_ipv6);
-    let todas = Ipv6Addr::UNSPECIFIED.into();
+    let del_maestro = maestro.and_then(Url::leer).and_then(|url| url.ip());
+    let ips = peers.iter().map(SocketAddr::ip).chain(del_maestro);
+    let de_ipv6: Vec<bool> = ips.map(|ip| ip.is_ipv6()).collect();
+    let solo_ipv6 = !de_ipv6.is_empty() && !de_ipv6.contains(&false);
     match todos_de_aqui {
         true if solo_ipv6 => Ipv6Addr::LOCALHOST.into(),
         true => Ipv4Addr::LOCALHOST.into(),
-        false if solo_ipv6 || (alguno && es_de_esta_maquina(todas)) => todas,
+        false if solo_ipv6 => Ipv6Addr::UNSPECIFIED.into(),
+        false if de_ipv6.contains(&true) => en_todas_las_redes(),
+        false => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// `::`, que atiende también a los de IPv4; `0.0.0.0` si en esta máquina no hay IPv6.
+fn en_todas_las_redes() -> IpAddr {
+    let todas = Ipv6Addr::UNSPECIFIED.into();
+    match es_de_esta_maquina(todas) {
+        true => todas,
         false => Ipv4Addr::UNSPECIFIED.into(),
     }
 }
@@ -417,7 +494,7 @@ mod tests {
         Opciones {
             peers: escritos
                 .iter()
-                .map(|peer| leer_peer(peer).unwrap())
+                .map(|peer| leer_peer_escrito(peer).unwrap())
                 .collect(),
             ..Default::default()
         }
@@ -492,6 +569,37 @@ mod tests {
         );
         assert_eq!((fuera.puerto, fuera.peers), (PEERS[0].2, vec![]));
         assert_eq!(fuera.carpeta, Some(CARPETA_ARCHIVOS.into()));
+    }
+
+    #[test]
+    fn para_descubrir_se_escucha_en_todas_las_redes_y_no_hace_falta_ningun_peer() {
+        let descubriendo = |mut opciones: Opciones| {
+            opciones.encuentro.descubrir = Some(true);
+            config(opciones)
+        };
+        for suyas in [Opciones::default(), con_maestro("http://192.168.1.10:9000")] {
+            let solo = descubriendo(suyas);
+            assert_eq!(
+                (solo.fila, solo.ip),
+                (Fila::PrimeraLibre, en_todas_las_redes())
+            );
+            // Los de esta máquina, si los hay, ya se oyen.
+            assert_eq!(solo.peers, []);
+        }
+        let con_uno = descubriendo(con_peers(&["10.0.0.2"]));
+        assert_eq!((con_uno.fila, con_uno.puerto), (Fila::Ninguna, PUERTO));
+        assert_eq!(con_uno.peers.len(), 1);
+        let aqui = Opciones {
+            ip: Some(Ipv4Addr::LOCALHOST.into()),
+            ..Default::default()
+        };
+        assert_eq!(descubriendo(aqui).ip, Ipv4Addr::LOCALHOST);
+    }
+
+    #[test]
+    fn con_un_maestro_que_solo_tiene_ipv6_se_escucha_en_ipv6() {
+        let fuera = config(con_maestro("http://[2001:db8::1]:9000"));
+        assert_eq!(fuera.ip, Ipv6Addr::UNSPECIFIED);
     }
 
     #[test]

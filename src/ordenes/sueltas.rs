@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Arg;
 use clap_complete::{Shell, generate};
@@ -16,18 +17,61 @@ use crate::config::{CARPETA_ARCHIVOS, Config, Fila, PEERS, PUERTO};
 use crate::consola::{Consola, Paso};
 use crate::fallo::{Fallo, Salida, motivo};
 use crate::guia::NO_SE_ENCONTRO;
+use crate::lan::descubrir::{self, oir_un_rato};
 use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
-use crate::nodo::maestro::localizar::{self, Hallado, MAESTRO};
+use crate::nodo::maestro::localizar::{self, Hallado, MAESTRO, para_el_maestro};
 use crate::nodo::vecinos::Vecinos;
 use crate::ordenes::espanol::comando;
 use crate::ordenes::opciones::DondeEscucha;
 use crate::practicas::ingenuo;
 use crate::red::hilos::arrancar;
 
-/// Los vecinos de una orden suelta. No escucha: sólo es «alguien» si se dijo quién con `--nodo` o
-/// `--puerto`.
-pub fn vecinos_de(config: &Config) -> Vecinos {
+/// Lo que oye una orden suelta con `--descubrir`: el primer anuncio llega en uno o dos segundos.
+const UN_RATO: Duration = Duration::from_secs(2);
+
+/// Hace algo con los vecinos de una orden suelta.
+pub fn con_vecinos(
+    config: &Config,
+    consola: &mut Consola,
+    hacer: impl FnOnce(&mut Consola, &Vecinos) -> Result<Salida, Fallo>,
+) -> Result<Salida, Fallo> {
+    match vecinos_de(config, consola)? {
+        Some(vecinos) => hacer(consola, &vecinos),
+        None => Ok(Salida::Interrumpido),
+    }
+}
+
+/// Los vecinos de una orden suelta; con `--descubrir`, también los que se oyen en un rato (`None`
+/// si un Ctrl-C lo dejó).
+fn vecinos_de(config: &Config, consola: &mut Consola) -> Result<Option<Vecinos>, Fallo> {
+    let vecinos = vecinos_sin_oir(config);
+    Ok(oir(config, &vecinos, consola)?.then_some(vecinos))
+}
+
+/// Con `--descubrir`, oye un rato y conoce a los que contesten. Falso si un Ctrl-C lo dejó.
+pub fn oir(config: &Config, vecinos: &Vecinos, consola: &mut Consola) -> Result<bool, Fallo> {
+    if !config.encuentro.descubre() {
+        return Ok(true);
+    }
+    let (oidos, dejado) = consola.trabajar(|encargo| {
+        let (parada, avisar) = (encargo.parada, encargo.avisar);
+        oir_un_rato(config, vecinos, UN_RATO, parada, &|_| {}, avisar)
+    })?;
+    oidos.map(|_| !dejado)
+}
+
+/// `nodo descubrir`: quién se anuncia en la red y contesta, según contestan.
+pub fn descubrir(
+    config: &Config,
+    cuanto: Duration,
+    consola: &mut Consola,
+) -> Result<Salida, Fallo> {
+    descubrir::abrir(config, &vecinos_sin_oir(config), cuanto, consola)
+}
+
+/// No escucha: sólo es «alguien» si se dijo quién con `--nodo` o `--puerto`.
+fn vecinos_sin_oir(config: &Config) -> Vecinos {
     let direccion = SocketAddr::new(config.ip, config.puerto);
     let de_la_fila = match config.fila {
         Fila::Elegida(n) => PEERS[n - 1].0,
@@ -40,9 +84,10 @@ pub fn vecinos_de(config: &Config) -> Vecinos {
 /// `nodo listar`: lo de la carpeta, o lo de todos los peers.
 pub fn listar(config: &Config, red: bool, consola: &mut Consola) -> Result<Salida, Fallo> {
     if red {
-        let vecinos = vecinos_de(config);
-        return acciones::listar_la_red(consola, &vecinos, |pantalla, peer, entradas| {
-            pantalla.tanda(entradas.iter().map(|e| format!("{peer} {}", e.nombre)));
+        return con_vecinos(config, consola, |consola, vecinos| {
+            acciones::listar_la_red(consola, vecinos, |pantalla, peer, entradas| {
+                pantalla.tanda(entradas.iter().map(|e| format!("{peer} {}", e.nombre)));
+            })
         });
     }
     let archivos = Carpeta::abrir(&config.carpeta_o_la_de_la_guia())?.listar()?;
@@ -53,7 +98,10 @@ pub fn listar(config: &Config, red: bool, consola: &mut Consola) -> Result<Salid
 
 /// `nodo buscar`: qué peers tienen un archivo, según van contestando.
 pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Salida, Fallo> {
-    let Some(hallados) = acciones::buscar(consola, &vecinos_de(config), nombre, true)? else {
+    let Some(vecinos) = vecinos_de(config, consola)? else {
+        return Ok(Salida::Interrumpido);
+    };
+    let Some(hallados) = acciones::buscar(consola, &vecinos, nombre, true)? else {
         return Ok(Salida::Interrumpido);
     };
     if hallados.is_empty() {
@@ -68,22 +116,38 @@ pub fn buscar(config: &Config, nombre: &str, consola: &mut Consola) -> Result<Sa
 /// `nodo descargar`: de las fuentes dichas, o de todos los peers que lo tengan.
 pub fn descargar(
     config: &Config,
-    nombre: &str,
+    nombres: &[String],
     de: Vec<SocketAddr>,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
-    let vecinos = vecinos_de(config);
-    let mut fuentes: Vec<Hallado> = de.into_iter().map(Hallado::nuestro).collect();
-    if fuentes.is_empty() {
-        fuentes = match acciones::buscar(consola, &vecinos, nombre, false)? {
-            Some(hallados) => hallados,
-            None => return Ok(Salida::Interrumpido),
-        };
+    let uno = match nombres {
+        [nombre] if !nombre.ends_with('/') => Some(nombre),
+        _ => None,
+    };
+    // De los que se dijeron y de nadie más; si no se dijo ninguno, también de los que se oigan.
+    let suyos = match de.is_empty() {
+        true => vecinos_de(config, consola)?,
+        false => Some(vecinos_sin_oir(config)),
+    };
+    let Some(mut vecinos) = suyos else {
+        return Ok(Salida::Interrumpido);
+    };
+    if !de.is_empty() {
+        (vecinos.peers, vecinos.maestro) = (de.clone(), None);
     }
     let ruta = config.carpeta_o_la_de_la_guia();
     let faltaban: Vec<&Path> = ruta.ancestors().filter(|ruta| !ruta.exists()).collect();
     let carpeta = Carpeta::abrir_o_crear(&ruta)?;
-    let salida = acciones::descargar(consola, &vecinos, &carpeta, nombre, &fuentes)?;
+    let salida = match uno {
+        Some(nombre) if de.is_empty() => {
+            acciones::buscar_y_descargar(consola, &vecinos, &carpeta, nombre)
+        }
+        Some(nombre) => {
+            let fuentes: Vec<Hallado> = de.into_iter().map(Hallado::nuestro).collect();
+            acciones::descargar(consola, &vecinos, &carpeta, nombre, &fuentes)
+        }
+        None => acciones::descargar_varios(consola, &vecinos, !de.is_empty(), &carpeta, nombres),
+    }?;
     if salida != Salida::Bien {
         // La carpeta que se creó para nada, y las de encima: `remove_dir` sólo quita las vacías, y
         // en Windows ninguna abierta.
@@ -185,10 +249,15 @@ pub fn localizar(
     por: Option<String>,
     consola: &mut Consola,
 ) -> Result<Salida, Fallo> {
+    let a_un_peer = por.is_some();
     let a_quien = por.or_else(|| config.maestro.clone());
     let url = a_quien.as_deref().unwrap_or(MAESTRO);
-    let (hallados, dejado) = consola
-        .trabajar(|encargo| localizar::localizar(url, archivo, &config.limites, encargo.parada))?;
+    let limites = match a_un_peer {
+        true => config.limites.clone(),
+        false => para_el_maestro(&config.limites),
+    };
+    let (hallados, dejado) =
+        consola.trabajar(|encargo| localizar::localizar(url, archivo, &limites, encargo.parada))?;
     if dejado {
         return Ok(Salida::Interrumpido);
     }

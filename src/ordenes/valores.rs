@@ -78,6 +78,30 @@ pub fn leer_segundos(escrito: &str) -> Result<Duration, String> {
     }
 }
 
+/// Lee los segundos de `--esperar-red`; 0 es no esperar.
+pub fn leer_espera_de_red(escrito: &str) -> Result<Duration, String> {
+    match escrito.replace(',', ".").parse::<f64>() {
+        Ok(segundos) if (0.0..=86_400.0).contains(&segundos) => {
+            Ok(Duration::from_secs_f64(segundos))
+        }
+        _ => Err("se esperaban segundos, de 0 (no esperar) a 86400".into()),
+    }
+}
+
+/// Lee bytes por segundo, en unidades decimales: `5MB` son 5.000.000, `500KB` son 500.000.
+pub fn leer_ritmo(escrito: &str) -> Result<u64, String> {
+    let escrito = escrito.to_uppercase().replace(',', ".");
+    let unidades = [("GB", 1e9), ("MB", 1e6), ("KB", 1e3), ("B", 1.0)];
+    let leida = unidades.into_iter().find_map(|(unidad, bytes)| {
+        let cantidad: f64 = escrito.strip_suffix(unidad)?.trim_end().parse().ok()?;
+        Some(cantidad * bytes)
+    });
+    match leida {
+        Some(bytes) if (1e3..=1e12).contains(&bytes) => Ok(bytes as u64),
+        _ => Err("se esperaban bytes por segundo, 1KB o más: por ejemplo 5MB o 500KB".into()),
+    }
+}
+
 /// Lee los segundos de `--silencio`; 0 es sin tope.
 pub fn leer_silencio(escrito: &str) -> Result<Duration, String> {
     match escrito.replace(',', ".").parse::<f64>() {
@@ -100,5 +124,39 @@ pub fn leer_maestro(escrito: &str) -> Result<String, String> {
     match escrito.strip_prefix("http://") {
         Some(resto) if !resto.is_empty() => Ok(escrito.trim_end_matches('/').to_string()),
         _ => Err("se esperaba una URL como http://127.0.0.1:9000".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn esperar_a_la_red_puede_ser_nada() {
+        assert_eq!(leer_espera_de_red("0"), Ok(Duration::ZERO));
+        assert_eq!(leer_espera_de_red("1,5"), Ok(Duration::from_millis(1500)));
+        for malo in ["", "-1", "nan", "inf", "90000"] {
+            assert!(leer_espera_de_red(malo).is_err(), "{malo}");
+        }
+    }
+
+    #[test]
+    fn un_ritmo_va_en_unidades_decimales() {
+        let casos = [
+            ("5MB", 5_000_000),
+            ("6250KB", 6_250_000),
+            ("500kB", 500_000),
+            ("1,5 mb", 1_500_000),
+            ("1GB", 1_000_000_000),
+            ("2000B", 2000),
+        ];
+        for (escrito, bytes) in casos {
+            assert_eq!(leer_ritmo(escrito), Ok(bytes), "{escrito}");
+        }
+        for malo in [
+            "", "5", "MB", "0MB", "-1MB", "5MiB", "NaNMB", "infMB", "999B", "1e9GB",
+        ] {
+            assert!(leer_ritmo(malo).is_err(), "{malo}");
+        }
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! Envuelve el `conn` de la guía y le da lo que le falta: plazos (ninguna espera es eterna), líneas
 //! con tope (nadie reserva memoria nuestra) y registro (`RUST_LOG=nodo=debug` enseña cada línea y
-//! con quién). No sabe qué significan las palabras, ni toca el disco, ni escribe en pantalla.
+//! con quién). Con clave, lo que pasa va cifrado (`conexion/saludo.rs`), y quien la usa no lo nota.
+//! No sabe qué significan las palabras, ni toca el disco, ni escribe en pantalla.
+
+mod saludo;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,6 +19,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::Limites;
 use crate::fallo::motivo;
+use crate::red::cifrado::Cifrado;
+use crate::red::llegar::{NoLlega, explicar};
 use crate::red::parada::{Apuntado, Parada, Trato};
 use crate::testigo::{Ojo, QuienLlama, Testigo};
 use crate::texto::limpiar;
@@ -57,10 +62,29 @@ pub enum FalloRed {
     NoEsTexto,
     /// Se cortó a la mitad.
     Cortada,
+    /// Tenemos clave y el otro no.
+    SinClave,
+    /// Se le pidió la clave y cerró: o no sabe qué es, como un nodo de la guía, o se fue.
+    SinSaludo,
+    /// Su clave no es la nuestra.
+    OtraClave,
+    /// Lo recibido no lo cifró quien tiene la clave, o no es lo siguiente que mandó.
+    Alterado,
     /// No falló: se puso una falla a propósito, y dice cuál.
     Provocada(&'static str),
     /// Otro error del sistema.
     Sistema(io::Error),
+}
+
+impl FalloRed {
+    /// Lo que se dice si es cosa de la clave de `quien`; si no, nada.
+    pub fn de_clave(&self, quien: SocketAddr) -> Option<String> {
+        match self {
+            FalloRed::OtraClave => Some(format!("la clave de {quien} no es la nuestra")),
+            FalloRed::SinClave | FalloRed::SinSaludo => Some(format!("{quien} {self}")),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for FalloRed {
@@ -71,11 +95,21 @@ impl fmt::Display for FalloRed {
             FalloRed::LineaLarga => f.write_str("mandó una línea de más de 4096 bytes"),
             FalloRed::NoEsTexto => f.write_str("mandó una línea que no es texto UTF-8"),
             FalloRed::Cortada => f.write_str("se cortó a la mitad"),
+            FalloRed::SinClave => f.write_str("no tiene clave, y este nodo no habla en claro"),
+            FalloRed::SinSaludo => f.write_str(
+                "cerró cuando se le pidió la clave: o es un nodo de la guía, que no tiene, o se \
+                 fue",
+            ),
+            FalloRed::OtraClave => f.write_str("su clave no es la nuestra"),
+            FalloRed::Alterado => f.write_str("lo que llegó no lo cifró quien tiene la clave"),
             FalloRed::Provocada(falla) => write!(f, "falla puesta a propósito: {falla}"),
             FalloRed::Sistema(error) => f.write_str(&motivo(error)),
         }
     }
 }
+
+/// Lo que se espera mientras se conecta: ni siquiera se llegó.
+pub const LA_CONEXION: &str = "la conexión";
 
 /// Un socket con plazos, líneas con tope y registro.
 pub struct Conexion {
@@ -92,6 +126,10 @@ pub struct Conexion {
     ojo: Option<Box<dyn Ojo>>,
     /// De lo siguiente que se mande, cuántos bytes son una línea ya contada y no datos.
     anunciados: usize,
+    /// Lo pendiente, que quien está en la puerta ya leyó: la siguiente lectura lo vuelve a dar.
+    por_dar: bool,
+    /// Con qué se cifra, si los dos tienen la clave de la clase.
+    cifrado: Option<Cifrado>,
     /// Se cortó a propósito: lo que ya salió tiene que llegar.
     a_proposito: bool,
     /// Está apuntada en una parada mientras vive.
@@ -145,7 +183,7 @@ fn conectar_a_tiempo(
     a_tiempo()?;
     let conectado = SockRef::from(socket).connect_timeout(&otro.into(), plazo);
     a_tiempo()?;
-    conectado?;
+    conectado.map_err(|e| explicar(otro, e))?;
     // En la propia máquina, si nadie escucha en un puerto de los que el sistema da a los clientes,
     // TCP puede conectar un socket consigo mismo. Ahí no hay nadie.
     if socket.local_addr()? == otro {
@@ -192,12 +230,15 @@ impl Conexion {
             limite_de_envio: None,
             ojo: None,
             anunciados: 0,
+            por_dar: false,
+            cifrado: None,
             a_proposito: false,
             apuntada: None,
         }
     }
 
-    /// Se conecta a `otro` en menos de `plazo`; al cortar la `parada` se corta.
+    /// Se conecta a `otro` en menos de `plazo`, y si hay clave se saludan con ella; al cortar la
+    /// `parada` se corta.
     pub fn conectar(
         otro: SocketAddr,
         plazo: Duration,
@@ -205,18 +246,24 @@ impl Conexion {
         parada: &Parada,
     ) -> Result<Conexion, FalloRed> {
         if plazo.is_zero() {
-            return Err(FalloRed::Vencio("la conexión"));
+            return Err(FalloRed::Vencio(LA_CONEXION));
         }
+        let limite = Instant::now() + plazo;
         let abierta = conectar(otro, plazo, &limites.testigo, parada);
         let abierta = abierta.map_err(|e| match e.kind() {
-            io::ErrorKind::TimedOut => FalloRed::Vencio("la conexión"),
-            _ => clasificar(e, "la conexión"),
+            _ if NoLlega::en(&e).is_some() => FalloRed::Sistema(e),
+            io::ErrorKind::TimedOut => FalloRed::Vencio(LA_CONEXION),
+            _ => clasificar(e, LA_CONEXION),
         })?;
-        Ok(Conexion {
+        let mut conexion = Conexion {
             ojo: abierta.ojo,
             apuntada: Some(abierta.apuntada),
             ..Conexion::sin_testigo(&abierta.socket, otro, limites)
-        })
+        };
+        if let Some(clave) = &limites.clave {
+            conexion.pedir_cifrado(clave, limite)?;
+        }
+        Ok(conexion)
     }
 
     /// Otra conexión sobre el mismo socket, que se lleva lo recibido y aún sin consumir.
@@ -225,6 +272,7 @@ impl Conexion {
             recibido: std::mem::take(&mut self.recibido),
             consumido: std::mem::take(&mut self.consumido),
             ojo: self.ojo.take(),
+            cifrado: self.cifrado.take(),
             ..Conexion::sin_testigo(&self.socket, self.otro, &self.limites)
         }
     }
@@ -254,12 +302,23 @@ impl Conexion {
         self.consumido += cuantos.min(self.pendiente().len());
     }
 
+    /// Deja lo pendiente como si no se hubiera leído: para quien siga, su primera lectura lo da.
+    pub fn devolver_lo_leido(&mut self) {
+        self.por_dar = true;
+    }
+
     /// Una lectura del socket (un `recv`), que se añade a lo pendiente. Cuántos bytes llegaron; 0
     /// es el fin.
     ///
     /// # Errores
     /// No llegó nada antes de `limite` (se esperaba `que`), o falló el socket.
     pub fn recibir(&mut self, limite: Instant, que: &'static str) -> Result<usize, FalloRed> {
+        if std::mem::take(&mut self.por_dar) && !self.pendiente().is_empty() {
+            return Ok(self.pendiente().len());
+        }
+        if self.cifrado.is_some() {
+            return self.recibir_cifrado(limite, que);
+        }
         // Lo consumido se suelta siempre: quien manda líneas sin parar, y cada lectura le acaba a
         // media línea, no hace crecer el búfer.
         self.recibido.drain(..self.consumido);
@@ -334,10 +393,12 @@ impl Conexion {
             }
             match self.recibir(limite, que) {
                 Ok(0) if mirados == 0 => return Ok(None),
+                // Cifrado no: ese fin pudo ponerlo cualquiera.
+                Ok(0) if self.cifrado.is_some() => return Err(FalloRed::Cortada),
                 Ok(0) => break mirados,
                 Ok(_) => {}
                 // Un RST antes del primer byte es otra manera de cerrar sin contestar.
-                Err(FalloRed::Cortada) if mirados == 0 => return Ok(None),
+                Err(FalloRed::Cortada) if mirados == 0 && self.nada_a_medias() => return Ok(None),
                 Err(fallo) => return Err(fallo),
             }
         };
@@ -379,6 +440,7 @@ impl Conexion {
     pub fn leer_datos(&mut self, destino: &mut [u8], plazo: Duration) -> Result<usize, FalloRed> {
         let pendiente = self.pendiente();
         let leidos = match pendiente.len().min(destino.len()) {
+            0 if self.cifrado.is_some() => self.leer_cifrado(destino, Instant::now() + plazo)?,
             0 => self.esperar(Instant::now() + plazo, "datos", |mut s| s.read(destino))?,
             cuantos => {
                 destino[..cuantos].copy_from_slice(&pendiente[..cuantos]);
@@ -396,10 +458,15 @@ impl Conexion {
     }
 
     /// Escribe `texto` tal cual, sin fin de línea (las palabras de la guía no lo llevan), en un
-    /// solo `write`.
+    /// solo `write`. Cifrado sí: ahí no hay nadie que lo estorbe, y una lectura ya no es un
+    /// mensaje.
     pub fn escribir_texto(&mut self, texto: &str) -> Result<(), FalloRed> {
         self.anunciar(texto, 0)?;
-        self.mandar(texto.as_bytes())
+        let falta_el_fin = !texto.is_empty() && !texto.ends_with('\n');
+        match self.cifrado.is_some() && falta_el_fin {
+            true => self.mandar(format!("{texto}\n").as_bytes()),
+            false => self.mandar(texto.as_bytes()),
+        }
     }
 
     /// Anota lo que se va a mandar: una o varias líneas, que son los primeros `bytes` de los datos
@@ -434,13 +501,25 @@ impl Conexion {
         match ojo.and_then(|ojo| ojo.datos_por_enviar(por_enviar)) {
             None => self.mandar(datos),
             Some((estropeados, sigue)) => {
-                self.mandar(&[lineas, &estropeados].concat())?;
+                let salen = [lineas, &estropeados].concat();
+                match sigue {
+                    // Cortar va después de cifrar: se corta lo cifrado, a mitad de un mensaje.
+                    Err(_) if self.cifrado.is_some() => self.mandar_cifrado(&salen, salen.len())?,
+                    _ => self.mandar(&salen)?,
+                }
                 sigue.map_err(|falla| self.cortar(falla))
             }
         }
     }
 
     fn mandar(&mut self, bytes: &[u8]) -> Result<(), FalloRed> {
+        match self.cifrado.is_some() {
+            true => self.mandar_cifrado(bytes, usize::MAX),
+            false => self.mandar_en_claro(bytes),
+        }
+    }
+
+    fn mandar_en_claro(&mut self, bytes: &[u8]) -> Result<(), FalloRed> {
         let trozo = self
             .ojo
             .as_ref()

@@ -10,6 +10,12 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 /// reserva y las conexiones que abre el propio nodo.
 const DESCRIPTORES_PROPIOS: usize = 32;
 
+/// Direcciones de los ejemplos, que no son de nadie: no se les manda nada, sólo se mira por dónde
+/// se saldría.
+pub const FUERA_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// La de IPv6.
+pub const FUERA_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+
 /// La dirección con que uno puede conectarse a sí mismo: 0.0.0.0 significa «todas», y no se puede
 /// llamar.
 pub fn alcanzable(direccion: SocketAddr) -> SocketAddr {
@@ -77,6 +83,34 @@ pub fn ip_en_la_red(peer: SocketAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind((cualquiera, 0)).ok()?;
     socket.connect(peer).ok()?;
     Some(socket.local_addr().ok()?.ip())
+}
+
+/// La IP con que esta máquina sale a la red, aunque no haya a quién llamar: la de IPv4 si la hay.
+/// `None` si no tiene ruta por defecto.
+pub fn ip_de_salida() -> Option<IpAddr> {
+    let fuera: [IpAddr; 2] = [FUERA_V4.into(), FUERA_V6.into()];
+    fuera
+        .into_iter()
+        .find_map(|ip| ip_en_la_red(SocketAddr::new(ip, 9)))
+}
+
+/// Cómo se llama esta máquina, sin su dominio.
+pub fn nombre_de_la_maquina() -> Option<String> {
+    let entero = nombre_segun_el_sistema()?;
+    let nombre = entero.split('.').next().unwrap_or_default().trim();
+    let dice_algo = !nombre.is_empty() && nombre != "localhost";
+    dice_algo.then(|| nombre.to_string())
+}
+
+#[cfg(unix)]
+fn nombre_segun_el_sistema() -> Option<String> {
+    let sistema = rustix::system::uname();
+    sistema.nodename().to_str().ok().map(str::to_string)
+}
+
+#[cfg(not(unix))]
+fn nombre_segun_el_sistema() -> Option<String> {
+    std::env::var("COMPUTERNAME").ok()
 }
 
 /// Cuántas conexiones se admiten: las `pedidas`, o las que permitan los descriptores del proceso

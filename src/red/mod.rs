@@ -3,10 +3,13 @@
 //! Es el único bucle de `accept` del proyecto. Lo usan el nodo, el balanceador, los backends, el
 //! maestro y el chat: sólo cambia `gestionar`. Lo que la guía no tiene está en el cuarto de al
 //! lado: cómo se para ([`parada`]), quién arranca el bucle y lo espera ([`servidor`]), los hilos
-//! ([`hilos`]), cuántos caben ([`turnos`]) y qué es una conexión con plazos ([`conexion`]).
+//! ([`hilos`]), cuántos caben ([`turnos`]), qué es una conexión con plazos ([`conexion`])…
 
+pub mod caudal;
+pub mod cifrado;
 pub mod conexion;
 pub mod hilos;
+pub mod llegar;
 pub mod maquina;
 pub mod parada;
 pub mod resolver;
@@ -30,8 +33,7 @@ use parada::{Parada, Trato};
 use turnos::Turnos;
 
 /// Cuántas conexiones pueden esperar en la cola de `listen` (el 5 de la guía). `TcpListener::bind`
-/// la deja en 128; con más clientes a la vez se pierde el SYN, y no se repite hasta un segundo
-/// después.
+/// la deja en 128; con más clientes a la vez se pierde el SYN, que se repite al segundo.
 const COLA_DE_LISTEN: i32 = 1024;
 /// Cuánto se descansa cuando `accept` falla (sin descriptores), para no girar en vacío.
 const DESCANSO: Duration = Duration::from_millis(100);

@@ -20,14 +20,15 @@ pub enum Nada {}
 #[derive(Debug, Clone)]
 pub struct Parada {
     canal: Receiver<Nada>,
+    corte: Receiver<Nada>,
     sockets: Arc<Mutex<Sockets>>,
 }
 
 #[derive(Debug, Default)]
 struct Sockets {
-    /// Soltarlo cierra el canal.
+    /// Soltarlos cierra el canal de cada cosa.
     sin_avisar: Option<Sender<Nada>>,
-    cortada: bool,
+    sin_cortar: Option<Sender<Nada>>,
     siguiente: u64,
     vivos: HashMap<u64, (Trato, Arc<TcpStream>)>,
 }
@@ -46,11 +47,17 @@ pub enum Trato {
 impl Parada {
     /// Una parada sin avisar.
     pub fn nueva() -> Parada {
-        let (sin_avisar, canal) = bounded(0);
-        let sockets = Arc::<Mutex<Sockets>>::default();
-        let parada = Parada { canal, sockets };
-        cerrojo(&parada.sockets).sin_avisar = Some(sin_avisar);
-        parada
+        let ((sin_avisar, canal), (sin_cortar, corte)) = (bounded(0), bounded(0));
+        let sockets = Arc::new(Mutex::new(Sockets {
+            sin_avisar: Some(sin_avisar),
+            sin_cortar: Some(sin_cortar),
+            ..Sockets::default()
+        }));
+        Parada {
+            canal,
+            corte,
+            sockets,
+        }
     }
 
     /// ¿Hay que dejarlo ya?
@@ -60,12 +67,17 @@ impl Parada {
 
     /// ¿Se cortó ya?
     pub fn cortada(&self) -> bool {
-        cerrojo(&self.sockets).cortada
+        self.corte.try_recv() == Err(TryRecvError::Disconnected)
     }
 
     /// El canal, para un `select!`: está listo cuando hay que dejarlo.
     pub fn canal(&self) -> &Receiver<Nada> {
         &self.canal
+    }
+
+    /// Lo mismo, para quien sólo lo deja cuando se corta.
+    pub fn corte(&self) -> &Receiver<Nada> {
+        &self.corte
     }
 
     /// Que nadie empiece nada más. Lo que está a medias puede acabar.
@@ -83,7 +95,7 @@ impl Parada {
     pub fn cortar(&self) {
         let mut sockets = cerrojo(&self.sockets);
         sockets.sin_avisar = None;
-        sockets.cortada = true;
+        sockets.sin_cortar = None;
         for (_, socket) in sockets.vivos.values() {
             cerrar(socket, Shutdown::Both);
         }
@@ -93,7 +105,7 @@ impl Parada {
     /// mismo.
     pub fn apuntar(&self, socket: &Arc<TcpStream>, trato: Trato) -> Apuntado {
         let mut sockets = cerrojo(&self.sockets);
-        if sockets.cortada {
+        if sockets.sin_cortar.is_none() {
             cerrar(socket, Shutdown::Both);
         } else if sockets.sin_avisar.is_none() && trato == Trato::DejaDeLeer {
             cerrar(socket, Shutdown::Read);

@@ -31,6 +31,13 @@ impl Turnos {
         Turnos { entrar, salir }
     }
 
+    /// Un turno, si lo hay ahora mismo.
+    pub fn tomar(&self) -> Option<Turno> {
+        self.entrar.try_send(()).ok()?;
+        let salir = self.salir.clone();
+        Some(Turno { salir })
+    }
+
     /// Espera su turno hasta `espera`, o hasta que se avise la `parada`. `None` si no llegó.
     pub fn pedir(&self, espera: Duration, parada: &Parada) -> Option<Turno> {
         if parada.avisada() {

@@ -613,6 +613,7 @@ fn con_plazos_cortos(fuentes: &[SocketAddr]) -> Result<Descargado, NoDescargado>
             ..Limites::default()
         },
         conexiones: 2,
+        pares: &[],
         parada: &parada,
         progreso: &Progreso::default(),
         avisar: &|_| (),

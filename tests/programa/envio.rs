@@ -637,6 +637,7 @@ fn quien_ofrece_y_calcula_sin_fin_se_deja_con_el_tiempo() {
         carpeta: &Carpeta::abrir(carpeta.path()).unwrap(),
         limites: &limites,
         conexiones: 1,
+        pares: &[],
         parada: &parada,
         progreso: &progreso,
         avisar: &|_| (),

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use crate::config::Limites;
 use crate::fallo::Fallo;
 use crate::guia;
+use crate::lan::clave;
 use crate::red::conexion::Conexion;
 use crate::red::hilos::{Hilo, arrancar};
 use crate::red::parada::Parada;
@@ -150,7 +151,8 @@ impl<'a> Banco<'a> {
     fn orden(&self) -> Result<Command, Fallo> {
         let fallo = |e| Fallo::de_sistema("buscando este programa", &e);
         let mut orden = Command::new(current_exe().map_err(fallo)?);
-        orden.current_dir(self.raiz()).env_remove("RUST_LOG");
+        orden.current_dir(self.raiz());
+        orden.env_remove("RUST_LOG").env_remove(clave::VARIABLE);
         Ok(orden)
     }
 

@@ -152,11 +152,11 @@ impl Union {
                 break;
             }
             match (suceso_de(&linea), fin) {
-                (Some(suceso), Llegada::Entera | Llegada::Cortada) => {
+                (Some(suceso), Renglon::Entera | Renglon::Cortada) => {
                     leidos += 1;
                     self.anotar(cual, &suceso);
                 }
-                (None, Llegada::Cortada) => {
+                (None, Renglon::Cortada) => {
                     dichos.push("su última línea está cortada, y se deja".to_string());
                 }
                 _ if linea.trim_ascii().is_empty() => {}
@@ -260,7 +260,7 @@ impl Union {
 }
 
 /// Cómo acabó una línea.
-enum Llegada {
+enum Renglon {
     /// Con su salto.
     Entera,
     /// Con el fin del archivo.
@@ -270,20 +270,20 @@ enum Llegada {
 }
 
 /// La línea siguiente, con un tope; lo que pase de él se salta.
-fn siguiente_linea(diario: &mut impl BufRead, linea: &mut Vec<u8>) -> io::Result<Option<Llegada>> {
+fn siguiente_linea(diario: &mut impl BufRead, linea: &mut Vec<u8>) -> io::Result<Option<Renglon>> {
     linea.clear();
     let leidos = diario.take(TOPE_DE_LINEA as u64).read_until(b'\n', linea)?;
     if leidos == 0 {
         return Ok(None);
     }
     if linea.ends_with(b"\n") {
-        return Ok(Some(Llegada::Entera));
+        return Ok(Some(Renglon::Entera));
     }
     if leidos < TOPE_DE_LINEA {
-        return Ok(Some(Llegada::Cortada));
+        return Ok(Some(Renglon::Cortada));
     }
     diario.skip_until(b'\n')?;
-    Ok(Some(Llegada::Larga))
+    Ok(Some(Renglon::Larga))
 }
 
 fn suceso_de(linea: &[u8]) -> Option<Suceso> {

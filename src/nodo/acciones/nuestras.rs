@@ -3,23 +3,58 @@
 use std::path::PathBuf;
 
 use crate::consola::{Consola, Fin, elegir, numerados};
-use crate::guia::OPCION_INVALIDA;
+use crate::guia::{NO_SE_ENCONTRO, OPCION_INVALIDA};
+use crate::lan::qr;
 use crate::nodo::Nodo;
 use crate::nodo::acciones;
+use crate::nodo::acciones::parecidos::{Quiso, UltimaVista, cual_de_la_red};
 use crate::nodo::descarga::envio::mirar;
-use crate::nodo::palabras::protocolo::Entrada;
+use crate::nodo::maestro::localizar::Hallado;
 use crate::nodo::vecinos::Vecinos;
-use crate::texto::{cuenta, tamano};
+use crate::red::parada::cerrojo;
+use crate::texto::cuenta;
 
-/// 4. Ver archivos de la red.
+/// 2. Quién tiene el archivo que se llama así; y si no lo tiene nadie, el que se quiso decir.
+pub fn buscar_o_adivinar(
+    nodo: &Nodo,
+    consola: &mut Consola,
+    escrito: String,
+) -> Result<Option<(String, Vec<Hallado>)>, Fin> {
+    let Some(hallados) = acciones::buscar(consola, &nodo.vecinos, &escrito, false)? else {
+        return Ok(None);
+    };
+    if !hallados.is_empty() {
+        return Ok(Some((escrito, hallados)));
+    }
+    let nombre = match cual_de_la_red(nodo, consola, &escrito)? {
+        Quiso::YaEsta => return Ok(None),
+        Quiso::Decir(nombre) => {
+            consola.pantalla.linea(format!("«{nombre}»"));
+            let Some(hallados) = acciones::buscar(consola, &nodo.vecinos, &nombre, false)? else {
+                return Ok(None);
+            };
+            if !hallados.is_empty() {
+                return Ok(Some((nombre, hallados)));
+            }
+            nombre
+        }
+        Quiso::Nada => escrito,
+    };
+    consola.pantalla.error(NO_SE_ENCONTRO);
+    acciones::decir_si_ya_se_tiene(consola, &nodo.carpeta, &nombre);
+    Ok(None)
+}
+
+/// 4. Ver archivos de la red, con un número cada nombre: con él se puede pedir en la opción 2.
 pub fn ver_archivos_de_la_red(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
+    let mut vista = UltimaVista::default();
     acciones::listar_la_red(consola, &nodo.vecinos, |pantalla, peer, entradas| {
         let cuantos = cuenta(entradas.len(), "archivo", "archivos");
         pantalla.linea(format!("{peer}: {cuantos}"));
         entradas.iter().for_each(|e| pantalla.recordar(&e.nombre));
-        let linea = |e: &Entrada| format!(" - {} ({})", e.nombre, tamano(e.tamano));
-        pantalla.tanda(entradas.iter().map(linea));
+        pantalla.tanda(entradas.iter().map(|e| vista.linea(e)));
     })?;
+    *cerrojo(&nodo.ultima_vista) = vista;
     Ok(())
 }
 
@@ -70,7 +105,7 @@ pub fn ver_mensajes(nodo: &Nodo, consola: &mut Consola) {
 
 /// 8. Estado de los nodos, y el de este.
 pub fn ver_estado(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
-    let Vecinos { nombre, peers, .. } = &nodo.vecinos;
+    let Vecinos { nombre, peers, .. } = nodo.vecinos.para_una_tanda(&nodo.saliendo);
     let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
     let a_quienes = match peers.is_empty() {
         true => "nadie".into(),
@@ -80,8 +115,12 @@ pub fn ver_estado(nodo: &Nodo, consola: &mut Consola) -> Result<(), Fin> {
         format!("Este nodo: {nombre} (se cambia con --nombre)"),
         format!("  escucha en {} (--ip, --puerto)", nodo.direccion),
         format!("  comparte {} (--carpeta)", nodo.carpeta.ruta().display()),
-        format!("  pregunta a {a_quienes} (--peer, una vez por cada uno)"),
+        format!("  pregunta a {a_quienes} (--peer, una vez por cada uno; --descubrir)"),
     ]);
     acciones::estado(consola, &nodo.vecinos)?;
+    // Con clave, la página sólo se ve desde aquí.
+    if nodo.vecinos.limites.clave.is_none() {
+        qr::mostrar_si_cabe(nodo.direccion, &nodo.vecinos.peers, &mut consola.pantalla);
+    }
     Ok(())
 }

@@ -7,17 +7,22 @@
 //!
 //! No sabe de dónde vienen los bytes ni si son buenos: eso lo decide `descarga/`.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::io::ErrorKind::{AlreadyExists, QuotaExceeded, StorageFull};
+use std::ops::Bound::{Included, Unbounded};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cap_fs_ext::{MetadataExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
 use crate::fallo::{Fallo, motivo};
-use crate::nodo::carpeta::disco::{bytes_en_disco, datos_si_es, escribir_en, renombrar_sin_pisar};
+use crate::nodo::carpeta::disco::{
+    asegurar_todos, bytes_en_disco, datos_si_es, escribir_en, renombrar_sin_pisar,
+};
 use crate::nodo::carpeta::huella::Huella;
 use crate::nodo::carpeta::huellas::resumir;
 use crate::nodo::carpeta::nombres::{NombreRecibible, con_numero, en_nfc, es_copia_de};
@@ -40,13 +45,27 @@ pub struct AMedias {
     archivo: File,
     nombre: NombreRecibible,
     /// La carpeta en que está, abierta: aunque la muevan o pongan otra en su sitio, es esta.
-    dir: Dir,
+    dir: Arc<Dir>,
     /// Cómo se llama en ella.
     parte: String,
     /// La ruta de esa carpeta: para decirla y para preguntar cuánto sitio queda, nada más.
     lugar: PathBuf,
     /// Con huella, lo que se corta se puede seguir; sin ella, lo que no se acaba no vale.
     comprobable: bool,
+}
+
+/// Una subcarpeta en que se van a guardar archivos, abierta: quien guarda mil en ella la abre una
+/// vez.
+pub struct Rincon {
+    sub: String,
+    dir: Arc<Dir>,
+}
+
+impl Rincon {
+    /// ¿Es en el que va `nombre`?
+    pub fn es_el_de(&self, nombre: &NombreRecibible) -> bool {
+        nombre.partes().0 == self.sub
+    }
 }
 
 impl Carpeta {
@@ -65,13 +84,32 @@ impl Carpeta {
     }
 
     fn empezar(&self, nombre: &NombreRecibible, comprobable: bool) -> Result<AMedias, Fallo> {
-        let que = format!("no se puede guardar {nombre}");
-        let fallo = |e| fallo_en(&self.ruta, &que, &motivo(&e));
+        self.empezar_en(&self.rincon(nombre)?, nombre, comprobable)
+    }
+
+    /// La subcarpeta en que va `nombre`; si no está, la crea.
+    pub fn rincon(&self, nombre: &NombreRecibible) -> Result<Rincon, Fallo> {
+        let (sub, _) = nombre.partes();
+        let dir = self.subcarpeta(sub);
+        let no_se_guarda = |e| self.no_se_guarda(nombre, &e);
+        Ok(Rincon {
+            sub: sub.to_string(),
+            dir: Arc::new(dir.map_err(no_se_guarda)?),
+        })
+    }
+
+    /// Abre (o crea) con cerrojo el archivo a medias de `nombre`, en el rincón en que va.
+    pub fn empezar_en(
+        &self,
+        rincon: &Rincon,
+        nombre: &NombreRecibible,
+        comprobable: bool,
+    ) -> Result<AMedias, Fallo> {
         let (sub, archivo) = nombre.partes();
-        let dir = self.subcarpeta(sub).map_err(fallo)?;
+        let dir = Arc::clone(&rincon.dir);
         let parte = nombre_a_medias(archivo, comprobable);
         let archivo = abrir_con_cerrojo(&dir, &parte)
-            .map_err(fallo)?
+            .map_err(|e| self.no_se_guarda(nombre, &e))?
             .ok_or_else(|| Fallo::nuevo(format!("{nombre} ya se está bajando")))?;
         Ok(AMedias {
             archivo,
@@ -91,16 +129,36 @@ impl Carpeta {
         self.abrir_tal_cual(&parte).ok()
     }
 
+    fn no_se_guarda(&self, nombre: &NombreRecibible, error: &io::Error) -> Fallo {
+        let que = format!("no se puede guardar {nombre}");
+        fallo_en(&self.ruta, &que, &motivo(error))
+    }
+
     /// Mira si cabe un archivo de `tamano` bytes, contando con lo que ya haya de él.
     pub fn ver_si_cabe(&self, nombre: &NombreRecibible, tamano: u64) -> Result<(), Fallo> {
-        let Some((libre, _)) = sitio(&self.ruta).filter(|(libre, _)| tamano > *libre) else {
-            return Ok(());
-        };
+        match self.libre().filter(|libre| tamano > *libre) {
+            Some(libre) => self.ver_si_cabe_en(libre, nombre, tamano).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes libres, si el disco sabe cuántos.
+    pub fn libre(&self) -> Option<u64> {
+        sitio(&self.ruta).map(|(libre, _)| libre)
+    }
+
+    /// Lo mismo, con esos bytes libres. Cuántos quedarían con él.
+    pub fn ver_si_cabe_en(
+        &self,
+        libre: u64,
+        nombre: &NombreRecibible,
+        tamano: u64,
+    ) -> Result<u64, Fallo> {
         let habia = self.lo_que_quedo(nombre);
         let ocupa = habia.map_or(0, |habia| bytes_en_disco(&habia.archivo));
         let falta = tamano.saturating_sub(ocupa);
         if falta <= libre {
-            return Ok(());
+            return Ok(libre - falta);
         }
         let frase = format!("{nombre} no cabe: hacen falta {}", texto_tamano(falta));
         let (lugar, quedan) = (self.ruta.display(), texto_tamano(libre));
@@ -120,13 +178,53 @@ impl Carpeta {
         parada: &Parada,
     ) -> Option<String> {
         let (sub, archivo) = nombre.partes();
+        let copias = nombres_de(self.entradas(sub).ok()?)
+            .filter(|candidato| es_copia_de(candidato, archivo))
+            .map(|candidato| unir(sub, &candidato));
+        self.el_igual(copias, tamano, huella, parada)
+    }
+
+    /// Lo mismo, sin leer la carpeta: con los nombres que ya se sabe que hay en ella.
+    pub fn copia_igual_entre(
+        &self,
+        hay: &BTreeSet<String>,
+        nombre: &NombreRecibible,
+        (tamano, huella): (u64, Huella),
+        parada: &Parada,
+    ) -> Option<String> {
+        let (sub, archivo) = nombre.partes();
+        // Las copias empiezan por lo que va delante de su ` (n)`, y están seguidas.
+        let (base, _) = archivo.rsplit_once('.').unwrap_or((archivo, ""));
+        let base = if base.is_empty() { archivo } else { base };
+        let numeradas = format!("{base} (");
+        let desde = hay.range::<str, _>((Included(&*numeradas), Unbounded));
+        let copias = desde.take_while(|otro| otro.starts_with(&numeradas));
+        let copias = hay.get(archivo).into_iter().chain(copias);
+        let copias = copias.filter(|candidato| es_copia_de(candidato, archivo));
+        self.el_igual(copias.map(|c| unir(sub, c)), tamano, huella, parada)
+    }
+
+    fn el_igual(
+        &self,
+        mut copias: impl Iterator<Item = String>,
+        tamano: u64,
+        huella: Huella,
+        parada: &Parada,
+    ) -> Option<String> {
         let es_igual = |abierto: Abierto| {
             abierto.tamano == tamano && resumir(&abierto, parada).is_ok_and(|r| r.huella == huella)
         };
-        nombres_de(self.entradas(sub).ok()?)
-            .filter(|candidato| es_copia_de(candidato, archivo))
-            .map(|candidato| unir(sub, &candidato))
-            .find(|candidato| self.abrir_archivo(candidato).is_ok_and(es_igual))
+        copias.find(|candidato| self.abrir_archivo(candidato).is_ok_and(es_igual))
+    }
+
+    /// Los nombres que hay en la subcarpeta en que va `nombre`, en NFC.
+    pub fn nombres_junto_a(&self, nombre: &NombreRecibible) -> BTreeSet<String> {
+        let (sub, _) = nombre.partes();
+        let entradas = self.entradas(sub);
+        entradas.map_or_else(
+            |_| BTreeSet::new(),
+            |entradas| nombres_de(entradas).map(|nombre| en_nfc(&nombre)).collect(),
+        )
     }
 
     fn subcarpeta(&self, sub: &str) -> io::Result<Dir> {
@@ -241,6 +339,42 @@ impl AMedias {
     pub fn terminar(&self, tamano: u64) -> Result<String, Fallo> {
         self.medir(tamano)?;
         self.archivo.sync_data().map_err(|e| self.fallo(&e))?;
+        self.tomar_un_nombre()
+    }
+
+    /// Lo deja en sus `tamano` bytes ya escritos, sin asegurarlos.
+    pub fn rematar(&self, tamano: u64) -> Result<(), Fallo> {
+        match self.tamano() == tamano {
+            true => Ok(()),
+            false => self.medir(tamano),
+        }
+    }
+
+    /// Asegura en el disco varios ya rematados, de una vez si el sistema sabe.
+    pub fn asegurar(varios: &[&AMedias]) -> Result<(), Fallo> {
+        let Some(primero) = varios.first() else {
+            return Ok(());
+        };
+        let archivos: Vec<&File> = varios.iter().map(|uno| &uno.archivo).collect();
+        asegurar_todos(&archivos).map_err(|e| primero.fallo(&e))
+    }
+
+    /// Asegurado ya, toma su nombre. Falso si está ocupado, y entonces no toca nada.
+    pub fn tomar_su_nombre(&self) -> Result<bool, Fallo> {
+        let (_, archivo) = self.nombre.partes();
+        match self.llamarse(archivo) {
+            Ok(()) => Ok(true),
+            Err(ocupado) if ocupado.kind() == AlreadyExists => Ok(false),
+            Err(otro) => Err(self.fallo(&otro)),
+        }
+    }
+
+    /// ¿Lleva todavía su carpeta la ruta que se va a decir?
+    pub fn ver_que_sigue_ahi(&self) -> Result<(), Fallo> {
+        self.ver_que_esta(self.nombre.partes().1)
+    }
+
+    fn tomar_un_nombre(&self) -> Result<String, Fallo> {
         let (sub, archivo) = self.nombre.partes();
         for n in 0..TOPE_DE_NUMEROS {
             let candidato = con_numero(archivo, n);
@@ -320,6 +454,9 @@ impl Drop for AMedias {
         if !self.comprobable || self.tamano() == 0 {
             self.descartar();
         }
+        // Quien aún esté dando un bloque a otro tiene el mismo archivo abierto, y el cerrojo con
+        // él.
+        let _ = self.archivo.unlock();
     }
 }
 
@@ -516,6 +653,62 @@ mod tests {
         );
         let otra = carpeta.copia_igual(&nombre("b.txt"), 3, huella, &parada);
         assert_eq!(otra, None);
+    }
+
+    #[test]
+    fn sin_volver_a_leer_la_carpeta_reconoce_lo_mismo() {
+        let (temporal, carpeta) = carpeta();
+        for otro in [
+            "a (2).txt",
+            "a (3).tar.gz",
+            "a (x).txt",
+            "a.b.txt",
+            "sin (1)",
+            ".a.txt.part",
+        ] {
+            fs::write(temporal.path().join(otro), "abc").unwrap();
+        }
+        let huella = huella_de_bloque(3, 0, b"abc");
+        let parada = Parada::nueva();
+        let hay = carpeta.nombres_junto_a(&nombre("a.txt"));
+        assert_eq!(hay.len(), 6);
+        for pedido in [
+            "a.txt",
+            "a.tar.gz",
+            "a",
+            "a.b.txt",
+            "sin",
+            "b.txt",
+            "a (2).txt",
+        ] {
+            let pedido = nombre(pedido);
+            let leyendola = carpeta.copia_igual(&pedido, 3, huella, &parada);
+            let sin_leerla = carpeta.copia_igual_entre(&hay, &pedido, (3, huella), &parada);
+            assert_eq!(leyendola, sin_leerla, "{pedido}");
+        }
+    }
+
+    #[test]
+    fn quien_no_toma_su_nombre_porque_esta_ocupado_no_toca_nada() {
+        let (temporal, carpeta) = carpeta();
+        let rincon = carpeta.rincon(&nombre("sub/a.txt")).unwrap();
+        let empezar = || {
+            carpeta
+                .empezar_en(&rincon, &nombre("sub/a.txt"), true)
+                .unwrap()
+        };
+        let uno = empezar();
+        uno.escribir_en(0, b"uno y de sobra").unwrap();
+        uno.rematar(3).unwrap();
+        AMedias::asegurar(&[&uno]).unwrap();
+        assert!(uno.tomar_su_nombre().unwrap());
+        uno.ver_que_sigue_ahi().unwrap();
+        let otro = empezar();
+        otro.escribir_en(0, b"dos").unwrap();
+        AMedias::asegurar(&[&uno, &otro]).unwrap();
+        assert!(!otro.tomar_su_nombre().unwrap());
+        assert_eq!(otro.terminar(3).unwrap(), "sub/a (1).txt");
+        assert_eq!(fs::read(temporal.path().join("sub/a.txt")).unwrap(), b"uno");
     }
 
     #[test]

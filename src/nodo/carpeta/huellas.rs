@@ -1,26 +1,34 @@
 //! Lo que se sirve: abrir un archivo por su nombre y saber su huella, sin hacer esperar de más.
 //!
-//! Un nodo sirve su carpeta; `nodo enviar` sirve un solo archivo, esté donde esté. Para las
-//! palabras del protocolo es lo mismo. Las huellas se calculan en un hilo aparte
-//! ([`Estante::trabajar`]), por turnos de unos cuantos bloques: lo pedido va delante, y un archivo
-//! de 50 GiB no retiene a uno pequeño. Se recuerdan por archivo (no por el nombre con que se pida:
-//! «ñ» se escribe de dos formas) mientras su tamaño y su fecha no cambien. Nada se guarda en disco.
+//! También se encuentra por su huella, se llame aquí como se llame, y aunque se esté bajando aún
+//! (`en_curso.rs`). Un nodo sirve su carpeta; `nodo enviar` sirve un solo archivo, esté donde esté.
+//! Para las palabras del protocolo es lo mismo.
+//!
+//! Las huellas se calculan en un hilo aparte ([`Estante::trabajar`]), por turnos de unos cuantos
+//! bloques: lo pedido va delante, y un archivo de 50 GiB no retiene a uno pequeño. Se recuerdan por
+//! archivo (no por el nombre con que se pida: «ñ» se escribe de dos formas) mientras su tamaño y su
+//! fecha no cambien. Nada se guarda en disco.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::nodo::carpeta::disco::leer_en;
+use crate::nodo::carpeta::en_curso::{EnCurso, Parcial};
 use crate::nodo::carpeta::huella::{
     BLOQUE, Cuenta, Huella, Resumen, cuantos_bloques, longitud_de_bloque,
 };
+use crate::nodo::carpeta::nombres::en_nfc;
 use crate::nodo::carpeta::{Abierto, Archivo, Carpeta, NoSeAbre, Sello};
 use crate::red::parada::Parada;
 use crate::red::parada::cerrojo;
+use crate::red::turnos::{Turno, Turnos};
 
+/// Tramos que se mandan a la vez, si no se dice otra cosa.
+const ENVIOS: usize = 16;
 /// Bloques que se leen de un archivo antes de dar el turno a otro: 64 MiB, unas centésimas de
 /// segundo.
 const BLOQUES_POR_TURNO: usize = 16;
@@ -44,16 +52,57 @@ pub struct Estante {
     origen: Origen,
     huellas: Mutex<Huellas>,
     cambio: Condvar,
+    envios: Turnos,
+}
+
+/// Algo que se puede servir.
+pub enum Existente {
+    /// Un archivo de la carpeta.
+    Entero {
+        /// Cómo se llama.
+        nombre: String,
+        /// El archivo.
+        abierto: Abierto,
+    },
+    /// Uno que se está bajando, con los bloques que ya tenga.
+    AMedio(Arc<Parcial>),
+}
+
+impl Existente {
+    /// Cómo se llama aquí.
+    pub fn nombre(&self) -> &str {
+        match self {
+            Existente::Entero { nombre, .. } => nombre,
+            Existente::AMedio(parcial) => &parcial.nombre,
+        }
+    }
+
+    /// El archivo, con lo que mide o medirá entero.
+    pub fn abierto(&self) -> &Abierto {
+        match self {
+            Existente::Entero { abierto, .. } => abierto,
+            Existente::AMedio(parcial) => &parcial.abierto,
+        }
+    }
 }
 
 /// Las huellas que se saben y las que faltan.
 #[derive(Default)]
 struct Huellas {
     /// De cada archivo, la última que se calculó, y de qué estado suyo.
-    sabidas: HashMap<(u64, u64), (Sello, Arc<Resumen>)>,
+    sabidas: HashMap<(u64, u64), Sabida>,
+    /// Qué archivo tenía cada huella; si cambió o ya no se sabe, no vale.
+    por_huella: HashMap<Huella, (u64, u64)>,
     /// Lo pedido, delante. El que se está leyendo sigue aquí hasta que acabe.
     cola: VecDeque<PorLeer>,
     cerrado: bool,
+}
+
+/// La huella de un archivo, en un estado suyo.
+struct Sabida {
+    nombre: String,
+    sello: Sello,
+    resumen: Arc<Resumen>,
 }
 
 /// Una huella a medio calcular.
@@ -82,7 +131,21 @@ impl Estante {
             origen,
             huellas: Mutex::default(),
             cambio: Condvar::new(),
+            envios: Turnos::nuevos(ENVIOS),
         }
+    }
+
+    /// Lo mismo, pero que sólo mande tantos tramos a la vez.
+    pub fn con_envios(self, a_la_vez: usize) -> Estante {
+        Estante {
+            envios: Turnos::nuevos(a_la_vez),
+            ..self
+        }
+    }
+
+    /// El turno de mandar un tramo, si ahora cabe otro.
+    pub fn turno(&self) -> Option<Turno> {
+        self.envios.tomar()
     }
 
     /// Abre un archivo por su nombre.
@@ -96,9 +159,51 @@ impl Estante {
         }
     }
 
+    /// Lo que nombra `que`: un archivo, o lo que se está bajando con ese nombre; si no, y son 64
+    /// cifras, lo que tiene o tendrá esa huella.
+    pub fn buscar(&self, que: &str) -> Result<Existente, NoSeAbre> {
+        let por_nombre = self.abrir(que).map(|abierto| Existente::Entero {
+            nombre: que.to_string(),
+            abierto,
+        });
+        if !matches!(por_nombre, Err(NoSeAbre::NoEsta)) {
+            return por_nombre;
+        }
+        let huella = Huella::leer(que);
+        if let Some(entero) = huella.and_then(|huella| self.entero_con(huella)) {
+            return Ok(entero);
+        }
+        let parcial = self.en_curso().and_then(|c| c.buscar(&en_nfc(que), huella));
+        parcial.map(Existente::AMedio).ok_or(NoSeAbre::NoEsta)
+    }
+
+    fn entero_con(&self, huella: Huella) -> Option<Existente> {
+        let (nombre, sello) = self.sabidas().con_huella(&huella)?;
+        let abierto = self.abrir(&nombre).ok().filter(|a| a.sello == sello)?;
+        Some(Existente::Entero { nombre, abierto })
+    }
+
+    /// Lo que se está recibiendo, si es una carpeta.
+    fn en_curso(&self) -> Option<&EnCurso> {
+        match &self.origen {
+            Origen::Carpeta(carpeta) => Some(&carpeta.en_curso),
+            Origen::Uno(..) => None,
+        }
+    }
+
+    /// Las huellas, con las de lo que se acaba de bajar: al bajarlo se calcularon.
+    fn sabidas(&self) -> MutexGuard<'_, Huellas> {
+        let acabados = self.en_curso().map(EnCurso::acabados).unwrap_or_default();
+        let mut huellas = cerrojo(&self.huellas);
+        for acabado in acabados {
+            huellas.recordar(acabado.nombre, acabado.sello, acabado.resumen);
+        }
+        huellas
+    }
+
     /// El resumen de un archivo de la lista, si ya se sabe. No espera.
     pub fn conocido(&self, archivo: &Archivo) -> Option<Arc<Resumen>> {
-        cerrojo(&self.huellas).sabida(&archivo.sello)
+        self.sabidas().sabida(&archivo.sello)
     }
 
     /// El resumen de un archivo abierto como `nombre`. Si no se sabe, lo pone delante de la cola y
@@ -110,7 +215,7 @@ impl Estante {
         espera: Duration,
     ) -> Option<Arc<Resumen>> {
         let sello = &abierto.sello;
-        let mut huellas = cerrojo(&self.huellas);
+        let mut huellas = self.sabidas();
         if huellas.sabida(sello).is_none() {
             huellas.pedir(nombre, *sello);
             self.cambio.notify_all();
@@ -126,9 +231,9 @@ impl Estante {
     /// está en la lista.
     pub fn repasar(&self, archivos: &[Archivo]) {
         let actuales: HashSet<&Sello> = archivos.iter().map(|archivo| &archivo.sello).collect();
-        let mut huellas = cerrojo(&self.huellas);
+        let mut huellas = self.sabidas();
         let actual = |sello: &Sello| actuales.contains(sello);
-        huellas.sabidas.retain(|_, (sello, _)| actual(sello));
+        huellas.olvidar_si(|sabida| !actual(&sabida.sello));
         let en_cola: HashSet<Sello> = huellas.cola.iter().map(|otro| otro.sello).collect();
         let sitio = TOPE_DE_HUELLAS.saturating_sub(huellas.sabidas.len() + en_cola.len());
         let nuevos: Vec<PorLeer> = archivos
@@ -246,8 +351,22 @@ pub fn resumir(abierto: &Abierto, parada: &Parada) -> io::Result<Resumen> {
 
 impl Huellas {
     fn sabida(&self, sello: &Sello) -> Option<Arc<Resumen>> {
-        let (de, resumen) = self.sabidas.get(&sello.archivo)?;
-        (de == sello).then(|| Arc::clone(resumen))
+        let sabida = self.sabidas.get(&sello.archivo)?;
+        (sabida.sello == *sello).then(|| Arc::clone(&sabida.resumen))
+    }
+
+    /// El archivo que la tenía la última vez que se leyó: su nombre, y en qué estado estaba.
+    fn con_huella(&self, huella: &Huella) -> Option<(String, Sello)> {
+        let sabida = self.sabidas.get(self.por_huella.get(huella)?)?;
+        let es = sabida.resumen.huella == *huella;
+        es.then(|| (sabida.nombre.clone(), sabida.sello))
+    }
+
+    fn olvidar_si(&mut self, sobra: impl Fn(&Sabida) -> bool) {
+        self.sabidas.retain(|_, sabida| !sobra(sabida));
+        let sabidas = &self.sabidas;
+        self.por_huella
+            .retain(|_, archivo| sabidas.contains_key(archivo));
     }
 
     /// Cuántos hay pedidos: son los primeros de la cola.
@@ -292,7 +411,7 @@ impl Huellas {
             return;
         };
         match leido {
-            Ok(Some(resumen)) => self.recordar(leyendo.sello, resumen),
+            Ok(Some(resumen)) => self.recordar(leyendo.nombre, leyendo.sello, Arc::new(resumen)),
             Ok(None) => {
                 por_leer.bloques = leyendo.bloques;
                 self.encolar(por_leer);
@@ -302,13 +421,19 @@ impl Huellas {
     }
 
     /// Con el tope lleno, olvida cualquiera: si hace falta, se volverá a pedir.
-    fn recordar(&mut self, sello: Sello, resumen: Resumen) {
+    fn recordar(&mut self, nombre: String, sello: Sello, resumen: Arc<Resumen>) {
         if self.sabidas.len() >= TOPE_DE_HUELLAS
             && let Some(cualquiera) = self.sabidas.keys().next().copied()
+            && let Some(olvidada) = self.sabidas.remove(&cualquiera)
         {
-            self.sabidas.remove(&cualquiera);
+            self.por_huella.remove(&olvidada.resumen.huella);
         }
-        let sabida = (sello, Arc::new(resumen));
+        self.por_huella.insert(resumen.huella, sello.archivo);
+        let sabida = Sabida {
+            nombre,
+            sello,
+            resumen,
+        };
         self.sabidas.insert(sello.archivo, sabida);
     }
 }
@@ -316,6 +441,7 @@ impl Huellas {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodo::carpeta::en_curso::Acabado;
     use std::fs;
     use std::path::Path;
     use std::thread;
@@ -370,6 +496,46 @@ mod tests {
                 blake3::hash(b"otro").to_string()
             );
         });
+    }
+
+    #[test]
+    fn por_su_huella_se_encuentra_se_llame_como_se_llame_y_el_nombre_manda() {
+        con_estante(|carpeta, estante| {
+            fs::write(carpeta.join("uno"), "x").unwrap();
+            let cifras = huella(estante, "uno").unwrap();
+            let se_llama = |que: &str| match estante.buscar(que) {
+                Ok(existente) => existente.nombre().to_string(),
+                Err(_) => "nada".into(),
+            };
+            assert_eq!(se_llama(&cifras), "uno");
+            assert_eq!(se_llama(&"0".repeat(64)), "nada");
+            // Cambia y vuelve a cambiar: lo que se supiera ya no vale.
+            fs::write(carpeta.join("uno"), "otra cosa").unwrap();
+            assert_eq!(se_llama(&cifras), "nada");
+            fs::write(carpeta.join(&cifras), "con ese nombre").unwrap();
+            assert_eq!(se_llama(&cifras), cifras);
+            assert_eq!(se_llama("uno"), "uno");
+        });
+    }
+
+    #[test]
+    fn lo_que_se_acaba_de_bajar_no_se_vuelve_a_leer() {
+        let temporal = tempfile::tempdir().unwrap();
+        fs::write(temporal.path().join("a"), "x").unwrap();
+        // Nadie calcula: si se sabe es porque lo dijo quien lo bajó.
+        let estante = de(temporal.path());
+        let abierto = estante.abrir("a").unwrap();
+        let resumen = Arc::new(resumir(&abierto, &Parada::nueva()).unwrap());
+        estante.en_curso().unwrap().acabar(Acabado {
+            nombre: "a".into(),
+            sello: abierto.sello,
+            resumen: Arc::clone(&resumen),
+        });
+        let cifras = resumen.huella.to_string();
+        assert!(
+            matches!(estante.buscar(&cifras), Ok(Existente::Entero { nombre, .. }) if nombre == "a")
+        );
+        assert!(estante.resumen("a", &abierto, Duration::ZERO).is_some());
     }
 
     #[test]
@@ -495,11 +661,14 @@ mod tests {
         fs::write(temporal.path().join("a"), "a").unwrap();
         let sello = Carpeta::abrir(temporal.path()).unwrap().listar().unwrap()[0].sello;
         let resumen = Resumen::de_bloques(vec![Huella::leer(&"a".repeat(64)).unwrap()]).unwrap();
+        let resumen = Arc::new(resumen);
         for n in 0..TOPE_DE_HUELLAS as u64 + 10 {
             let archivo = (0, n);
-            huellas.recordar(Sello { archivo, ..sello }, resumen.clone());
+            let sello = Sello { archivo, ..sello };
+            huellas.recordar("a".into(), sello, Arc::clone(&resumen));
         }
         assert_eq!(huellas.sabidas.len(), TOPE_DE_HUELLAS);
+        assert!(huellas.por_huella.len() <= TOPE_DE_HUELLAS);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod a_medias;
 pub mod disco;
+pub mod en_curso;
 pub mod huella;
 pub mod huellas;
 pub mod nombres;
@@ -21,6 +22,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions, ReadDir};
 
 use crate::fallo::{Fallo, motivo, sin_descriptores};
+use crate::nodo::carpeta::en_curso::EnCurso;
 use crate::nodo::carpeta::nombres::{en_nfc, servible};
 use crate::texto::limpiar;
 
@@ -28,6 +30,8 @@ use crate::texto::limpiar;
 pub struct Carpeta {
     ruta: PathBuf,
     dir: Dir,
+    /// Lo que se está recibiendo en ella.
+    pub en_curso: EnCurso,
 }
 
 /// Un archivo de la lista.
@@ -137,6 +141,7 @@ impl Carpeta {
             // La de `std` empieza en Windows por `\\\\?\\`, que no es como nadie escribe una ruta.
             ruta: dunce::canonicalize(ruta).map_err(fallo)?,
             dir,
+            en_curso: EnCurso::default(),
         })
     }
 
@@ -367,7 +372,13 @@ mod tests {
         let temporal = tempfile::tempdir().unwrap();
         let ruta = temporal.path().join("no es una carpeta");
         let dir = Dir::from_std_file(File::create(&ruta).unwrap());
-        let fallo = Carpeta { ruta, dir }.listar().unwrap_err();
+        let en_curso = EnCurso::default();
+        let carpeta = Carpeta {
+            ruta,
+            dir,
+            en_curso,
+        };
+        let fallo = carpeta.listar().unwrap_err();
         assert!(fallo.to_string().contains("no es una carpeta: "), "{fallo}");
         let fuera = "no se puede leer la carpeta compartida: ";
         assert!(fallo.publico().starts_with(fuera), "{}", fallo.publico());

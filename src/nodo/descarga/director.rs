@@ -3,8 +3,9 @@
 //!
 //! Corre en el hilo que pidió la descarga; cada fuente tiene el suyo (`fuente.rs`). Se empieza con
 //! la primera que diga qué tiene, y las demás se suman según llegan. Si hay dos archivos distintos
-//! con ese nombre, mientras no llegue un bloque bueno gana el que tengan más. No habla con nadie
-//! por la red: sólo manda planes y recibe partes, por canales.
+//! con ese nombre, mientras no llegue un bloque bueno gana el que tengan más. A los demás pares se
+//! les manda acompañar: que den los bloques que tengan, cuando los tengan. No habla con nadie por
+//! la red: sólo manda encomiendas y recibe partes, por canales.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, at, never, select};
 use crate::consola::progreso::{Fase, Marcha};
 use crate::fallo::Fallo;
 use crate::nodo::carpeta::huella::cuantos_bloques;
-use crate::nodo::descarga::fuente::Parte;
+use crate::nodo::descarga::fuente::{EN_VANO, Encomienda, OTRA_LLAMADA, Parte};
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::nodo::descarga::plan::{Contenido, Destino, Plan, ya_se_tiene};
 use crate::nodo::palabras::pedir::FalloPar;
@@ -27,6 +28,8 @@ use crate::texto::tamano as texto_tamano;
 /// Con una fuente ya presentada, lo que se espera a las que no han dicho nada: bastante para que en
 /// una LAN contesten todas y se vea si tienen lo mismo, y nada que se note si alguna calla.
 const GRACIA: Duration = Duration::from_millis(50);
+/// Cada cuánto se mira, mientras se baja, si aún queda quien tenga algo.
+const REPASO: Duration = Duration::from_secs(1);
 /// Bytes por segundo a los que, como poco, se lee un archivo para saber su huella: los de un disco
 /// viejo. Lo que se espera a quien la calcula es [`Limites::calcular`] más lo que dé esto.
 ///
@@ -46,17 +49,32 @@ pub enum Obtenido {
 /// Lo que quien dirige sabe de una fuente.
 struct Candidata<'a> {
     direccion: SocketAddr,
-    /// Por dónde darle planes. Al soltarlo, su hilo termina.
-    dar_plan: Option<Sender<Arc<Plan<'a>>>>,
+    /// Por dónde darle encomiendas. Al soltarlo, su hilo termina.
+    encargar: Option<Sender<Encomienda<'a>>>,
     situacion: Situacion,
+    /// ¿Se le mandó dar los bloques que tenga del plan?
+    acompana: bool,
+    /// Si se fue por la red, lo que se sabe de ello.
+    se_fue: Option<SeFue>,
     /// Qué archivo tiene, si ya lo dijo.
     contenido: Option<Contenido>,
     /// Hasta cuándo se espera a que calcule la huella, si dijo que la calculaba.
     calcula_hasta: Option<Instant>,
 }
 
+/// Una fuente que se fue por la red.
+struct SeFue {
+    por_que: FalloPar,
+    /// Bytes buenos que había dado.
+    dados: u64,
+    /// Reconexiones seguidas que no sirvieron de nada.
+    en_vano: u32,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Situacion {
+    /// No se le preguntó si lo tiene: es un par más.
+    Par,
     SinContestar,
     /// Tiene uno de ese tamaño, y aún calcula la huella.
     Calculando(u64),
@@ -67,6 +85,10 @@ enum Situacion {
     /// Sólo conoce las palabras de la guía.
     Guia,
     NoLoTiene,
+    /// Se acaba de ir por la red.
+    SeFue,
+    /// Se fue por la red, y se le vuelve a llamar entonces.
+    SeLaLlama(Instant),
     Retirada,
 }
 
@@ -100,6 +122,8 @@ pub(super) struct Director<'a> {
     no_cabe: Option<Fallo>,
     /// Qué fuente se retiró la última, y por qué.
     ultima_retirada: Option<String>,
+    /// Si se espera a que vuelva la red: hasta cuándo, y cuántos bloques faltaban.
+    espera: Option<(Instant, u64)>,
 }
 
 impl<'a> Director<'a> {
@@ -120,15 +144,26 @@ impl<'a> Director<'a> {
             distintos_dichos: 1,
             no_cabe: None,
             ultima_retirada: None,
+            espera: None,
         }
     }
 
-    /// Una fuente más, que recibe planes por `dar_plan`.
-    pub(super) fn sumar(&mut self, direccion: SocketAddr, dar_plan: Sender<Arc<Plan<'a>>>) {
+    /// Una fuente más, que recibe encomiendas por `encargar`. La que no se presenta sólo acompaña.
+    pub(super) fn sumar(
+        &mut self,
+        direccion: SocketAddr,
+        se_presenta: bool,
+        encargar: Sender<Encomienda<'a>>,
+    ) {
         self.fuentes.push(Candidata {
             direccion,
-            dar_plan: Some(dar_plan),
-            situacion: Situacion::SinContestar,
+            encargar: Some(encargar),
+            situacion: match se_presenta {
+                true => Situacion::SinContestar,
+                false => Situacion::Par,
+            },
+            acompana: false,
+            se_fue: None,
             contenido: None,
             calcula_hasta: None,
         });
@@ -155,7 +190,12 @@ impl<'a> Director<'a> {
                 return Ok(Obtenido::Comprobado(descargado));
             }
             self.poner_a_bajar();
-            if !self.fuentes.iter().any(|fuente| self.puede_servir(fuente)) {
+            let queda_alguna = self.queda_alguna();
+            let se_espera = (!queda_alguna || self.esperando()) && self.esperar_a_la_red();
+            if !se_espera {
+                self.retirar_las_que_se_fueron();
+            }
+            if !queda_alguna && !se_espera {
                 return self.sin_nadie();
             }
             self.atender_un_parte()?;
@@ -190,7 +230,7 @@ impl<'a> Director<'a> {
 
     /// Con un bloque bueno sólo se deja el plan si no queda quien dé los demás.
     fn hace_falta_otro_plan(&mut self, mejor: Contenido) -> bool {
-        let nadie_baja = self.cuantas(Situacion::Bajando) == 0;
+        let nadie_baja = self.cuantas_bajan() == 0;
         let sigue = |plan: &Arc<Plan>| plan.contenido == mejor || !plan.cola.abandonar(nadie_baja);
         if self.plan.as_ref().is_some_and(sigue) {
             return false;
@@ -251,6 +291,8 @@ impl<'a> Director<'a> {
     /// Las que bajaban un plan abandonado vuelven a estar disponibles.
     fn dejar_el_plan(&mut self) {
         let Some(plan) = self.plan.take() else { return };
+        plan.esconder();
+        self.fuentes.iter_mut().for_each(|f| f.acompana = false);
         let bajando = self.fuentes.iter_mut();
         for fuente in bajando.filter(|fuente| fuente.situacion == Situacion::Bajando) {
             fuente.situacion = match fuente.contenido {
@@ -277,24 +319,47 @@ impl<'a> Director<'a> {
     // ----- Quién lo baja -----
 
     /// Da el plan a las que tienen ese archivo y aún no lo bajan. Con la lista de bloques, una que
-    /// no ha terminado su huella vale si mide lo mismo: cada uno se comprueba al llegar.
+    /// no ha terminado su huella vale si mide lo mismo: cada uno se comprueba al llegar. Y a las
+    /// demás se les manda que acompañen.
     fn poner_a_bajar(&mut self) {
         let Some(plan) = &self.plan else { return };
         let con_lista = plan.lista().is_some();
+        let ahora = Instant::now();
         for fuente in &mut self.fuentes {
-            let sirve = match fuente.situacion {
+            let entero = match fuente.situacion {
                 Situacion::Disponible => fuente.contenido == Some(plan.contenido),
                 Situacion::Calculando(tamano) => con_lista && tamano == plan.contenido.tamano,
+                Situacion::SeLaLlama(cuando) => cuando <= ahora,
                 _ => false,
             };
-            if let Some(dar_plan) = fuente.dar_plan.as_ref().filter(|_| sirve) {
+            let otra_cosa = matches!(
+                fuente.situacion,
+                Situacion::Par | Situacion::NoLoTiene | Situacion::Disponible
+            );
+            let acompana = con_lista && otra_cosa && !entero && !fuente.acompana;
+            if let Some(encargar) = fuente.encargar.as_ref().filter(|_| entero || acompana) {
+                let plan = Arc::clone(plan);
                 // Si su hilo ya no está, lo dirá el parte que no llega.
-                let _ = dar_plan.send(Arc::clone(plan));
-                fuente.situacion = Situacion::Bajando;
+                let _ = encargar.send(Encomienda { plan, entero });
+                match entero {
+                    true => fuente.situacion = Situacion::Bajando,
+                    false => fuente.acompana = true,
+                }
             }
         }
-        let bajando = self.cuantas(Situacion::Bajando);
-        self.pedido.progreso.fuentes(bajando);
+        self.pedido.progreso.fuentes(self.cuantas_bajan());
+    }
+
+    /// Cuántas dan bloques, o pueden darlos.
+    fn cuantas_bajan(&self) -> usize {
+        let lugares = 0..self.fuentes.len();
+        let acompanan = lugares.filter(|lugar| self.acompana_y_tiene(*lugar));
+        self.cuantas(Situacion::Bajando) + acompanan.count()
+    }
+
+    fn acompana_y_tiene(&self, lugar: usize) -> bool {
+        let plan = self.plan.as_ref().filter(|_| self.fuentes[lugar].acompana);
+        plan.is_some_and(|plan| plan.cola.puede_dar(lugar))
     }
 
     fn cuantas(&self, situacion: Situacion) -> usize {
@@ -302,16 +367,23 @@ impl<'a> Director<'a> {
         fuentes.filter(|f| f.situacion == situacion).count()
     }
 
+    fn queda_alguna(&self) -> bool {
+        let mut lugares = 0..self.fuentes.len();
+        lugares.any(|lugar| self.puede_servir(&self.fuentes[lugar]) || self.acompana_y_tiene(lugar))
+    }
+
     /// ¿Puede aún salir algo de esa fuente? Con un archivo empezado, de quien calcula otro no.
     fn puede_servir(&self, fuente: &Candidata) -> bool {
         match fuente.situacion {
-            Situacion::SinContestar | Situacion::Bajando => true,
+            Situacion::SinContestar | Situacion::Bajando | Situacion::SeLaLlama(_) => true,
             Situacion::Calculando(_) => {
                 !self.plan.as_ref().is_some_and(|plan| plan.cola.empezada())
             }
-            Situacion::Disponible
+            Situacion::Par
+            | Situacion::Disponible
             | Situacion::Guia
             | Situacion::NoLoTiene
+            | Situacion::SeFue
             | Situacion::Retirada => false,
         }
     }
@@ -321,11 +393,90 @@ impl<'a> Director<'a> {
         let fuente = &mut self.fuentes[lugar];
         if fuente.situacion != Situacion::Retirada {
             fuente.situacion = Situacion::Retirada;
-            fuente.dar_plan = None;
+            fuente.encargar = None;
+            fuente.se_fue = None;
             let quien = format!("{}: {motivo}", fuente.direccion);
             (self.pedido.avisar)(format!("[FUENTE RETIRADA] {quien}"));
             self.ultima_retirada = Some(quien);
         }
+    }
+
+    // ----- Cuando se van por la red -----
+
+    /// `fuente` dejó de estar; y si fue `en_vano` volver a llamarla.
+    fn se_fue(&mut self, lugar: usize, por_que: FalloPar, en_vano: bool) {
+        let dados = self.plan.as_ref().map_or(0, |plan| plan.dados(lugar));
+        let fuente = &mut self.fuentes[lugar];
+        let antes = fuente.se_fue.as_ref().filter(|antes| antes.dados == dados);
+        let en_vano = antes.map_or(0, |antes| antes.en_vano + u32::from(en_vano));
+        fuente.se_fue = Some(SeFue {
+            por_que,
+            dados,
+            en_vano,
+        });
+        if fuente.situacion == Situacion::Bajando {
+            fuente.situacion = Situacion::SeFue;
+        }
+    }
+
+    /// Si hay otras, o ya no se espera, las que se fueron no sirven más.
+    fn retirar_las_que_se_fueron(&mut self) {
+        for lugar in 0..self.fuentes.len() {
+            let fuente = &mut self.fuentes[lugar];
+            if fuente.situacion == Situacion::SeFue
+                && let Some(se_fue) = fuente.se_fue.take()
+            {
+                let encargar = fuente.encargar.clone();
+                self.retirar(lugar, &se_fue.por_que);
+                // Se dice, pero si se queda sin ninguna se la puede volver a llamar.
+                let fuente = &mut self.fuentes[lugar];
+                (fuente.se_fue, fuente.encargar) = (Some(se_fue), encargar);
+            }
+        }
+    }
+
+    /// No queda nadie. Si se fueron por la red, y habían dado algo bueno, se las vuelve a llamar
+    /// durante `--esperar-red`. Falso si no hay a quién, o ya se esperó bastante.
+    fn esperar_a_la_red(&mut self) -> bool {
+        let (plazo, ahora) = (self.pedido.limites.esperar_red, Instant::now());
+        // Si lo bajado lo dieron otros, que también lo están bajando, puede que aún lo completen.
+        let lo_dieron_otros = self.dieron_los_que_acompanan();
+        let sirvio = |se_fue: &SeFue| se_fue.dados > 0 || lo_dieron_otros;
+        let puede_volver = |se_fue: &SeFue| sirvio(se_fue) && se_fue.en_vano < EN_VANO;
+        let vuelven = |fuente: &Candidata| fuente.se_fue.as_ref().is_some_and(puede_volver);
+        if plazo.is_zero() || !self.fuentes.iter().any(vuelven) {
+            return false;
+        }
+        if !self.esperando() {
+            let frase = "[ESPERANDO] se perdió la conexión; se vuelve a intentar…";
+            (self.pedido.avisar)(frase.into());
+            self.espera = Some((ahora + plazo, self.faltan()));
+        }
+        if self.espera.is_some_and(|(hasta, _)| hasta <= ahora) {
+            return false;
+        }
+        for fuente in self.fuentes.iter_mut().filter(|fuente| vuelven(fuente)) {
+            // A la que acompaña la vuelve a llamar su propio hilo.
+            if let Situacion::SeFue | Situacion::Retirada = fuente.situacion {
+                fuente.situacion = Situacion::SeLaLlama(ahora + OTRA_LLAMADA);
+            }
+        }
+        true
+    }
+
+    fn dieron_los_que_acompanan(&self) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        let mut lugares = 0..self.fuentes.len();
+        lugares.any(|lugar| self.fuentes[lugar].acompana && plan.dados(lugar) > 0)
+    }
+
+    /// ¿Se está esperando a la red, y desde entonces no ha llegado nada?
+    fn esperando(&self) -> bool {
+        self.espera.is_some_and(|(_, antes)| antes == self.faltan())
+    }
+
+    fn faltan(&self) -> u64 {
+        self.plan.as_ref().map_or(0, |plan| plan.cola.faltan())
     }
 
     // ----- Los partes -----
@@ -335,7 +486,8 @@ impl<'a> Director<'a> {
         select! {
             recv(self.partes) -> parte => match parte {
                 Ok(Parte::NoSeGuarda(fallo)) => return Err(fallo),
-                Ok(Parte::Completo) => {}
+                Ok(Parte::Completo | Parte::Empezado) => {}
+                Ok(Parte::SeFue(lugar, fallo, en_vano)) => self.se_fue(lugar, fallo, en_vano),
                 Ok(Parte::Tarda(lugar)) => self.decir_que_calcula(lugar, 0),
                 Ok(Parte::Presentada(lugar, que)) => self.anotar(lugar, que),
                 Ok(Parte::Retirada(lugar, fallo)) => self.retirar(lugar, &fallo),
@@ -353,7 +505,16 @@ impl<'a> Director<'a> {
         if self.conviene_esperar() {
             return self.primera.map(|primera| primera + GRACIA);
         }
-        self.fuentes.iter().filter_map(Candidata::vence).min()
+        let llamadas = self
+            .fuentes
+            .iter()
+            .filter_map(|fuente| match fuente.situacion {
+                Situacion::SeLaLlama(cuando) => Some(cuando),
+                _ => None,
+            });
+        let repaso = self.plan.as_ref().map(|_| Instant::now() + REPASO);
+        let vencen = self.fuentes.iter().filter_map(Candidata::vence);
+        vencen.chain(llamadas).chain(repaso).min()
     }
 
     fn anotar(&mut self, lugar: usize, presentada: Result<Info, FalloPar>) {
@@ -371,7 +532,10 @@ impl<'a> Director<'a> {
                 self.primera.get_or_insert_with(Instant::now);
             }
             Ok(Info { tamano, .. }) => self.sigue_calculando(lugar, tamano),
-            Err(FalloPar::Cerro) => fuente.situacion = Situacion::Guia,
+            // Con clave, quien cierra no es un nodo de la guía, ni se le hablaría como a uno.
+            Err(FalloPar::Cerro) if self.pedido.limites.clave.is_none() => {
+                fuente.situacion = Situacion::Guia;
+            }
             Err(FalloPar::NoLoTiene) => fuente.situacion = Situacion::NoLoTiene,
             Err(fallo) => self.retirar(lugar, &fallo),
         }
@@ -424,7 +588,9 @@ impl<'a> Director<'a> {
         if !de_la_guia.is_empty() {
             return Ok(Obtenido::SoloLaGuia(de_la_guia));
         }
-        if self.cuantas(Situacion::NoLoTiene) == self.fuentes.len() {
+        let no_lo_tiene =
+            |f: &Candidata| matches!(f.situacion, Situacion::NoLoTiene | Situacion::Par);
+        if self.fuentes.iter().all(no_lo_tiene) {
             return Err(NoDescargado::NoEncontrado);
         }
         let nadie = || {

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use crate::consola::eventos::Avisador;
 use crate::consola::progreso::{Fase, Progreso};
 use crate::fallo::Fallo;
 use crate::nodo::Nodo;
@@ -19,6 +20,7 @@ use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::descarga::pedido::Pedido;
 use crate::nodo::descarga::recibir;
 use crate::nodo::descarga::relato::contar_descarga;
+use crate::nodo::maestro::localizar::conocer_los_del_maestro;
 use crate::nodo::palabras::pedir::{FalloPar, no_es_respuesta, pedir};
 use crate::nodo::palabras::protocolo::{Palabra, Respuesta};
 use crate::nodo::palabras::servir::{Cierre, contestar_de_archivos, rechazar};
@@ -36,7 +38,7 @@ const DESPEDIDA: Duration = Duration::from_secs(2);
 /// Contesta a `OFRECER` y, si lo acepta, baja el archivo por la misma conexión.
 pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> Result<(), Cierre> {
     let quien = conexion.otro();
-    let turno = match aceptar(quien, nombre, nodo) {
+    let turno = match aceptar(conexion, nombre, nodo) {
         Ok(turno) => turno,
         Err(motivo) => return rechazar(conexion, &motivo),
     };
@@ -49,6 +51,7 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
         carpeta: &nodo.carpeta,
         limites: &nodo.vecinos.limites,
         conexiones: 1,
+        pares: &[],
         parada: &nodo.saliendo,
         progreso: &progreso,
         avisar: &|frase| nodo.avisador.destacar(vec![frase]),
@@ -75,12 +78,20 @@ pub fn recibir_ofrecido(conexion: &mut Conexion, nombre: &str, nodo: &Nodo) -> R
     Ok(())
 }
 
-/// Sólo de la IP de un peer de la lista, con un nombre que se pueda guardar, y si no hay demasiados
+/// Sólo de quien puede escribir aquí, con un nombre que se pueda guardar, y si no hay demasiados
 /// llegando.
-fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<TurnoDeIp, String> {
-    let ip = desde.ip();
-    if !nodo.vecinos.conoce_la_ip(ip) {
-        return Err(no_es_peer(ip));
+fn aceptar(conexion: &Conexion, nombre: &str, nodo: &Nodo) -> Result<TurnoDeIp, String> {
+    let (desde, cifrada) = (conexion.otro(), conexion.cifrada());
+    let (ip, vecinos) = (desde.ip(), &nodo.vecinos);
+    // Del maestro se sabe lo que dijo la última vez: pudo llegar alguien.
+    let preguntando = || {
+        let nuevos = conocer_los_del_maestro(vecinos, &nodo.saliendo);
+        nuevos.is_ok() && vecinos.puede_escribir(desde, cifrada)
+    };
+    let de_conocidos = vecinos.recibe_de_conocidos || cifrada;
+    let deja = vecinos.puede_escribir(desde, cifrada) || (de_conocidos && preguntando());
+    if !deja {
+        return Err(no_se_recibe(ip, nombre, vecinos, &nodo.avisador));
     }
     NombreRecibible::nuevo(nombre).map_err(|malo| malo.to_string())?;
     let muchos = "ya está recibiendo demasiados archivos; prueba dentro de un rato";
@@ -88,8 +99,19 @@ fn aceptar(desde: SocketAddr, nombre: &str, nodo: &Nodo) -> Result<TurnoDeIp, St
     turno.ok_or_else(|| muchos.into())
 }
 
-/// Lo que se dice a quien no está en la lista.
-pub fn no_es_peer(ip: IpAddr) -> String {
+/// En pantalla, quién quiso enviar qué y cómo permitirlo. Devuelve lo que se dice al otro.
+pub fn no_se_recibe(ip: IpAddr, que: &str, vecinos: &Vecinos, avisador: &Avisador) -> String {
+    let (quien, como) = match vecinos.conocidos.quien_es(ip) {
+        Some((peer, llamado)) => {
+            let quien =
+                llamado.map_or_else(|| ip.to_string(), |llamado| format!("{llamado} ({ip})"));
+            (quien, format!("--peer {peer}, o --recibir-de-conocidos"))
+        }
+        None => (ip.to_string(), format!("--peer {ip}")),
+    };
+    avisador.avisar(format_args!(
+        "[NO SE RECIBE] {que}, que envía {quien}; para permitirlo: {como}"
+    ));
     format!("{ip} no está entre los peers de este nodo")
 }
 
@@ -105,7 +127,7 @@ pub fn enviar_archivo(
     progreso: &Progreso,
 ) -> Result<String, Fallo> {
     let (nombre, tamano) = mirar(ruta)?;
-    let fallo = |fallo: FalloPar| Fallo::nuevo(format!("{peer} {}", no_lo_acepta(&fallo)));
+    let fallo = |fallo: FalloPar| Fallo::nuevo(no_lo_acepta(peer, &fallo));
     let limites = &vecinos.limites;
     let mut conexion =
         Conexion::conectar(peer, limites.conectar, limites, parada).map_err(|f| fallo(f.into()))?;
@@ -138,13 +160,13 @@ pub fn mirar(ruta: &Path) -> Result<(String, u64), Fallo> {
     Ok((nombre.to_string(), datos.len()))
 }
 
-fn no_lo_acepta(fallo: &FalloPar) -> String {
+fn no_lo_acepta(peer: SocketAddr, fallo: &FalloPar) -> String {
     match fallo {
-        FalloPar::Rechaza(motivo) => format!("no lo acepta: {motivo}"),
-        FalloPar::Cerro => {
-            "cerró sin contestar: un nodo de la guía no recibe envíos, sólo descarga".into()
-        }
-        otro => otro.to_string(),
+        FalloPar::Rechaza(motivo) => format!("{peer} no lo acepta: {motivo}"),
+        FalloPar::Cerro => format!(
+            "{peer} cerró sin contestar: un nodo de la guía no recibe envíos, sólo descarga"
+        ),
+        otro => otro.de(peer),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Una línea con una fuente: la conexión de una descarga, que se vuelve a abrir si hace falta, y lo
-//! que se pide por ella: `INFO`, `BLOQUES` y `OBTENER`.
+//! que se pide por ella: `INFO`, `BLOQUES`, `TENGO` y `OBTENER`.
 //!
 //! Quien sirve cierra las conexiones ociosas. Por eso una ya usada que se cierra antes del primer
 //! byte de la respuesta se abre otra vez, una: no es culpa de la fuente. La de un envío no se puede
@@ -13,11 +13,13 @@ use crate::config::Limites;
 use crate::nodo::carpeta::huella::{
     BLOQUE, Cuenta, Huella, cuantos_bloques, juntar, longitud_de_bloque,
 };
+use crate::nodo::descarga::bandeja::Bandeja;
 use crate::nodo::descarga::plan::{Contenido, Plan};
 use crate::nodo::palabras::pedir::{
     FalloPar, leer_lineas, leer_respuesta, mandar, no_es_respuesta, pedir,
 };
-use crate::nodo::palabras::protocolo::{Info, Palabra, Respuesta};
+use crate::nodo::palabras::protocolo::{Existencias, Info, Palabra, Respuesta};
+use crate::nodo::palabras::tramos::Tramos;
 use crate::red::conexion::{Conexion, FalloRed};
 use crate::red::parada::Parada;
 
@@ -26,12 +28,17 @@ const TARDA: Duration = Duration::from_secs(1);
 /// Lo que puede tardar entera la lista de bloques, que para 1 TiB son 16 MiB: mientras llega, no se
 /// baja nada de esa fuente.
 const PLAZO_DE_BLOQUES: Duration = Duration::from_secs(15);
+/// Lo que se espera a que otro bloque deje sitio en memoria: quien lo retiene va demasiado despacio
+/// antes de que pase.
+const ESPERA_DE_BANDEJA: Duration = Duration::from_secs(60);
 /// Bytes por segundo que tiene que dar quien manda un archivo. Con 30 que bajan a la vez por dos
 /// conexiones son 4 Mbit/s, que los da la peor WiFi; y a menos, un bloque tardaría diez minutos.
 const RITMO_MINIMO: f64 = 8.0 * 1024.0;
 /// Cada cuántos bytes recibidos se avanza la cuenta de la huella, con los datos aún en la caché del
 /// procesador.
 const TRAMO: usize = 128 * 1024;
+/// Bytes de una línea de `TENGO` desde los que puede que no cupieran todos los tramos.
+const LINEA_LLENA: usize = 2048;
 /// Respuestas tras las que se ve que el otro no cierra después de cada una.
 const AGUANTA: u32 = 2;
 
@@ -44,6 +51,10 @@ pub struct Linea<'a> {
     conexion: Option<Conexion>,
     /// Las que dio la conexión que está abierta.
     respuestas: u32,
+    /// Los bloques que se le han pedido a esa conexión.
+    bloques_pedidos: u32,
+    /// Y los que dio.
+    bloques_dados: u32,
     /// ¿La abrió el otro?
     pub prestada: bool,
 }
@@ -57,6 +68,8 @@ impl<'a> Linea<'a> {
             parada,
             conexion: None,
             respuestas: 0,
+            bloques_pedidos: 0,
+            bloques_dados: 0,
             prestada: false,
         }
     }
@@ -82,9 +95,10 @@ impl<'a> Linea<'a> {
     }
 
     /// ¿Se le puede pedir algo antes de que conteste a lo anterior? A quien cierra tras cada
-    /// respuesta no: perdería las dos.
+    /// respuesta no: perdería las dos. Y de quien aún no dio ninguno, de uno en uno: que el segundo
+    /// se lo lleve otra conexión.
     pub fn aguanta_dos(&self) -> bool {
-        self.respuestas >= AGUANTA
+        self.respuestas >= AGUANTA && (self.prestada || self.bloques_dados > 0)
     }
 
     /// Se cerró sin contestar: si ya se había usado, la suelta para abrir otra. Falso si no se
@@ -92,10 +106,17 @@ impl<'a> Linea<'a> {
     pub fn soltar(&mut self) -> bool {
         let se_puede = self.respuestas > 0 && !self.prestada;
         if se_puede {
-            self.conexion = None;
-            self.respuestas = 0;
+            self.romper();
         }
         se_puede
+    }
+
+    /// La suelta, rota: la próxima vez se abre otra. ¿Estaba abierta, y no dio nada que valiera?
+    /// La que no llegó a abrirse no dice nada de la fuente.
+    pub fn romper(&mut self) -> bool {
+        let en_vano = self.bloques_pedidos > 0 || self.respuestas == 0;
+        (self.respuestas, self.bloques_pedidos, self.bloques_dados) = (0, 0, 0);
+        self.conexion.take().is_some() && en_vano
     }
 
     /// `INFO`: tamaño y huella. Si no contesta enseguida, llama a `tarda` y sigue esperando.
@@ -151,20 +172,60 @@ impl<'a> Linea<'a> {
             longitud: longitud_de_bloque(plan.contenido.tamano, bloque),
             nombre: nombre.to_string(),
         };
+        self.bloques_pedidos += 1;
         mandar(self.abierta()?, &peticion)
     }
 
-    /// Recibe en `destino` el bloque pedido, y comprueba su huella. Si se pidieron `mas`, lo que le
-    /// sobre a este es el principio de la respuesta siguiente.
-    pub fn recibir_bloque(
+    /// Pregunta con `TENGO`, por su huella, qué bloques tiene desde ese. Lo que conteste se lee con
+    /// [`Linea::recibir_existencias`].
+    pub fn pedir_existencias(&mut self, plan: &Plan, desde: u64) -> Result<(), FalloPar> {
+        let nombre = plan.contenido.huella.to_string();
+        mandar(self.abierta()?, &Palabra::Tengo { desde, nombre })
+    }
+
+    /// Qué bloques tiene desde ese, y desde cuál hay que volver a preguntar, si no cabían todos.
+    pub fn recibir_existencias(
         &mut self,
         plan: &Plan,
+        desde: u64,
+    ) -> Result<(Tramos, Option<u64>), FalloPar> {
+        let contestado = match leer_respuesta(self.abierta()?) {
+            Ok(Respuesta::Tengo(existencias)) => Some(existencias),
+            // O no lo tiene, o aún no sabe que es ese.
+            Err(FalloPar::NoLoTiene | FalloPar::Calculando) => None,
+            Ok(_) => return Err(no_es_respuesta()),
+            Err(fallo) => return Err(fallo),
+        };
+        self.respuestas += 1;
+        let Some(existencias) = contestado else {
+            return Ok((Tramos::default(), None));
+        };
+        let Contenido { tamano, huella } = plan.contenido;
+        let Existencias { tramos, .. } = &existencias;
+        let (cuantos, ultimo) = (cuantos_bloques(tamano), tramos.ultimo().unwrap_or_default());
+        let suyo = (existencias.tamano, existencias.huella) == (tamano, huella);
+        if !suyo || ultimo >= cuantos || tramos.bloques().next().is_some_and(|b| b < desde) {
+            let que = "dice tener bloques que ese archivo no tiene";
+            return Err(FalloPar::Miente(que.into()));
+        }
+        let llena = tramos.to_string().len() > LINEA_LLENA;
+        Ok((
+            existencias.tramos,
+            (llena && ultimo + 1 < cuantos).then_some(ultimo + 1),
+        ))
+    }
+
+    /// Recibe en una bandeja el bloque pedido, y comprueba su huella. Si se pidieron `mas` cosas,
+    /// lo que le sobre a este es el principio de la respuesta siguiente.
+    pub fn recibir_bloque<'p>(
+        &mut self,
+        plan: &'p Plan,
         bloque: u64,
         mas: bool,
-        destino: &mut Vec<u8>,
-    ) -> Result<(), FalloPar> {
+    ) -> Result<Bandeja<'p>, FalloPar> {
         let tamano = plan.contenido.tamano;
         let pedidos = longitud_de_bloque(tamano, bloque) as usize;
+        let parada = self.parada;
         let conexion = self.abierta()?;
         let Respuesta::Datos(anunciados) = leer_respuesta(conexion)? else {
             return Err(no_es_respuesta());
@@ -174,9 +235,12 @@ impl<'a> Linea<'a> {
             return Err(FalloPar::Miente(que));
         }
         // Sitio para un byte de más: si manda más de lo pedido, se nota en la misma lectura.
-        destino.resize(pedidos + usize::from(!mas), 0);
-        let (leidos, huella) = recibir_datos(conexion, destino, tamano, bloque)?;
-        destino.truncate(pedidos);
+        let sin_sitio = FalloRed::Vencio("sitio donde recibir un bloque");
+        let bandeja = plan.bandejas.tomar(ESPERA_DE_BANDEJA, parada);
+        let mut bandeja = bandeja.ok_or(sin_sitio)?;
+        bandeja.resize(pedidos + usize::from(!mas), 0);
+        let (leidos, huella) = recibir_datos(conexion, &mut bandeja, tamano, bloque)?;
+        bandeja.truncate(pedidos);
         if leidos > pedidos || (!mas && !conexion.pendiente().is_empty()) {
             let que = format!("mandó más de los {pedidos} bytes pedidos");
             return Err(FalloPar::Miente(que));
@@ -187,7 +251,8 @@ impl<'a> Linea<'a> {
             return Err(FalloPar::Miente(que));
         }
         self.respuestas += 1;
-        Ok(())
+        self.bloques_dados += 1;
+        Ok(bandeja)
     }
 
     /// Hace una pregunta, otra vez si la conexión se había cerrado sola.

@@ -2,6 +2,7 @@
 //! tipos.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::Limites;
@@ -11,8 +12,10 @@ use crate::nodo::carpeta::Carpeta;
 use crate::nodo::carpeta::huella::Huella;
 use crate::red::parada::Parada;
 
-/// Conexiones que se abren a cada fuente al descargar (medido con `scripts/comparar.sh`).
-pub const CONEXIONES_POR_FUENTE: usize = 2;
+/// Conexiones con cada fuente, como mucho: cuando se pierden paquetes, cada una va por su lado.
+pub const CONEXIONES_POR_FUENTE: usize = 4;
+/// Y entre todas las fuentes.
+pub const CONEXIONES_POR_DESCARGA: usize = 16;
 
 /// Qué se baja, a dónde y cómo se cuenta.
 pub struct Pedido<'a> {
@@ -24,6 +27,8 @@ pub struct Pedido<'a> {
     pub limites: &'a Limites,
     /// Conexiones con cada fuente.
     pub conexiones: usize,
+    /// Otros nodos, que pueden tener bloques aunque no tengan el archivo.
+    pub pares: &'a [SocketAddr],
     /// Para dejarlo a medias.
     pub parada: &'a Parada,
     /// Por dónde va.

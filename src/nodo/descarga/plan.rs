@@ -4,17 +4,19 @@
 //! toca hasta que llega uno bueno: quien anuncia un archivo y no da nada no estropea lo que había.
 //! No habla con nadie por la red.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::consola::progreso::Fase;
 use crate::fallo::Fallo;
 use crate::nodo::carpeta::a_medias::AMedias;
-use crate::nodo::carpeta::huella::{BLOQUE, Huella, cuantos_bloques, longitud_de_bloque};
+use crate::nodo::carpeta::en_curso::{ALaVista, Parcial};
+use crate::nodo::carpeta::huella::{BLOQUE, Huella, Resumen, cuantos_bloques, longitud_de_bloque};
 use crate::nodo::carpeta::huellas::{LECTURA, leer_bloque};
 use crate::nodo::carpeta::nombres::NombreRecibible;
 use crate::nodo::carpeta::{Abierto, Carpeta, Sello};
+use crate::nodo::descarga::bandeja::Bandejas;
 use crate::nodo::descarga::cola::Cola;
 use crate::nodo::descarga::pedido::{Descargado, NoDescargado, Pedido};
 use crate::texto::cuenta;
@@ -75,10 +77,14 @@ pub struct Plan<'a> {
     pub contenido: Contenido,
     /// Los bloques que faltan.
     pub cola: Cola,
+    /// Dónde se reciben.
+    pub bandejas: Bandejas,
     pedido: &'a Pedido<'a>,
     destino: &'a Destino,
     /// La huella de cada bloque, desde que alguna fuente da la lista.
-    lista: OnceLock<Vec<Huella>>,
+    lista: OnceLock<Arc<Resumen>>,
+    /// Lo que ya está bien, a la vista de quien lo pida.
+    a_la_vista: OnceLock<ALaVista<'a>>,
     /// Lo que quedó de otra vez, desde que se comprueba.
     habia: OnceLock<Habia>,
     /// Bytes buenos que dio cada fuente.
@@ -108,10 +114,12 @@ impl<'a> Plan<'a> {
         }
         Ok(Plan {
             contenido,
-            cola: Cola::nueva(cuantos_bloques(contenido.tamano)),
+            cola: Cola::nueva(cuantos_bloques(contenido.tamano), destino.invitado),
+            bandejas: Bandejas::nuevas(),
             pedido,
             destino,
             lista: OnceLock::new(),
+            a_la_vista: OnceLock::new(),
             habia: OnceLock::new(),
             dados: (0..fuentes).map(|_| AtomicU64::new(0)).collect(),
         })
@@ -119,13 +127,17 @@ impl<'a> Plan<'a> {
 
     /// La huella de cada bloque, si ya se saben.
     pub fn lista(&self) -> Option<&[Huella]> {
-        self.lista.get().map(Vec::as_slice)
+        self.lista.get().map(|resumen| resumen.bloques.as_slice())
     }
 
     /// Con la lista de bloques, que ya se sabe que suma la huella, se comprueba lo que quedó de
     /// otra vez, mientras `sigue`. Verdadero si ya está todo. La segunda lista no hace falta.
     pub fn empezar(&self, lista: Vec<Huella>, sigue: &mut dyn FnMut() -> bool) -> bool {
-        if self.lista.set(lista).is_err() {
+        let resumen = Resumen {
+            huella: self.contenido.huella,
+            bloques: lista,
+        };
+        if self.lista.set(Arc::new(resumen)).is_err() {
             return false;
         }
         let (progreso, tamano) = (self.pedido.progreso, self.contenido.tamano);
@@ -152,7 +164,33 @@ impl<'a> Plan<'a> {
             visto: Instant::now(),
         };
         let buenos = &self.habia.get_or_init(|| habia).buenos;
+        if let Some(archivo) = self.destino.archivo.get() {
+            self.ensenar(archivo, buenos);
+        }
         self.cola.empezar(buenos, malos) == 0
+    }
+
+    /// Desde ahora otros pueden pedir lo que ya está bien. Si no se puede (no quedan descriptores),
+    /// se baja igual.
+    fn ensenar(&self, archivo: &AMedias, buenos: &[u64]) -> Option<&ALaVista<'a>> {
+        if self.a_la_vista.get().is_none() {
+            let abierto = Abierto {
+                tamano: self.contenido.tamano,
+                ..archivo.abierto().ok()?
+            };
+            let (nombre, resumen) = (self.destino.nombre.to_string(), self.lista.get()?);
+            let parcial = Parcial::nuevo(nombre, abierto, Arc::clone(resumen), buenos);
+            let nuevo = self.pedido.carpeta.en_curso.ensenar(parcial);
+            return Some(self.a_la_vista.get_or_init(|| nuevo));
+        }
+        self.a_la_vista.get()
+    }
+
+    /// Lo que hay a medias va a ser otra cosa: que nadie lo tome por esta.
+    pub fn esconder(&self) {
+        if let Some(a_la_vista) = self.a_la_vista.get() {
+            a_la_vista.olvidar();
+        }
     }
 
     fn decir_que_se_reanuda(&self, buenos: usize, faltan: usize) {
@@ -202,12 +240,21 @@ impl<'a> Plan<'a> {
         if !self.cola.empezar_a_guardar(bloque) {
             return Ok(false);
         }
-        self.archivo()?.escribir_en(bloque * BLOQUE, datos)?;
+        let archivo = self.archivo()?;
+        archivo.escribir_en(bloque * BLOQUE, datos)?;
+        if let Some(a_la_vista) = self.ensenar(archivo, &[]) {
+            a_la_vista.anadir(bloque);
+        }
         let bytes = datos.len() as u64;
         self.pedido.progreso.sumar(bytes);
         // Un archivo vacío también lo da alguien: cuenta como uno.
         self.dados[fuente].fetch_add(bytes.max(1), Ordering::Relaxed);
         Ok(self.cola.guardado() == 0)
+    }
+
+    /// Bytes buenos que dio esa fuente.
+    pub fn dados(&self, fuente: usize) -> u64 {
+        self.dados[fuente].load(Ordering::Relaxed)
     }
 
     /// El archivo a medias. Si se abre ahora (con un invitado, que baja por una sola conexión) y
@@ -236,6 +283,11 @@ impl<'a> Plan<'a> {
         let Contenido { tamano, huella } = self.contenido;
         let (nombre, ya_estaba) =
             dar_nombre(archivo, &self.destino.nombre, self.contenido, self.pedido)?;
+        if let (Some(a_la_vista), Ok(entero)) = (self.a_la_vista.get(), archivo.abierto())
+            && !ya_estaba
+        {
+            a_la_vista.acabar(&nombre, entero.sello);
+        }
         let dados = self.dados.iter().map(|dados| dados.load(Ordering::Relaxed));
         let dados: Vec<u64> = dados.filter(|bytes| *bytes > 0).collect();
         Ok(Some(Descargado {

@@ -85,6 +85,9 @@ pub fn guardar_sin_comprobar(
 /// ya son datos.
 fn pedir_a_la_guia(peer: SocketAddr, pedido: &Pedido) -> Result<Conexion, FalloPar> {
     let limites = pedido.limites;
+    if limites.clave.is_some() {
+        return Err(FalloRed::SinClave.into());
+    }
     let mut conexion = Conexion::conectar(peer, limites.conectar, limites, pedido.parada)?;
     conexion.escribir_texto(&Palabra::Descargar(pedido.nombre.to_string()).to_string())?;
     let limite = Instant::now() + limites.respuesta;

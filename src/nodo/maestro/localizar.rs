@@ -33,11 +33,11 @@ pub fn buscar_en_la_red(
     avisar: &(dyn Fn(String) + Sync),
 ) -> Result<Vec<Hallado>, Fallo> {
     thread::scope(|ambito| {
-        let los_suyos = |url| otros_segun(vecinos, url, nombre, al_encontrar);
+        let los_suyos = |url| otros_segun(vecinos, url, nombre, al_encontrar, avisar);
         let preguntar = |url| arrancar_en(ambito, "maestro", move || los_suyos(url));
         let maestro = vecinos.maestro.as_deref().map(preguntar).transpose()?;
         let llega = |peer| al_encontrar(&Hallado::nuestro(peer));
-        let duenos = buscar_en_peers(vecinos, nombre, &llega)?;
+        let duenos = buscar_en_peers(vecinos, nombre, &llega, avisar)?;
         let mut hallados: Vec<_> = duenos.into_iter().map(Hallado::nuestro).collect();
         match maestro.map(ScopedJoinHandle::join) {
             Some(Ok(Ok(otros))) => hallados.extend(otros),
@@ -62,6 +62,7 @@ fn otros_segun(
     maestro: &str,
     nombre: &str,
     al_encontrar: &(dyn Fn(&Hallado) + Sync),
+    avisar: &(dyn Fn(String) + Sync),
 ) -> Result<Vec<Hallado>, Fallo> {
     let mut dichos = localizar(maestro, nombre, &con_espera(vecinos), &vecinos.parada)?;
     dichos.truncate(MAX_FUENTES);
@@ -70,7 +71,7 @@ fn otros_segun(
     let mut vistos = HashSet::new();
     preguntar_a_todos(
         &dichos,
-        |dicho| comprobar(vecinos, dicho, nombre),
+        |dicho| comprobar(vecinos, dicho, nombre, avisar),
         |respuestas| {
             for (lugar, respuesta) in respuestas {
                 if let Some((direccion, hallado)) = respuesta
@@ -88,7 +89,12 @@ fn otros_segun(
 /// Mira si sigue ahí quien dice el maestro, y qué habla. A quien no da `puerto` se le pregunta en
 /// el de su REST, que es donde lo hablan los nuestros; si ahí se habla otra cosa es una fuente
 /// ajena, y se cree al maestro. `None` si no está, si no lo tiene o si ya se le preguntó.
-fn comprobar(vecinos: &Vecinos, dicho: &Hallado, nombre: &str) -> Option<(SocketAddr, Hallado)> {
+fn comprobar(
+    vecinos: &Vecinos,
+    dicho: &Hallado,
+    nombre: &str,
+    avisar: &(dyn Fn(String) + Sync),
+) -> Option<(SocketAddr, Hallado)> {
     let (espera, parada) = (vecinos.espera, &vecinos.parada);
     let url = Url::leer(&dicho.rest)?;
     let direccion = resolver(&url, espera, parada).ok()?;
@@ -120,12 +126,14 @@ fn comprobar(vecinos: &Vecinos, dicho: &Hallado, nombre: &str) -> Option<(Socket
         Ok(_) => None,
         Err(fallo) => {
             log::debug!("{dicho} no contesta a la búsqueda: {fallo}");
+            fallo.de_clave(direccion).into_iter().for_each(avisar);
             None
         }
     }
 }
 
-/// Los peers de esas direcciones, que tienen `nombre`, con el puerto de gRPC que dé cada uno.
+/// Los peers de esas direcciones, que tienen `nombre`, con el puerto de gRPC que dé cada uno. Con
+/// clave nadie lo da, y no se pregunta: iría en claro.
 pub fn con_su_grpc(
     vecinos: &Vecinos,
     duenos: &[SocketAddr],
@@ -133,6 +141,9 @@ pub fn con_su_grpc(
     parada: &Parada,
 ) -> Result<Vec<Hallado>, Fallo> {
     let mut hallados: Vec<_> = duenos.iter().copied().map(Hallado::nuestro).collect();
+    if vecinos.limites.clave.is_some() {
+        return Ok(hallados);
+    }
     let limites = con_espera(vecinos);
     let pregunta = |peer: SocketAddr| {
         // Quien lo tiene se nombra a sí mismo.
@@ -153,12 +164,30 @@ fn con_espera(vecinos: &Vecinos) -> Limites {
     Limites {
         conectar: vecinos.espera,
         respuesta: vecinos.espera,
-        ..vecinos.limites.clone()
+        ..para_el_maestro(&vecinos.limites)
     }
 }
 
+/// El maestro no cifra: con clave, es al único a quien se le habla en claro. Quien la pone, avisa.
+pub fn para_el_maestro(limites: &Limites) -> Limites {
+    Limites {
+        clave: None,
+        ..limites.clone()
+    }
+}
+
+/// Pregunta al maestro a quién conoce, y esos son desde ahora los conocidos por él. Sin maestro no
+/// hace nada.
+pub fn conocer_los_del_maestro(vecinos: &Vecinos, parada: &Parada) -> Result<(), Fallo> {
+    if let Some(maestro) = &vecinos.maestro {
+        let dichos = peers_del_maestro(maestro, vecinos, parada)?;
+        vecinos.conocidos.segun_el_maestro(dichos);
+    }
+    Ok(())
+}
+
 /// Los nodos que conoce el maestro de `url`.
-pub fn peers_del_maestro(
+fn peers_del_maestro(
     url: &str,
     vecinos: &Vecinos,
     parada: &Parada,
@@ -247,15 +276,23 @@ pub struct Hallado {
     pub puerto: Option<u16>,
     /// El puerto en que habla gRPC; 0 si no lo habla.
     pub grpc_port: u16,
+    /// La interfaz por la que se va, si su IPv6 es de enlace: en una URL no cabe.
+    pub interfaz: u32,
 }
 
 impl Hallado {
     /// Un nodo de los nuestros, que habla lo suyo y REST en el mismo puerto.
-    pub fn nuestro(direccion: SocketAddr) -> Hallado {
+    pub fn nuestro(mut direccion: SocketAddr) -> Hallado {
+        let mut interfaz = 0;
+        if let SocketAddr::V6(v6) = &mut direccion {
+            interfaz = v6.scope_id();
+            v6.set_scope_id(0);
+        }
         Hallado {
             rest: format!("http://{direccion}"),
             puerto: Some(direccion.port()),
             grpc_port: 0,
+            interfaz,
         }
     }
 
@@ -263,7 +300,11 @@ impl Hallado {
     pub fn direccion(&self) -> Option<SocketAddr> {
         let ip = Url::leer(&self.rest)?.ip()?;
         let puerto = self.puerto.filter(|puerto| *puerto != 0)?;
-        (!ip.is_unspecified()).then_some(SocketAddr::new(ip, puerto))
+        let mut direccion = SocketAddr::new(ip, puerto);
+        if let SocketAddr::V6(v6) = &mut direccion {
+            v6.set_scope_id(self.interfaz);
+        }
+        (!ip.is_unspecified()).then_some(direccion)
     }
 
     fn leer(peer: &Value) -> Option<Hallado> {
@@ -273,6 +314,7 @@ impl Hallado {
             rest: rest.to_string(),
             puerto: puerto("puerto"),
             grpc_port: puerto("grpc_port").unwrap_or(0),
+            interfaz: 0,
         })
     }
 

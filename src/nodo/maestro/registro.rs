@@ -14,7 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use serde_json::{Value, json};
 
-use crate::config::{Limites, MAX_ARCHIVOS, MAX_CONEXIONES, MAX_NOMBRE_DE_ARCHIVO};
+use crate::config::{Limites, MAX_CONEXIONES};
 use crate::fallo::Fallo;
 use crate::grpc;
 use crate::http::cliente::{pedir, resolver};
@@ -23,10 +23,14 @@ use crate::nodo::Nodo;
 use crate::nodo::carpeta::Archivo;
 use crate::nodo::maestro::localizar::motivo;
 use crate::red::hilos::{Hilo, arrancar};
-use crate::red::maquina::ip_en_la_red;
+use crate::red::maquina::{FUERA_V4, FUERA_V6, ip_en_la_red};
 use crate::red::parada::Parada;
 use crate::testigo::Testigo;
 
+/// Cuántos archivos caben en un registro.
+pub const MAX_ARCHIVOS: usize = 100_000;
+/// Tope del nombre de un archivo en el maestro, en bytes.
+pub const MAX_NOMBRE_DE_ARCHIVO: usize = 1024;
 /// Cada cuánto se renueva.
 const RENOVAR: Duration = Duration::from_secs(5);
 /// Cuánto vale un registro, en segundos: tres renovaciones.
@@ -38,10 +42,6 @@ const TOPE_DE_NOMBRES: usize = 4 * 1024 * 1024;
 const PLAZOS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(3));
 /// Los de la despedida, que retrasa la salida.
 const DESPEDIDA: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(500));
-/// Direcciones de los ejemplos, que no son de nadie: no se les manda nada, sólo se mira por dónde
-/// se saldría.
-const FUERA_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const FUERA_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 /// Lo que espera quien pidió renovar: que acabe la renovación en curso y la suya.
 const ESPERA: Duration = Duration::from_secs(12);
 

@@ -9,6 +9,7 @@ use log::warn;
 
 use crate::config::MAX_MENSAJE;
 use crate::guia::ENVIO_COMPLETO;
+use crate::lan::llamame;
 use crate::nodo::descarga::envio;
 use crate::nodo::palabras::protocolo::*;
 use crate::nodo::palabras::servir::{
@@ -68,10 +69,17 @@ fn contestar(
         Palabra::Hola(otro) => contestar_hola(conexion, otro, nodo),
         Palabra::Listar => contestar_lista(conexion, nodo),
         Palabra::Mensaje { de, texto } => contestar_mensaje(conexion, de, texto, nodo),
-        Palabra::Info(_) | Palabra::Bloques(_) | Palabra::Obtener { .. } => {
+        Palabra::Info(_)
+        | Palabra::Bloques(_)
+        | Palabra::Obtener { .. }
+        | Palabra::Tengo { .. } => {
             let tramo = contestar_de_archivos(conexion, palabra, &nodo.estante)?;
             nodo.avisador.destacar(envios.sumar(conexion, tramo));
             Ok(())
+        }
+        Palabra::Llamame(puerto) => {
+            let yo = nodo.vecinos.presentacion();
+            llamame::contestar(conexion, *puerto, &yo, &nodo.llamadas, &nodo.saliendo)
         }
         // Las de la guía sólo valen como primera petición, y a `OFRECER` se llega antes.
         Palabra::Buscar(_) | Palabra::Descargar(_) | Palabra::Ofrecer(_) => {
@@ -80,8 +88,9 @@ fn contestar(
     }
 }
 
-/// `HOLA`: lo mismo, nuestro; con `id` si lo trajo.
+/// `HOLA`: lo mismo, nuestro; con `id` si lo trajo. Quien saluda puede acabar entre los conocidos.
 fn contestar_hola(conexion: &mut Conexion, otro: &Presentacion, nodo: &Nodo) -> Result<(), Cierre> {
+    nodo.vecinos.conocidos.saluda(conexion.otro(), otro);
     let mut quien = nodo.vecinos.presentacion();
     quien.id = quien.id.filter(|_| otro.id.is_some());
     Ok(conexion.escribir_linea(Respuesta::Hola(quien))?)

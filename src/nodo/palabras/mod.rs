@@ -4,3 +4,4 @@ pub mod contestar;
 pub mod pedir;
 pub mod protocolo;
 pub mod servir;
+pub mod tramos;

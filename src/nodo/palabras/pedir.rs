@@ -29,12 +29,18 @@ pub enum FalloPar {
     Cerro,
     /// Falló la red o venció un plazo.
     Red(FalloRed),
+    /// Su clave y la nuestra no casan, o sólo la tiene uno.
+    Clave(FalloRed),
     /// Manda, pero tan despacio que no acabaría nunca.
     Lento,
     /// No tiene el archivo.
     NoLoTiene,
     /// Aún calcula la huella: hay que volver a preguntar.
     Calculando,
+    /// Ya manda bastantes bloques a la vez: hay que pedirlo a otro, o repetirlo.
+    Ocupado,
+    /// Ese bloque no le ha llegado todavía.
+    AunNo,
     /// Contestó `ERROR:<motivo>`.
     Rechaza(String),
     /// Es un nodo (que se llama así) que ya contestó por otra dirección, o nosotros mismos.
@@ -48,8 +54,20 @@ impl From<FalloRed> for FalloPar {
         match fallo {
             FalloRed::Cerrada => FalloPar::Cerro,
             FalloRed::LineaLarga | FalloRed::NoEsTexto => FalloPar::Miente(fallo.to_string()),
+            FalloRed::SinClave | FalloRed::OtraClave => FalloPar::Clave(fallo),
             otro => FalloPar::Red(otro),
         }
+    }
+}
+
+impl FalloPar {
+    /// La frase entera, con de quién se dice.
+    pub fn de(&self, quien: SocketAddr) -> String {
+        match self {
+            FalloPar::Clave(fallo) | FalloPar::Red(fallo) => fallo.de_clave(quien),
+            _ => None,
+        }
+        .unwrap_or_else(|| format!("{quien}: {self}"))
     }
 }
 
@@ -57,10 +75,12 @@ impl fmt::Display for FalloPar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FalloPar::Cerro => f.write_str("cerró la conexión sin contestar"),
-            FalloPar::Red(fallo) => fallo.fmt(f),
+            FalloPar::Red(fallo) | FalloPar::Clave(fallo) => fallo.fmt(f),
             FalloPar::Lento => f.write_str("manda menos de 8 KiB por segundo"),
             FalloPar::NoLoTiene => f.write_str("no tiene el archivo"),
             FalloPar::Calculando => f.write_str("aún calcula la huella"),
+            FalloPar::Ocupado => f.write_str("está ocupado"),
+            FalloPar::AunNo => f.write_str("aún no tiene ese bloque"),
             FalloPar::Rechaza(motivo) => write!(f, "contestó con un error: {motivo}"),
             FalloPar::Repetido(nombre) => {
                 write!(f, "es {nombre}, que ya contestó por otra dirección")
@@ -76,6 +96,19 @@ pub fn pedir(conexion: &mut Conexion, peticion: &Palabra) -> Result<Respuesta, F
     leer_respuesta(conexion)
 }
 
+/// Una pregunta suelta.
+fn preguntar(conexion: &mut Conexion, peticion: &Palabra) -> Result<Respuesta, FalloPar> {
+    pedir(conexion, peticion).map_err(|fallo| no_es_la_guia(conexion, fallo))
+}
+
+/// Con clave, quien cierra sin contestar no es un nodo de la guía.
+fn no_es_la_guia(conexion: &Conexion, fallo: FalloPar) -> FalloPar {
+    match fallo {
+        FalloPar::Cerro if conexion.cifrada() => FalloPar::Red(FalloRed::Cerrada),
+        otro => otro,
+    }
+}
+
 /// Manda una petición. Lo que conteste se lee con [`leer_respuesta`]; antes se puede mandar otra.
 pub fn mandar(conexion: &mut Conexion, peticion: &Palabra) -> Result<(), FalloPar> {
     match conexion.escribir_linea(peticion) {
@@ -88,11 +121,20 @@ pub fn mandar(conexion: &mut Conexion, peticion: &Palabra) -> Result<(), FalloPa
 /// Lee la primera línea de la respuesta a lo que se mandó.
 pub fn leer_respuesta(conexion: &mut Conexion) -> Result<Respuesta, FalloPar> {
     let plazo = conexion.limites().respuesta;
+    leer_respuesta_en(conexion, plazo)
+}
+
+/// Lo mismo, con otro plazo.
+pub fn leer_respuesta_en(conexion: &mut Conexion, plazo: Duration) -> Result<Respuesta, FalloPar> {
     let linea = conexion.leer_linea(plazo, "la respuesta")?;
     match Respuesta::leer(&linea.ok_or(FalloPar::Cerro)?) {
         Some(Respuesta::NoLoTiene) => Err(FalloPar::NoLoTiene),
-        Some(Respuesta::Error(motivo)) if motivo == CALCULANDO => Err(FalloPar::Calculando),
-        Some(Respuesta::Error(motivo)) => Err(FalloPar::Rechaza(motivo)),
+        Some(Respuesta::Error(motivo)) => Err(match motivo.as_str() {
+            CALCULANDO => FalloPar::Calculando,
+            OCUPADO => FalloPar::Ocupado,
+            AUN_NO => FalloPar::AunNo,
+            _ => FalloPar::Rechaza(motivo),
+        }),
         Some(respuesta) => Ok(respuesta),
         None => Err(no_es_respuesta()),
     }
@@ -136,7 +178,7 @@ pub fn saludar(vecinos: &Vecinos, peer: SocketAddr) -> Result<Presentacion, Fall
 /// Saluda por una conexión. Quien tiene dos direcciones cuenta una vez: la segunda es un error.
 fn presentarse(conexion: &mut Conexion, vecinos: &Vecinos) -> Result<Presentacion, FalloPar> {
     let saludo = Palabra::Hola(vecinos.presentacion());
-    let Respuesta::Hola(quien) = pedir(conexion, &saludo)? else {
+    let Respuesta::Hola(quien) = preguntar(conexion, &saludo)? else {
         return Err(no_es_respuesta());
     };
     match &quien.id {
@@ -158,26 +200,53 @@ fn saludando(vecinos: &Vecinos, peer: SocketAddr) -> Result<Conexion, FalloPar> 
 
 /// `LISTAR`: los archivos que comparte un peer.
 pub fn listar_de(vecinos: &Vecinos, peer: SocketAddr) -> Result<Vec<Entrada>, FalloPar> {
+    let mut entradas = Vec::new();
     let mut conexion = saludando(vecinos, peer)?;
-    let Respuesta::Lista(anunciadas) = pedir(&mut conexion, &Palabra::Listar)? else {
+    let plazo = conexion.limites().respuesta;
+    listar_por(&mut conexion, plazo, |entrada| entradas.push(entrada))?;
+    Ok(entradas)
+}
+
+/// `LISTAR`, y la conexión queda abierta para pedir por ella: da cada archivo a `con_cada` según
+/// llega, y no guarda ninguno. A quien no saluda se le espera lo que diga `--espera`, no más.
+pub fn listar_y_seguir(
+    vecinos: &Vecinos,
+    peer: SocketAddr,
+    con_cada: impl FnMut(Entrada),
+) -> Result<Conexion, FalloPar> {
+    let mut sin_paciencia = vecinos.clone();
+    sin_paciencia.limites.respuesta = vecinos.espera;
+    let mut conexion = saludando(&sin_paciencia, peer)?;
+    listar_por(&mut conexion, vecinos.limites.respuesta, con_cada)?;
+    Ok(conexion)
+}
+
+fn listar_por(
+    conexion: &mut Conexion,
+    plazo: Duration,
+    mut con_cada: impl FnMut(Entrada),
+) -> Result<(), FalloPar> {
+    mandar(conexion, &Palabra::Listar)?;
+    let respuesta = leer_respuesta_en(conexion, plazo);
+    let respuesta = respuesta.map_err(|fallo| no_es_la_guia(conexion, fallo));
+    let Respuesta::Lista(anunciadas) = respuesta? else {
         return Err(no_es_respuesta());
     };
     if anunciadas > TOPE_DE_LISTA {
         let que = format!("anuncia una lista de {anunciadas} archivos");
         return Err(FalloPar::Miente(que));
     }
-    let (mut entradas, mut bytes) = (Vec::new(), 0);
-    leer_lineas(&mut conexion, anunciadas, PLAZO_DE_LISTA, |linea| {
+    let mut bytes = 0;
+    leer_lineas(conexion, anunciadas, PLAZO_DE_LISTA, |linea| {
         let no_es = || FalloPar::Miente("su lista no son archivos".into());
         let entrada = Entrada::leer(linea).ok_or_else(no_es)?;
         bytes += entrada.nombre.len();
         if bytes > TOPE_DE_NOMBRES {
             return Err(FalloPar::Miente("su lista ocupa demasiado".into()));
         }
-        entradas.push(entrada);
+        con_cada(entrada);
         Ok(())
-    })?;
-    Ok(entradas)
+    })
 }
 
 /// `MENSAJE`: un texto para quien esté delante de ese peer.
@@ -187,7 +256,7 @@ pub fn enviar_mensaje(vecinos: &Vecinos, peer: SocketAddr, texto: &str) -> Resul
         de: vecinos.nombre.clone(),
         texto: en_una_linea(texto),
     };
-    match pedir(&mut conexion, &mensaje)? {
+    match preguntar(&mut conexion, &mensaje)? {
         Respuesta::Recibido(_) => Ok(()),
         _ => Err(no_es_respuesta()),
     }

@@ -6,10 +6,12 @@
 //! son inversas: lo comprueba una prueba. Este archivo no sabe de sockets ni de disco.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::config::MAX_NOMBRE;
 use crate::grpc;
 use crate::nodo::carpeta::huella::Huella;
+use crate::nodo::palabras::tramos::Tramos;
 
 /// Cuántos bytes se miran, como mucho, para saber quién habla.
 pub const PRIMERA_PALABRA: usize = 16;
@@ -17,6 +19,12 @@ pub const PRIMERA_PALABRA: usize = 16;
 /// El motivo con que se contesta a `BLOQUES` cuando la huella aún no está: quien pide vuelve a
 /// preguntar.
 pub const CALCULANDO: &str = "calculando la huella";
+/// El motivo con que se contesta a `OBTENER` cuando ya se mandan bastantes bloques a la vez: se
+/// pide a otro, o se repite enseguida.
+pub const OCUPADO: &str = "ocupado";
+/// El motivo con que se contesta a `OBTENER` cuando ese bloque de lo que se está bajando no ha
+/// llegado.
+pub const AUN_NO: &str = "aún no lo tengo";
 
 /// Quién habla, según la primera palabra de la conexión.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +100,13 @@ pub enum Palabra {
         /// De qué archivo.
         nombre: String,
     },
+    /// `TENGO:<desde bloque>:<nombre o huella>` → qué bloques se le pueden pedir ya.
+    Tengo {
+        /// El primer bloque por el que se pregunta.
+        desde: u64,
+        /// De qué archivo, por su nombre o por su huella.
+        nombre: String,
+    },
     /// `OFRECER:<nombre>` → `ACEPTADO`, y los papeles se invierten.
     Ofrecer(String),
     /// `MENSAJE:<nombre del nodo>:<texto>` → `RECIBIDO`.
@@ -101,6 +116,8 @@ pub enum Palabra {
         /// El texto, sin saltos de línea.
         texto: String,
     },
+    /// `LLAMAME:<puerto>` → `TE_VEO:<cómo fue>:<ip>`.
+    Llamame(u16),
 }
 
 /// Cómo se presenta un nodo.
@@ -143,11 +160,13 @@ impl Palabra {
             "INFO" => Some(Palabra::Info(resto.to_string())),
             "BLOQUES" => Some(Palabra::Bloques(resto.to_string())),
             "OBTENER" => leer_obtener(resto),
+            "TENGO" => leer_tengo(resto),
             "OFRECER" => Some(Palabra::Ofrecer(resto.to_string())),
             "MENSAJE" => resto.split_once(':').map(|(de, texto)| Palabra::Mensaje {
                 de: de.to_string(),
                 texto: texto.to_string(),
             }),
+            "LLAMAME" => leer_puerto(resto).map(Palabra::Llamame),
             _ => return Err(DESCONOCIDA),
         };
         leida.ok_or(MAL_ESCRITA)
@@ -164,12 +183,24 @@ fn leer_obtener(resto: &str) -> Option<Palabra> {
     })
 }
 
+fn leer_tengo(resto: &str) -> Option<Palabra> {
+    let (desde, nombre) = resto.split_once(':')?;
+    Some(Palabra::Tengo {
+        desde: leer_numero(desde)?,
+        nombre: nombre.to_string(),
+    })
+}
+
 /// Un número decimal sin signo ni adornos («+5» no vale), que quepa en 64 bits.
-fn leer_numero(texto: &str) -> Option<u64> {
+pub(super) fn leer_numero(texto: &str) -> Option<u64> {
     if texto.is_empty() || !texto.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
     texto.parse().ok()
+}
+
+fn leer_puerto(texto: &str) -> Option<u16> {
+    u16::try_from(leer_numero(texto)?).ok()
 }
 
 /// ¿Puede llamarse así un nodo? Su nombre viaja entre dos `:` en una línea.
@@ -181,7 +212,7 @@ pub fn nombre_de_nodo_valido(nombre: &str) -> bool {
 impl Presentacion {
     fn leer(resto: &str) -> Option<Presentacion> {
         let mut partes = resto.splitn(3, ':');
-        let puerto = u16::try_from(leer_numero(partes.next()?)?).ok()?;
+        let puerto = leer_puerto(partes.next()?)?;
         let vale = |nombre: &&str| nombre_de_nodo_valido(nombre);
         let nombre = partes.next().filter(vale)?;
         let id = partes.next();
@@ -215,8 +246,10 @@ impl fmt::Display for Palabra {
                 longitud,
                 nombre,
             } => write!(f, "OBTENER:{desde}:{longitud}:{nombre}"),
+            Palabra::Tengo { desde, nombre } => write!(f, "TENGO:{desde}:{nombre}"),
             Palabra::Ofrecer(nombre) => write!(f, "OFRECER:{nombre}"),
             Palabra::Mensaje { de, texto } => write!(f, "MENSAJE:{de}:{texto}"),
+            Palabra::Llamame(puerto) => write!(f, "LLAMAME:{puerto}"),
         }
     }
 }
@@ -234,14 +267,49 @@ pub enum Respuesta {
     Bloques(u64),
     /// `OK:<longitud>`: siguen esos bytes.
     Datos(u64),
+    /// `TENGO:<tamaño>:<huella>:<tramos>`.
+    Tengo(Existencias),
     /// `NOFILE`: no lo tiene.
     NoLoTiene,
     /// `ACEPTADO`: que empiece a servir.
     Aceptado,
     /// `RECIBIDO`, o `RECIBIDO:<nombre con que quedó>`.
     Recibido(Option<String>),
+    /// `TE_VEO:<cómo fue>:<ip con que te veo>`.
+    TeVeo(ComoTeVeo, IpAddr),
     /// `ERROR:<motivo>`.
     Error(String),
+}
+
+/// Cómo le fue a quien llamó de vuelta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ComoTeVeo {
+    /// Contestó un nodo.
+    Si,
+    /// La conexión fue rechazada.
+    Rechazada,
+    /// Se acabó el plazo.
+    Plazo,
+    /// No hay camino, o alguien lo prohíbe.
+    SinCamino,
+    /// Contestó algo que no es un nodo, o nada.
+    NoEsNodo,
+}
+
+/// Cada manera, con la palabra con que viaja.
+const COMO_TE_VEO: [(ComoTeVeo, &str); 5] = [
+    (ComoTeVeo::Si, "SI"),
+    (ComoTeVeo::Rechazada, "rechazada"),
+    (ComoTeVeo::Plazo, "plazo"),
+    (ComoTeVeo::SinCamino, "sin_camino"),
+    (ComoTeVeo::NoEsNodo, "no_es_nodo"),
+];
+
+impl fmt::Display for ComoTeVeo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let escrito = COMO_TE_VEO.iter().find(|(como, _)| como == self);
+        f.write_str(escrito.map_or("", |(_, escrito)| escrito))
+    }
 }
 
 /// Tamaño y huella de un archivo (`None` mientras se calcula).
@@ -251,6 +319,35 @@ pub struct Info {
     pub tamano: u64,
     /// BLAKE3 del archivo.
     pub huella: Option<Huella>,
+}
+
+/// Los bloques de un archivo que se pueden pedir ya.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Existencias {
+    /// Lo que mide el archivo entero, en bytes.
+    pub tamano: u64,
+    /// BLAKE3 del archivo entero.
+    pub huella: Huella,
+    /// Qué bloques: todos, o los primeros que quepan en la línea.
+    pub tramos: Tramos,
+}
+
+impl Existencias {
+    fn leer(resto: &str) -> Option<Existencias> {
+        let mut partes = resto.splitn(3, ':');
+        Some(Existencias {
+            tamano: leer_numero(partes.next()?)?,
+            huella: Huella::leer(partes.next()?)?,
+            tramos: Tramos::leer(partes.next()?)?,
+        })
+    }
+
+    /// Lo mismo, con los tramos que quepan en una línea de `tope` bytes con su final.
+    pub fn en_una_linea_de(self, tope: usize) -> Existencias {
+        let sin_tramos = format!("TENGO:{}:{}:\n", self.tamano, self.huella);
+        let tramos = self.tramos.que_caben_en(tope - sin_tramos.len());
+        Existencias { tramos, ..self }
+    }
 }
 
 impl Respuesta {
@@ -266,13 +363,21 @@ impl Respuesta {
             ("INFO", Some(resto)) => Info::leer(resto).map(Respuesta::Info),
             ("BLOQUES", Some(resto)) => leer_numero(resto).map(Respuesta::Bloques),
             ("OK", Some(resto)) => leer_numero(resto).map(Respuesta::Datos),
+            ("TENGO", Some(resto)) => Existencias::leer(resto).map(Respuesta::Tengo),
             ("NOFILE", None) => Some(Respuesta::NoLoTiene),
             ("ACEPTADO", None) => Some(Respuesta::Aceptado),
+            ("TE_VEO", Some(resto)) => leer_te_veo(resto),
             ("RECIBIDO", nombre) => Some(Respuesta::Recibido(nombre.map(str::to_string))),
             ("ERROR", motivo) => Some(Respuesta::Error(motivo.unwrap_or_default().to_string())),
             _ => None,
         }
     }
+}
+
+fn leer_te_veo(resto: &str) -> Option<Respuesta> {
+    let (como, ip) = resto.split_once(':')?;
+    let (como, _) = COMO_TE_VEO.iter().find(|(_, escrito)| *escrito == como)?;
+    Some(Respuesta::TeVeo(*como, ip.parse().ok()?))
 }
 
 impl Info {
@@ -307,10 +412,16 @@ impl fmt::Display for Respuesta {
             }
             Respuesta::Bloques(n) => write!(f, "BLOQUES:{n}"),
             Respuesta::Datos(n) => write!(f, "OK:{n}"),
+            Respuesta::Tengo(Existencias {
+                tamano,
+                huella,
+                tramos,
+            }) => write!(f, "TENGO:{tamano}:{huella}:{tramos}"),
             Respuesta::NoLoTiene => f.write_str("NOFILE"),
             Respuesta::Aceptado => f.write_str("ACEPTADO"),
             Respuesta::Recibido(None) => f.write_str("RECIBIDO"),
             Respuesta::Recibido(Some(nombre)) => write!(f, "RECIBIDO:{nombre}"),
+            Respuesta::TeVeo(como, ip) => write!(f, "TE_VEO:{como}:{ip}"),
             Respuesta::Error(motivo) => write!(f, "ERROR:{motivo}"),
         }
     }
@@ -415,6 +526,12 @@ mod tests {
             "HOLA:1:",
             "MENSAJE:solo",
             "OBTENER:99999999999999999999:1:x",
+            "TENGO:x",
+            "TENGO::x",
+            "TENGO:-1:x",
+            "LLAMAME",
+            "LLAMAME:70000",
+            "LLAMAME:6000:10.0.0.9",
         ] {
             assert_eq!(Palabra::leer(mala), Err(MAL_ESCRITA), "{mala}");
         }
@@ -454,8 +571,19 @@ mod tests {
                     nombre,
                 }
             }),
+            (any::<u64>(), nombre()).prop_map(|(desde, nombre)| Palabra::Tengo { desde, nombre }),
             ("[^:\n\r]{0,20}", nombre()).prop_map(|(de, texto)| Palabra::Mensaje { de, texto }),
+            any::<u16>().prop_map(Palabra::Llamame),
         ]
+    }
+
+    fn existencias() -> impl Strategy<Value = Existencias> {
+        let tramos = proptest::collection::btree_set(any::<u64>(), 1..400).prop_map(Tramos::de);
+        (any::<u64>(), any::<u8>(), tramos).prop_map(|(tamano, n, tramos)| Existencias {
+            tamano,
+            huella: huella_de_bloque(1, 0, &[n]),
+            tramos,
+        })
     }
 
     fn respuesta() -> impl Strategy<Value = Respuesta> {
@@ -464,11 +592,14 @@ mod tests {
             any::<u64>().prop_map(Respuesta::Lista),
             any::<u64>().prop_map(Respuesta::Bloques),
             any::<u64>().prop_map(Respuesta::Datos),
+            existencias().prop_map(Respuesta::Tengo),
             (any::<u64>(), huella)
                 .prop_map(|(tamano, huella)| Respuesta::Info(Info { tamano, huella })),
             Just(Respuesta::NoLoTiene),
             Just(Respuesta::Aceptado),
             proptest::option::of(nombre()).prop_map(Respuesta::Recibido),
+            (prop::sample::select(&COMO_TE_VEO[..]), any::<IpAddr>())
+                .prop_map(|((como, _), ip)| Respuesta::TeVeo(como, ip)),
             nombre().prop_map(Respuesta::Error),
         ]
     }
@@ -487,12 +618,17 @@ mod tests {
                 de: nombre(),
                 texto: nombre(),
             },
-            Palabra::Mensaje { .. } => Palabra::Obtener {
+            Palabra::Mensaje { .. } => Palabra::Llamame(6000),
+            Palabra::Llamame(_) => Palabra::Obtener {
                 desde: 1,
                 longitud: 2,
                 nombre: nombre(),
             },
-            Palabra::Obtener { .. } => Palabra::Hola(Presentacion {
+            Palabra::Obtener { .. } => Palabra::Tengo {
+                desde: 1,
+                nombre: nombre(),
+            },
+            Palabra::Tengo { .. } => Palabra::Hola(Presentacion {
                 puerto: 1,
                 nombre: nombre(),
                 id: None,
@@ -517,6 +653,20 @@ mod tests {
         fn leer_lo_escrito_da_lo_mismo(peticion in peticion(), respuesta in respuesta()) {
             prop_assert_eq!(Palabra::leer(&peticion.to_string()), Ok(peticion.clone()));
             prop_assert_eq!(Respuesta::leer(&respuesta.to_string()), Some(respuesta.clone()));
+        }
+
+        #[test]
+        fn lo_que_se_tiene_cabe_en_una_linea(
+            existencias in existencias(),
+            tope in 200..5000_usize,
+        ) {
+            let recortadas = existencias.clone().en_una_linea_de(tope);
+            prop_assert!(!recortadas.tramos.vacios());
+            let linea = format!("{}\n", Respuesta::Tengo(recortadas));
+            prop_assert!(linea.len() <= tope);
+            let entera = format!("{}\n", Respuesta::Tengo(existencias));
+            prop_assert!(entera.starts_with(linea.trim_end()));
+            prop_assert!(linea == entera || linea.len() + 42 > tope, "se recorta lo justo");
         }
 
         #[test]

@@ -1,17 +1,20 @@
-//! Servir archivos: `INFO`, `BLOQUES` y `OBTENER`, y cómo se manda un tramo, en trozos grandes.
+//! Servir archivos: `INFO`, `BLOQUES`, `TENGO` y `OBTENER`, y cómo se manda un tramo, en trozos
+//! grandes.
 //!
 //! De mandar bytes se encarga [`enviar_tramo`], lo pida un nodo de la guía (`servidor.rs`), uno de
 //! los nuestros, quien aceptó un envío (`descarga/envio.rs`) o un navegador (`web/`). No sabe quién
 //! es este nodo ni qué más comparte.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::nodo::carpeta::disco::leer_en;
 use crate::nodo::carpeta::huella::Resumen;
-use crate::nodo::carpeta::huellas::Estante;
+use crate::nodo::carpeta::huellas::{Estante, Existente};
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
 use crate::nodo::palabras::protocolo::*;
+use crate::nodo::palabras::tramos::Tramos;
 use crate::red::conexion::{Conexion, FalloRed};
 
 /// Cuánto se espera por una huella que aún se está calculando.
@@ -54,8 +57,8 @@ impl fmt::Display for Cierre {
     }
 }
 
-/// Manda `cabecera` y los bytes `tramo` del archivo, en trozos grandes. La cabecera sale con el
-/// primer trozo.
+/// Manda `cabecera` y los bytes `tramo` del archivo, en trozos grandes, o al ritmo que se haya
+/// pedido. La cabecera sale con el primer trozo.
 pub fn enviar_tramo(
     conexion: &mut Conexion,
     abierto: &Abierto,
@@ -69,6 +72,7 @@ pub fn enviar_tramo(
     let mut desde = tramo.start;
     while ocupado > 0 || desde < tramo.end {
         let quiero = (bufer.len() - ocupado).min((tramo.end - desde) as usize);
+        let quiero = conexion.limites().caudal.tomar(quiero);
         let destino = &mut bufer[ocupado..ocupado + quiero];
         let leido = leer_en(&abierto.archivo, desde, destino).map_err(FalloRed::Sistema)?;
         if leido == 0 && quiero > 0 {
@@ -97,50 +101,97 @@ pub struct Enviado {
     pub tamano: u64,
 }
 
-/// Las tres palabras con que se transfiere, sobre lo que haya en `estante`: las pida un cliente o
-/// quien aceptó un envío. Devuelve lo que se envió, si se envió algo.
+/// Las palabras con que se transfiere, sobre lo que haya en `estante`: las pida un cliente o quien
+/// aceptó un envío. Devuelve lo que se envió, si se envió algo.
 pub fn contestar_de_archivos(
     conexion: &mut Conexion,
     palabra: &Palabra,
     estante: &Estante,
 ) -> Result<Option<Enviado>, Cierre> {
-    let (Palabra::Info(nombre) | Palabra::Bloques(nombre) | Palabra::Obtener { nombre, .. }) =
-        palabra
-    else {
-        // A quien aceptó un envío sólo se le sirven esas tres, haya las que haya.
-        return rechazar(conexion, "eso no se puede pedir aquí").map(|()| None);
+    let fin = match palabra {
+        Palabra::Info(nombre) => contestar_info(conexion, nombre, estante),
+        Palabra::Bloques(que) => contestar_bloques(conexion, que, estante),
+        Palabra::Tengo { desde, nombre } => contestar_tengo(conexion, *desde, nombre, estante),
+        Palabra::Obtener {
+            desde,
+            longitud,
+            nombre,
+        } => return contestar_tramo(conexion, (*desde, *longitud), nombre, estante),
+        // A quien aceptó un envío sólo se le sirven esas, haya las que haya.
+        _ => rechazar(conexion, "eso no se puede pedir aquí"),
     };
-    let abierto = match estante.abrir(nombre) {
-        Ok(abierto) => abierto,
-        Err(NoSeAbre::SinDescriptores) => return Err(Cierre::SinDescriptores),
-        Err(NoSeAbre::NoEsta) => {
-            conexion.escribir_linea(Respuesta::NoLoTiene)?;
-            return Ok(None);
-        }
-    };
-    if let Palabra::Obtener {
-        desde, longitud, ..
-    } = *palabra
-    {
-        return contestar_tramo(conexion, (desde, longitud), nombre, &abierto);
-    }
-    let resumen = estante.resumen(nombre, &abierto, ESPERA_DE_HUELLA);
-    if let Palabra::Bloques(_) = palabra {
-        return contestar_bloques(conexion, resumen.as_deref()).map(|()| None);
-    }
-    let (tamano, huella) = (abierto.tamano, resumen.map(|resumen| resumen.huella));
-    conexion.escribir_linea(Respuesta::Info(Info { tamano, huella }))?;
-    Ok(None)
+    fin.map(|()| None)
 }
 
-fn contestar_bloques(conexion: &mut Conexion, resumen: Option<&Resumen>) -> Result<(), Cierre> {
-    match resumen {
+/// Contesta que no está, o cierra si es que no quedan descriptores.
+fn no_esta(conexion: &mut Conexion, por_que: NoSeAbre) -> Result<(), Cierre> {
+    match por_que {
+        NoSeAbre::SinDescriptores => Err(Cierre::SinDescriptores),
+        NoSeAbre::NoEsta => Ok(conexion.escribir_linea(Respuesta::NoLoTiene)?),
+    }
+}
+
+/// `INFO`: sólo los archivos enteros tienen.
+fn contestar_info(conexion: &mut Conexion, nombre: &str, estante: &Estante) -> Result<(), Cierre> {
+    let abierto = match estante.abrir(nombre) {
+        Ok(abierto) => abierto,
+        Err(por_que) => return no_esta(conexion, por_que),
+    };
+    let resumen = estante.resumen(nombre, &abierto, ESPERA_DE_HUELLA);
+    let (tamano, huella) = (abierto.tamano, resumen.map(|resumen| resumen.huella));
+    Ok(conexion.escribir_linea(Respuesta::Info(Info { tamano, huella }))?)
+}
+
+/// Sus huellas, si se saben: las de lo que se está bajando, siempre.
+fn resumen_de(existente: &Existente, estante: &Estante) -> Option<Arc<Resumen>> {
+    match existente {
+        Existente::Entero { nombre, abierto } => estante.resumen(nombre, abierto, ESPERA_DE_HUELLA),
+        Existente::AMedio(parcial) => Some(Arc::clone(&parcial.resumen)),
+    }
+}
+
+fn contestar_bloques(conexion: &mut Conexion, que: &str, estante: &Estante) -> Result<(), Cierre> {
+    let existente = match estante.buscar(que) {
+        Ok(existente) => existente,
+        Err(por_que) => return no_esta(conexion, por_que),
+    };
+    match resumen_de(&existente, estante) {
         Some(resumen) => {
             let cuantos = Respuesta::Bloques(resumen.bloques.len() as u64);
             escribir_lista(conexion, &cuantos, resumen.bloques.iter())
         }
         None => rechazar(conexion, CALCULANDO),
     }
+}
+
+/// `TENGO`: los bloques que se pueden pedir ya, desde ese.
+fn contestar_tengo(
+    conexion: &mut Conexion,
+    desde: u64,
+    que: &str,
+    estante: &Estante,
+) -> Result<(), Cierre> {
+    let existente = match estante.buscar(que) {
+        Ok(existente) => existente,
+        Err(por_que) => return no_esta(conexion, por_que),
+    };
+    let Some(resumen) = resumen_de(&existente, estante) else {
+        return rechazar(conexion, CALCULANDO);
+    };
+    let tramos = match &existente {
+        Existente::Entero { .. } => Tramos::todos(desde, resumen.bloques.len() as u64),
+        Existente::AMedio(parcial) => Tramos::de(parcial.bloques(desde)),
+    };
+    if tramos.vacios() {
+        return Ok(conexion.escribir_linea(Respuesta::NoLoTiene)?);
+    }
+    let existencias = Existencias {
+        tamano: existente.abierto().tamano,
+        huella: resumen.huella,
+        tramos,
+    };
+    let caben = existencias.en_una_linea_de(conexion.limites().linea);
+    Ok(conexion.escribir_linea(Respuesta::Tengo(caben))?)
 }
 
 /// Manda una respuesta y las líneas que la siguen, por trozos: ninguna lista está entera en
@@ -164,25 +215,39 @@ pub fn escribir_lista(
     Ok(())
 }
 
-/// `OBTENER`: lo que pase del final se recorta. Lo que se envió, si no empezaba más allá.
+/// `OBTENER`: lo que pase del final se recorta. Lo que se envió, si no empezaba más allá, si ya
+/// está aquí y si no se mandaba ya bastante a la vez.
 fn contestar_tramo(
     conexion: &mut Conexion,
     (desde, longitud): (u64, u64),
-    nombre: &str,
-    abierto: &Abierto,
+    que: &str,
+    estante: &Estante,
 ) -> Result<Option<Enviado>, Cierre> {
-    let tamano = abierto.tamano;
+    let existente = match estante.buscar(que) {
+        Ok(existente) => existente,
+        Err(por_que) => return no_esta(conexion, por_que).map(|()| None),
+    };
+    let tamano = existente.abierto().tamano;
     if desde > tamano {
         let motivo = format!("el archivo mide {tamano} bytes");
         return rechazar(conexion, &motivo).map(|()| None);
     }
-    let hasta = desde.saturating_add(longitud).min(tamano);
-    let cabecera = format!("{}\n", Respuesta::Datos(hasta - desde));
+    let tramo = desde..desde.saturating_add(longitud).min(tamano);
+    if let Existente::AMedio(parcial) = &existente
+        && !parcial.tiene(&tramo)
+    {
+        return rechazar(conexion, AUN_NO).map(|()| None);
+    }
+    let Some(_turno) = estante.turno() else {
+        return rechazar(conexion, OCUPADO).map(|()| None);
+    };
+    let bytes = tramo.end - tramo.start;
+    let cabecera = format!("{}\n", Respuesta::Datos(bytes));
     conexion.anunciar(&cabecera, cabecera.len())?;
-    enviar_tramo(conexion, abierto, desde..hasta, cabecera.as_bytes())?;
+    enviar_tramo(conexion, existente.abierto(), tramo, cabecera.as_bytes())?;
     Ok(Some(Enviado {
-        nombre: nombre.to_string(),
-        bytes: hasta - desde,
+        nombre: existente.nombre().to_string(),
+        bytes,
         tamano,
     }))
 }

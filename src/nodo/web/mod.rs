@@ -9,6 +9,8 @@ mod archivo;
 mod pagina;
 mod vivo;
 
+pub use vivo::es_de_aqui;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,7 +24,9 @@ use crate::http::{con_lista, pieza, rechazar, solo_admite};
 use crate::nodo::Nodo;
 use crate::nodo::carpeta::{Archivo, NoSeAbre};
 use crate::nodo::cliente::buscar_en_peers;
-use crate::nodo::maestro::localizar::{Hallado, con_su_grpc, localizar};
+use crate::nodo::maestro::localizar::{
+    Hallado, con_su_grpc, conocer_los_del_maestro, localizar, para_el_maestro,
+};
 use crate::nodo::palabras::pedir::{FalloPar, saludar};
 use crate::nodo::palabras::servir::Cierre;
 use crate::nodo::vecinos::Vecinos;
@@ -163,14 +167,15 @@ fn localizar_desde_aqui(
         let turno = nodo.web.turnos.pedir(ESPERA_DE_TURNO, &nodo.saliendo);
         let frase = "se está buscando demasiado a la vez; prueba dentro de un rato";
         let _turno = turno.ok_or_else(|| rechazar(503, frase))?;
-        let duenos = buscar_en_peers(&nodo.vecinos, archivo, &|_| {});
+        let vecinos = nodo.vecinos.para_una_tanda(&nodo.saliendo);
+        let duenos = buscar_en_peers(&vecinos, archivo, &|_| {}, &|_| {});
         let con_grpc =
-            |duenos: Vec<SocketAddr>| con_su_grpc(&nodo.vecinos, &duenos, archivo, &nodo.saliendo);
+            |duenos: Vec<SocketAddr>| con_su_grpc(&vecinos, &duenos, archivo, &nodo.saliendo);
         let duenos = duenos.and_then(con_grpc);
         peers = duenos.map_err(|fallo| rechazar(503, fallo.publico()))?;
         if let (true, Some(maestro)) = (peers.is_empty(), &nodo.vecinos.maestro) {
-            let limites = &nodo.vecinos.limites;
-            let hallados = localizar(maestro, archivo, limites, &nodo.saliendo);
+            let limites = para_el_maestro(&nodo.vecinos.limites);
+            let hallados = localizar(maestro, archivo, &limites, &nodo.saliendo);
             let hallados = hallados.inspect_err(|fallo| log::debug!("{fallo}"));
             peers = hallados.unwrap_or_default();
         }
@@ -234,8 +239,12 @@ fn sondear(nodo: &Nodo) -> Sondeo {
     {
         return estados.clone();
     }
-    let mut vecinos = nodo.vecinos.para_una_tanda(&nodo.saliendo);
-    vecinos.espera = ESPERA_DE_PAGINA;
+    let mut con_prisa = nodo.vecinos.clone();
+    con_prisa.espera = ESPERA_DE_PAGINA;
+    if let Err(fallo) = conocer_los_del_maestro(&con_prisa, &nodo.saliendo) {
+        log::debug!("{fallo}");
+    }
+    let vecinos = con_prisa.para_una_tanda(&nodo.saliendo);
     let peers = vecinos.peers.iter();
     let mut estados: Sondeo = peers.map(|peer| (*peer, EstadoDePeer::Callado)).collect();
     let pregunta = |peer| como_esta(&vecinos, peer);
@@ -255,6 +264,7 @@ fn como_esta(vecinos: &Vecinos, peer: SocketAddr) -> EstadoDePeer {
     match saludar(vecinos, peer) {
         Ok(quien) => EstadoDePeer::Responde(quien.nombre),
         Err(FalloPar::Cerro) => EstadoDePeer::DeLaGuia,
+        Err(fallo @ FalloPar::Clave(_)) => EstadoDePeer::SinEntenderse(fallo.to_string()),
         Err(_) => EstadoDePeer::Callado,
     }
 }

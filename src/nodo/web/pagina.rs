@@ -44,6 +44,8 @@ pub enum EstadoDePeer {
     Responde(String),
     /// Está, pero no conoce las palabras ampliadas: es un nodo como el de la guía.
     DeLaGuia,
+    /// Está, pero su clave no casa con la nuestra.
+    SinEntenderse(String),
     /// No contesta.
     Callado,
 }
@@ -112,6 +114,7 @@ fn fila_de_peer((peer, estado): &(SocketAddr, EstadoDePeer)) -> String {
     let (clase, como) = match estado {
         EstadoDePeer::Responde(nombre) => ("si", format!("responde: {}", escapar(nombre))),
         EstadoDePeer::DeLaGuia => ("si", "responde (nodo de la guía)".to_string()),
+        EstadoDePeer::SinEntenderse(por_que) => ("no", por_que.clone()),
         EstadoDePeer::Callado => ("no", "no responde".to_string()),
     };
     // A quien no responde no hay página que abrirle, y el nodo de la guía no tiene.

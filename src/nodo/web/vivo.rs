@@ -70,7 +70,8 @@ fn con_lo_del_nodo(plantilla: &str, nodo: &Nodo, de_aqui: bool) -> String {
     if !de_aqui {
         avisos.push_str(SIN_TEXTOS);
     }
-    let peers = nodo.vecinos.peers.iter().take(MAX_COLUMNAS);
+    let vecinos = nodo.vecinos.para_una_tanda(&nodo.saliendo);
+    let peers = vecinos.peers.iter().take(MAX_COLUMNAS);
     let peers: String = peers.map(|peer| format!("<li>{peer}</li>")).collect();
     let puerto = nodo.direccion.port().to_string();
     let plantilla = plantilla.replace("{avisos}", &avisos);

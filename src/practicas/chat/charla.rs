@@ -160,7 +160,7 @@ fn notar_si_desaparece(socket: &TcpStream) -> io::Result<()> {
 /// Cuenta lo que dice el par hasta que deja de hablar. Devuelve por qué.
 fn leer(conexion: &mut Conexion, contar: &Sender<Novedad>) -> String {
     let otro = conexion.otro();
-    let mut oido = Oido::default();
+    let mut oido = Recibida::default();
     let mut trozo = vec![0; TROZO];
     loop {
         let plazo = match oido.espera() {
@@ -231,7 +231,7 @@ fn escribir(
 
 /// De los bytes que llegan a las líneas que se enseñan.
 #[derive(Default)]
-pub struct Oido {
+pub struct Recibida {
     /// Lo que aún no se ha enseñado: nada, o una línea que acaba a mitad de una letra (dos trozos
     /// como mucho).
     pendiente: Vec<u8>,
@@ -239,7 +239,7 @@ pub struct Oido {
     abierta: bool,
 }
 
-impl Oido {
+impl Recibida {
     /// Lo que se puede enseñar ya, por líneas. Un trozo sin fin de línea se enseña igual: puede que
     /// nunca llegue. Pero si acaba a mitad de una letra lo que falta viene de camino, y se le
     /// espera con su línea para no partirla.
@@ -296,7 +296,7 @@ mod tests {
     use std::time::Instant;
 
     fn oir(trozos: &[&[u8]]) -> Vec<String> {
-        let mut oido = Oido::default();
+        let mut oido = Recibida::default();
         let mut lineas: Vec<String> = trozos.iter().flat_map(|trozo| oido.lineas(trozo)).collect();
         lineas.extend(oido.despedida());
         lineas
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn por_media_letra_no_se_espera_siempre() {
-        let mut oido = Oido::default();
+        let mut oido = Recibida::default();
         assert!(oido.lineas(b"ma\xc3").is_empty() && oido.espera());
         assert_eq!(oido.dejar_de_esperar(), ["ma"]);
         assert!(!oido.espera());
@@ -355,7 +355,7 @@ mod tests {
 
         #[test]
         fn lo_que_se_guarda_tiene_tope(trozos in prop::collection::vec(any::<u8>(), 0..6)) {
-            let mut oido = Oido::default();
+            let mut oido = Recibida::default();
             for ultimo in trozos {
                 let mut trozo = vec![b'x'; TROZO];
                 trozo[TROZO - 1] = ultimo;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::directorio::{Ficha, sin_repetidos};
-use crate::config::{MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
 use crate::http::url::{MAX_URL, Url};
 use crate::http::{CorteHttp, leer_json, rechazar};
+use crate::nodo::maestro::registro::{MAX_ARCHIVOS, MAX_NOMBRE_DE_ARCHIVO};
 use crate::red::maquina::es_de_esta_maquina;
 
 /// `ttl` que se admite, en segundos; lo que se salga se recorta.

@@ -47,7 +47,7 @@ pub struct Registro {
 }
 
 impl Registro {
-    fn apuntar(&self, pedido: &str) -> usize {
+    pub fn apuntar(&self, pedido: &str) -> usize {
         let mut pedidos = self.pedidos.lock().unwrap();
         pedidos.push(pedido.to_string());
         self.cambio.notify_all();
@@ -185,6 +185,10 @@ pub enum Mana {
     GuiaSinFin,
     /// Sabe las palabras, pero no tiene el archivo.
     NoLoTiene,
+    /// No lo tiene con ese nombre, pero por su huella dice tener todos sus bloques, y los da.
+    Par,
+    /// A los primeros `OBTENER`, tantas veces, contesta ese error; después es honrado.
+    TrasVarios(usize, &'static str),
 }
 
 /// Un par falso, que escucha en un puerto libre y atiende a cada cual en un hilo.
@@ -297,7 +301,7 @@ fn hablar_como_la_guia(
 ) -> std::io::Result<()> {
     registro.apuntar(peticion);
     if peticion.starts_with("BUSCAR:") {
-        return conexion.write_all(if matches!(mana, Mana::NoLoTiene) {
+        return conexion.write_all(if matches!(mana, Mana::NoLoTiene | Mana::Par) {
             b"NO"
         } else {
             b"SI"
@@ -330,6 +334,11 @@ fn responder(
     let texto = match (palabra, mana) {
         (_, Mana::Basura) => "ni idea\n".into(),
         ("INFO" | "BLOQUES" | "OBTENER", Mana::NoLoTiene) => "NOFILE\n".into(),
+        ("INFO", Mana::Par) => "NOFILE\n".into(),
+        ("TENGO", Mana::Par) => {
+            let (largo, ultimo) = (archivo.contenido.len(), archivo.bloques.len() - 1);
+            format!("TENGO:{largo}:{}:0-{ultimo}\n", archivo.huella)
+        }
         ("INFO", _) => {
             if let Mana::Tardia(otros, que, _) = mana {
                 otros.iter().for_each(|otro| otro.esperar(que, 1));
@@ -408,6 +417,10 @@ fn dar_bloque(
         Mana::RstTras(n) if vez > *n => {
             SockRef::from(conexion).set_linger(Some(Duration::ZERO))?;
             return Ok(false);
+        }
+        Mana::TrasVarios(n, motivo) if vez <= *n => {
+            writeln!(conexion, "ERROR:{motivo}")?;
+            return Ok(true);
         }
         Mana::Rechaza => {
             conexion.write_all(b"ERROR:hoy no\n")?;

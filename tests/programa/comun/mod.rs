@@ -26,7 +26,7 @@ pub const PACIENCIA: Duration = Duration::from_secs(if cfg!(windows) { 300 } els
 /// El programa, sin la configuración de quien lo prueba.
 pub fn nodo() -> Command {
     let mut programa = Command::new(env!("CARGO_BIN_EXE_nodo"));
-    programa.env_remove("RUST_LOG");
+    programa.env_remove("RUST_LOG").env_remove("NODO_CLAVE");
     programa
 }
 
