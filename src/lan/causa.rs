@@ -147,6 +147,9 @@ impl Causa {
             Causa::NoEscuchamos(QuienEscucha::SoloAqui(nodo)) => {
                 format!("tu nodo {nodo} sólo escucha en esta computadora")
             }
+            Causa::NoEscuchamos(QuienEscucha::NoCasa) => {
+                "el nodo que escucha en tu puerto no tiene la misma clave".into()
+            }
             Causa::NoEscuchamos(_) => "en tu puerto no escucha ningún nodo".into(),
             _ => "tu cortafuegos de entrada lo rechaza".into(),
         }
@@ -436,6 +439,7 @@ mod tests {
     fn sin_escuchar_nadie_puede_llamarnos() {
         for quien in [
             QuienEscucha::SoloAqui("bea".into()),
+            QuienEscucha::NoCasa,
             QuienEscucha::OtroPrograma,
             QuienEscucha::Nadie("no hay permiso".into()),
         ] {

@@ -40,6 +40,9 @@ pub enum QuienEscucha {
     OtroNodo(String),
     /// Otro nodo de esta máquina, que no atiende a las demás.
     SoloAqui(String),
+    /// Un programa con el que la clave de la clase no casa: un nodo que tiene otra, o uno solo de
+    /// los dos la tiene.
+    NoCasa,
     /// Un programa que no es un nodo.
     OtroPrograma,
     /// Nadie: no se pudo abrir, y por qué.
@@ -81,6 +84,11 @@ impl fmt::Display for MiPuerto {
                 f,
                 "Tu nodo {nombre} tiene el puerto {puerto}, pero sólo escucha en esta computadora: \
                  los demás no pueden llegar a él."
+            ),
+            QuienEscucha::NoCasa => write!(
+                f,
+                "El puerto {puerto} lo tiene un nodo de esta computadora con el que la clave de la \
+                 clase no casa: repite esto con la suya (--clave-de ARCHIVO), o sin ninguna."
             ),
             QuienEscucha::OtroPrograma => write!(
                 f,
@@ -136,9 +144,10 @@ impl MiPuerto {
                 Err(QuienEscucha::SoloAqui(nombre.clone()))
             }
             QuienEscucha::Nosotros | QuienEscucha::OtroNodo(_) => Ok(self.direccion.port()),
-            QuienEscucha::SoloAqui(_) | QuienEscucha::OtroPrograma | QuienEscucha::Nadie(_) => {
-                Err(self.quien.clone())
-            }
+            QuienEscucha::SoloAqui(_)
+            | QuienEscucha::NoCasa
+            | QuienEscucha::OtroPrograma
+            | QuienEscucha::Nadie(_) => Err(self.quien.clone()),
         }
     }
 
@@ -222,16 +231,18 @@ fn quien_lo_tiene(
         ..limites.clone()
     };
     let en = |ip: IpAddr| SocketAddr::new(ip, direccion.port());
-    let hola = |ip: IpAddr| saludar(en(ip), yo, &limites, parada).ok();
+    let hola = |ip: IpAddr| saludar(en(ip), yo, &limites, parada);
     let de_aqui = alcanzable(direccion).ip();
-    match mias.iter().find_map(|i| hola(i.ip)) {
+    match mias.iter().find_map(|i| hola(i.ip).ok()) {
         Some(nombre) => QuienEscucha::OtroNodo(nombre),
         None => match hola(de_aqui) {
-            Some(nombre) if direccion.ip().is_loopback() || mias.is_empty() => {
+            Ok(nombre) if direccion.ip().is_loopback() || mias.is_empty() => {
                 QuienEscucha::OtroNodo(nombre)
             }
-            Some(nombre) => QuienEscucha::SoloAqui(nombre),
-            None => QuienEscucha::OtroPrograma,
+            Ok(nombre) => QuienEscucha::SoloAqui(nombre),
+            Err(FalloPar::Clave(_)) => QuienEscucha::NoCasa,
+            Err(FalloPar::Rechaza(motivo)) if motivo == PIDE_CLAVE => QuienEscucha::NoCasa,
+            Err(_) => QuienEscucha::OtroPrograma,
         },
     }
 }

@@ -215,6 +215,7 @@ impl Botica<'_> {
             QuienEscucha::Nadie(motivo) => {
                 format!("Arregla antes por qué no se abre tu puerto: {motivo}")
             }
+            QuienEscucha::NoCasa => con_la_clave(Desacuerdo::NoCasan).into(),
             _ => format!("Elige un puerto que esté libre: nodo --puerto 6001 --peer {peer}"),
         }
     }

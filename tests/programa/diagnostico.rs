@@ -253,6 +253,28 @@ fn el_puerto_de_aqui_si_lo_tiene_otro_nodo_se_usa_y_si_otro_programa_se_dice() {
 }
 
 #[test]
+fn si_el_puerto_de_aqui_lo_tiene_un_nodo_con_otra_clave_se_dice() {
+    const UNA: [&str; 2] = ["--clave", "batuki domite karusa lenopi"];
+    const OTRA: [&str; 2] = ["--clave", "batuki domite karusa lenopo"];
+    let (c1, c2) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (con, sin) = (
+        Proceso::nodo(c1.path(), &UNA),
+        Proceso::nodo(c2.path(), &[]),
+    );
+    for (mio, otro, clave) in [
+        (&con, &sin, &[][..]),
+        (&con, &sin, &OTRA),
+        (&sin, &con, &UNA),
+    ] {
+        let (peer, puerto) = (otro.direccion().to_string(), mio.puerto.to_string());
+        let opciones = ["diagnostico", &peer, "--puerto", &puerto].into_iter();
+        let dijo = dicho(&orden(opciones.chain(clave.iter().copied())));
+        assert!(dijo.contains("la clave de la clase no casa"), "{dijo}");
+        assert!(!dijo.contains("lo tiene otro programa"), "{dijo}");
+    }
+}
+
+#[test]
 fn uno_mismo_no_se_mira_y_sin_nadie_sale_con_1() {
     let (_carpeta, mio) = un_nodo();
     let (peer, puerto) = (mio.direccion().to_string(), mio.puerto.to_string());
