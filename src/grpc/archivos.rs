@@ -38,6 +38,7 @@ use crate::nodo::descarga::relato::contar_descarga;
 use crate::nodo::maestro::registro::Inscripcion;
 use crate::nodo::palabras::servir::Cierre;
 use crate::nodo::vecinos::Vecinos;
+use crate::red::caudal::Caudal;
 use crate::red::conexion::Conexion;
 use crate::red::maquina::{es_de_esta_maquina, sin_mapear};
 use crate::red::parada::cerrojo;
@@ -60,6 +61,7 @@ pub fn responder(conexion: &mut Conexion, saludo: Instant, nodo: &Nodo) -> Resul
         maestro: nodo.maestro.clone(),
         avisador: nodo.avisador.clone(),
         sala: Arc::clone(&nodo.grpc),
+        caudal: conexion.limites().caudal.clone(),
     };
     Ok(conversar(conexion, saludo, &nodo.grpc, Arc::new(archivos))?)
 }
@@ -73,6 +75,7 @@ struct Archivos {
     maestro: Option<Arc<Inscripcion>>,
     avisador: Avisador,
     sala: Arc<Salon>,
+    caudal: Caudal,
 }
 
 /// Por qué no se lee lo que se iba a subir. Viaja con la petición.
@@ -162,7 +165,8 @@ impl Archivos {
             let frase = self.no_cabe(nombre, Some((nombre, abierto.tamano)));
             return Err(NoSeDa::Por(frase));
         }
-        let leido = leer_entero(&abierto).filter(|_| abierto.sigue_igual());
+        let caudal = &self.caudal;
+        let leido = leer_entero(&abierto, caudal).filter(|_| abierto.sigue_igual());
         let cambio = || {
             NoSeDa::Por(format!(
                 "{nombre} cambió mientras se leía; vuelve a pedirlo"
@@ -231,12 +235,14 @@ impl From<NoSeAbre> for NoSeDa {
     }
 }
 
-/// Todo lo que mide. `None` si no se deja, o ya mide otra cosa.
-fn leer_entero(abierto: &Abierto) -> Option<Vec<u8>> {
+/// Todo lo que mide, al ritmo con que se puede mandar: el mensaje sale entero después. `None` si no
+/// se deja, o ya mide otra cosa.
+fn leer_entero(abierto: &Abierto, caudal: &Caudal) -> Option<Vec<u8>> {
     let mut todo = vec![0; usize::try_from(abierto.tamano).ok()?];
     let mut leidos = 0;
     while leidos < todo.len() {
-        match leer_en(&abierto.archivo, leidos as u64, &mut todo[leidos..]) {
+        let hasta = leidos + caudal.tomar(todo.len() - leidos);
+        match leer_en(&abierto.archivo, leidos as u64, &mut todo[leidos..hasta]) {
             Ok(0) | Err(_) => return None,
             Ok(cuantos) => leidos += cuantos,
         }
@@ -339,6 +345,7 @@ mod tests {
             maestro: None,
             avisador: Avisador::nuevo(20).0,
             sala: Arc::default(),
+            caudal: Caudal::nuevo(Some(1_000_000)),
         };
         (Arc::new(archivos), temporal)
     }
@@ -356,6 +363,20 @@ mod tests {
         let razon = "203.0.113.2 no está entre los peers de este nodo";
         assert!(respuesta.ends_with(razon), "{respuesta:?}");
         assert_eq!(std::fs::read_dir(temporal.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn lo_que_se_manda_va_al_ritmo_que_se_pidio() {
+        let (archivos, temporal) = visto_desde("203.0.113.1");
+        std::fs::write(temporal.path().join("a.bin"), vec![7; 300_000]).unwrap();
+        let empezo = Instant::now();
+        assert!(
+            archivos
+                .leer("a.bin")
+                .is_ok_and(|todo| todo.len() == 300_000)
+        );
+        // A un millón por segundo: los 0,3 s, menos lo que se puede recuperar y el último hueco.
+        assert!(empezo.elapsed().as_millis() >= 150);
     }
 
     #[test]
