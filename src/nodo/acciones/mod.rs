@@ -192,6 +192,12 @@ fn de_los_que_contestan(vecinos: &Vecinos, pedido: &Pedido) -> Result<Descargado
         };
         let busqueda = arrancar_en(ambito, "busqueda", buscar)?;
         let primeros = los_primeros(&hallados, pedido.parada);
+        // Con los que haya dicho el maestro entretanto.
+        let ahora = vecinos.para_una_tanda(&Parada::nueva());
+        let pedido = &Pedido {
+            pares: &ahora.peers,
+            ..*pedido
+        };
         let mut fin = match &primeros {
             Some(primeros) => descargar_de(primeros, pedido),
             None => Err(NoDescargado::NoEncontrado),

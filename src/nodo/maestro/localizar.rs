@@ -56,7 +56,7 @@ pub fn sin_maestro(fallo: &Fallo) -> String {
 }
 
 /// Los que según el maestro tienen `nombre` y no están en la lista. Falta ver si es verdad:
-/// pudieron irse.
+/// pudieron irse. Los demás que conozca quedan como conocidos: puede que lo estén bajando.
 fn otros_segun(
     vecinos: &Vecinos,
     maestro: &str,
@@ -66,6 +66,9 @@ fn otros_segun(
 ) -> Result<Vec<Hallado>, Fallo> {
     let mut dichos = localizar(maestro, nombre, &con_espera(vecinos), &vecinos.parada)?;
     dichos.truncate(MAX_FUENTES);
+    if let Err(fallo) = conocer_los_del_maestro(vecinos, &vecinos.parada) {
+        log::debug!("{fallo}");
+    }
     let dichos: Vec<&Hallado> = dichos.iter().collect();
     let mut otros = vec![None; dichos.len()];
     let mut vistos = HashSet::new();
