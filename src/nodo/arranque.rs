@@ -164,10 +164,7 @@ pub fn servir(
 fn calcular_huellas(nodo: &Arc<Nodo>) -> Result<Hilo<()>, Fallo> {
     let nodo = Arc::clone(nodo);
     arrancar("huellas", move || {
-        match nodo.lista() {
-            Ok(archivos) => nodo.estante.repasar(&archivos),
-            Err(fallo) => log::warn!("{fallo}"),
-        }
+        nodo.estante.repasar_la_carpeta();
         nodo.estante.trabajar();
     })
 }

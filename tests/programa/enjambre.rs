@@ -126,6 +126,12 @@ fn lo_entero_se_tiene_entero_por_su_nombre_y_por_su_huella() {
     assert_eq!(charla.leer(9), &contenido[7..16]);
     // `INFO` sólo sabe de nombres.
     assert_eq!(charla.pedir(&format!("INFO:{cifras}")), "NOFILE");
+    // También lo que se copie mientras está en marcha: preguntar hace que se mire.
+    fs::write(compartida.path().join("recién puesto.bin"), "nuevo").unwrap();
+    let nuevo = huella(b"nuevo");
+    let pregunta = format!("TENGO:0:{nuevo}");
+    let todo = format!("TENGO:5:{nuevo}:0");
+    preguntar_hasta(nodo.direccion(), &pregunta, &todo);
     // El nombre de un archivo manda sobre lo que sus cifras nombrarían.
     fs::write(compartida.path().join(&cifras), "hola").unwrap();
     assert_eq!(charla.pedir(&format!("OBTENER:0:9:{cifras}")), "OK:4");
@@ -237,6 +243,29 @@ fn se_baja_de_quien_aun_lo_esta_bajando_aunque_llegue_despues() {
     asegurar_bueno(&una, &contenido);
     asegurar_bueno(&otra, &contenido);
     assert_eq!(segundo.quejas(), "");
+}
+
+/// Quien sólo sabe de los demás por el maestro también les pide, aunque no tengan el archivo.
+#[test]
+fn tambien_se_baja_de_quien_lo_esta_bajando_si_solo_lo_conoce_el_maestro() {
+    let contenido = datos(12 * BLOQUE);
+    let compuerta = Arc::new(Compuerta::default());
+    let semilla = Falso::nuevo(&contenido, Mana::RetenidoTras(8, Arc::clone(&compuerta)));
+    let maestro = Proceso::maestro(0);
+    let con_el = ["--maestro", &maestro.url()];
+    let (una, otra) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut primero = menu(&una, &[semilla.direccion], &con_el);
+    primero.esperar("[MAESTRO] Registrado");
+    pedir(&mut primero);
+    let pregunta = format!("TENGO:0:{}", huella(&contenido));
+    semilla.registro.esperar("OBTENER", 9);
+    preguntar_hasta(primero.direccion(), &pregunta, "TENGO:");
+    let mut segundo = menu(&otra, &[semilla.direccion], &con_el);
+    pedir(&mut segundo);
+    preguntar_hasta(segundo.direccion(), &pregunta, "TENGO:");
+    compuerta.abrir();
+    segundo.esperar(DESCARGADO);
+    asegurar_bueno(&otra, &contenido);
 }
 
 // ----- Los que mienten, los ocupados y los que no saben -----

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::nodo::carpeta::disco::leer_en;
 use crate::nodo::carpeta::en_curso::{EnCurso, Parcial};
@@ -36,6 +36,9 @@ const BLOQUES_POR_TURNO: usize = 16;
 pub const LECTURA: usize = 256 * 1024;
 /// Archivos pedidos a la vez que se apuntan; los demás esperan a que vuelvan a preguntar.
 const TOPE_DE_PEDIDOS: usize = 4096;
+/// Entre dos miradas a la carpeta por si hay algo nuevo, cuando piden una huella que no se conoce:
+/// en un enjambre, quien no tiene nada oye esa pregunta sin parar.
+const ENTRE_REPASOS: Duration = Duration::from_secs(5);
 /// Archivos cuya huella se recuerda: unos 20 MiB, más 8 bytes por cada MiB compartido.
 const TOPE_DE_HUELLAS: usize = 100_000;
 
@@ -95,6 +98,9 @@ struct Huellas {
     por_huella: HashMap<Huella, (u64, u64)>,
     /// Lo pedido, delante. El que se está leyendo sigue aquí hasta que acabe.
     cola: VecDeque<PorLeer>,
+    /// ¿Hay que volver a mirar qué hay en la carpeta?
+    por_repasar: bool,
+    repasada: Option<Instant>,
     cerrado: bool,
 }
 
@@ -177,8 +183,15 @@ impl Estante {
         parcial.map(Existente::AMedio).ok_or(NoSeAbre::NoEsta)
     }
 
+    /// Si ninguno la tiene, se mirará si hay alguno nuevo: puede que la tenga la próxima vez.
     fn entero_con(&self, huella: Huella) -> Option<Existente> {
-        let (nombre, sello) = self.sabidas().con_huella(&huella)?;
+        let mut huellas = self.sabidas();
+        let Some((nombre, sello)) = huellas.con_huella(&huella) else {
+            huellas.pedir_un_repaso();
+            self.cambio.notify_all();
+            return None;
+        };
+        drop(huellas);
         let abierto = self.abrir(&nombre).ok().filter(|a| a.sello == sello)?;
         Some(Existente::Entero { nombre, abierto })
     }
@@ -247,6 +260,16 @@ impl Estante {
         self.cambio.notify_all();
     }
 
+    /// [`Estante::repasar`] con lo que haya ahora en la carpeta.
+    pub fn repasar_la_carpeta(&self) {
+        if let Origen::Carpeta(carpeta) = &self.origen {
+            match carpeta.listar() {
+                Ok(archivos) => self.repasar(&archivos),
+                Err(fallo) => log::warn!("{fallo}"),
+            }
+        }
+    }
+
     /// Calcula huellas hasta que se llame a [`Estante::cerrar`]. Es el cuerpo de un hilo.
     pub fn trabajar(&self) {
         let mut bufer = vec![0; LECTURA];
@@ -265,9 +288,17 @@ impl Estante {
 
     /// El primero de la cola, que se queda en ella con su sitio y sin sus bloques.
     fn siguiente(&self) -> Option<PorLeer> {
-        let nada = |h: &mut Huellas| !h.cerrado && h.cola.is_empty();
-        let esperadas = self.cambio.wait_while(cerrojo(&self.huellas), nada);
-        let mut huellas = esperadas.unwrap_or_else(PoisonError::into_inner);
+        let nada = |h: &mut Huellas| !h.cerrado && !h.por_repasar && h.cola.is_empty();
+        let esperar = || {
+            let esperadas = self.cambio.wait_while(cerrojo(&self.huellas), nada);
+            esperadas.unwrap_or_else(PoisonError::into_inner)
+        };
+        let mut huellas = esperar();
+        while std::mem::take(&mut huellas.por_repasar) && !huellas.cerrado {
+            drop(huellas);
+            self.repasar_la_carpeta();
+            huellas = esperar();
+        }
         if huellas.cerrado {
             return None;
         }
@@ -360,6 +391,13 @@ impl Huellas {
         let sabida = self.sabidas.get(self.por_huella.get(huella)?)?;
         let es = sabida.resumen.huella == *huella;
         es.then(|| (sabida.nombre.clone(), sabida.sello))
+    }
+
+    fn pedir_un_repaso(&mut self) {
+        let hace_poco = |repasada: Instant| repasada.elapsed() < ENTRE_REPASOS;
+        if !self.repasada.is_some_and(hace_poco) {
+            (self.por_repasar, self.repasada) = (true, Some(Instant::now()));
+        }
     }
 
     fn olvidar_si(&mut self, sobra: impl Fn(&Sabida) -> bool) {
