@@ -494,10 +494,23 @@ impl<'a> Director<'a> {
                 // Ningún hilo vive.
                 Err(_) => self.fuentes.iter_mut().for_each(|f| f.situacion = Situacion::Retirada),
             },
-            recv(self.pedido.parada.canal()) -> _ => return Err(NoDescargado::Cancelado),
+            recv(self.pedido.parada.canal()) -> _ => return Err(self.cancelada()),
             recv(vence) -> _ => self.cansarse_de_esperar(),
         }
         Ok(())
+    }
+
+    /// La dejaron. Si hay algo bajado, se dice cuánto queda para la próxima vez.
+    fn cancelada(&self) -> NoDescargado {
+        if let Some(plan) = &self.plan {
+            let todos = cuantos_bloques(plan.contenido.tamano);
+            let (nombre, quedan) = (self.pedido.nombre, todos - plan.cola.faltan());
+            if quedan > 0 {
+                let frase = format!("quedan guardados {quedan} de sus {todos} bloques");
+                (self.pedido.avisar)(format!("{nombre}: {frase}"));
+            }
+        }
+        NoDescargado::Cancelado
     }
 
     /// Cuándo acaba algún plazo.

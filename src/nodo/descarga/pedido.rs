@@ -92,8 +92,7 @@ impl fmt::Display for NoDescargado {
         match self {
             NoDescargado::NoEncontrado => f.write_str("El archivo no está disponible."),
             NoDescargado::Cancelado => f.write_str(
-                "descarga cancelada; si ya había algo comprobado queda guardado, y al volver a \
-                 pedirlo seguirá por donde iba",
+                "descarga cancelada; al volver a pedirlo, seguirá con lo que ya esté comprobado",
             ),
             NoDescargado::Fallo(fallo) => fallo.fmt(f),
         }
