@@ -32,6 +32,7 @@ pub use registro::encender_registro;
 use crate::fallo::{Fallo, Salida};
 use crate::red::DESPEDIDA;
 use crate::red::hilos::arrancar_en;
+use crate::red::maquina::hacer_sitio_a_los_descriptores;
 use crate::red::parada::Parada;
 use crate::red::servidor::Servidor;
 use crate::texto::cuenta;
@@ -96,6 +97,8 @@ impl Consola {
     /// La consola del programa. Desde aquí, un Ctrl-C ya no mata: se atiende.
     /// Mientras se teclea, todo lo que se pinte va por `impresor`.
     pub fn nueva(impresor: Impresor) -> Result<Consola, Fallo> {
+        hacer_sitio_a_los_descriptores();
+        // Aquí nace el segundo hilo.
         let (avisar_ctrl_c, ctrl_c) = avisos_de_ctrl_c()?;
         debug!("Ctrl-C se atiende");
         let nombres = Nombres::default();
