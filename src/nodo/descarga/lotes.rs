@@ -21,8 +21,11 @@ use crate::nodo::descarga::varios::{Lineas, Varios};
 use crate::red::hilos::arrancar_en;
 use crate::red::maquina::conexiones_posibles;
 
-/// Archivos que se aseguran en el disco de una vez, si los descriptores alcanzan.
-const LOTE: usize = 1024;
+/// Archivos que se aseguran en el disco de una vez, si los descriptores alcanzan. Mientras se
+/// aseguran unos se reciben los siguientes: con lotes de 1024, bajar mil tarda hasta el doble.
+const LOTE: usize = 256;
+/// Partes que caben sin que nadie los lea: lo que llega mientras se asegura un lote.
+const PARTES: usize = 8;
 /// Bytes de un lote, para que ninguno espere demasiado.
 const BYTES_DE_UN_LOTE: u64 = 64 << 20;
 /// Sin que llegue otro en este rato, el lote se asegura como esté.
@@ -66,7 +69,7 @@ impl<'s> Varios<'s> {
         lineas: impl Iterator<Item = (u16, Option<Mutex<Seguidas<'s>>>)>,
     ) -> Result<Vec<usize>, NoDescargado> {
         let tope = conexiones_posibles(2 * LOTE).div_ceil(2);
-        let (dar_parte, partes) = bounded(2);
+        let (dar_parte, partes) = bounded(PARTES);
         let pedido = self.pedido;
         thread::scope(|ambito| {
             let (mut vivas, mut perdidos) = (0, Vec::new());
