@@ -45,9 +45,6 @@ const YA_SE_DIJO: Duration = Duration::from_secs(60);
 const MAX_RECEPCIONES: usize = 16;
 /// De ellos, los de una misma IP: ninguna ocupa todos los turnos.
 const MAX_RECEPCIONES_POR_IP: usize = 4;
-/// Bloques que se mandan a la vez con `--ritmo`: entre más, ninguno acabaría pronto, y los demás no
-/// tendrían qué repartir.
-const ENVIOS_CON_RITMO: usize = 4;
 /// Mensajes recibidos que se guardan; después se olvidan los más viejos.
 const MAX_MENSAJES: usize = 200;
 /// IP de las que se recuerda cuándo se anunciaron.
@@ -150,7 +147,7 @@ impl Nodo {
             vecinos,
             direccion,
             estante: match ritmo {
-                Some(_) => estante.con_envios(ENVIOS_CON_RITMO),
+                Some(_) => estante.con_ritmo(),
                 None => estante,
             },
             carpeta,

@@ -459,6 +459,32 @@ fn con_ritmo_manda_cuatro_bloques_a_la_vez_y_al_quinto_le_dice_ocupado() {
     });
 }
 
+/// El segundo se lo podrá pedir al primero; mientras, que se mande otro.
+#[test]
+fn con_ritmo_el_mismo_bloque_no_se_manda_a_dos_salvo_a_quien_acaba_de_llegar() {
+    let contenido = contenido();
+    let compartida = tempfile::tempdir().unwrap();
+    fs::write(compartida.path().join(NOMBRE), &contenido).unwrap();
+    let nodo = Proceso::nodo(compartida.path(), &["--ritmo", "1MB"]);
+    let bloque = |n: usize| format!("OBTENER:{}:{BLOQUE}:{NOMBRE}", n * BLOQUE);
+    let bueno = format!("OK:{BLOQUE}");
+    let mut viejo = Charla::con(nodo.direccion());
+    assert_eq!(viejo.pedir(&format!("OBTENER:0:1:{NOMBRE}")), "OK:1");
+    viejo.leer(1);
+    let mut otros = [0, 1].map(|_| Charla::con(nodo.direccion()));
+    // Nadie lee: los bloques que se piden se quedan a medias.
+    assert_eq!(otros[0].pedir(&bloque(0)), bueno);
+    hasta_que("que deje de ser nuevo", || {
+        let dicho = viejo.pedir(&bloque(0));
+        if dicho == bueno {
+            viejo.leer(BLOQUE);
+        }
+        (dicho == "ERROR:ocupado").then_some(())
+    });
+    assert_eq!(otros[1].pedir(&bloque(0)), bueno, "acaba de llegar");
+    assert_eq!(viejo.pedir(&bloque(1)), bueno, "otro sí");
+}
+
 // ----- Cuando se pierde la red -----
 
 const ESPERANDO: &str = "[ESPERANDO] se perdió la conexión; se vuelve a intentar…";

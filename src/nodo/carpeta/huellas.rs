@@ -22,13 +22,11 @@ use crate::nodo::carpeta::huella::{
     BLOQUE, Cuenta, Huella, Resumen, cuantos_bloques, longitud_de_bloque,
 };
 use crate::nodo::carpeta::nombres::en_nfc;
+use crate::nodo::carpeta::ventanilla::Ventanilla;
 use crate::nodo::carpeta::{Abierto, Archivo, Carpeta, NoSeAbre, Sello};
 use crate::red::parada::Parada;
 use crate::red::parada::cerrojo;
-use crate::red::turnos::{Turno, Turnos};
 
-/// Tramos que se mandan a la vez, si no se dice otra cosa.
-const ENVIOS: usize = 16;
 /// Bloques que se leen de un archivo antes de dar el turno a otro: 64 MiB, unas centésimas de
 /// segundo.
 const BLOQUES_POR_TURNO: usize = 16;
@@ -52,10 +50,11 @@ pub enum Origen {
 
 /// Archivos que se pueden servir, con sus huellas.
 pub struct Estante {
+    /// Los turnos de mandarlos.
+    pub ventanilla: Ventanilla,
     origen: Origen,
     huellas: Mutex<Huellas>,
     cambio: Condvar,
-    envios: Turnos,
 }
 
 /// Algo que se puede servir.
@@ -137,21 +136,16 @@ impl Estante {
             origen,
             huellas: Mutex::default(),
             cambio: Condvar::new(),
-            envios: Turnos::nuevos(ENVIOS),
+            ventanilla: Ventanilla::nueva(false),
         }
     }
 
-    /// Lo mismo, pero que sólo mande tantos tramos a la vez.
-    pub fn con_envios(self, a_la_vez: usize) -> Estante {
+    /// Lo mismo, pero para servirlo a un ritmo.
+    pub fn con_ritmo(self) -> Estante {
         Estante {
-            envios: Turnos::nuevos(a_la_vez),
+            ventanilla: Ventanilla::nueva(true),
             ..self
         }
-    }
-
-    /// El turno de mandar un tramo, si ahora cabe otro.
-    pub fn turno(&self) -> Option<Turno> {
-        self.envios.tomar()
     }
 
     /// Abre un archivo por su nombre.

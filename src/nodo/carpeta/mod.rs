@@ -11,6 +11,7 @@ pub mod en_curso;
 pub mod huella;
 pub mod huellas;
 pub mod nombres;
+pub mod ventanilla;
 
 use std::fs::File;
 use std::io;

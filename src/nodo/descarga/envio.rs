@@ -192,7 +192,7 @@ fn servir_lo_ofrecido(
         }
         let peticion = Palabra::leer(&linea)
             .map_err(|_| Fallo::nuevo("pidió algo que no es del protocolo"))?;
-        let enviado = contestar_de_archivos(conexion, &peticion, estante)
+        let enviado = contestar_de_archivos(conexion, &peticion, estante, true)
             .map_err(|c| Fallo::nuevo(c.to_string()))?;
         progreso.sumar(enviado.map_or(0, |tramo| tramo.bytes));
     }

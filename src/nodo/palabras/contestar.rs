@@ -23,6 +23,10 @@ use crate::texto::tamano as texto_tamano;
 /// qué.
 const DESPEDIDA: Duration = Duration::from_millis(500);
 
+/// Mientras alguien lleva menos de esto pidiendo, se le da el bloque que quiera: aún no sabe a quién
+/// más pedir.
+const RECIEN_LLEGADO: Duration = Duration::from_secs(3);
+
 /// Una línea tras otra hasta que el otro cierre, calle o diga algo que no se entiende. La primera
 /// tiene que estar entera antes de `primera`: reconocer su palabra ya gastó parte del plazo.
 pub fn conversar(conexion: &mut Conexion, primera: Instant, nodo: &Nodo) -> Result<(), Cierre> {
@@ -73,7 +77,8 @@ fn contestar(
         | Palabra::Bloques(_)
         | Palabra::Obtener { .. }
         | Palabra::Tengo { .. } => {
-            let tramo = contestar_de_archivos(conexion, palabra, &nodo.estante)?;
+            let recien = envios.acaba_de_llegar(palabra);
+            let tramo = contestar_de_archivos(conexion, palabra, &nodo.estante, recien)?;
             nodo.avisador.destacar(envios.sumar(conexion, tramo));
             Ok(())
         }
@@ -145,9 +150,19 @@ fn contestar_mensaje(
 /// Lo que se lleva enviado del último archivo por una conexión, para contarlo una vez. Con varias
 /// fuentes, cada una sólo envía una parte.
 #[derive(Default)]
-struct Envios(Enviado);
+struct Envios {
+    ultimo: Enviado,
+    /// Cuándo se pidió el primer tramo, se diera o no.
+    desde: Option<Instant>,
+}
 
 impl Envios {
+    /// ¿Hace poco que pide tramos, si esa palabra pide uno?
+    fn acaba_de_llegar(&mut self, palabra: &Palabra) -> bool {
+        matches!(palabra, Palabra::Obtener { .. })
+            && self.desde.get_or_insert_with(Instant::now).elapsed() < RECIEN_LLEGADO
+    }
+
     /// Suma otro tramo. Lo que hay que contar: que con él se envió el archivo entero, o que se pasó
     /// a otro sin acabar el de antes.
     fn sumar(&mut self, conexion: &Conexion, tramo: Option<Enviado>) -> Vec<String> {
@@ -155,14 +170,14 @@ impl Envios {
             return Vec::new();
         };
         let mut lineas = Vec::new();
-        if tramo.nombre == self.0.nombre {
-            self.0.bytes += tramo.bytes;
+        if tramo.nombre == self.ultimo.nombre {
+            self.ultimo.bytes += tramo.bytes;
         } else {
             lineas = self.contar_el_ultimo(conexion);
-            self.0 = tramo;
+            self.ultimo = tramo;
         }
-        if self.0.bytes >= self.0.tamano {
-            let nombre = std::mem::take(&mut self.0).nombre;
+        if self.ultimo.bytes >= self.ultimo.tamano {
+            let nombre = std::mem::take(&mut self.ultimo).nombre;
             lineas.push(format!("{ENVIO_COMPLETO} {nombre}"));
         }
         lineas
@@ -170,7 +185,7 @@ impl Envios {
 
     /// Lo que hay que contar si el último se quedó en una parte.
     fn contar_el_ultimo(&mut self, conexion: &Conexion) -> Vec<String> {
-        let Enviado { nombre, bytes, .. } = std::mem::take(&mut self.0);
+        let Enviado { nombre, bytes, .. } = std::mem::take(&mut self.ultimo);
         let parte = (bytes > 0).then(|| {
             let cuanto = texto_tamano(bytes);
             format!("[ENVÍO] {cuanto} de {nombre} a {}", conexion.otro())

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::nodo::carpeta::disco::leer_en;
-use crate::nodo::carpeta::huella::Resumen;
+use crate::nodo::carpeta::huella::{BLOQUE, Resumen};
 use crate::nodo::carpeta::huellas::{Estante, Existente};
 use crate::nodo::carpeta::{Abierto, NoSeAbre};
 use crate::nodo::palabras::protocolo::*;
@@ -102,11 +102,12 @@ pub struct Enviado {
 }
 
 /// Las palabras con que se transfiere, sobre lo que haya en `estante`: las pida un cliente o quien
-/// aceptó un envío. Devuelve lo que se envió, si se envió algo.
+/// aceptó un envío, acabe de llegar o no. Devuelve lo que se envió, si se envió algo.
 pub fn contestar_de_archivos(
     conexion: &mut Conexion,
     palabra: &Palabra,
     estante: &Estante,
+    recien: bool,
 ) -> Result<Option<Enviado>, Cierre> {
     let fin = match palabra {
         Palabra::Info(nombre) => contestar_info(conexion, nombre, estante),
@@ -116,7 +117,10 @@ pub fn contestar_de_archivos(
             desde,
             longitud,
             nombre,
-        } => return contestar_tramo(conexion, (*desde, *longitud), nombre, estante),
+        } => {
+            let pedido = (nombre.as_str(), *desde, *longitud);
+            return contestar_tramo(conexion, pedido, estante, recien);
+        }
         // A quien aceptó un envío sólo se le sirven esas, haya las que haya.
         _ => rechazar(conexion, "eso no se puede pedir aquí"),
     };
@@ -219,9 +223,9 @@ pub fn escribir_lista(
 /// está aquí y si no se mandaba ya bastante a la vez.
 fn contestar_tramo(
     conexion: &mut Conexion,
-    (desde, longitud): (u64, u64),
-    que: &str,
+    (que, desde, longitud): (&str, u64, u64),
     estante: &Estante,
+    recien: bool,
 ) -> Result<Option<Enviado>, Cierre> {
     let existente = match estante.buscar(que) {
         Ok(existente) => existente,
@@ -238,7 +242,9 @@ fn contestar_tramo(
     {
         return rechazar(conexion, AUN_NO).map(|()| None);
     }
-    let Some(_turno) = estante.turno() else {
+    let es_un_bloque = desde % BLOQUE == 0 && tramo.end - tramo.start == BLOQUE;
+    let bloque = es_un_bloque.then_some((existente.abierto().sello.archivo, desde));
+    let Some(_turno) = estante.ventanilla.tomar(bloque, recien) else {
         return rechazar(conexion, OCUPADO).map(|()| None);
     };
     let bytes = tramo.end - tramo.start;
