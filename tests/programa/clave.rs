@@ -243,7 +243,7 @@ impl Tiene {
                 programa.arg("--clave-de").arg(archivo);
             }
         }
-        programa.output().unwrap()
+        programa.recoger()
     }
 }
 
@@ -439,8 +439,7 @@ fn lo_que_pasa_por_el_cable(opciones: &'static [&'static str]) -> [Vec<u8>; 2] {
             .current_dir(aparte.path())
             .args(argumentos)
             .args(opciones)
-            .output();
-        let salida = salida.unwrap();
+            .recoger();
         assert_eq!(
             codigo(&salida),
             Some(0),
@@ -648,7 +647,7 @@ fn con_clave_no_hay_torrent() {
     programa
         .current_dir(carpeta.path())
         .args(["torrent", "acta.txt", "--carpeta", "."]);
-    let salida = programa.args(["--clave", FRASE]).output().unwrap();
+    let salida = programa.args(["--clave", FRASE]).recoger();
     assert_eq!(codigo(&salida), Some(1));
     assert!(
         quejas(&salida).contains("con clave no hay torrent"),
@@ -1141,8 +1140,7 @@ fn hablar_habla_siempre_en_claro() {
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+        .lanzar();
     hablar.stdin.take().unwrap().write_all(b"LISTAR\n").unwrap();
     let salida = acabar(hablar);
     assert!(dicho(&salida).contains(PIDE_CLAVE), "{}", dicho(&salida));
@@ -1165,7 +1163,7 @@ fn una_frase_que_no_vale_es_un_2() {
         variable.iter().for_each(|frase| {
             programa.env("NODO_CLAVE", frase);
         });
-        programa.output().unwrap()
+        programa.recoger()
     };
     let casos: [(&[&str], Option<&str>, &str); 9] = [
         (

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use super::comun::falsos::{BLOQUE, Charla, Compuerta, Falso, Mana, huella, huellas_de_bloques};
 use super::comun::practicas::libre;
 use super::comun::rest::{self, hasta_que};
-use super::comun::{Proceso, acabar, codigo, conectar, datos, dicho, nodo, nombres, quejas};
+use super::comun::{
+    Lanzar, Proceso, acabar, codigo, conectar, datos, dicho, nodo, nombres, quejas,
+};
 use crate::guia::{DESCARGADO, SELECCIONE};
 use crate::nodo::palabras::tramos::Tramos;
 use tempfile::TempDir;
@@ -198,6 +200,7 @@ fn un_nodo_que_baja_da_ya_lo_comprobado_y_nadie_mas_lo_ve() {
     asegurar_bueno(&carpeta, &contenido);
 }
 
+#[cfg(unix)]
 #[test]
 fn lo_que_se_deja_a_medias_ya_no_se_da_y_se_puede_volver_a_pedir() {
     let contenido = contenido();
@@ -279,8 +282,7 @@ fn empezar(carpeta: &TempDir, opciones: &[String]) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .lanzar()
 }
 
 fn de(fuente: SocketAddr) -> [String; 2] {

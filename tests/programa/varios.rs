@@ -16,7 +16,7 @@ use tempfile::{TempDir, tempdir};
 use super::comun::falsos::{
     BLOQUE, Compuerta, Falso, Mana, Puente, Registro, huella, huellas_de_bloques,
 };
-use super::comun::{Proceso, acabar, codigo, datos, dicho, nodo, nombres, quejas};
+use super::comun::{Lanzar, Proceso, acabar, codigo, datos, dicho, nodo, nombres, quejas};
 use crate::guia::{
     DESCARGADO, DISPONIBLE_EN, NO_ENCONTRADO, NO_SE_ENCONTRO, OPCION_INVALIDA, SELECCIONE,
 };
@@ -169,7 +169,7 @@ fn orden(que: &[&str], carpeta: &Path, de: &[SocketAddr]) -> Command {
 }
 
 fn descargar(que: &[&str], carpeta: &TempDir, de: &[SocketAddr]) -> Output {
-    acabar(orden(que, carpeta.path(), de).spawn().unwrap())
+    acabar(orden(que, carpeta.path(), de).lanzar())
 }
 
 fn con(archivos: &[(&str, &[u8])]) -> TempDir {
@@ -565,7 +565,7 @@ fn los_nombres_hostiles_no_salen_de_la_carpeta() {
     let par = muchos(&archivos, |_, _| Hace::LoSuyo);
     let madre = tempdir().unwrap();
     let carpeta = madre.path().join("c");
-    let salida = acabar(orden(&["./"], &carpeta, &[par.direccion]).spawn().unwrap());
+    let salida = acabar(orden(&["./"], &carpeta, &[par.direccion]).lanzar());
     assert_eq!(codigo(&salida), Some(1));
     assert!(
         dicho(&salida).starts_with("1 archivo · 5 bytes · 7 fallaron ("),
@@ -677,7 +677,7 @@ fn lo_que_solo_tiene_la_guia_llega_como_ella_lo_da() {
     for peer in [servidor.direccion(), guia.direccion] {
         pedir.args(["--peer", &peer.to_string()]);
     }
-    let salida = acabar(pedir.spawn().unwrap());
+    let salida = acabar(pedir.lanzar());
     acabo(&salida, 0, "3 archivos · 12 bytes");
     assert_eq!(
         fs::read(carpeta.path().join("guia.txt")).unwrap(),
@@ -709,9 +709,7 @@ fn con_ctrl_c_queda_lo_comprobado_y_al_repetir_sigue() {
         Hace::LoSuyo
     });
     let carpeta = con(&[]);
-    let hijo = orden(&["apuntes/"], carpeta.path(), &[par.direccion])
-        .spawn()
-        .unwrap();
+    let hijo = orden(&["apuntes/"], carpeta.path(), &[par.direccion]).lanzar();
     par.registro.esperar("OBTENER", 121);
     super::comun::senal(hijo.id(), "INT");
     let salida = acabar(hijo);
