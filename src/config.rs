@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::lan::descubrir::Encuentro;
+use crate::lan::encuentro::Encuentro;
 use crate::red::caudal::Caudal;
 use crate::red::cifrado::Clave;
 use crate::testigo::Testigo;

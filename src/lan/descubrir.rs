@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::Args;
 use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
 
 use crate::config::{Config, Limites};
@@ -49,27 +48,10 @@ const INTENTOS_POR_SALUDO: u32 = 3;
 const MAX_OIDOS: usize = 2 * MAX_CONOCIDOS;
 /// De los que aún no han contestado, a cuántos se llama a la vez.
 const MAX_LLAMADAS: usize = 16;
+/// Lo que oye una orden suelta con `--descubrir`: el primer anuncio llega en uno o dos segundos.
+const UN_RATO: Duration = Duration::from_secs(2);
 /// Cada cuántas rondas se mira si la antena sigue bien.
 const RONDAS_POR_REPASO: u32 = 5;
-
-/// Cómo se encuentra un nodo con los demás, y a quién deja escribir.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Encuentro {
-    /// Se anuncia en la red local y añade a los nodos que oiga
-    // Con `bool`, clap lo daría por escrito aunque no lo esté.
-    #[arg(long, num_args = 0, default_missing_value = "true")]
-    pub descubrir: Option<bool>,
-    /// Recibe archivos también de quien no se escribió: de los oídos y los del maestro
-    #[arg(long, num_args = 0, default_missing_value = "true")]
-    pub recibir_de_conocidos: Option<bool>,
-}
-
-impl Encuentro {
-    /// ¿Se anuncia y busca a los demás?
-    pub fn descubre(&self) -> bool {
-        self.descubrir.unwrap_or_default()
-    }
-}
 
 // ----- Un nodo en marcha -----
 
@@ -439,6 +421,22 @@ struct Rato<'a> {
 
 /// Lo que contestó uno de los oídos.
 type Respondido = (Oido, Result<Conocido, FalloPar>);
+
+/// Con `--descubrir`, oye un rato y conoce a los que contesten. Falso si un Ctrl-C lo dejó.
+pub fn oir_si_descubre(
+    config: &Config,
+    vecinos: &Vecinos,
+    consola: &mut Consola,
+) -> Result<bool, Fallo> {
+    if !config.encuentro.descubre() {
+        return Ok(true);
+    }
+    let (oidos, dejado) = consola.trabajar(|encargo| {
+        let (parada, avisar) = (encargo.parada, encargo.avisar);
+        oir_un_rato(config, vecinos, UN_RATO, parada, &|_| {}, avisar)
+    })?;
+    oidos.map(|_| !dejado)
+}
 
 /// Oye durante `cuanto` y llama a cada uno que se anuncia, a la vez. Los que contestan quedan entre
 /// los conocidos; de los que no, se avisa. Devuelve cuántos contestaron.

@@ -12,6 +12,7 @@ use crate::consola::Consola;
 use crate::consola::pantalla::Pantalla;
 use crate::fallo::{Fallo, Salida};
 use crate::lan::causa::Causa;
+use crate::lan::descubrir::oir_si_descubre;
 use crate::lan::hechos::Hechos;
 use crate::lan::interfaces::{Interfaz, interfaces, vpn_que_se_lleva};
 use crate::lan::puerto::MiPuerto;
@@ -20,7 +21,6 @@ use crate::lan::sondas::Sondas;
 use crate::nodo::acciones;
 use crate::nodo::palabras::protocolo::Presentacion;
 use crate::nodo::vecinos::Vecinos;
-use crate::ordenes::sueltas::oir;
 use crate::red::maquina::ip_en_la_red;
 use crate::red::parada::Parada;
 use crate::texto::{cuenta, duracion};
@@ -37,7 +37,7 @@ pub fn abrir(config: &Config, consola: &mut Consola) -> Result<Salida, Fallo> {
     let nombre = config.nombre.as_deref().unwrap_or("diagnostico");
     let mut vecinos = Vecinos::nuevos(config, nombre.into(), Some(aqui));
     vecinos.espera = vecinos.espera.min(ESPERA_DEL_MAESTRO);
-    if !oir(config, &vecinos, consola)? {
+    if !oir_si_descubre(config, &vecinos, consola)? {
         return Ok(Salida::Interrumpido);
     }
     let Some((vecinos, _)) = acciones::todos(consola, &vecinos)? else {

@@ -4,7 +4,7 @@
 //! La guía escribe sus `peers` a mano, y supone que están y se alcanzan. Para encontrarse,
 //! [`anuncios`] es lo que se grita y se oye en la red, [`descubrir`] decide a quién se cree y mira
 //! que siga vivo, y [`conocidos`] es la lista que sale de ahí; los que sí se escriben, con nombre o
-//! en un archivo, los lee [`escritos`]. Nadie se anuncia sin pedirlo.
+//! en un archivo, los lee [`escritos`]. Nadie se anuncia sin pedirlo: con qué, en [`encuentro`].
 //!
 //! Cuando alguno no se ve, [`diagnostico`] es la orden que averigua por qué: echa las [`sondas`],
 //! saca de lo que vieron ([`hechos`]) la [`causa`] y dice el [`remedio`]; con [`llamame`] se sabe
@@ -17,6 +17,7 @@ pub mod clave;
 pub mod conocidos;
 pub mod descubrir;
 pub mod diagnostico;
+pub mod encuentro;
 pub mod escritos;
 pub mod hechos;
 pub mod interfaces;

@@ -19,7 +19,7 @@ use crate::http::url::Url;
 use crate::laboratorio::Experimento;
 use crate::laboratorio::puesto::{ConDiario, Instrumental};
 use crate::lan::clave::OpcionesDeClave;
-use crate::lan::descubrir::Encuentro;
+use crate::lan::encuentro::Encuentro;
 use crate::lan::escritos::{ListaDePeers, PeerEscrito, con_ip, leer_lista, leer_peer_escrito};
 use crate::ordenes::valores::*;
 use crate::practicas::balanceador::canal::SILENCIO;

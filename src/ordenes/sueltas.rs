@@ -17,7 +17,7 @@ use crate::config::{CARPETA_ARCHIVOS, Config, Fila, PEERS, PUERTO};
 use crate::consola::{Consola, Paso};
 use crate::fallo::{Fallo, Salida, motivo};
 use crate::guia::NO_SE_ENCONTRO;
-use crate::lan::descubrir::{self, oir_un_rato};
+use crate::lan::descubrir::{self, oir_si_descubre};
 use crate::nodo::acciones;
 use crate::nodo::carpeta::Carpeta;
 use crate::nodo::maestro::localizar::{self, Hallado, MAESTRO, para_el_maestro};
@@ -26,9 +26,6 @@ use crate::ordenes::espanol::comando;
 use crate::ordenes::opciones::DondeEscucha;
 use crate::practicas::ingenuo;
 use crate::red::hilos::arrancar;
-
-/// Lo que oye una orden suelta con `--descubrir`: el primer anuncio llega en uno o dos segundos.
-const UN_RATO: Duration = Duration::from_secs(2);
 
 /// Hace algo con los vecinos de una orden suelta.
 pub fn con_vecinos(
@@ -46,19 +43,7 @@ pub fn con_vecinos(
 /// si un Ctrl-C lo dejó).
 fn vecinos_de(config: &Config, consola: &mut Consola) -> Result<Option<Vecinos>, Fallo> {
     let vecinos = vecinos_sin_oir(config);
-    Ok(oir(config, &vecinos, consola)?.then_some(vecinos))
-}
-
-/// Con `--descubrir`, oye un rato y conoce a los que contesten. Falso si un Ctrl-C lo dejó.
-pub fn oir(config: &Config, vecinos: &Vecinos, consola: &mut Consola) -> Result<bool, Fallo> {
-    if !config.encuentro.descubre() {
-        return Ok(true);
-    }
-    let (oidos, dejado) = consola.trabajar(|encargo| {
-        let (parada, avisar) = (encargo.parada, encargo.avisar);
-        oir_un_rato(config, vecinos, UN_RATO, parada, &|_| {}, avisar)
-    })?;
-    oidos.map(|_| !dejado)
+    Ok(oir_si_descubre(config, &vecinos, consola)?.then_some(vecinos))
 }
 
 /// `nodo descubrir`: quién se anuncia en la red y contesta, según contestan.

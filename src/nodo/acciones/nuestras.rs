@@ -7,10 +7,11 @@ use crate::guia::{NO_SE_ENCONTRO, OPCION_INVALIDA};
 use crate::lan::qr;
 use crate::nodo::Nodo;
 use crate::nodo::acciones;
-use crate::nodo::acciones::parecidos::{Quiso, UltimaVista, cual_de_la_red};
+use crate::nodo::acciones::parecidos::{Quiso, cual_de_la_red};
 use crate::nodo::descarga::envio::mirar;
 use crate::nodo::maestro::localizar::Hallado;
 use crate::nodo::vecinos::Vecinos;
+use crate::nodo::vista::UltimaVista;
 use crate::red::parada::cerrojo;
 use crate::texto::cuenta;
 

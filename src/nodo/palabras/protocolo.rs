@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use crate::config::MAX_NOMBRE;
 use crate::grpc;
 use crate::nodo::carpeta::huella::Huella;
-use crate::nodo::palabras::tramos::Tramos;
+use crate::nodo::palabras::tramos::{Tramos, leer_numero};
 
 /// Cuántos bytes se miran, como mucho, para saber quién habla.
 pub const PRIMERA_PALABRA: usize = 16;
@@ -189,14 +189,6 @@ fn leer_tengo(resto: &str) -> Option<Palabra> {
         desde: leer_numero(desde)?,
         nombre: nombre.to_string(),
     })
-}
-
-/// Un número decimal sin signo ni adornos («+5» no vale), que quepa en 64 bits.
-pub(super) fn leer_numero(texto: &str) -> Option<u64> {
-    if texto.is_empty() || !texto.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    texto.parse().ok()
 }
 
 fn leer_puerto(texto: &str) -> Option<u16> {

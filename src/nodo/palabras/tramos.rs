@@ -37,8 +37,7 @@ impl Tramos {
         let mut tramos: Vec<RangeInclusive<u64>> = Vec::new();
         for parte in texto.split(',') {
             let (desde, hasta) = parte.split_once('-').unwrap_or((parte, parte));
-            let tramo =
-                super::protocolo::leer_numero(desde)?..=super::protocolo::leer_numero(hasta)?;
+            let tramo = leer_numero(desde)?..=leer_numero(hasta)?;
             let sigue = tramos
                 .last()
                 .is_none_or(|antes| antes.end() < tramo.start());
@@ -85,6 +84,14 @@ fn escrito(tramo: &RangeInclusive<u64>) -> String {
         (desde, hasta) if desde == hasta => desde.to_string(),
         (desde, hasta) => format!("{desde}-{hasta}"),
     }
+}
+
+/// Un número decimal sin signo ni adornos («+5» no vale), que quepa en 64 bits.
+pub fn leer_numero(texto: &str) -> Option<u64> {
+    if texto.is_empty() || !texto.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    texto.parse().ok()
 }
 
 impl fmt::Display for Tramos {
