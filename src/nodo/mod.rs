@@ -147,10 +147,7 @@ impl Nodo {
             saliendo: vecinos.parada.clone(),
             vecinos,
             direccion,
-            estante: match ritmo {
-                Some(_) => estante.con_ritmo(),
-                None => estante,
-            },
+            estante: estante.con_ritmo(ritmo),
             carpeta,
             avisador,
             laboratorio,

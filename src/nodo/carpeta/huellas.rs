@@ -136,14 +136,14 @@ impl Estante {
             origen,
             huellas: Mutex::default(),
             cambio: Condvar::new(),
-            ventanilla: Ventanilla::nueva(false),
+            ventanilla: Ventanilla::nueva(None),
         }
     }
 
-    /// Lo mismo, pero para servirlo a un ritmo.
-    pub fn con_ritmo(self) -> Estante {
+    /// Lo mismo, pero para servirlo a tantos bytes por segundo, si hay un tope.
+    pub fn con_ritmo(self, ritmo: Option<u64>) -> Estante {
         Estante {
-            ventanilla: Ventanilla::nueva(true),
+            ventanilla: Ventanilla::nueva(ritmo),
             ..self
         }
     }

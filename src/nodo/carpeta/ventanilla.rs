@@ -2,10 +2,13 @@
 //!
 //! Con muchos a medias ninguno acabaría pronto, y los demás no tendrían qué repartir. Con `--ritmo`
 //! hay menos turnos, y además no se manda a dos el mismo bloque: el segundo lo podrá pedir al
-//! primero, y mientras tanto se manda otro. No sabe de red ni de disco.
+//! primero, y mientras tanto se manda otro. Si el primero se queda parado, sí: nadie espera por él.
+//! No sabe de red ni de disco.
 
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
+use crate::nodo::carpeta::huella::BLOQUE;
 use crate::red::parada::cerrojo;
 use crate::red::turnos::{Turno, Turnos};
 
@@ -13,6 +16,8 @@ use crate::red::turnos::{Turno, Turnos};
 const SIN_RITMO: usize = 16;
 /// Con `--ritmo`.
 const CON_RITMO: usize = 4;
+/// El doble de lo que miden los bloques que caben a la vez con `--ritmo`, en bytes.
+const DOS_TANDAS: f64 = (2 * CON_RITMO as u64 * BLOQUE) as f64;
 
 /// Un bloque entero de un archivo: cuál es el archivo en el disco, y en qué byte empieza.
 pub type BloqueDe = ((u64, u64), u64);
@@ -21,22 +26,33 @@ pub type BloqueDe = ((u64, u64), u64);
 pub struct Ventanilla {
     turnos: Turnos,
     /// Los bloques que se están mandando, si no se mandan a dos.
-    bloques: Option<Mutex<Vec<BloqueDe>>>,
+    bloques: Option<Mandandose>,
+}
+
+/// Los bloques que se están mandando, y desde cuándo.
+struct Mandandose {
+    bloques: Mutex<Vec<(BloqueDe, Instant)>>,
+    /// Lo que tarda uno, con holgura: el doble de lo que tardan los que caben a la vez.
+    plazo: Duration,
 }
 
 /// El turno de mandar un tramo. Al soltarlo pasa el siguiente.
 pub struct Atendido<'a> {
     _turno: Turno,
-    /// El bloque, y dónde está apuntado.
-    apuntado: Option<(&'a Mutex<Vec<BloqueDe>>, BloqueDe)>,
+    /// Dónde está apuntado, y cuál es.
+    apuntado: Option<(&'a Mandandose, (BloqueDe, Instant))>,
 }
 
 impl Ventanilla {
-    /// La de un nodo que sirve a un ritmo, o tan deprisa como puede.
-    pub fn nueva(con_ritmo: bool) -> Ventanilla {
+    /// La de un nodo que sirve a tantos bytes por segundo, o tan deprisa como puede.
+    pub fn nueva(ritmo: Option<u64>) -> Ventanilla {
+        let mandandose = |por_segundo: u64| Mandandose {
+            bloques: Mutex::default(),
+            plazo: Duration::from_secs_f64(DOS_TANDAS / por_segundo.max(1) as f64),
+        };
         Ventanilla {
-            turnos: Turnos::nuevos(if con_ritmo { CON_RITMO } else { SIN_RITMO }),
-            bloques: con_ritmo.then(Mutex::default),
+            turnos: Turnos::nuevos(ritmo.map_or(SIN_RITMO, |_| CON_RITMO)),
+            bloques: ritmo.map(mandandose),
         }
     }
 
@@ -45,13 +61,17 @@ impl Ventanilla {
     pub fn tomar(&self, bloque: Option<BloqueDe>, recien: bool) -> Option<Atendido<'_>> {
         let turno = self.turnos.tomar()?;
         let apuntado = match (&self.bloques, bloque) {
-            (Some(bloques), Some(bloque)) => {
-                let mut apuntados = cerrojo(bloques);
-                if apuntados.contains(&bloque) && !recien {
+            (Some(mandandose), Some(bloque)) => {
+                let mut bloques = cerrojo(&mandandose.bloques);
+                let se_manda = |(otro, desde): &(_, Instant)| {
+                    *otro == bloque && desde.elapsed() < mandandose.plazo
+                };
+                if !recien && bloques.iter().any(se_manda) {
                     return None;
                 }
-                apuntados.push(bloque);
-                Some((bloques, bloque))
+                let apuntado = (bloque, Instant::now());
+                bloques.push(apuntado);
+                Some((mandandose, apuntado))
             }
             _ => None,
         };
@@ -64,12 +84,12 @@ impl Ventanilla {
 
 impl Drop for Atendido<'_> {
     fn drop(&mut self) {
-        let Some((bloques, bloque)) = self.apuntado else {
+        let Some((mandandose, suyo)) = self.apuntado else {
             return;
         };
-        let mut apuntados = cerrojo(bloques);
-        if let Some(lugar) = apuntados.iter().position(|otro| *otro == bloque) {
-            apuntados.swap_remove(lugar);
+        let mut bloques = cerrojo(&mandandose.bloques);
+        if let Some(lugar) = bloques.iter().position(|otro| *otro == suyo) {
+            bloques.swap_remove(lugar);
         }
     }
 }
@@ -83,7 +103,7 @@ mod tests {
 
     #[test]
     fn con_ritmo_cuatro_a_la_vez_y_el_mismo_bloque_solo_a_quien_llega() {
-        let ventanilla = Ventanilla::nueva(true);
+        let ventanilla = Ventanilla::nueva(Some(1_000_000));
         let primero = ventanilla.tomar(UNO, true);
         assert!(primero.is_some() && ventanilla.tomar(UNO, false).is_none());
         let (otro, repetido) = (ventanilla.tomar(OTRO, false), ventanilla.tomar(UNO, true));
@@ -104,11 +124,22 @@ mod tests {
 
     #[test]
     fn sin_ritmo_caben_mas_y_se_repiten() {
-        let ventanilla = Ventanilla::nueva(false);
+        let ventanilla = Ventanilla::nueva(None);
         let todos: Vec<_> = (0..SIN_RITMO)
             .filter_map(|_| ventanilla.tomar(UNO, false))
             .collect();
         assert_eq!(todos.len(), SIN_RITMO);
         assert!(ventanilla.tomar(OTRO, true).is_none());
+    }
+
+    #[test]
+    fn quien_se_para_no_retiene_su_bloque() {
+        // A ese ritmo, dos tandas son unos milisegundos.
+        let ventanilla = Ventanilla::nueva(Some(10_000_000_000));
+        let _parado = ventanilla.tomar(UNO, true);
+        let empezo = Instant::now();
+        while ventanilla.tomar(UNO, false).is_none() {
+            assert!(empezo.elapsed() < Duration::from_secs(10));
+        }
     }
 }
