@@ -467,22 +467,20 @@ fn con_ritmo_el_mismo_bloque_no_se_manda_a_dos_salvo_a_quien_acaba_de_llegar() {
     let contenido = contenido();
     let compartida = tempfile::tempdir().unwrap();
     fs::write(compartida.path().join(NOMBRE), &contenido).unwrap();
-    let nodo = Proceso::nodo(compartida.path(), &["--ritmo", "1MB"]);
+    // Así un bloque tarda cuarenta segundos, y al final de la prueba sigue a medias.
+    let nodo = Proceso::nodo(compartida.path(), &["--ritmo", "100KB"]);
     let bloque = |n: usize| format!("OBTENER:{}:{BLOQUE}:{NOMBRE}", n * BLOQUE);
     let bueno = format!("OK:{BLOQUE}");
     let mut viejo = Charla::con(nodo.direccion());
     assert_eq!(viejo.pedir(&format!("OBTENER:0:1:{NOMBRE}")), "OK:1");
     viejo.leer(1);
+    let desde = Instant::now();
     let mut otros = [0, 1].map(|_| Charla::con(nodo.direccion()));
-    // Nadie lee: los bloques que se piden se quedan a medias.
     assert_eq!(otros[0].pedir(&bloque(0)), bueno);
     hasta_que("que deje de ser nuevo", || {
-        let dicho = viejo.pedir(&bloque(0));
-        if dicho == bueno {
-            viejo.leer(BLOQUE);
-        }
-        (dicho == "ERROR:ocupado").then_some(())
+        (desde.elapsed() > Duration::from_secs(3)).then_some(())
     });
+    assert_eq!(viejo.pedir(&bloque(0)), "ERROR:ocupado");
     assert_eq!(otros[1].pedir(&bloque(0)), bueno, "acaba de llegar");
     assert_eq!(viejo.pedir(&bloque(1)), bueno, "otro sí");
 }
