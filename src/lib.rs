@@ -18,3 +18,5 @@ pub mod practicas;
 pub mod red;
 pub mod testigo;
 pub mod texto;
+#[cfg(test)]
+pub mod wine;

@@ -18,21 +18,10 @@ use biblioteca::*;
 use std::thread;
 use std::time::Duration;
 
-/// ¿Se corre con Wine y no con Windows? Ninguno más pone esta variable a sus programas.
-pub fn bajo_wine() -> bool {
-    cfg!(windows) && std::env::var_os("WINEDATADIR").is_some()
-}
-
 /// Lo que se da de más cuando lo que se mide es un rato corto: con Wine, arrancar un proceso cuesta
 /// de uno a varios segundos.
 pub fn holgura() -> Duration {
-    Duration::from_secs(if bajo_wine() { 10 } else { 0 })
-}
-
-/// Con Wine no se ve llegar un RST: al notarlo, su servidor lee el error del socket (`SO_ERROR`), y
-/// leerlo lo borra. Quien estaba leyendo encuentra un final normal.
-pub fn se_pierde_el_rst() -> bool {
-    bajo_wine()
+    Duration::from_secs(if wine::bajo_wine() { 10 } else { 0 })
 }
 
 /// El programa, por fuera: lo que se escribe, lo que viaja y lo que queda en el disco.

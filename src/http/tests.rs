@@ -275,7 +275,7 @@ fn conversar(
 #[test]
 fn quien_manda_demasiado_llega_a_ver_el_413() {
     // Tirarlo todo cabe de sobra en lo que dura la despedida, pero con Wine cada lectura es lenta.
-    let cuanto = if crate::bajo_wine() {
+    let cuanto = if crate::wine::bajo_wine() {
         4_000_000
     } else {
         20_000_000
@@ -351,7 +351,7 @@ fn un_envio_que_falla_a_medias_no_parece_entero() {
     };
     let recibido = conversar(b"GET / HTTP/1.0\r\n\r\n", contestar);
     assert!(
-        recibido.is_err() || crate::se_pierde_el_rst(),
+        recibido.is_err() || crate::wine::se_pierde_el_rst(),
         "tenía que llegar un RST"
     );
 }

@@ -803,7 +803,7 @@ mod tests {
         let (nuestra, mut suya) = pareja();
         nuestra.cerrar_con_error();
         drop(nuestra);
-        assert!(suya.read(&mut [0; 8]).is_err() || crate::se_pierde_el_rst());
+        assert!(suya.read(&mut [0; 8]).is_err() || crate::wine::se_pierde_el_rst());
     }
 
     #[test]

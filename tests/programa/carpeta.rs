@@ -467,7 +467,7 @@ fn cortado_o_crecido_mientras_se_sirve_la_guia_recibe_un_error() {
         let mut todo = Vec::new();
         let fin = conexion.read_to_end(&mut todo);
         assert!(
-            fin.is_err() || crate::se_pierde_el_rst(),
+            fin.is_err() || crate::wine::se_pierde_el_rst(),
             "un final normal con {} bytes",
             todo.len()
         );

@@ -53,7 +53,7 @@ pub fn todo_se_ve_en_la_guia_y_nada_en_el_nodo() {
     let argumentos = ["todo", "--informe", informe.to_str().unwrap()];
     let mut salida = hacer(&argumentos, temporal.path());
     // Con Wine, de cada mil procesos alguno no llega a empezar, y aquí se arrancan muchos.
-    while crate::bajo_wine() && dicho(&salida).contains("error 1359 del sistema") {
+    while crate::wine::bajo_wine() && dicho(&salida).contains("error 1359 del sistema") {
         let _ = fs::remove_file(&informe);
         salida = hacer(&argumentos, temporal.path());
     }

@@ -858,7 +858,7 @@ fn la_guia_que_se_corta_no_deja_un_archivo_bueno() {
     let guia = Falso::nuevo(&datos(3 << 20), Mana::GuiaCortada);
     let carpeta = tempfile::tempdir().unwrap();
     let salida = descargar(&carpeta, &[guia.direccion]);
-    if crate::se_pierde_el_rst() {
+    if crate::wine::se_pierde_el_rst() {
         return; // Y sin longitud ni RST, media es como entera: es lo que le pasa a la guía.
     }
     asegurar_que_no(&salida, &carpeta);

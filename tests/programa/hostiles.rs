@@ -238,7 +238,7 @@ pub fn seiscientas_que_no_acaban_su_linea_no_estorban_y_se_van_en_10_s() {
     let (_carpeta, nodo) = nodo_con(&[("a.txt", b"abc")], &[]);
     let desde = Instant::now();
     // Con Wine todo lo que espera pasa por un solo proceso, que con tantas no da abasto.
-    let cuantas = if crate::bajo_wine() { 100 } else { 600 };
+    let cuantas = if crate::wine::bajo_wine() { 100 } else { 600 };
     let mut lentas: Vec<TcpStream> = (0..cuantas)
         .map(|n| {
             let mut lenta = conectar(nodo.direccion());
@@ -618,7 +618,11 @@ fn veinte_mil_archivos_se_listan_todos() {
     let carpeta = tempfile::tempdir().unwrap();
     // En Windows, saber qué archivo es cada uno obliga a abrirlo, y con Wine eso cuesta milésimas:
     // 20 000 no se listarían en los 10 s que se espera a quien calla.
-    let cuantos = if crate::bajo_wine() { 2_000 } else { 20_000 };
+    let cuantos = if crate::wine::bajo_wine() {
+        2_000
+    } else {
+        20_000
+    };
     let ruta = |n: usize| format!("grupo{:03}/archivo {n}.txt", n / 100);
     for n in 0..cuantos {
         let ruta = carpeta.path().join(ruta(n));

@@ -411,6 +411,6 @@ mod tests {
         // Un final normal, no un RST: el backend del curso no atrapa errores.
         assert_eq!(todo(&backend), b"x");
         canal.join().unwrap();
-        assert!(antes.elapsed() < silencio || crate::se_pierde_el_rst());
+        assert!(antes.elapsed() < silencio || crate::wine::se_pierde_el_rst());
     }
 }

@@ -50,7 +50,7 @@ impl Lanzar for Command {
 /// Con Wine, de cada mil procesos alguno no llega ni a empezar («error interno»): otro sí.
 fn insistir<T>(mut arrancar: impl FnMut() -> io::Result<T>) -> T {
     const ERROR_INTERNO: Option<i32> = Some(1359);
-    let sin_empezar = |e: &io::Error| crate::bajo_wine() && e.raw_os_error() == ERROR_INTERNO;
+    let sin_empezar = |e: &io::Error| crate::wine::bajo_wine() && e.raw_os_error() == ERROR_INTERNO;
     loop {
         match arrancar() {
             Err(error) if sin_empezar(&error) => {}
